@@ -1,0 +1,159 @@
+"""The rows of OpenPRM's datasets, typed, and their schemas.
+
+Rows are plain dictionaries, as `datasets` yields them; the classes below name their columns.
+`features(Tree)` derives the `datasets.Features` from the annotations, so that a column is
+declared in one place.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+SCHEMA_VERSION = 1
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+class Reward(TypedDict):
+    """An outcome reward of a whole response. Several may stand side by side, told apart by name."""
+
+    name: str
+    value: float
+
+
+class Generator(TypedDict):
+    """What sampled a response; None where it is not known."""
+
+    model: str | None
+    revision: str | None
+    engine: str | None
+    temperature: float | None
+    top_p: float | None
+    seed: int | None
+
+
+class Candidate(TypedDict):
+    """One sampled response. Never dropped: what is wrong with it is said in `marks`."""
+
+    schema_version: int
+    prompt_id: str
+    source: str
+    question: list[Message]
+    reference: str | None
+    response: str
+    sample_index: int
+    generator: Generator
+    finish_reason: str | None
+    n_tokens: int | None
+    rewards: list[Reward]
+    marks: list[str]
+
+
+class Member(TypedDict):
+    """A step of a response, by position: `responses[response]["steps"][step]`."""
+
+    response: int
+    step: int
+
+
+class Node(TypedDict):
+    """A group of merged steps (paper, section 3.1). Node 0 is the root: the question itself."""
+
+    id: int
+    parent: int | None
+    depth: int
+    text: str
+    value: float
+    n_leaves: int
+    members: list[Member]
+
+
+class TreeResponse(TypedDict):
+    """A response inside a tree: joining `steps` gives it back exactly."""
+
+    sample_index: int
+    model: str | None
+    steps: list[str]
+    reward: float
+    rewards: list[Reward]
+
+
+class BuildParameters(TypedDict):
+    """How a tree was made; see `openprm.tree.merge`."""
+
+    separator: str
+    similarity: str
+    threshold: float
+    distinct_numbers: bool
+
+
+class Tree(TypedDict):
+    """The preference tree of one prompt."""
+
+    schema_version: int
+    prompt_id: str
+    source: str
+    question: list[Message]
+    reference: str | None
+    reward_name: str
+    responses: list[TreeResponse]
+    nodes: list[Node]
+    build: BuildParameters
+
+
+class Support(TypedDict):
+    """Responses behind each side of a pair (1 for two plain responses)."""
+
+    chosen: int
+    rejected: int
+
+
+class Pair(TypedDict):
+    """The unified format [Q, C, Pc, Pr] (paper, appendix B.1).
+
+    The chosen text is `context + chosen`. The rejected text is `context + rejected`, or
+    `rejected_context + rejected` where each side keeps its own, merely similar, prefix.
+    `gap` is the difference of the two values, in the units of the reward; None where it is not known.
+    """
+
+    schema_version: int
+    prompt_id: str
+    source: str
+    question: list[Message]
+    context: str
+    chosen: str
+    rejected: str
+    rejected_context: str | None
+    level: str
+    gap: float | None
+    depth: int
+    support: Support
+
+
+def features(record: type) -> Features:
+    """The `datasets.Features` of one of the records above."""
+    from datasets import Features
+
+    return Features(_feature(record))
+
+
+def _feature(annotation: Any) -> Any:
+    from datasets import List, Value
+
+    if typing.is_typeddict(annotation):
+        return {name: _feature(hint) for name, hint in typing.get_type_hints(annotation).items()}
+    if typing.get_origin(annotation) is list:
+        return List(_feature(typing.get_args(annotation)[0]))
+    if isinstance(annotation, types.UnionType):  # `X | None`: every Arrow column may hold nulls
+        return _feature(next(hint for hint in typing.get_args(annotation) if hint is not types.NoneType))
+    return Value({str: "string", int: "int64", float: "float64", bool: "bool"}[annotation])
