@@ -1,0 +1,447 @@
+"""The stages that make datasets: candidates, trees, pairs.
+
+Each reads rows, applies pure functions and writes a folder (see `openprm.stages`, `openprm.folder`). What cannot be
+used goes to `rejected.jsonl` with the reason; with `strict`, the first such row stops the stage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .card import write_card
+from .folder import (
+    DATA,
+    REJECTED,
+    is_folder,
+    read_rows,
+    shard_path,
+    take_digests,
+    write_shard,
+)
+from .ingest import DEFAULT_COLUMNS, read_candidates
+from .mapping import Columns
+from .pairs import Duplicates, MinGap, PairParameters, tree_pairs
+from .preferences import PreferenceColumns, read_preferences
+from .records import Candidate, Pair, Tree
+from .rejections import InputError, Rejection
+from .stages import run_stage
+from .summary import PairStatistics, TreeStatistics
+from .steps import split
+from .tree import MergeParameters, build_tree
+
+CANDIDATES_PER_SHARD = 20_000
+PROMPTS_PER_SHARD = 500
+PAIRS_PER_SHARD = 20_000
+_FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
+
+
+@dataclass(frozen=True)
+class CandidateSource:
+    """Where candidates come from: a file, a dataset, or a folder of the candidates stage (see `read_candidates`)."""
+
+    path: str
+    columns: Columns = DEFAULT_COLUMNS
+    split: str | None = None
+    where: Mapping[str, str] | None = None
+    questions: str | None = None
+    questions_options: str | None = None
+    source: str | None = None
+    reward_name: str | None = None
+
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Rejection]:
+        if is_folder(self.path):
+            wanted = {name: getattr(self, name) for name in ("split", "where", "questions", "source")}
+            if any(value for value in wanted.values()) or self.columns != DEFAULT_COLUMNS:
+                raise InputError(f"{self.path} holds candidate records already; leave out columns, split and filters")
+            return read_rows(self.path)  # type: ignore[return-value]
+        return read_candidates(
+            self.path,
+            self.columns,
+            split=self.split,
+            where=self.where,
+            questions=self.questions,
+            questions_options=self.questions_options,
+            source=self.source,
+            reward_name=self.reward_name,
+            counts=counts,
+        )
+
+    def inputs(self) -> dict[str, str]:
+        """The stage's inputs, by role."""
+        return {"candidates": self.path, **({"questions": self.questions} if self.questions else {})}
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the paths, for the manifest."""
+        return {key: value for key, value in asdict(self).items() if key not in ("path", "questions") and value}
+
+
+class Rejections:
+    """Collects the rows that cannot be used in a file; with `strict` raises at the first."""
+
+    def __init__(self, path: Path, strict: bool):
+        self.path = path
+        self.strict = strict
+        self.counts: Counter[str] = Counter()
+
+    def add(self, rejection: Rejection) -> None:
+        if self.strict:
+            raise InputError(f"{rejection} (stopped by --strict)")
+        self.counts[rejection.reason] += 1
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rejection.to_dict(), ensure_ascii=False) + "\n")
+
+    def filter(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items that are not rejections."""
+        for item in items:
+            if isinstance(item, Rejection):
+                self.add(item)
+            else:
+                yield item
+
+
+def make_candidates(
+    source: CandidateSource, out: str | Path, *, strict: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Stage: candidates in the unified format, one row per response. Returns the manifest."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        _empty(folder)
+        rejections = Rejections(folder / REJECTED, strict)
+        counts: Counter[str] = Counter()
+        prompts: set[str] = set()
+        marks: Counter[str] = Counter()
+
+        def rows() -> Iterator[Candidate]:
+            for row in tqdm(rejections.filter(source.read(counts)), "candidates", unit=" rows", disable=None):
+                prompts.add(row["prompt_id"])
+                marks.update(row["marks"])
+                yield row
+
+        shards = _write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
+        result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
+        return _finish(folder, Candidate, "candidates", shards, {**result, **_rejected(rejections)})
+
+    return run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
+
+
+def make_trees(
+    source: CandidateSource,
+    out: str | Path,
+    parameters: MergeParameters | None = None,
+    *,
+    separators: Mapping[str, str] | None = None,
+    num_proc: int = 1,
+    strict: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: one preference tree per prompt. Returns the manifest.
+
+    `separators` overrides the separator for some sources, by name. Trees are built by `num_proc` processes, each
+    prompt apart, and stand in the order in which prompts first appear. A killed run keeps its finished shards.
+    """
+    parameters = parameters or MergeParameters()
+
+    def work(folder: Path) -> dict[str, Any]:
+        buckets = _bucket(folder, source, strict)
+        grow = partial(
+            _grow_shard,
+            folder=folder,
+            file=source.path,
+            parameters=parameters,
+            separators=dict(separators or {}),
+            reward_name=source.reward_name if is_folder(source.path) else None,
+            strict=strict,
+        )
+        missing = [index for index in range(buckets["shards"]) if not _statistics_path(folder, index).exists()]
+        for _ in tqdm(_map(grow, missing, num_proc), "trees", len(missing), unit=" shards", disable=None):
+            pass
+        statistics = TreeStatistics()
+        rejected = Counter(buckets["rejected"])
+        with (folder / REJECTED).open("w", encoding="utf-8") as file:
+            file.write((folder / _UNREAD).read_text("utf-8"))
+            for index in range(buckets["shards"]):
+                shard = json.loads(_statistics_path(folder, index).read_text("utf-8"))
+                statistics.merge(shard["statistics"])
+                for item in shard["rejected"]:
+                    rejected[item["reason"]] += 1
+                    file.write(json.dumps(item, ensure_ascii=False) + "\n")
+        if not statistics.trees:
+            raise InputError(f"{source.path}: no tree could be built; " + _most_common(rejected))
+        counts = {
+            **statistics.summary(),
+            "other_separators": _one_step_shares(folder),
+            "skipped": buckets["skipped"],
+            "rejected": dict(rejected),
+        }
+        (folder / _BUCKETS).unlink()  # first: without it, a run killed from here on starts over
+        for path in [folder / _UNREAD, *(folder / DATA).glob(".bucket-*"), *(folder / DATA).glob(".statistics-*")]:
+            path.unlink()
+        return _finish(folder, Tree, "trees", buckets["shards"], counts)
+
+    described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
+    return run_stage(out, "trees", described, source.inputs(), work, force=force)
+
+
+def make_pairs(
+    trees: str | Path,
+    out: str | Path,
+    min_gap: MinGap,
+    parameters: PairParameters | None = None,
+    *,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: process and outcome pairs from a folder (or published dataset) of trees. Returns the manifest."""
+    parameters = parameters or PairParameters()
+
+    def work(folder: Path) -> dict[str, Any]:
+        _empty(folder)
+        gaps = min_gap.in_reward_units(_progress(read_rows(trees), "gaps"))
+        statistics = PairStatistics()
+
+        def rows() -> Iterator[Pair]:
+            for tree in _progress(read_rows(trees), "pairs"):
+                statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
+                yield from tree_pairs(tree, gaps[tree["source"]], parameters)
+
+        shards = _write_unique(folder, rows(), statistics)
+        if not statistics.pairs:
+            raise InputError(
+                f"{trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
+                "lower --min-gap, or look at the rewards"
+            )
+        return _finish(folder, Pair, "pairs", shards, {**statistics.summary(), "min_gap_by_source": gaps})
+
+    described = {**asdict(parameters), "min_gap": str(min_gap)}
+    return run_stage(out, "pairs", described, {"trees": trees}, work, force=force)
+
+
+def make_preference_pairs(
+    path: str,
+    out: str | Path,
+    columns: PreferenceColumns,
+    *,
+    split: str | None = None,
+    source: str | None = None,
+    strict: bool = False,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: outcome pairs from any preference dataset with chosen and rejected columns. Returns the manifest."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        _empty(folder)
+        rejections = Rejections(folder / REJECTED, strict)
+        statistics = PairStatistics()
+        pairs = rejections.filter(read_preferences(path, columns, split=split, source=source))
+        shards = _write_unique(folder, _progress(pairs, "pairs"), statistics)
+        if not statistics.pairs:
+            raise InputError(f"{path}: no pair could be used; " + _most_common(rejections.counts))
+        return _finish(folder, Pair, "pairs", shards, {**statistics.summary(), **_rejected(rejections)})
+
+    described = {"columns": asdict(columns), "split": split, "source": source}
+    return run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
+
+
+_BUCKETS = ".buckets.json"
+_UNREAD = ".rejected.jsonl"  # rows rejected while reading; joined by those that shards reject
+
+
+def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
+    """Sorts candidates into one file per shard of prompts, in one reading with bounded memory.
+
+    Candidates of one prompt may lie anywhere in the file; prompts are numbered as they first appear.
+    """
+    marker = folder / _BUCKETS
+    if marker.exists():
+        return json.loads(marker.read_text("utf-8"))
+    _empty(folder)
+    (folder / DATA).mkdir()
+    rejections = Rejections(folder / _UNREAD, strict)
+    rejections.path.write_text("", "utf-8")
+    counts: Counter[str] = Counter()
+    ranks: dict[str, int] = {}
+    held: dict[int, list[str]] = {}
+    size = 0
+
+    def flush() -> None:
+        for index, lines in held.items():
+            with _bucket_path(folder, index).open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        held.clear()
+
+    for row in tqdm(rejections.filter(source.read(counts)), "reading", unit=" rows", disable=None):
+        rank = ranks.setdefault(row["prompt_id"], len(ranks))
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        held.setdefault(rank // PROMPTS_PER_SHARD, []).append(line)
+        size += len(line)
+        if size > _FLUSH:
+            flush()
+            size = 0
+    flush()
+    if not ranks:
+        raise InputError(f"{source.path}: no candidate could be used; " + _most_common(rejections.counts))
+    shards = -(-len(ranks) // PROMPTS_PER_SHARD)
+    result = {"shards": shards, "skipped": counts["skipped"], "rejected": dict(rejections.counts)}
+    marker.write_text(json.dumps(result), "utf-8")
+    return result
+
+
+def _bucket_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f".bucket-{index:05d}.jsonl"
+
+
+def _statistics_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f".statistics-{index:05d}.json"
+
+
+def _grow_shard(
+    index: int,
+    *,
+    folder: Path,
+    file: str,
+    parameters: MergeParameters,
+    separators: dict[str, str],
+    reward_name: str | None,
+    strict: bool,
+) -> None:
+    """Builds and writes the trees of one bucket; its statistics file appears last and marks it as done."""
+    prompts: dict[str, list[Candidate]] = {}
+    with _bucket_path(folder, index).open(encoding="utf-8") as lines:
+        for line in lines:
+            row: Candidate = json.loads(line)
+            prompts.setdefault(row["prompt_id"], []).append(row)
+    statistics = TreeStatistics()
+    rejected: list[Rejection] = []
+
+    def trees() -> Iterator[Tree]:
+        for prompt_id, candidates in prompts.items():
+            usable = []
+            for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
+                problem = _unusable(candidate, prompt_id, reward_name, file)
+                if problem and strict:
+                    raise InputError(f"{problem} (stopped by --strict)")
+                if problem:
+                    rejected.append(problem)
+                else:
+                    usable.append(candidate)
+            if usable:
+                source = usable[0]["source"]
+                chosen = replace(parameters, separator=separators.get(source, parameters.separator))
+                tree = build_tree(usable, reward_name or usable[0]["rewards"][0]["name"], chosen)
+                statistics.add(tree)
+                yield tree
+
+    write_shard(folder, index, trees(), Tree)
+    result = {"statistics": statistics.state(), "rejected": [item.to_dict() for item in rejected]}
+    path = _statistics_path(folder, index)
+    path.with_suffix(".partial").write_text(json.dumps(result, ensure_ascii=False), "utf-8")
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def _unusable(candidate: Candidate, prompt_id: str, reward_name: str | None, file: str) -> Rejection | None:
+    where = f"prompt {prompt_id!r}, sample {candidate['sample_index']}: "
+    if not candidate["response"]:
+        return Rejection(file, None, "empty response", f"{where}leave it out, or sample it again")
+    names = [reward["name"] for reward in candidate["rewards"]]
+    if not names or (reward_name is not None and reward_name not in names):
+        return Rejection(file, None, "no reward", f"{where}reward it, or name another with --reward-name")
+    if reward_name is None and len(names) > 1:
+        raise InputError(f"{file}: candidates have rewards {', '.join(sorted(names))}; choose one with --reward-name")
+    return None
+
+
+def _one_step_shares(folder: Path, sample: int = 2000) -> dict[str, float]:
+    """The share of responses that are a single step, for each separator there is, on the first responses."""
+    with _bucket_path(folder, 0).open(encoding="utf-8") as lines:
+        responses = [json.loads(line)["response"] for line in islice(lines, sample)]
+    return {
+        separator: round(sum(len(split(text, separator)) == 1 for text in responses) / len(responses), 4)
+        for separator in (".\n", "paragraph", "line", "sentence")
+    }
+
+
+def _map(function: Callable[[int], Any], items: list[int], num_proc: int) -> Iterator[Any]:
+    if num_proc == 1 or len(items) < 2:
+        yield from map(function, items)
+        return
+    # spawn: forking a process that has threads (pyarrow's, torch's) can hang it
+    with ProcessPoolExecutor(min(num_proc, len(items)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(function, items)
+
+
+def _write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> int:
+    """Writes all rows in shards of `per_shard`, streaming; returns the number of shards."""
+    index = 0
+    for first in rows:
+        write_shard(folder, index, chain([first], islice(rows, per_shard - 1)), record)
+        index += 1
+    return index
+
+
+def _write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:
+    """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay."""
+    duplicates = Duplicates()
+    scratch = folder / ".pairs.jsonl"
+    with scratch.open("w", encoding="utf-8") as file:
+        for pair in pairs:
+            duplicates.add(pair)
+            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+
+    def kept() -> Iterator[Pair]:
+        with scratch.open(encoding="utf-8") as file:
+            for line in file:
+                pair: Pair = json.loads(line)
+                if duplicates.keep(pair):
+                    statistics.add(pair)
+                    yield pair
+
+    shards = _write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
+    scratch.unlink()
+    statistics.duplicates, statistics.contradictions = duplicates.duplicates, duplicates.contradictions
+    return shards
+
+
+def _finish(folder: Path, record: type, title: str, shards: int, counts: dict[str, Any]) -> dict[str, Any]:
+    """Hash and card of a dataset whose shards are written; returns what the manifest says of it."""
+    rows, row_hash = take_digests(folder)
+    if not rows:
+        raise InputError(f"no {title} were left to write; " + _most_common(Counter(counts.get("rejected", {}))))
+    if (folder / REJECTED).exists() and not (folder / REJECTED).stat().st_size:
+        (folder / REJECTED).unlink()
+    size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
+    write_card(folder, record, title, rows, size, counts)
+    return {"rows": rows, "row_hash": row_hash, "counts": counts}
+
+
+def _empty(folder: Path) -> None:
+    """Removes what a killed run left, for a stage that is quicker to repeat than to resume."""
+    for path in [*(folder / DATA).glob("*"), folder / REJECTED]:
+        path.unlink(missing_ok=True)
+    if (folder / DATA).exists():
+        (folder / DATA).rmdir()
+
+
+def _rejected(rejections: Rejections) -> dict[str, Any]:
+    return {"rejected": dict(rejections.counts)}
+
+
+def _most_common(rejected: Counter[str]) -> str:
+    if not rejected:
+        return "the input is empty"
+    reason, count = rejected.most_common(1)[0]
+    return f"{sum(rejected.values())} rows were rejected, {count} of them for: {reason}"
+
+
+def _progress(rows: Iterable[Any], what: str) -> Iterator[Any]:
+    return iter(tqdm(rows, what, unit=" rows", disable=None))

@@ -1,0 +1,145 @@
+"""A dataset as a folder: Parquet shards, a card, and the hash of its rows.
+
+    DIR/README.md            card with the YAML that `datasets.load_dataset(DIR)` reads
+    DIR/manifest.json        how it was made (see `openprm.stages`)
+    DIR/data/train-00000.parquet ...
+    DIR/rejected.jsonl       input rows that could not be used, and why (where there are any)
+
+Shards are written whole or not at all, so that a killed run leaves only complete ones. The canonical hash of a
+dataset is the digest of its rows' digests, in order; it does not depend on shard sizes, Parquet or library versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .rejections import InputError
+from .records import features
+
+DATA = "data"
+MANIFEST = "manifest.json"
+REJECTED = "rejected.jsonl"
+
+_ROW_GROUP = 500  # rows that a reader must hold at once
+_DIGEST = 16
+
+
+def row_digest(row: Mapping[str, Any]) -> bytes:
+    """16 bytes that identify a row: BLAKE2b of its JSON with sorted keys, in UTF-8."""
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=_DIGEST).digest()
+
+
+def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> int:
+    """Writes shard `index` of a dataset of `record`s and the digests of its rows; returns the number of rows.
+
+    The Parquet file appears under its name only when complete, after its digests.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = shard_path(folder, index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = features(record).arrow_schema
+    digests = bytearray()
+    partial = path.with_suffix(".partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for batch in batched(rows, _ROW_GROUP):
+            for row in batch:
+                digests += row_digest(row)
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        if not digests:  # a file without any row group cannot be told from a broken one by some readers
+            writer.write_table(schema.empty_table())
+    _digests_path(folder, index).write_bytes(digests)
+    os.replace(partial, path)
+    return len(digests) // _DIGEST
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f"train-{index:05d}.parquet"
+
+
+def _digests_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f".train-{index:05d}.digests"
+
+
+def take_digests(folder: Path) -> tuple[int, str]:
+    """Number of rows and canonical hash of a dataset just written; its digest files are used up."""
+    total = hashlib.sha256()
+    rows = 0
+    for path in sorted((folder / DATA).glob(".train-*.digests")):
+        digests = path.read_bytes()
+        total.update(digests)
+        rows += len(digests) // _DIGEST
+        path.unlink()
+    return rows, total.hexdigest()
+
+
+def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The canonical hash of rows read from anywhere, to compare with a manifest's `row_hash`."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(row_digest(row))
+    return total.hexdigest()
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a stage wrote this folder."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """A folder's manifest; raises InputError where there is none or it cannot be read."""
+    file = Path(path) / MANIFEST
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished") from None
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error}); make the folder again") from None
+
+
+def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset in order: of a folder a stage wrote, or of any dataset `load_dataset` opens by id."""
+    if not Path(path).is_dir():
+        from datasets import load_dataset
+
+        try:
+            yield from load_dataset(str(path), split="train", streaming=True)
+        except (FileNotFoundError, ValueError, ConnectionError) as error:
+            raise InputError(f"{path} is neither a folder nor a dataset that can be opened: {error}") from error
+        return
+    yield from _read_shards(Path(path))
+
+
+def _read_shards(folder: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shards = sorted((folder / DATA).glob("train-*.parquet"))
+    if not shards:
+        raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
+    for shard in shards:
+        try:
+            with pq.ParquetFile(shard) as file:
+                for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                    yield from batch.to_pylist()
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{shard} is damaged ({error}); make the folder again") from error
+
+
+def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of up to `size` rows. (itertools.batched is newer than the oldest Python we support.)"""
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

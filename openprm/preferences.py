@@ -1,0 +1,71 @@
+"""Outcome pairs from any preference dataset: HelpSteer2, UltraFeedback-binarized, or a file of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .files import read_rows
+from .mapping import RowError, question_id, to_messages
+from .pairs import preference_pair
+from .records import Message, Pair
+from .rejections import InputError, Rejection
+
+
+@dataclass(frozen=True)
+class PreferenceColumns:
+    """Which columns hold what. `question` None: chosen and rejected are whole conversations that hold it."""
+
+    question: str | None = "prompt"
+    chosen: str = "chosen"
+    rejected: str = "rejected"
+
+
+def read_preferences(
+    path: str, columns: PreferenceColumns, *, split: str | None = None, source: str | None = None
+) -> Iterator[Pair | Rejection]:
+    """One outcome pair per row of any file or dataset that `read_rows` reads, and the rows rejected.
+
+    Chosen and rejected are texts, or chats: then the last message is the answer, and those before it are the
+    question if no column holds it. Raises InputError where a column is missing.
+    """
+    for item in read_rows(path, split):
+        if isinstance(item, Rejection):
+            yield item
+            continue
+        number, row = item
+        wanted = [name for name in (columns.question, columns.chosen, columns.rejected) if name]
+        missing = [name for name in wanted if name not in row]
+        if missing and number == 1:
+            raise InputError(f"{path}: no column {missing[0]!r}; name the right one of {', '.join(map(repr, row))}")
+        try:
+            yield _pair(row, columns, source or str(path))
+        except RowError as error:
+            yield Rejection(path, number, error.reason, error.remedy)
+
+
+def _pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str) -> Pair:
+    chosen_question, chosen = _answer(row.get(columns.chosen), columns.chosen)
+    rejected_question, rejected = _answer(row.get(columns.rejected), columns.rejected)
+    if columns.question is not None:
+        question = to_messages(row.get(columns.question), columns.question)
+    elif chosen_question is None or chosen_question != rejected_question:
+        raise RowError("chosen and rejected answer different questions", "name the column of the question")
+    else:
+        question = chosen_question
+    if chosen == rejected:
+        raise RowError("chosen and rejected are the same text", "leave the row out: it holds no preference")
+    return preference_pair(question, chosen, rejected, source, question_id(question))
+
+
+def _answer(value: Any, column: str) -> tuple[list[Message] | None, str]:
+    """Question (None for a plain text) and answer."""
+    if isinstance(value, str) and value:
+        return None, value
+    last = value[-1] if isinstance(value, list) and value else None
+    if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+        raise RowError(f"{column!r} is neither a text nor a chat that ends with an answer", "give one of the two")
+    if not last["content"]:
+        raise RowError(f"the answer in {column!r} is empty", "leave the row out")
+    return to_messages(value[:-1], column) if len(value) > 1 else None, last["content"]

@@ -1,0 +1,96 @@
+"""What a person reads in the terminal: summaries, tables, trees. No computation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree as Branches
+
+from .records import Tree
+from .summary import PAPER_PAIRS_PER_PROMPT
+
+_MOSTLY_ONE_STEP = 0.5
+_SHOWN = 160  # characters of a step in a terminal
+
+
+def console() -> Console:
+    """Plain and unwrapped where the output is not a terminal, so that it can be searched and compared."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=200)
+
+
+def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
+    """The counts of a stage, with warnings where its data will not do what was wanted."""
+    counts = dict(manifest["counts"])
+    table = Table(title=f"{manifest['stage']}: {manifest.get('rows', '')} rows in {out}", show_header=False, box=None)
+    table.title_justify = "left"
+    rejected = counts.pop("rejected", {})
+    others = counts.pop("other_separators", {})
+    for name, value in counts.items():
+        text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+        if value not in ({}, 0):
+            table.add_row(name.replace("_", " "), escape(text))
+    screen = console()
+    screen.print(table)
+    if "process_pairs_per_prompt" in counts:
+        paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
+        screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
+    if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
+        best = min(others, key=lambda separator: others[separator])
+        screen.print(
+            f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one single step, which no process "
+            f"pair can come from. With --separator {best} it would be {others[best]:.0%} (on the first responses)."
+        )
+    if counts.get("prompts_with_one_response"):
+        screen.print(
+            f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response only: no pairs there."
+        )
+    if rejected:
+        screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {out}/rejected.jsonl:")
+        for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
+            screen.print(f"  {count:8}  {escape(reason)}")
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose first column is text, the others numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console().print(table)
+
+
+def print_tree(tree: Tree) -> None:
+    """A preference tree: value and number of responses of each node, then its text; best branch first."""
+    nodes = tree["nodes"]
+    low = min(node["value"] for node in nodes)
+    high = max(node["value"] for node in nodes)
+    question = "\n".join(f"{message['role']}: {message['content']}" for message in tree["question"])
+    screen = console()
+    screen.print(f"[bold]{escape(tree['prompt_id'])}[/] ({escape(tree['source'])}), reward {escape(tree['reward_name'])}")
+    screen.print(escape(question))
+    children: dict[int, list[Any]] = {}
+    for node in nodes[1:]:
+        children.setdefault(node["parent"] or 0, []).append(node)
+    root = Branches(_label(nodes[0]["value"], nodes[0]["n_leaves"], "all responses", low, high))
+    pending = [(0, root)]
+    while pending:
+        parent, branch = pending.pop()
+        for node in sorted(children.get(parent, []), key=lambda node: -node["value"]):
+            # a chain of single children reads better below one another than ever further to the right
+            below = branch.add(_label(node["value"], node["n_leaves"], node["text"], low, high))
+            pending.append((node["id"], below))
+    screen.print(root)
+
+
+def _label(value: float, leaves: int, text: str, low: float, high: float) -> str:
+    share = (value - low) / (high - low) if high > low else 1.0
+    color = "green" if share > 2 / 3 else "yellow" if share > 1 / 3 else "red"
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+    return f"[{color}]{value:+.3f}[/] [dim]×{leaves}[/] {escape(shown)}"
