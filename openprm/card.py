@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -21,22 +22,58 @@ _DESCRIPTIONS = {
 }
 
 
-def write_card(folder: Path, record: type, title: str, rows: int, size: int, counts: Mapping[str, Any]) -> None:
-    """Writes `README.md`: `configs` and `dataset_info` as YAML, then how to load it and what was counted."""
-    from datasets import DatasetInfo, Split, SplitDict, SplitInfo
+@dataclass(frozen=True)
+class SplitFiles:
+    """The Parquet files of one split: a pattern below the folder, how many rows, how many bytes."""
+
+    pattern: str
+    rows: int
+    size: int
+
+
+def write_card(
+    folder: Path,
+    record: type,
+    title: str,
+    configs: Mapping[str, Mapping[str, SplitFiles]],
+    counts: Mapping[str, Any],
+) -> None:
+    """Writes `README.md`: `configs` (splits by name, by config) and `dataset_info` as YAML, then words for people.
+
+    `counts` are a stage's; those that are plain numbers are shown.
+    """
     from huggingface_hub import DatasetCardData
 
-    splits = SplitDict()
-    splits.add(SplitInfo(name=str(Split.TRAIN), num_bytes=size, num_examples=rows))
-    info = DatasetInfo(features=features(record), splits=splits, download_size=size, dataset_size=size)
+    infos = [_info(name, record, splits) for name, splits in configs.items()]
     data = DatasetCardData(
-        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
-        dataset_info=info._to_yaml_dict(),
+        configs=[
+            {
+                "config_name": name,
+                "data_files": [{"split": split, "path": files.pattern} for split, files in splits.items()],
+                **({"default": True} if index == 0 and len(configs) > 1 else {}),
+            }
+            for index, (name, splits) in enumerate(configs.items())
+        ],
+        dataset_info=infos if len(infos) > 1 else infos[0],
         tags=["openprm"],
     )
     facts = [(name.replace("_", " "), value) for name, value in counts.items() if isinstance(value, (int, float, str))]
-    body = render("dataset.md.j2", title=title, description=_DESCRIPTIONS[title], rows=rows, facts=facts)
+    splits = [(config, split, files.rows) for config, parts in configs.items() for split, files in parts.items()]
+    body = render("dataset.md.j2", title=title, description=_DESCRIPTIONS[title], splits=splits, facts=facts)
     (folder / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{body}", "utf-8")
+
+
+def _info(name: str, record: type, files: Mapping[str, SplitFiles]) -> dict[str, Any]:
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+
+    splits = SplitDict()
+    for split, part in files.items():
+        splits.add(SplitInfo(name=split, num_bytes=part.size, num_examples=part.rows))
+    size = sum(part.size for part in files.values())
+    info = DatasetInfo(
+        features=features(record), splits=splits, download_size=size, dataset_size=size, config_name=name
+    )
+    return info._to_yaml_dict()
 
 
 def render(template: str, **values: Any) -> str:

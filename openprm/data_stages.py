@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .card import write_card
+from .card import SplitFiles, write_card
 from .folder import (
     DATA,
     REJECTED,
@@ -37,9 +38,9 @@ from .preferences import PreferenceColumns, read_preferences
 from .records import Candidate, Pair, Tree
 from .rejections import InputError, Rejection
 from .stages import run_stage
-from .summary import PairStatistics, TreeStatistics
 from .steps import split
-from .tree import MergeParameters, build_tree
+from .summary import PairStatistics, TreeStatistics
+from .tree import MergeParameters, build_tree, revalue, with_rewards
 
 CANDIDATES_PER_SHARD = 20_000
 PROMPTS_PER_SHARD = 500
@@ -131,7 +132,7 @@ def make_candidates(
 
         shards = _write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
-        return _finish(folder, Candidate, "candidates", shards, {**result, **_rejected(rejections)})
+        return finish_dataset(folder, Candidate, "candidates", shards, {**result, **_rejected(rejections)})
 
     return run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
 
@@ -188,7 +189,7 @@ def make_trees(
         (folder / _BUCKETS).unlink()  # first: without it, a run killed from here on starts over
         for path in [folder / _UNREAD, *(folder / DATA).glob(".bucket-*"), *(folder / DATA).glob(".statistics-*")]:
             path.unlink()
-        return _finish(folder, Tree, "trees", buckets["shards"], counts)
+        return finish_dataset(folder, Tree, "trees", buckets["shards"], counts)
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
     return run_stage(out, "trees", described, source.inputs(), work, force=force)
@@ -200,18 +201,30 @@ def make_pairs(
     min_gap: MinGap,
     parameters: PairParameters | None = None,
     *,
+    reward_name: str | None = None,
+    shuffle_rewards: int | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Stage: process and outcome pairs from a folder (or published dataset) of trees. Returns the manifest."""
+    """Stage: process and outcome pairs from a folder (or published dataset) of trees. Returns the manifest.
+
+    `reward_name` takes another of the rewards that the responses carry. `shuffle_rewards`, a seed, makes a control:
+    the rewards of all responses are dealt out anew, so a model trained on these pairs should learn nothing.
+    """
     parameters = parameters or PairParameters()
+
+    def read() -> Iterator[Tree]:
+        rows: Iterator[Any] = read_rows(trees)
+        if reward_name is not None:
+            rows = (revalue(tree, reward_name) for tree in rows)
+        return rows if shuffle_rewards is None else _shuffled(rows, trees, shuffle_rewards)
 
     def work(folder: Path) -> dict[str, Any]:
         _empty(folder)
-        gaps = min_gap.in_reward_units(_progress(read_rows(trees), "gaps"))
+        gaps = min_gap.in_reward_units(_progress(read(), "gaps"))
         statistics = PairStatistics()
 
         def rows() -> Iterator[Pair]:
-            for tree in _progress(read_rows(trees), "pairs"):
+            for tree in _progress(read(), "pairs"):
                 statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
                 yield from tree_pairs(tree, gaps[tree["source"]], parameters)
 
@@ -221,10 +234,23 @@ def make_pairs(
                 f"{trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
                 "lower --min-gap, or look at the rewards"
             )
-        return _finish(folder, Pair, "pairs", shards, {**statistics.summary(), "min_gap_by_source": gaps})
+        return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), "min_gap_by_source": gaps})
 
-    described = {**asdict(parameters), "min_gap": str(min_gap)}
+    described = {
+        **asdict(parameters),
+        "min_gap": str(min_gap),
+        "reward_name": reward_name,
+        "shuffle_rewards": shuffle_rewards,
+    }
     return run_stage(out, "pairs", described, {"trees": trees}, work, force=force)
+
+
+def _shuffled(rows: Iterator[Tree], trees: str | Path, seed: int) -> Iterator[Tree]:
+    rewards = [response["reward"] for tree in read_rows(trees) for response in tree["responses"]]
+    random.Random(seed).shuffle(rewards)
+    dealt = iter(rewards)
+    for tree in rows:
+        yield with_rewards(tree, list(islice(dealt, len(tree["responses"]))), f"{tree['reward_name']}, shuffled")
 
 
 def make_preference_pairs(
@@ -247,7 +273,7 @@ def make_preference_pairs(
         shards = _write_unique(folder, _progress(pairs, "pairs"), statistics)
         if not statistics.pairs:
             raise InputError(f"{path}: no pair could be used; " + _most_common(rejections.counts))
-        return _finish(folder, Pair, "pairs", shards, {**statistics.summary(), **_rejected(rejections)})
+        return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), **_rejected(rejections)})
 
     described = {"columns": asdict(columns), "split": split, "source": source}
     return run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
@@ -412,7 +438,7 @@ def _write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistic
     return shards
 
 
-def _finish(folder: Path, record: type, title: str, shards: int, counts: dict[str, Any]) -> dict[str, Any]:
+def finish_dataset(folder: Path, record: type, title: str, shards: int, counts: dict[str, Any]) -> dict[str, Any]:
     """Hash and card of a dataset whose shards are written; returns what the manifest says of it."""
     rows, row_hash = take_digests(folder)
     if not rows:
@@ -420,7 +446,8 @@ def _finish(folder: Path, record: type, title: str, shards: int, counts: dict[st
     if (folder / REJECTED).exists() and not (folder / REJECTED).stat().st_size:
         (folder / REJECTED).unlink()
     size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
-    write_card(folder, record, title, rows, size, counts)
+    splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
+    write_card(folder, record, title, {"default": splits}, counts)
     return {"rows": rows, "row_hash": row_hash, "counts": counts}
 
 

@@ -36,7 +36,7 @@ def row_digest(row: Mapping[str, Any]) -> bytes:
 
 
 def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> int:
-    """Writes shard `index` of a dataset of `record`s and the digests of its rows; returns the number of rows.
+    """Writes shard `index` of a dataset of `record`s, and the digests of its rows; returns the number of rows.
 
     The Parquet file appears under its name only when complete, after its digests.
     """

@@ -59,6 +59,16 @@ class Candidate(TypedDict):
     marks: list[str]
 
 
+class Prompt(TypedDict):
+    """An instruction to sample responses for, with its golden answer where there is one."""
+
+    schema_version: int
+    prompt_id: str
+    source: str
+    question: list[Message]
+    reference: str | None
+
+
 class Member(TypedDict):
     """A step of a response, by position: `responses[response]["steps"][step]`."""
 
@@ -138,6 +148,20 @@ class Pair(TypedDict):
     gap: float | None
     depth: int
     support: Support
+
+
+class Scored(TypedDict):
+    """A response scored step by step; see `openprm.scoring` for the columns."""
+
+    schema_version: int
+    prompt_id: str
+    source: str
+    sample_index: int
+    steps: list[str]
+    step_rewards: list[float | None]
+    score: float
+    aggregation: str
+    truncated: bool
 
 
 def features(record: type) -> Features:

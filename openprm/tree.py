@@ -189,26 +189,27 @@ def response_text(response: TreeResponse) -> str:
 
 def revalue(tree: Tree, reward_name: str) -> Tree:
     """The same tree with the values of another reward its responses carry. Needs no new merging."""
-    responses = []
+    rewards = []
     for response in tree["responses"]:
         values = [reward["value"] for reward in response["rewards"] if reward["name"] == reward_name]
         if not values:
-            raise ValueError(
-                f"prompt {tree['prompt_id']!r}, sample {response['sample_index']}: no reward named {reward_name!r}"
-            )
-        responses.append(TreeResponse(**{**response, "reward": values[0]}))
-    everyone = range(len(responses))
-    nodes = [
-        Node(
-            **{
-                **node,
-                "value": _mean(
-                    responses[i]["reward"]
-                    for i in ([member["response"] for member in node["members"]] if node["depth"] else everyone)
-                ),
-            }
-        )
-        for node in tree["nodes"]
+            where = f"prompt {tree['prompt_id']!r}, sample {response['sample_index']}"
+            raise ValueError(f"{where}: no reward named {reward_name!r}")
+        rewards.append(values[0])
+    return with_rewards(tree, rewards, reward_name)
+
+
+def with_rewards(tree: Tree, rewards: Sequence[float], reward_name: str) -> Tree:
+    """The same tree with these rewards of its responses, back-propagated."""
+    if len(rewards) != len(tree["responses"]):
+        raise ValueError(f"{len(rewards)} rewards for {len(tree['responses'])} responses")
+    nodes = []
+    for node in tree["nodes"]:
+        through = [member["response"] for member in node["members"]] if node["depth"] else range(len(rewards))
+        nodes.append(Node(**{**node, "value": _mean(rewards[response] for response in through)}))
+    responses = [
+        TreeResponse(**{**response, "reward": reward})
+        for response, reward in zip(tree["responses"], rewards, strict=True)
     ]
     return Tree(**{**tree, "reward_name": reward_name, "responses": responses, "nodes": nodes})
 

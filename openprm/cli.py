@@ -1,0 +1,225 @@
+"""The `openprm` command. Each command calls one function; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Process reward models for open-domain tasks, from outcome rewards alone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
+Force = Annotated[bool, typer.Option(help="Make it again even if nothing has changed.")]
+Strict = Annotated[bool, typer.Option(help="Stop at the first row that cannot be used, instead of listing it.")]
+Split = Annotated[str | None, typer.Option(help="Split of a dataset (not of a file).")]
+Where = Annotated[list[str] | None, typer.Option(help="Only rows with COLUMN=VALUE; may be repeated.")]
+Questions = Annotated[Path | None, typer.Option(help="Second file with the questions, joined on the prompt id.")]
+QuestionsOptions = Annotated[str | None, typer.Option(help="Its column with a list of answer options.")]
+Source = Annotated[str | None, typer.Option(help="Name of the data's source; else the file's name.")]
+RewardName = Annotated[str | None, typer.Option(help="Name of the reward; else its column's name.")]
+QuestionColumn = Annotated[str, typer.Option(help="Text or chat messages.")]
+ResponseColumn = Annotated[str, typer.Option(help="Text, or a list of texts.")]
+RewardColumn = Annotated[str, typer.Option(help="Number, boolean, or win/tie/lose.")]
+IdColumn = Annotated[str | None, typer.Option(help="Prompt id; else a hash of the question.")]
+ReferenceColumn = Annotated[str | None, typer.Option(help="Golden answer.")]
+SourceColumn = Annotated[str | None, typer.Option(help="Source of each row.")]
+ModelColumn = Annotated[str | None, typer.Option(help="Model that gave the response.")]
+
+
+def _source(path, columns, split, where, questions, options, source, reward_name):  # type: ignore[no-untyped-def]
+    from .data_stages import CandidateSource
+    from .mapping import Columns
+
+    pairs = [condition.partition("=") for condition in where or ()]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise typer.BadParameter(f"{name!r} is not COLUMN=VALUE", param_hint="--where")
+    return CandidateSource(
+        path,
+        Columns(**columns),
+        split=split,
+        where={name: value for name, _, value in pairs} or None,
+        questions=str(questions) if questions else None,
+        questions_options=options,
+        source=source,
+        reward_name=reward_name,
+    )
+
+
+@app.command()
+def candidates(
+    file: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet file, or a dataset's folder or id.")],
+    out: Out,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    reward_column: RewardColumn = "reward",
+    no_reward: Annotated[bool, typer.Option("--no-reward", help="The responses have no rewards yet.")] = False,
+    id_column: IdColumn = None,
+    reference_column: ReferenceColumn = None,
+    source_column: SourceColumn = None,
+    model_column: ModelColumn = None,
+    split: Split = None,
+    where: Where = None,
+    questions: Questions = None,
+    questions_options: QuestionsOptions = None,
+    source: Source = None,
+    reward_name: RewardName = None,
+    strict: Strict = False,
+    force: Force = False,
+) -> None:
+    """Bring sampled responses into the unified format."""
+    from .data_stages import make_candidates
+    from .report import print_summary
+
+    columns = {
+        "question": question_column,
+        "response": response_column,
+        "reward": None if no_reward else reward_column,
+        "prompt_id": id_column,
+        "reference": reference_column,
+        "source": source_column,
+        "model": model_column,
+    }
+    read = _source(file, columns, split, where, questions, questions_options, source, reward_name)
+    print_summary(make_candidates(read, out, strict=strict, force=force), out)
+
+
+@app.command()
+def trees(
+    file: Annotated[str, typer.Argument(help="Candidates: a file, a dataset, or a folder of `openprm candidates`.")],
+    out: Out,
+    separator: Annotated[
+        list[str],
+        typer.Option(help=r"Where steps end: '.\n', paragraph, line, sentence, re:PATTERN; SOURCE=... for one source."),
+    ] = [".\\n"],  # noqa: B006 (typer needs a list)
+    similarity: Annotated[str, typer.Option(help="levenshtein, indel or jaro_winkler.")] = "levenshtein",
+    threshold: Annotated[float, typer.Option(help="Least similarity of steps that merge.")] = 0.88,
+    distinct_numbers: Annotated[bool, typer.Option(help="Never merge steps with different numbers.")] = False,
+    num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    reward_column: RewardColumn = "reward",
+    id_column: IdColumn = None,
+    reference_column: ReferenceColumn = None,
+    source_column: SourceColumn = None,
+    model_column: ModelColumn = None,
+    split: Split = None,
+    where: Where = None,
+    questions: Questions = None,
+    questions_options: QuestionsOptions = None,
+    source: Source = None,
+    reward_name: RewardName = None,
+    strict: Strict = False,
+    force: Force = False,
+) -> None:
+    """Merge responses into preference trees, one per prompt."""
+    from .data_stages import make_trees
+    from .report import print_summary
+    from .tree import MergeParameters
+
+    columns = {
+        "question": question_column,
+        "response": response_column,
+        "reward": reward_column,
+        "prompt_id": id_column,
+        "reference": reference_column,
+        "source": source_column,
+        "model": model_column,
+    }
+    read = _source(file, columns, split, where, questions, questions_options, source, reward_name)
+    default, by_source = _separators(separator)
+    parameters = MergeParameters(default, similarity, threshold, distinct_numbers)
+    manifest = make_trees(
+        read, out, parameters, separators=by_source, num_proc=num_proc, strict=strict, force=force
+    )
+    print_summary(manifest, out)
+
+
+def _separators(options: list[str]) -> tuple[str, dict[str, str]]:
+    from .steps import DEFAULT_SEPARATOR
+
+    default, by_source = DEFAULT_SEPARATOR, {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if equals and not option.startswith("re:"):
+            by_source[name] = _unescape(value)
+        else:
+            default = _unescape(option)
+    return default, by_source
+
+
+def _unescape(text: str) -> str:
+    r"""A shell passes `\n` as two characters. Regular expressions understand them as they are."""
+    return text if text.startswith("re:") else text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+@app.command()
+def pairs(
+    folder: Annotated[str, typer.Argument(help="Trees, or with --preferences any dataset with chosen and rejected.")],
+    out: Out,
+    min_gap: Annotated[str, typer.Option(help="Least gap: 0.2 (reward), 0.5sd, or q0.9 (quantile of gaps).")] = "0.2",
+    select: Annotated[str, typer.Option(help="max (one per parent), all, or how many per tree.")] = "max",
+    min_support: Annotated[int, typer.Option(help="Least number of responses behind each side.")] = 1,
+    shared_prefix: Annotated[bool, typer.Option(help="Both sides behind the chosen side's prefix.")] = False,
+    process: Annotated[bool, typer.Option(help="Take process pairs.")] = True,
+    outcome: Annotated[str, typer.Option(help="Outcome pairs from the same trees: none, best or all.")] = "none",
+    preferences: Annotated[bool, typer.Option("--preferences", help="The input is a preference dataset.")] = False,
+    question_column: Annotated[str, typer.Option(help="'' where chosen and rejected hold it.")] = "prompt",
+    chosen_column: Annotated[str, typer.Option()] = "chosen",
+    rejected_column: Annotated[str, typer.Option()] = "rejected",
+    split: Split = None,
+    source: Source = None,
+    strict: Strict = False,
+    force: Force = False,
+) -> None:
+    """Take process and outcome pairs from trees (or outcome pairs from a preference dataset)."""
+    from .data_stages import make_pairs, make_preference_pairs
+    from .pairs import MinGap, PairParameters
+    from .preferences import PreferenceColumns
+    from .report import print_summary
+
+    if preferences:
+        columns = PreferenceColumns(question_column or None, chosen_column, rejected_column)
+        manifest = make_preference_pairs(folder, out, columns, split=split, source=source, strict=strict, force=force)
+    else:
+        parameters = PairParameters(select, min_support, shared_prefix, process, outcome)
+        manifest = make_pairs(folder, out, MinGap.parse(min_gap), parameters, force=force)
+    print_summary(manifest, out)
+
+
+@app.command()
+def show(
+    folder: Annotated[str, typer.Argument(help="A folder of trees, or a published dataset's id.")],
+    prompt_id: Annotated[str | None, typer.Argument(help="Which tree; the first one with a fork if left out.")] = None,
+) -> None:
+    """Print a tree with the values of its nodes."""
+    from .folder import read_rows
+    from .rejections import InputError
+    from .report import print_tree
+    from .tree import siblings
+
+    for tree in read_rows(folder):
+        if tree["prompt_id"] == prompt_id or (prompt_id is None and siblings(tree)):  # type: ignore[arg-type]
+            print_tree(tree)  # type: ignore[arg-type]
+            return
+    raise InputError(f"{folder} has no tree {prompt_id!r}" if prompt_id else f"{folder} has no tree with a fork")
+
+
+def main() -> None:
+    """The entry point: errors a user can mend are said in one line, without a traceback."""
+    from .rejections import InputError
+
+    try:
+        app()
+    except (InputError, ValueError, OSError) as error:
+        if type(error) not in (InputError, ValueError) and not isinstance(error, OSError):
+            raise
+        print(f"openprm: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,324 @@
+"""The stages that need models: sample candidates, train, score, evaluate.
+
+Each writes a folder (see `openprm.stages`). torch and transformers are imported when a stage works, so a finished
+stage is skipped at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .data_stages import finish_dataset
+from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
+from .folder import batched, read_rows, shard_path, write_shard
+from .records import SCHEMA_VERSION, Candidate, Generator, Prompt, Reward, Scored
+from .rejections import InputError
+from .rewards import DEFAULT_PATTERN, extract_answer, golden_answer
+from .stages import files_hash, run_stage
+
+GOLDEN = "golden"
+
+_PROMPTS_PER_SHARD = 128
+_RESPONSES_PER_SHARD = 2048
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. Defaults are the paper's (section 4.1, appendix B.2)."""
+
+    n: int = 64
+    temperature: float = 0.5
+    top_p: float = 1.0
+    max_new_tokens: int = 1024
+    seed: int = 0
+
+
+def sample_candidates(
+    prompts: str | Path,
+    model: str | Path,
+    out: str | Path,
+    sampling: Sampling | None = None,
+    *,
+    answer_pattern: str = DEFAULT_PATTERN,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: `sampling.n` responses for each prompt, rewarded by the golden answer where the prompt has one.
+
+    A killed run keeps its finished shards of prompts; each shard has a seed of its own, so the resumed run samples
+    what an uninterrupted one would. Returns the manifest.
+    """
+    sampling = sampling or Sampling()
+
+    def work(folder: Path) -> dict[str, Any]:
+        rows: list[Prompt] = list(read_rows(prompts))  # type: ignore[arg-type]
+        shards = list(batched(rows, _PROMPTS_PER_SHARD))
+        missing = [index for index in range(len(shards)) if not shard_path(folder, index).exists()]
+        generate = _generator(model) if missing else None
+        for index in tqdm(missing, "sampling", unit=" shards", disable=None):
+            candidates = _sample(generate, shards[index], sampling, index, str(model), answer_pattern)
+            write_shard(folder, index, candidates, Candidate)
+        golden: list[float] = []
+        marks: Counter[str] = Counter()
+        for candidate in read_rows(folder):
+            golden += [reward["value"] for reward in candidate["rewards"]]
+            marks.update(candidate["marks"])
+        counts = {"prompts": len(rows), "marks": dict(marks)}
+        if golden:
+            counts["mean_reward"] = round(math.fsum(golden) / len(golden), 4)
+        return finish_dataset(folder, Candidate, "candidates", len(shards), counts)
+
+    parameters = {**asdict(sampling), "answer_pattern": answer_pattern}
+    return run_stage(out, "sampling", parameters, {"prompts": prompts, "model": model}, work, force=force)
+
+
+def _generator(model: str | Path) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from .engines.hf import TransformersGenerator
+
+    return TransformersGenerator(AutoModelForCausalLM.from_pretrained(model), AutoTokenizer.from_pretrained(model))
+
+
+def _sample(
+    generator: Any, prompts: Sequence[Prompt], sampling: Sampling, shard: int, model: str, pattern: str
+) -> Iterator[Candidate]:
+    options = asdict(sampling)
+    seed = options.pop("seed") * 1_000_003 + shard  # shards must not repeat one another's samples
+    samples = generator.generate([prompt["question"] for prompt in prompts], seed=seed, **options)
+    origin = Generator(
+        model=Path(model).name,
+        revision=None,
+        engine="transformers",
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=seed,
+    )
+    for prompt, responses in zip(prompts, samples, strict=True):
+        for index, sample in enumerate(responses):
+            rewards, marks = [], ["truncated"] * (sample["finish_reason"] == "length")
+            if not sample["text"].strip():
+                marks.append("empty")
+            if prompt["reference"] is not None:
+                value = golden_answer(sample["text"], prompt["reference"], pattern)
+                rewards.append(Reward(name=GOLDEN, value=value))
+                if extract_answer(sample["text"], pattern) is None:
+                    marks.append("unparsable")
+            yield Candidate(
+                schema_version=SCHEMA_VERSION,
+                prompt_id=prompt["prompt_id"],
+                source=prompt["source"],
+                question=prompt["question"],
+                reference=prompt["reference"],
+                response=sample["text"],
+                sample_index=index,
+                generator=origin,
+                finish_reason=sample["finish_reason"],
+                n_tokens=sample["n_tokens"],
+                rewards=rewards,
+                marks=marks,
+            )
+
+
+def train_model(
+    pairs: Mapping[str, str | Path],
+    base: str | Path,
+    out: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    levels: Sequence[str] = ("process", "outcome"),
+    separator: str | None = None,
+    aggregation: str | None = None,
+    eval_pairs: str | Path | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: a reward model trained on pairs of the given levels. Returns the manifest.
+
+    `pairs` are folders (or ids) by a name of their own; `options` are those of `OpenPRMConfig`. With levels
+    ("outcome",) the result is an outcome reward model, the baseline. A killed run goes on from its last checkpoint
+    (`save_steps`).
+    """
+    options = dict(options or {})
+
+    def rows(path: str | Path) -> list[dict[str, Any]]:
+        return [row for row in read_rows(path) if row["level"] in levels]
+
+    def work(folder: Path) -> dict[str, Any]:
+        from .checkpoint import load_reward_model, save_reward_model
+        from .trainer import OpenPRMConfig, OpenPRMTrainer
+
+        training = [row for path in pairs.values() for row in rows(path)]
+        if not training:
+            raise InputError(f"no pairs of level {' or '.join(levels)} in {', '.join(map(str, pairs.values()))}")
+        checkpoints = folder / ".checkpoints"
+        # Trainer reads them in this order; a limit of two survives a kill while the newest is being written
+        arguments = OpenPRMConfig(output_dir=str(checkpoints), save_total_limit=2, **options)
+        model, tokenizer = load_reward_model(
+            base, separator=separator, aggregation=aggregation, seed=arguments.seed
+        )
+        trainer = OpenPRMTrainer(
+            model,
+            arguments,
+            training,
+            rows(eval_pairs) if eval_pairs else None,
+            processing_class=tokenizer,
+        )
+        result = trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+        metrics = {"loss": result.training_loss, **(trainer.evaluate() if eval_pairs else {})}
+        if trainer.is_world_process_zero():
+            save_reward_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder)
+            shutil.move(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
+            shutil.rmtree(checkpoints)
+        return {
+            "files_hash": files_hash(folder),
+            "counts": {"levels": dict(Counter(row["level"] for row in training)), **trainer.summary},
+            # the rest of what Trainer measures are times
+            "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
+        }
+
+    parameters = {
+        "options": options,
+        "levels": list(levels),
+        "separator": separator,
+        "aggregation": aggregation,
+        "evaluated": eval_pairs is not None,
+    }
+    inputs: dict[str, str | Path] = {**pairs, "base": base}
+    if eval_pairs:
+        inputs["eval_pairs"] = eval_pairs
+    return run_stage(out, "model", parameters, inputs, work, force=force)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    # a checkpoint killed while being written lacks the state, which is written last
+    for path in folder.glob("checkpoint-*"):
+        if not (path / "trainer_state.json").exists():
+            shutil.rmtree(path)
+    return get_last_checkpoint(folder) if folder.exists() else None
+
+
+def score_candidates(
+    candidates: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    aggregation: str | None = None,
+    separator: str | None = None,
+    batch_size: int = 64,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        scorer = None
+        index = truncated = 0
+        scores: list[float] = []
+        rows = iter(read_rows(candidates))
+        for index, shard in enumerate(tqdm(batched(rows, _RESPONSES_PER_SHARD), "scoring", unit=" shards", disable=None)):
+            if not shard_path(folder, index).exists():
+                if scorer is None:
+                    from .scoring import load_scorer
+
+                    scorer = load_scorer(str(model))
+                scored = _score(scorer, shard, batch_size, aggregation, separator)
+                write_shard(folder, index, scored, Scored)
+        for row in read_rows(folder):
+            truncated += row["truncated"]
+            scores.append(row["score"])
+        counts = {"mean_score": round(math.fsum(scores) / max(len(scores), 1), 4), "truncated": truncated}
+        return finish_dataset(folder, Scored, "scores", index + 1, counts)
+
+    parameters = {"aggregation": aggregation, "separator": separator}
+    return run_stage(out, "scores", parameters, {"candidates": candidates, "model": model}, work, force=force)
+
+
+def _score(
+    scorer: Any, rows: Sequence[Mapping[str, Any]], batch_size: int, aggregation: str | None, separator: str | None
+) -> Iterator[Scored]:
+    scorable = [row for row in rows if row["response"].strip()]
+    inputs = [{"question": row["question"], "response": row["response"]} for row in scorable]
+    options = {"aggregation": aggregation, "separator": separator}
+    outputs = scorer(inputs, batch_size=batch_size, **{key: value for key, value in options.items() if value})
+    for row, output in zip(scorable, outputs, strict=True):
+        yield Scored(
+            schema_version=SCHEMA_VERSION,
+            prompt_id=row["prompt_id"],
+            source=row["source"],
+            sample_index=row["sample_index"],
+            steps=output["steps"],
+            step_rewards=output["rewards"],
+            score=output["score"],
+            aggregation=output["aggregation"],
+            truncated=output["truncated"],
+        )
+
+
+def evaluate_models(
+    candidates: str | Path,
+    scores: Mapping[str, str | Path],
+    out: str | Path,
+    *,
+    aggregations: Sequence[str] = ("min", "mean", "last"),
+    answer_pattern: str = DEFAULT_PATTERN,
+    seed: int = 0,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Stage: how good a choice each model's scores make among the candidates of a prompt. Returns the manifest.
+
+    `scores` are folders of `score_candidates` by the model's name. Writes `results.json` (a table, and best-of-n for
+    n = 1, 2, 4, ...), each number with a bootstrap interval over prompts.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        prompts = _prompts(candidates, scores, aggregations, answer_pattern)
+        results = {
+            "table": evaluate_selection(prompts, seed=seed),
+            "curve": scaling_curve(prompts, seed=seed),
+        }
+        (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        counts = {"prompts": len(prompts), "candidates": len(prompts[0]["correct"])}
+        return {"files_hash": files_hash(folder), "counts": counts, "metrics": results["table"]}
+
+    parameters = {"aggregations": list(aggregations), "answer_pattern": answer_pattern, "seed": seed}
+    return run_stage(out, "evaluation", parameters, {"candidates": candidates, **scores}, work, force=force)
+
+
+def _prompts(
+    candidates: str | Path, scores: Mapping[str, str | Path], aggregations: Sequence[str], pattern: str
+) -> list[PromptCandidates]:
+    rewards: dict[str, dict[tuple[str, int], list[float]]] = {
+        name: {
+            (row["prompt_id"], row["sample_index"]): [reward for reward in row["step_rewards"] if reward is not None]
+            for row in read_rows(path)
+        }
+        for name, path in scores.items()
+    }
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in read_rows(candidates):
+        grouped.setdefault(row["prompt_id"], []).append(row)
+    prompts = []
+    for prompt_id, rows in grouped.items():
+        by_model = {
+            name: [found.get((prompt_id, row["sample_index"]), []) for row in rows] for name, found in rewards.items()
+        }
+        golden = [[reward["value"] for reward in row["rewards"] if reward["name"] == GOLDEN] for row in rows]
+        if not all(golden):
+            raise InputError(f"{candidates}: prompt {prompt_id!r} has a response without the reward {GOLDEN!r}")
+        prompts.append(
+            PromptCandidates(
+                correct=[values[0] for values in golden],
+                answers=[extract_answer(row["response"], pattern) for row in rows],
+                scores=aggregated_scores(by_model, aggregations),
+            )
+        )
+    return prompts

@@ -1,0 +1,172 @@
+"""Run a preset: a YAML file whose stages are made one after the other, each in a folder of its own.
+
+    stages:
+      candidates: {run: sample, prompts: prompts, model: policy, n: 16}
+
+`run` names a kind of stage (see `RUNNERS`); an input that is the name of an earlier stage is that stage's folder,
+any other a path or a Hub id; the rest are the stage's parameters. A stage whose inputs and parameters have not
+changed is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .rejections import InputError
+
+Folder = Path
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """A preset by name, or from a YAML file. Raises InputError where it cannot be read."""
+    path = Path(name)
+    source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
+    try:
+        preset = yaml.safe_load(source.read_text("utf-8"))
+    except FileNotFoundError:
+        known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
+        raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{name}: not YAML: {error}") from error
+    if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
+        raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
+    for stage, entry in preset["stages"].items():
+        if not isinstance(entry, dict) or entry.get("run") not in RUNNERS:
+            raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(RUNNERS)}")
+    return preset
+
+
+def run_preset(
+    preset: Mapping[str, Any], out: str | Path, *, until: str | None = None, say: Callable[[str], None] = print
+) -> dict[str, dict[str, Any]]:
+    """Makes the stages of a preset in folders below `out`; returns their manifests by name.
+
+    `until` is a kind of stage (or a stage's name): the run ends behind the last such stage.
+    """
+    stages = preset["stages"]
+    last = [name for name, entry in stages.items() if until in (None, name, entry["run"])]
+    if not last:
+        kinds = dict.fromkeys(entry["run"] for entry in stages.values())
+        raise InputError(f"the preset has no stage {until!r}; its kinds are {', '.join(kinds)}")
+    folders: dict[str, Path] = {}
+    manifests = {}
+    for name, entry in stages.items():
+        started = time.monotonic()
+        inputs, run = RUNNERS[entry["run"]]
+        arguments = {
+            key: _resolve(value, folders) if key in inputs else value for key, value in entry.items() if key != "run"
+        }
+        say(f"{name} ...")
+        try:
+            manifests[name] = run(out=Path(out) / name, **arguments)
+        except TypeError as error:
+            raise InputError(f"stage {name!r}: {error}") from error
+        folders[name] = Path(out) / name
+        say(f"{name}: {folders[name]} ({time.monotonic() - started:.1f} s)")
+        if name == last[-1]:
+            break
+    return manifests
+
+
+def _resolve(value: Any, folders: Mapping[str, Path]) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve(item, folders) for key, item in value.items()}
+    return str(folders.get(value, value))
+
+
+def _prompts(out: Folder, **parameters: Any) -> dict[str, Any]:
+    from .tiny_stages import make_prompts
+
+    return make_prompts(out, **parameters)
+
+
+def _policy(out: Folder, **parameters: Any) -> dict[str, Any]:
+    from .tiny_stages import make_policy
+
+    return make_policy(out, **parameters)
+
+
+def _sample(
+    out: Folder, prompts: str, model: str, answer_pattern: str = "answer", **sampling: Any
+) -> dict[str, Any]:
+    from .model_stages import Sampling, sample_candidates
+
+    return sample_candidates(prompts, model, out, Sampling(**sampling), answer_pattern=answer_pattern)
+
+
+def _trees(out: Folder, candidates: str, **parameters: Any) -> dict[str, Any]:
+    from .data_stages import CandidateSource, make_trees
+    from .tree import MergeParameters
+
+    return make_trees(CandidateSource(candidates), out, MergeParameters(**parameters))
+
+
+def _pairs(
+    out: Folder, trees: str, min_gap: str, shuffle_rewards: int | None = None, **parameters: Any
+) -> dict[str, Any]:
+    from .data_stages import make_pairs
+    from .pairs import MinGap, PairParameters
+
+    gap = MinGap.parse(str(min_gap))
+    return make_pairs(trees, out, gap, PairParameters(**parameters), shuffle_rewards=shuffle_rewards)
+
+
+def _train(
+    out: Folder, pairs: Mapping[str, str], base: str, levels: Sequence[str] = ("process", "outcome"), **options: Any
+) -> dict[str, Any]:
+    from .model_stages import train_model
+
+    return train_model(pairs, base, out, options, levels=levels)
+
+
+def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
+    from .model_stages import score_candidates
+
+    return score_candidates(candidates, model, out, **options)
+
+
+def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:
+    from .model_stages import evaluate_models
+
+    return evaluate_models(candidates, scores, out, **options)
+
+
+def _publish(out: Folder, **folders: Any) -> dict[str, Any]:
+    from .push.layout import publish_locally
+
+    return publish_locally(out, **folders)
+
+
+#: By kind of stage: the names of its inputs, and what runs it.
+RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
+    "prompts": ((), _prompts),
+    "policy": ((), _policy),
+    "candidates": (("prompts", "model"), _sample),
+    "trees": (("candidates",), _trees),
+    "pairs": (("trees",), _pairs),
+    "train": (("pairs", "base"), _train),
+    "score": (("candidates", "model"), _score),
+    "evaluate": (("candidates", "scores"), _evaluate),
+    "publish": (("candidates", "trees", "pairs", "models", "evaluation"), _publish),
+}
+
+
+def check_published(folder: str | Path) -> str:
+    """What a fresh process without this package makes of a published folder; raises InputError where it fails."""
+    script = str(files("openprm.push").joinpath("check.py"))
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        done = subprocess.run([sys.executable, script, str(folder)], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise InputError(f"{folder} cannot be loaded by a fresh process:\n{done.stderr}")
+    return done.stdout
