@@ -1,0 +1,59 @@
+"""What is wrong with a user's data, said so that it can be put right."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that was left out, and why.
+
+    `row` counts from 1. It is the line in JSONL and CSV (the header is line 1; of a CSV row over several
+    lines the first), the element in a JSON list, the row in Parquet and in a dataset's split; None where
+    the whole file is meant. `file` is the name as the user gave it.
+    """
+
+    file: str
+    row: int | None
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = self.file if self.row is None else f"{self.file}, row {self.row}"
+        return f"{where}: {self.reason}; {self.remedy}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InputError(ValueError):
+    """A whole file or dataset cannot be used. The message names it, what is wrong, and what to do."""
+
+
+#: A row with its position.
+Row = tuple[int, dict[str, Any]]
+
+
+def damage(path: str, row: int, error: Exception) -> Rejection:
+    """The last word on a file that cannot be read from `row` on."""
+    reason = f"nothing can be read from here on: {first_line(error)}"
+    return Rejection(path, row, reason, "the rows before it are kept; write, copy or download the file again")
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def not_utf8(path: str, row: int, where: str = "") -> Rejection:
+    return Rejection(path, row, f"invalid UTF-8{where}", "save the text as UTF-8")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be stored: a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
