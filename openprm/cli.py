@@ -33,7 +33,7 @@ SourceColumn = Annotated[str | None, typer.Option(help="Source of each row.")]
 ModelColumn = Annotated[str | None, typer.Option(help="Model that gave the response.")]
 
 
-def _source(path, columns, split, where, questions, options, source, reward_name):  # type: ignore[no-untyped-def]
+def _source(path, columns, split, where, questions, options, source, reward_name):
     from .data_stages import CandidateSource
     from .mapping import Columns
 
@@ -97,7 +97,7 @@ def trees(
     out: Out,
     separator: Annotated[
         list[str],
-        typer.Option(help=r"Where steps end: '.\n', paragraph, line, sentence, re:PATTERN; SOURCE=... for one source."),
+        typer.Option(help=r"Where steps end: '.\n', paragraph, line, sentence, re:PATTERN; SOURCE=... for one source"),
     ] = [".\\n"],  # noqa: B006 (typer needs a list)
     similarity: Annotated[str, typer.Option(help="levenshtein, indel or jaro_winkler.")] = "levenshtein",
     threshold: Annotated[float, typer.Option(help="Least similarity of steps that merge.")] = 0.88,
@@ -136,9 +136,7 @@ def trees(
     read = _source(file, columns, split, where, questions, questions_options, source, reward_name)
     default, by_source = _separators(separator)
     parameters = MergeParameters(default, similarity, threshold, distinct_numbers)
-    manifest = make_trees(
-        read, out, parameters, separators=by_source, num_proc=num_proc, strict=strict, force=force
-    )
+    manifest = make_trees(read, out, parameters, separators=by_source, num_proc=num_proc, strict=strict, force=force)
     print_summary(manifest, out)
 
 
@@ -210,6 +208,157 @@ def show(
             print_tree(tree)  # type: ignore[arg-type]
             return
     raise InputError(f"{folder} has no tree {prompt_id!r}" if prompt_id else f"{folder} has no tree with a fork")
+
+
+@app.command()
+def similarity(
+    file: Annotated[str, typer.Argument(help="Candidates, as for `openprm trees`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write (.png, .svg or .pdf).")],
+    separator: Annotated[str, typer.Option(help="Where steps end, as for `openprm trees`.")] = ".\\n",
+    prompts: Annotated[int, typer.Option(help="Read this many prompts.")] = 200,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    id_column: IdColumn = None,
+    questions: Questions = None,
+) -> None:
+    """Plot how alike sibling steps are, to choose a threshold from (the paper's Figure 5)."""
+    from .figures import plot_similarities
+
+    columns = {
+        "question": question_column,
+        "response": response_column,
+        "reward": None,
+        "prompt_id": id_column,
+    }
+    read = _source(file, columns, None, None, questions, None, None, None)
+    for line in plot_similarities(read, _unescape(separator), prompts, out):
+        typer.echo(line)
+
+
+@app.command()
+def train(
+    pairs: Annotated[list[str], typer.Argument(help="Folders of pairs, or ids of published ones.")],
+    base: Annotated[str, typer.Option(help="Reward model or language model to start from.")],
+    out: Out,
+    levels: Annotated[str, typer.Option(help="process,outcome; or outcome alone for an outcome reward model.")] = (
+        "process,outcome"
+    ),
+    learning_rate: Annotated[float, typer.Option(help="The paper's: 1e-6 from a reward model, 5e-6 else.")] = 1e-6,
+    epochs: Annotated[float, typer.Option()] = 1.0,
+    batch_size: Annotated[int, typer.Option(help="Pairs of one step, over all devices.")] = 64,
+    per_device: Annotated[int, typer.Option(help="Pairs that fit on one device.")] = 8,
+    max_length: Annotated[
+        int, typer.Option(help="Longest side in tokens; longer pairs are left out and listed.")
+    ] = 2048,
+    process_weight: Annotated[float, typer.Option(help="Lambda of equation 2.")] = 1.0,
+    margin: Annotated[float, typer.Option(help="Scale of the margin by a pair's gap; 0 is off.")] = 0.0,
+    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    seed: Annotated[int, typer.Option()] = 0,
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    eval_pairs: Annotated[str | None, typer.Option(help="Pairs to measure the accuracy on.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="To record for scoring; else the base's or the paper's.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Train one reward model on process and outcome pairs."""
+    from .model_stages import train_model
+    from .report import print_summary
+
+    options = {
+        "learning_rate": learning_rate,
+        "num_train_epochs": epochs,
+        "batch_size": batch_size,
+        "per_device_train_batch_size": per_device,
+        "max_length": max_length,
+        "process_weight": process_weight,
+        "margin": margin,
+        "save_steps": save_steps,
+        "seed": seed,
+        "bf16": bf16,
+    }
+    manifest = train_model(
+        {f"pairs{index or ''}": path for index, path in enumerate(pairs)},
+        base,
+        out,
+        options,
+        levels=levels.split(","),
+        separator=_unescape(separator) if separator else None,
+        eval_pairs=eval_pairs,
+        force=force,
+    )
+    print_summary(manifest, out)
+
+
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(help="Candidates: a file, a dataset, or a folder of `openprm candidates`.")],
+    model: Annotated[str, typer.Option(help="Reward model: a folder or an id.")],
+    out: Out,
+    aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the model's own.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Where steps end; else the model's own.")] = None,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    id_column: IdColumn = None,
+    split: Split = None,
+    where: Where = None,
+    questions: Questions = None,
+    questions_options: QuestionsOptions = None,
+    strict: Strict = False,
+    force: Force = False,
+) -> None:
+    """Score responses step by step."""
+    from .model_stages import score_candidates
+    from .report import print_summary
+
+    columns = {
+        "question": question_column,
+        "response": response_column,
+        "reward": None,
+        "prompt_id": id_column,
+    }
+    read = _source(file, columns, split, where, questions, questions_options, None, None)
+    manifest = score_candidates(
+        read,
+        model,
+        out,
+        aggregation=aggregation,
+        separator=_unescape(separator) if separator else None,
+        strict=strict,
+        force=force,
+    )
+    print_summary(manifest, out)
+
+
+@app.command()
+def evaluate(
+    candidates: Annotated[str, typer.Argument(help="Held-out candidates with golden rewards.")],
+    scores: Annotated[list[str], typer.Option(help="NAME=FOLDER of `openprm score`; may be repeated.")],
+    out: Out,
+    force: Force = False,
+) -> None:
+    """Measure how well scores choose among the candidates of a prompt."""
+    from .model_stages import evaluate_models
+    from .report import print_evaluation
+
+    folders = dict(score.split("=", 1) for score in scores if "=" in score)
+    if len(folders) < len(scores):
+        raise typer.BadParameter("give NAME=FOLDER, each name once", param_hint="--scores")
+    print_evaluation(evaluate_models(candidates, folders, out, force=force))
+
+
+@app.command()
+def reproduce(
+    preset: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")] = "tiny",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stages' folders.")] = Path("runs/tiny"),
+    until: Annotated[str | None, typer.Option(help="End behind this stage, by name or kind.")] = None,
+) -> None:
+    """Run a preset, stage by stage; finished stages are skipped."""
+    from .report import print_run
+    from .reproduce import load_preset, run_preset
+
+    found = load_preset(preset)
+    print_run(run_preset(found, out, until=until), out)
 
 
 def main() -> None:

@@ -89,12 +89,13 @@ class CandidateSource:
 
 
 class Rejections:
-    """Collects the rows that cannot be used in a file; with `strict` raises at the first."""
+    """Collects the rows that cannot be used in a new file; with `strict` raises at the first."""
 
     def __init__(self, path: Path, strict: bool):
         self.path = path
         self.strict = strict
         self.counts: Counter[str] = Counter()
+        path.unlink(missing_ok=True)
 
     def add(self, rejection: Rejection) -> None:
         if self.strict:
@@ -110,6 +111,12 @@ class Rejections:
                 self.add(item)
             else:
                 yield item
+
+    def absorb(self, path: Path) -> None:
+        """Adds what another such file lists, if there is one."""
+        if path.exists():
+            for line in path.read_text("utf-8").splitlines():
+                self.add(Rejection(**json.loads(line)))
 
 
 def make_candidates(
@@ -169,26 +176,23 @@ def make_trees(
         for _ in tqdm(_map(grow, missing, num_proc), "trees", len(missing), unit=" shards", disable=None):
             pass
         statistics = TreeStatistics()
-        rejected = Counter(buckets["rejected"])
-        with (folder / REJECTED).open("w", encoding="utf-8") as file:
-            file.write((folder / _UNREAD).read_text("utf-8"))
-            for index in range(buckets["shards"]):
-                shard = json.loads(_statistics_path(folder, index).read_text("utf-8"))
-                statistics.merge(shard["statistics"])
-                for item in shard["rejected"]:
-                    rejected[item["reason"]] += 1
-                    file.write(json.dumps(item, ensure_ascii=False) + "\n")
+        rejections = Rejections(folder / REJECTED, strict)
+        rejections.absorb(folder / _UNREAD)
+        for index in range(buckets["shards"]):
+            statistics.merge(json.loads(_statistics_path(folder, index).read_text("utf-8")))
+            rejections.absorb(_rejected_path(folder, index))
         if not statistics.trees:
-            raise InputError(f"{source.path}: no tree could be built; " + _most_common(rejected))
+            raise InputError(f"{source.path}: no tree could be built; " + _most_common(rejections.counts))
         counts = {
             **statistics.summary(),
             "other_separators": _one_step_shares(folder),
             "skipped": buckets["skipped"],
-            "rejected": dict(rejected),
+            "rejected": dict(rejections.counts),
         }
         (folder / _BUCKETS).unlink()  # first: without it, a run killed from here on starts over
-        for path in [folder / _UNREAD, *(folder / DATA).glob(".bucket-*"), *(folder / DATA).glob(".statistics-*")]:
-            path.unlink()
+        for pattern in (_UNREAD, f"{DATA}/.bucket-*", f"{DATA}/.statistics-*", f"{DATA}/.rejected-*"):
+            for path in folder.glob(pattern):
+                path.unlink()
         return finish_dataset(folder, Tree, "trees", buckets["shards"], counts)
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
@@ -294,7 +298,6 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
     _empty(folder)
     (folder / DATA).mkdir()
     rejections = Rejections(folder / _UNREAD, strict)
-    rejections.path.write_text("", "utf-8")
     counts: Counter[str] = Counter()
     ranks: dict[str, int] = {}
     held: dict[int, list[str]] = {}
@@ -318,7 +321,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
     if not ranks:
         raise InputError(f"{source.path}: no candidate could be used; " + _most_common(rejections.counts))
     shards = -(-len(ranks) // PROMPTS_PER_SHARD)
-    result = {"shards": shards, "skipped": counts["skipped"], "rejected": dict(rejections.counts)}
+    result = {"shards": shards, "skipped": counts["skipped"]}
     marker.write_text(json.dumps(result), "utf-8")
     return result
 
@@ -329,6 +332,10 @@ def _bucket_path(folder: Path, index: int) -> Path:
 
 def _statistics_path(folder: Path, index: int) -> Path:
     return folder / DATA / f".statistics-{index:05d}.json"
+
+
+def _rejected_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f".rejected-{index:05d}.jsonl"
 
 
 def _grow_shard(
@@ -348,17 +355,15 @@ def _grow_shard(
             row: Candidate = json.loads(line)
             prompts.setdefault(row["prompt_id"], []).append(row)
     statistics = TreeStatistics()
-    rejected: list[Rejection] = []
+    rejections = Rejections(_rejected_path(folder, index), strict)
 
     def trees() -> Iterator[Tree]:
-        for prompt_id, candidates in prompts.items():
+        for candidates in prompts.values():
             usable = []
             for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
-                problem = _unusable(candidate, prompt_id, reward_name, file)
-                if problem and strict:
-                    raise InputError(f"{problem} (stopped by --strict)")
+                problem = _unusable(candidate, reward_name, file)
                 if problem:
-                    rejected.append(problem)
+                    rejections.add(problem)
                 else:
                     usable.append(candidate)
             if usable:
@@ -369,15 +374,14 @@ def _grow_shard(
                 yield tree
 
     write_shard(folder, index, trees(), Tree)
-    result = {"statistics": statistics.state(), "rejected": [item.to_dict() for item in rejected]}
     path = _statistics_path(folder, index)
-    path.with_suffix(".partial").write_text(json.dumps(result, ensure_ascii=False), "utf-8")
+    path.with_suffix(".partial").write_text(json.dumps(statistics.state()), "utf-8")
     os.replace(path.with_suffix(".partial"), path)
 
 
-def _unusable(candidate: Candidate, prompt_id: str, reward_name: str | None, file: str) -> Rejection | None:
-    where = f"prompt {prompt_id!r}, sample {candidate['sample_index']}: "
-    if not candidate["response"]:
+def _unusable(candidate: Candidate, reward_name: str | None, file: str) -> Rejection | None:
+    where = f"prompt {candidate['prompt_id']!r}, sample {candidate['sample_index']}: "
+    if not candidate["response"].strip():
         return Rejection(file, None, "empty response", f"{where}leave it out, or sample it again")
     names = [reward["name"] for reward in candidate["rewards"]]
     if not names or (reward_name is not None and reward_name not in names):
@@ -443,8 +447,6 @@ def finish_dataset(folder: Path, record: type, title: str, shards: int, counts: 
     rows, row_hash = take_digests(folder)
     if not rows:
         raise InputError(f"no {title} were left to write; " + _most_common(Counter(counts.get("rejected", {}))))
-    if (folder / REJECTED).exists() and not (folder / REJECTED).stat().st_size:
-        (folder / REJECTED).unlink()
     size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
     splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
     write_card(folder, record, title, {"default": splits}, counts)

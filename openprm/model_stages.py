@@ -17,11 +17,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .data_stages import finish_dataset
+from .data_stages import CandidateSource, Rejections, finish_dataset
 from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
-from .folder import batched, read_rows, shard_path, write_shard
+from .folder import DATA, REJECTED, batched, read_rows, shard_path, write_shard
 from .records import SCHEMA_VERSION, Candidate, Generator, Prompt, Reward, Scored
-from .rejections import InputError
+from .rejections import InputError, Rejection
 from .rewards import DEFAULT_PATTERN, extract_answer, golden_answer
 from .stages import files_hash, run_stage
 
@@ -161,9 +161,7 @@ def train_model(
         checkpoints = folder / ".checkpoints"
         # Trainer reads them in this order; a limit of two survives a kill while the newest is being written
         arguments = OpenPRMConfig(output_dir=str(checkpoints), save_total_limit=2, **options)
-        model, tokenizer = load_reward_model(
-            base, separator=separator, aggregation=aggregation, seed=arguments.seed
-        )
+        model, tokenizer = load_reward_model(base, separator=separator, aggregation=aggregation, seed=arguments.seed)
         trainer = OpenPRMTrainer(
             model,
             arguments,
@@ -208,48 +206,72 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def score_candidates(
-    candidates: str | Path,
+    candidates: CandidateSource,
     model: str | Path,
     out: str | Path,
     *,
     aggregation: str | None = None,
     separator: str | None = None,
-    batch_size: int = 64,
+    strict: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest."""
+    """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest.
+
+    Responses that cannot be scored (empty, or too long from the first step on) are listed in `rejected.jsonl`.
+    """
 
     def work(folder: Path) -> dict[str, Any]:
         scorer = None
-        index = truncated = 0
-        scores: list[float] = []
-        rows = iter(read_rows(candidates))
-        for index, shard in enumerate(tqdm(batched(rows, _RESPONSES_PER_SHARD), "scoring", unit=" shards", disable=None)):
+        index, truncated = -1, 0
+        total: list[float] = []
+        rejections = Rejections(folder / REJECTED, strict)
+        shards = batched(rejections.filter(candidates.read()), _RESPONSES_PER_SHARD)
+        for index, shard in enumerate(tqdm(shards, "scoring", unit=" shards", disable=None)):
+            listed = folder / DATA / f".rejected-{index:05d}.jsonl"
             if not shard_path(folder, index).exists():
                 if scorer is None:
                     from .scoring import load_scorer
 
                     scorer = load_scorer(str(model))
-                scored = _score(scorer, shard, batch_size, aggregation, separator)
+                listed.parent.mkdir(exist_ok=True)
+                listed.unlink(missing_ok=True)
+                refused = Rejections(listed, strict)
+                scored = refused.filter(_score(scorer, shard, candidates.path, aggregation, separator))
                 write_shard(folder, index, scored, Scored)
+            rejections.absorb(listed)
         for row in read_rows(folder):
             truncated += row["truncated"]
-            scores.append(row["score"])
-        counts = {"mean_score": round(math.fsum(scores) / max(len(scores), 1), 4), "truncated": truncated}
+            total.append(row["score"])
+        if not total:
+            raise InputError(f"{candidates.path}: no response could be scored, see {folder / REJECTED}")
+        counts = {
+            "mean_score": round(math.fsum(total) / len(total), 4),
+            "truncated": truncated,
+            "rejected": dict(rejections.counts),
+        }
+        for listed in (folder / DATA).glob(".rejected-*"):
+            listed.unlink()
         return finish_dataset(folder, Scored, "scores", index + 1, counts)
 
-    parameters = {"aggregation": aggregation, "separator": separator}
-    return run_stage(out, "scores", parameters, {"candidates": candidates, "model": model}, work, force=force)
+    parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
+    return run_stage(out, "scores", parameters, {**candidates.inputs(), "model": model}, work, force=force)
 
 
 def _score(
-    scorer: Any, rows: Sequence[Mapping[str, Any]], batch_size: int, aggregation: str | None, separator: str | None
-) -> Iterator[Scored]:
-    scorable = [row for row in rows if row["response"].strip()]
-    inputs = [{"question": row["question"], "response": row["response"]} for row in scorable]
-    options = {"aggregation": aggregation, "separator": separator}
-    outputs = scorer(inputs, batch_size=batch_size, **{key: value for key, value in options.items() if value})
-    for row, output in zip(scorable, outputs, strict=True):
+    scorer: Any, rows: Sequence[Candidate], file: str, aggregation: str | None, separator: str | None
+) -> Iterator[Scored | Rejection]:
+    # The pipeline's own three steps, over a whole shard: it sorts what it batches by length, and a row that cannot
+    # be scored does not stop the others.
+    answers = []
+    for row in rows:
+        try:
+            answers.append((row, scorer.preprocess(row, separator)["answer"]))
+        except ValueError as error:
+            where = f"prompt {row['prompt_id']!r}, sample {row['sample_index']}"
+            yield Rejection(file, None, str(error), f"see {where}")
+    rewards = scorer.rewarder.rewards([answer.sequences for _, answer in answers])
+    for (row, answer), found in zip(answers, rewards, strict=True):
+        output = scorer.postprocess({"rewards": found, "answer": answer}, aggregation)
         yield Scored(
             schema_version=SCHEMA_VERSION,
             prompt_id=row["prompt_id"],

@@ -42,12 +42,12 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
         best = min(others, key=lambda separator: others[separator])
         screen.print(
-            f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one single step, which no process "
+            f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
             f"pair can come from. With --separator {best} it would be {others[best]:.0%} (on the first responses)."
         )
     if counts.get("prompts_with_one_response"):
         screen.print(
-            f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response only: no pairs there."
+            f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response: no pairs there."
         )
     if rejected:
         screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {out}/rejected.jsonl:")
@@ -65,6 +65,32 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     console().print(table)
 
 
+def print_evaluation(manifest: Mapping[str, Any]) -> None:
+    """The table of an evaluation stage: each way to choose, with its 95 % bootstrap interval over prompts."""
+    counts = manifest["counts"]
+    rows = [
+        [
+            row["method"],
+            f"{row['accuracy']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}",
+        ]
+        for row in manifest["metrics"]
+    ]
+    title = f"{counts['prompts']} held-out prompts, {counts['candidates']} candidates each"
+    print_table(title, ["choice", "accuracy", "95 % interval", "against single", "95 % interval"], rows)
+
+
+def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
+    """The end of a preset's run: its evaluation, and where everything lies."""
+    for manifest in manifests.values():
+        if manifest["stage"] == "evaluation":
+            print_evaluation(manifest)
+    folders = [[name, manifest["stage"], f"{out}/{name}"] for name, manifest in manifests.items()]
+    print_table("where everything lies", ["stage", "kind", "folder"], folders)
+
+
 def print_tree(tree: Tree) -> None:
     """A preference tree: value and number of responses of each node, then its text; best branch first."""
     nodes = tree["nodes"]
@@ -72,7 +98,9 @@ def print_tree(tree: Tree) -> None:
     high = max(node["value"] for node in nodes)
     question = "\n".join(f"{message['role']}: {message['content']}" for message in tree["question"])
     screen = console()
-    screen.print(f"[bold]{escape(tree['prompt_id'])}[/] ({escape(tree['source'])}), reward {escape(tree['reward_name'])}")
+    screen.print(
+        f"[bold]{escape(tree['prompt_id'])}[/] ({escape(tree['source'])}), reward {escape(tree['reward_name'])}"
+    )
     screen.print(escape(question))
     children: dict[int, list[Any]] = {}
     for node in nodes[1:]:
@@ -82,15 +110,22 @@ def print_tree(tree: Tree) -> None:
     while pending:
         parent, branch = pending.pop()
         for node in sorted(children.get(parent, []), key=lambda node: -node["value"]):
-            # a chain of single children reads better below one another than ever further to the right
-            below = branch.add(_label(node["value"], node["n_leaves"], node["text"], low, high))
-            pending.append((node["id"], below))
+            lines, end = [_shown(node["text"])], node
+            # only children with the same responses stand below one another instead of ever further to the right
+            while len(only := children.get(end["id"], [])) == 1 and only[0]["n_leaves"] == end["n_leaves"]:
+                end = only[0]
+                lines.append(_shown(end["text"]))
+            text = "\n       ".join(lines)
+            pending.append((end["id"], branch.add(_label(node["value"], node["n_leaves"], text, low, high))))
     screen.print(root)
 
 
 def _label(value: float, leaves: int, text: str, low: float, high: float) -> str:
     share = (value - low) / (high - low) if high > low else 1.0
     color = "green" if share > 2 / 3 else "yellow" if share > 1 / 3 else "red"
-    shown = " ".join(text.split())
-    shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
-    return f"[{color}]{value:+.3f}[/] [dim]×{leaves}[/] {escape(shown)}"
+    return f"[{color}]{value:+.3f}[/] [dim]×{leaves}[/] {escape(text)}"
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

@@ -96,9 +96,7 @@ def _policy(out: Folder, **parameters: Any) -> dict[str, Any]:
     return make_policy(out, **parameters)
 
 
-def _sample(
-    out: Folder, prompts: str, model: str, answer_pattern: str = "answer", **sampling: Any
-) -> dict[str, Any]:
+def _sample(out: Folder, prompts: str, model: str, answer_pattern: str = "answer", **sampling: Any) -> dict[str, Any]:
     from .model_stages import Sampling, sample_candidates
 
     return sample_candidates(prompts, model, out, Sampling(**sampling), answer_pattern=answer_pattern)
@@ -130,9 +128,10 @@ def _train(
 
 
 def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
+    from .data_stages import CandidateSource
     from .model_stages import score_candidates
 
-    return score_candidates(candidates, model, out, **options)
+    return score_candidates(CandidateSource(candidates), model, out, **options)
 
 
 def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def files_hash(path: str | Path, ignore: Sequence[str] = (MANIFEST, LOG, "README
     """SHA-256 of a file, or of the names and contents of the files in a folder (hidden and `ignore`d ones aside)."""
     path = Path(path)
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
     total = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = file.relative_to(path)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import transformers
 from datasets import get_dataset_config_names, load_dataset
-from transformers import AutoModelForSequenceClassification, pipeline
 
 
 def main(folder: str) -> None:
@@ -20,11 +21,12 @@ def main(folder: str) -> None:
         for config in get_dataset_config_names(path):
             sizes = {split: rows.num_rows for split, rows in load_dataset(path, config).items()}
             print(f"load_dataset({path!r}, {config!r}): {sizes}")
+    make: Any = transformers.pipeline  # its types know only the tasks that transformers brings along
     candidate = load_dataset(str(root / "candidates"), split="train")[0]
     for config in sorted(root.glob("*/config.json")):
         path = str(config.parent)
-        AutoModelForSequenceClassification.from_pretrained(path)
-        scorer = pipeline("openprm-scoring", model=path, trust_remote_code=True)
+        transformers.AutoModelForSequenceClassification.from_pretrained(path)
+        scorer = make("openprm-scoring", model=path, trust_remote_code=True)
         print(f"pipeline('openprm-scoring', model={path!r}): {scorer(candidate)}")
 
 

@@ -1,0 +1,59 @@
+# Each target sets up what it needs: .venv, the package with its locked dependencies.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/tiny
+PRESET ?= tiny
+LOCK := constraints.txt
+# the oldest transformers we support, tested in an environment of its own
+OLDEST_TRANSFORMERS := 5.16.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup candidates trees pairs train evaluate publish reproduce test test-oldest lint bench lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(BIN)/.ready ## make .venv with the package and its locked dependencies
+
+$(BIN)/.ready: pyproject.toml $(LOCK)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
+	touch $@
+
+candidates trees pairs train evaluate publish: setup ## make the stages of the preset up to this one
+	$(BIN)/openprm reproduce $(PRESET) --out $(RUN) --until $@
+
+reproduce: setup ## the whole preset, from nothing to a measured, loadable reward model
+	$(BIN)/openprm reproduce $(PRESET) --out $(RUN)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -n 2
+
+test-oldest: ## run the fast tests with the oldest transformers we support
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	sed 's/^transformers==.*/transformers==$(OLDEST_TRANSFORMERS)/; /^huggingface.hub==/d; /^tokenizers==/d' $(LOCK) > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt torch
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pytest -n 2 -m "not slow"
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy openprm
+	$(BIN)/mypy builders/*.py cards/*.py push/*.py
+
+bench: setup ## measure tree building and scoring, side by side
+	$(BIN)/python -m benchmarks
+
+lock: ## write constraints.txt anew from the newest versions that fit
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' $(LOCK))
+	.venv-lock/bin/python -m pip install --quiet '.[dev]'
+	.venv-lock/bin/python -m pip freeze --exclude openprm | sed 's/+cpu$$//' > $(LOCK)
+	rm -rf .venv-lock
+
+clean: ## remove the environments, runs and caches
+	rm -rf $(VENV) .venv-oldest .venv-lock runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
