@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -150,11 +151,15 @@ def _last_descendants(parents: list[int]) -> list[int]:
     return last
 
 
-def batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices by falling length, cut where a padded batch would exceed `max_tokens` (never below one each)."""
+def batches(lengths: Sequence[int], max_tokens: int, alone_above: float = math.inf) -> list[list[int]]:
+    """Indices by falling length, cut where a padded batch would exceed `max_tokens` (never below one each).
+
+    What is longer than `alone_above` is a batch of its own.
+    """
     result: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        if result and (len(result[-1]) + 1) * lengths[result[-1][0]] <= max_tokens:
+        longest = lengths[result[-1][0]] if result else 0
+        if result and longest <= alone_above and (len(result[-1]) + 1) * longest <= max_tokens:
             result[-1].append(index)
         else:
             result.append([index])
@@ -189,6 +194,7 @@ class SequenceRewarder:
         self._plain_options = (
             {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
         )
+        self._switch = _rotary_switch(model.config.get_text_config())
         self._warned = False
         if packed and len(self._heads) != 1:
             raise ValueError(f"the model cannot be packed: {_NO_HEAD}; use packed=None")
@@ -205,7 +211,8 @@ class SequenceRewarder:
         packs, where = self._rows(groups)
         found: list[list[float]] = [[] for _ in packs]
         with _evaluating(self.model), torch.no_grad():
-            for batch in batches([len(pack.tokens) for pack in packs], max_tokens if self._pads() else 0):
+            lengths = [len(pack.tokens) for pack in packs]
+            for batch in batches(lengths, max_tokens if self._pads() else 0, self._switch):
                 values = iter(self._pass(self.model, [packs[index] for index in batch]).tolist())
                 for index in batch:
                     found[index] = [next(values) for _ in packs[index].ends]
@@ -242,9 +249,11 @@ class SequenceRewarder:
         where: list[tuple[int, int]] = []
         if self.packed:
             for group in groups:
-                where += [(len(packs), position) for position in range(len(group))]
-                if group:
-                    packs.append(pack([self._visible(sequence) for sequence in group]))
+                visible = [self._visible(sequence) for sequence in group]
+                together = all(len(sequence) <= self._switch for sequence in visible)
+                for part in [visible] if together else [[sequence] for sequence in visible]:
+                    where += [(len(packs), position) for position in range(len(part))]
+                    packs += [pack(part)] if part else []
             return packs, where
         seen: dict[tuple[int, ...], int] = {}
         for sequence in (sequence for group in groups for sequence in group):
@@ -359,6 +368,20 @@ class SequenceRewarder:
                 distance = (hidden[row][end] - plain[0, -1]).float().norm() / plain[0, -1].float().norm()
                 largest = max(largest, distance.nan_to_num(nan=torch.inf).item())
         return largest
+
+
+def _rotary_switch(text: Any) -> float:
+    """The length beyond which rotary frequencies depend on the longest sequence of a pass ("longrope", "dynamic").
+
+    Beyond it only a pass of one's own is exact, packed or not.
+    """
+    parameters: Mapping[str, Any] = getattr(text, "rope_parameters", None) or {}
+    switching = [  # by layer type, or the same for all
+        kind.get("original_max_position_embeddings") or text.max_position_embeddings
+        for kind in [parameters, *parameters.values()]
+        if isinstance(kind, Mapping) and kind.get("rope_type") in ("longrope", "dynamic")
+    ]
+    return min(switching, default=math.inf)
 
 
 def _trial(vocabulary: int, pad_token_id: int | None) -> list[list[list[int]]]:
