@@ -172,7 +172,7 @@ class OpenPRMTrainer(Trainer):
     def _encode(self, rows: Rows, split: str) -> PairDataset:
         """Tokenize the pairs, once and in each process (a shared cache would be written to the user's disk)."""
         pairs, left_out = encode_pairs(rows, self._tokenizer, self._suffix, self.args.max_length, split)
-        counts = {"usable": len(pairs), "left_out": count_left_out(left_out)}
+        counts: dict[str, Any] = {"usable": len(pairs), "left_out": count_left_out(left_out)}
         self.left_out = [pair for pair in self.left_out if pair.split != split] + left_out
         sources = {pair.source for pair in pairs}
         self.sources += sorted(sources - set(self.sources))

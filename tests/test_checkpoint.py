@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from openprm.checkpoint import check_reward_model, load_reward_model, prepare_reward_model, save_reward_model
 from openprm.encoding import DEFAULT_CHAT_TEMPLATE, encode
@@ -40,13 +46,16 @@ def reward(model: Any, tokenizer: Any) -> float:
 
 def test_a_language_model_gets_a_head_by_its_seed(tmp_path: Path):
     base = language_model(tmp_path, torch_dtype="bfloat16")
+    first: Any
+    again: Any
+    other: Any
     first, again, other = (load_reward_model(base, seed=seed)[0] for seed in (0, 0, 1))
     assert first.score.weight.shape == (1, 32)
     assert torch.equal(first.score.weight, again.score.weight)
     assert not torch.equal(first.score.weight, other.score.weight)
     assert 0.5 < first.score.weight.std() * 33**0.5 < 1.5
     assert {parameter.dtype for parameter in first.parameters()} == {torch.float32}
-    kept = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).model.layers[0].mlp.up_proj.weight
+    kept: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).model.layers[0].mlp.up_proj.weight
     assert torch.equal(first.model.layers[0].mlp.up_proj.weight, kept)
 
 
@@ -97,18 +106,23 @@ def test_saving_gives_a_plain_checkpoint(tmp_path: Path):
 def test_the_padding_token_ends_no_turn(
     tmp_path: Path, reserved: list[str], spare_rows: int, expected: str, pad: str | None
 ):
-    tokenizer = tiny_models.tokenizer(pad_token=pad)
-    vocabulary = tokenizer.get_vocab()
-    # The tiny tokenizer's own <pad> is no special token once it is not named as one; take its place in the vocabulary.
+    # The tiny vocabulary without its own token for padding, which would be found.
+    backend = Tokenizer.from_str(tiny_models.tokenizer().backend_tokenizer.to_str().replace("<pad>", "<zero>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token=pad)
+    tokenizer.chat_template = tiny_models.CHAT_TEMPLATE
     tokenizer.add_special_tokens({"additional_special_tokens": reserved})
     rows = len(tokenizer) + spare_rows
     base = language_model(tmp_path, tokenizer=tokenizer, vocab_size=rows)
     model, tokens = load_reward_model(base)
-    assert "<pad>" in vocabulary
     assert tokens.pad_token == expected
-    assert model.config.pad_token_id == tokens.pad_token_id == model.get_input_embeddings().padding_idx
+    assert model.config.pad_token_id == tokens.pad_token_id
     grown = not reserved and not spare_rows
     assert model.get_input_embeddings().num_embeddings == model.config.vocab_size == rows + grown
+
+
+def test_a_named_padding_token_is_found_again(tmp_path: Path):
+    tokenizer = load_reward_model(language_model(tmp_path))[1]
+    assert tokenizer.pad_token == "<pad>"
 
 
 def test_a_tokenizer_without_a_template_gets_ours(tmp_path: Path):
@@ -148,7 +162,7 @@ def test_a_reward_model_that_pads_with_its_end_token_gets_a_warning(tmp_path: Pa
     model, tokenizer = load_reward_model(
         reward_model(tmp_path, tiny_models.tokenizer(pad_token="</s>"), pad_token_id=2)
     )
-    assert tokenizer.pad_token_id != 2
+    assert model.get_input_embeddings().padding_idx == tokenizer.pad_token_id != 2
     assert "read at the token before" in caplog.text
     check_reward_model(model, tokenizer)
 

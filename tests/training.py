@@ -9,7 +9,7 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -44,15 +44,15 @@ def pair(index: int = 0, **columns: Any) -> Pair:
         "depth": 1,
         "support": {"chosen": 1, "rejected": 1},
     }
-    return {**row, **columns}  # type: ignore[typeddict-item]
+    return cast(Pair, {**row, **columns})
 
 
 def pairs(count: int, start: int = 0) -> list[Pair]:
     return [pair(index) for index in range(start, start + count)]
 
 
-def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **options: Any) -> OpenPRMTrainer:
-    """Plain gradient descent without clipping: unlike Adam's, its steps show the size of the gradient."""
+def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **options: Any) -> Any:
+    """An `OpenPRMTrainer`, by plain gradient descent: unlike Adam's, its steps show the size of the gradient."""
     settings: dict[str, Any] = {
         "batch_size": 8,
         "per_device_train_batch_size": 8,
