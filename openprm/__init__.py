@@ -29,10 +29,10 @@ _MODULES = {
     "features": "records",
     "load_scorer": "scoring",
     "majority_vote": "search",
-    "make_pairs": "pairs",
     "merge": "tree",
     "pack": "packing",
     "split": "steps",
+    "tree_pairs": "pairs",
     "weighted_vote": "search",
 }
 

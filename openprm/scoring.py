@@ -9,7 +9,7 @@ This file travels with published models, together with the modules it imports; s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -81,12 +81,11 @@ class OpenPRMScoringPipeline(_Pipeline):
             return super().__call__(_parse(inputs), **kwargs)
         if (kwargs.get("batch_size") or self._batch_size or 1) > 1 and self.tokenizer.pad_token_id is None:
             raise ValueError("the tokenizer has no padding token: set one of its own (not EOS), or use batch_size=1")
-        if isinstance(inputs, Dataset):
-            return super().__call__(inputs, **kwargs)
         if isinstance(inputs, (list, tuple)):
-            return super().__call__([_parse(one) for one in inputs], **kwargs) if inputs else []
-        if isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes)):
-            return super().__call__((_parse(one) for one in inputs), **kwargs)
+            return super().__call__(list(_parse_each(inputs)), **kwargs) if inputs else []
+        # `Pipeline` tells the inputs of a dataset apart by the first alone, so that a chat or two would mislead it.
+        if isinstance(inputs, (Iterable, Dataset)) and not isinstance(inputs, (str, bytes)):
+            return super().__call__(_parse_each(inputs), **kwargs)
         raise ValueError(f"{_FORMS}; this one is {type(inputs).__name__}")
 
     def _sanitize_parameters(
@@ -196,6 +195,11 @@ def _parse(one: Any) -> dict[str, Any]:
     if not (response or "".join(steps)).strip():
         raise ValueError(f"{next(iter(given))!r} is empty: there is no step to reward")
     return {"question": one["question"], **given}
+
+
+def _parse_each(inputs: Any) -> Iterator[dict[str, Any]]:
+    for one in inputs:
+        yield _parse(one)
 
 
 def load_scorer(model: str | Any, **kwargs: Any) -> OpenPRMScoringPipeline:

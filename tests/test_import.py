@@ -1,0 +1,58 @@
+"""`import openprm` is light, its names are there, and transformers knows the task in either order of imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import openprm
+
+KNOWN = "from transformers.pipelines import PIPELINE_REGISTRY as r; assert 'openprm-scoring' in r.supported_tasks"
+
+
+def run(code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_fast_and_loads_no_heavy_library():
+    code = """
+import sys, time
+start = time.perf_counter()
+import openprm
+print(time.perf_counter() - start)
+heavy = {"torch", "transformers", "datasets", "numpy", "pyarrow"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    assert min(float(run(code)) for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import openprm; {KNOWN}",
+        f"import transformers.pipelines; import openprm; {KNOWN}",
+        f"import openprm.scoring; {KNOWN}",
+    ],
+    ids=["openprm first", "transformers first", "scoring itself"],
+)
+def test_the_task_is_registered_in_either_order(code):
+    run(code)
+
+
+def test_public_names():
+    assert set(openprm.__all__) <= set(dir(openprm))
+    for name in openprm.__all__:
+        if name != "__version__":  # known only where the package is installed
+            assert getattr(openprm, name).__name__ == name
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = openprm.nonsense
+
+
+def test_aggregate_is_the_function_whatever_is_imported():
+    run("import openprm.aggregate, openprm; assert openprm.aggregate([2.0, 1.0]) == 1.0")
