@@ -1,0 +1,1 @@
+"""`datasets` builders, one a module: `candidates`, `trees`, `pairs`."""

@@ -1,0 +1,1 @@
+"""Card templates (Jinja); `openprm.card` fills them."""

@@ -99,7 +99,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished") from None
+        raise InputError(
+            f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished"
+        ) from None
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error}); make the folder again") from None
 

@@ -1,0 +1,1 @@
+"""Publishing: `layout` lays repositories out, `check` loads them as a stranger would."""

@@ -1,0 +1,48 @@
+"""The stages that only the preset `tiny` has: its prompts and its policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import tiny
+from .data_stages import finish_dataset
+from .folder import write_shard
+from .records import SCHEMA_VERSION, Message, Prompt
+from .stages import files_hash, run_stage
+
+SOURCE = "dial"
+
+
+def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[str, Any]:
+    """Stage: `n` prompts of a split of `openprm.tiny`, with their golden answers. Returns the manifest."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        rows = [
+            Prompt(
+                schema_version=SCHEMA_VERSION,
+                prompt_id=f"{SOURCE}-{split}-{index:05d}",
+                source=SOURCE,
+                question=[Message(role="user", content=dial.question)],
+                reference=dial.reference,
+            )
+            for index, dial in enumerate(tiny.dials(n, seed, split))
+        ]
+        write_shard(folder, 0, rows, Prompt)
+        return finish_dataset(folder, Prompt, "prompts", 1, {"prompts": n})
+
+    return run_stage(out, "prompts", {"n": n, "split": split, "seed": seed}, {}, work)
+
+
+def make_policy(out: str | Path, **options: Any) -> dict[str, Any]:
+    """Stage: the policy of `openprm.tiny`, trained on the spot. `options` are those of `tiny.train_policy`."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        tokenizer = tiny.tokenizer()
+        model = tiny.train_policy(tokenizer, **options)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}}
+
+    return run_stage(out, "policy", options, {}, work)
