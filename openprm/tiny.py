@@ -1,16 +1,17 @@
-"""The domain of the preset `tiny`: a dial with ten positions, turned and flipped.
+"""The domain of the preset `tiny`: a dial with ten positions, turned, flipped and mirrored.
 
-    The dial shows 3. First turn it up 4. Second flip it. Third turn it down 2. What does it show?
+    The dial is at 3. First up 2. Second flip. Third down 1.
 
-    First 3 up 4 is 7.
-    Second 7 flipped is 2.
-    Third 2 down 2 is 0.
-    The answer is 0
+    First 3 up 2 is 5.
+    Second 5 flip is 0.
+    Third 0 down 1 is 9.
+    The answer is 9
 
-To flip is to go to the opposite position, five further. The policy learns from sloppy solutions, most of which flip
-wrongly, always in the same way (see `SLOPPY`). So it makes mistakes of two kinds: slips, which differ from sample to
-sample and which a majority vote repairs, and a misconception that most samples share, which a vote confirms. There are
-few enough single steps that a small reward model can learn, from final answers alone, which of them are wrong.
+To flip is to go to the opposite position, five further; to mirror is to go from x to 9 - x. The policy learns from
+sloppy solutions, most of which take the one for the other (see `SLOPPY`). So it makes mistakes of two kinds: slips,
+which differ from sample to sample and which a majority vote repairs, and a misconception that most samples share and
+that a vote confirms. Both can be told from the step they happen in, the second more easily, so that a small reward
+model can learn from final answers alone which steps are wrong.
 """
 
 from __future__ import annotations
@@ -27,24 +28,25 @@ if TYPE_CHECKING:
 POSITIONS = 10
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")
 SEPARATOR = ".\n"
-#: Share of the flips in the solutions the policy learns from that go to the mirrored position, 9 - x.
+#: What is taken for one another, and in which share of the solutions that the policy learns from.
+CONFUSED = {"flip": "mirror", "mirror": "flip"}
 SLOPPY = 0.6
+CONFUSING = 0.9  # share of the dials that have one of them
 #: Every tenth dial is for testing: which one, its digits decide, so no split holds a dial of another.
 SPLITS = {"train": range(0, 9), "test": range(9, 10)}
 
 
 @dataclass(frozen=True)
 class Dial:
-    """An instruction: a first position, and turns: up or down by 1 to 5, or "flip"."""
+    """An instruction: a first position, and turns: up or down by 1 to 3, "flip" or "mirror"."""
 
     start: int
     turns: tuple[tuple[str, int], ...]
 
     @property
     def question(self) -> str:
-        said = {"up": "turn it up {}.", "down": "turn it down {}.", "flip": "flip it."}
-        turns = " ".join(f"{n} {said[turn].format(k)}" for n, (turn, k) in zip(ORDINALS, self.turns, strict=False))
-        return f"The dial shows {self.start}. {turns} What does it show?"
+        turns = " ".join(f"{ordinal} {said(*turn)}." for ordinal, turn in zip(ORDINALS, self.turns, strict=False))
+        return f"The dial is at {self.start}. {turns}"
 
     def positions(self) -> list[int]:
         """The positions on the way, the first one included."""
@@ -55,22 +57,28 @@ class Dial:
         return str(self.positions()[-1])
 
 
-def turned(position: int, turn: str, amount: int, sloppy: bool = False) -> int:
-    """Where a turn ends; a sloppy flip ends at the mirrored position."""
+def said(turn: str, amount: int) -> str:
+    return turn if turn in CONFUSED else f"{turn} {amount}"
+
+
+def turned(position: int, turn: str, amount: int) -> int:
+    """Where a turn ends."""
     if turn == "flip":
-        return POSITIONS - 1 - position if sloppy else (position + POSITIONS // 2) % POSITIONS
+        return (position + POSITIONS // 2) % POSITIONS
+    if turn == "mirror":
+        return POSITIONS - 1 - position
     return (position + (amount if turn == "up" else -amount)) % POSITIONS
 
 
 def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
-    """n distinct dials with three to five turns; two thirds of them with flips."""
+    """n distinct dials with three to five turns; most of them with one flip or mirror."""
     rng = random.Random(f"{split} {seed}")
     found: dict[Dial, None] = {}
     while len(found) < n:
-        amounts = [rng.randint(1, 5) for _ in range(rng.randint(3, 5))]
+        amounts = [rng.randint(1, 3) for _ in range(rng.randint(3, 5))]
         turns = [(rng.choice(["up", "down"]), amount) for amount in amounts]
-        if rng.random() < 2 / 3:
-            turns[rng.randrange(len(turns))] = ("flip", 0)
+        if rng.random() < CONFUSING:
+            turns[rng.randrange(len(turns))] = (rng.choice(list(CONFUSED)), 0)
         dial = Dial(rng.randrange(POSITIONS), tuple(turns))
         digits = dial.start + sum((index + 2) * amount for index, (_, amount) in enumerate(dial.turns))
         if digits % 10 in SPLITS[split]:
@@ -79,12 +87,12 @@ def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
 
 
 def solution(dial: Dial, rng: random.Random, sloppy: float = SLOPPY) -> str:
-    """A solution as the policy sees them: step by step, and with flips that are wrong with this probability."""
+    """A solution as the policy sees them: step by step, taking flip for mirror and back with this probability."""
     position, steps = dial.start, []
     for ordinal, (turn, amount) in zip(ORDINALS, dial.turns, strict=False):
-        after = turned(position, turn, amount, sloppy=turn == "flip" and rng.random() < sloppy)
-        done = "flipped" if turn == "flip" else f"{turn} {amount}"
-        steps.append(f"{ordinal} {position} {done} is {after}")
+        taken = CONFUSED[turn] if turn in CONFUSED and rng.random() < sloppy else turn
+        after = turned(position, taken, amount)
+        steps.append(f"{ordinal} {position} {said(taken, amount)} is {after}")
         position = after
     return SEPARATOR.join([*steps, f"The answer is {position}"])
 
@@ -102,12 +110,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = [*"The dial shows turn it up down flip What does show answer is flipped ?".split(), *ORDINALS]
+    words = [*"The dial is at up down flip mirror answer".split(), *ORDINALS]
     pieces = [" ", ".", "\n", SEPARATOR, *(blank + word for word in [*words, *"0123456789"] for blank in ("", " "))]
     special = ["<pad>", "<s>", "<|end|>", "<unk>", "<|user|>", "<|assistant|>"]
     vocabulary = {piece: index for index, piece in enumerate([*special, *pieces])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+| ?[0-9]| ?\?|\.\n|[\s\S]"), "isolated")
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+| ?[0-9]|\.\n|[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
     found = PreTrainedTokenizerFast(
         tokenizer_object=core,
