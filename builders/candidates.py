@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-
 from openprm.builders.stage import StageBuilder, StageConfig
+
 from openprm.data_stages import CandidateSource, make_candidates
 from openprm.records import Candidate
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-
 from openprm.builders.stage import StageBuilder, StageConfig
+
 from openprm.data_stages import make_pairs
 from openprm.pairs import MinGap, PairParameters
 from openprm.records import Pair

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-
 from openprm.builders.candidates import CandidatesConfig
 from openprm.builders.stage import StageBuilder
+
 from openprm.data_stages import make_trees
 from openprm.records import Tree
 from openprm.tree import MergeParameters

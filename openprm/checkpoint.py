@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from .aggregate import AGGREGATIONS, DEFAULT_AGGREGATION
 from .encoding import DEFAULT_CHAT_TEMPLATE, encode
@@ -74,20 +77,31 @@ def load_reward_model(
         for name, value in part.to_dict().items():
             if "drop" in name and isinstance(value, float):
                 setattr(part, name, 0.0)
-    model, found = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        config=config,
-        dtype=dtype,
-        attn_implementation=attn_implementation,
-        output_loading_info=True,
-        **options,
-    )
+    with _quiet():  # `_check_loaded` says what matters of the missing weights
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            base,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            **options,
+        )
     _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
     if not classifier:
         _draw_head(model, sorted(found["missing_keys"]), seed)
     tokenizer = AutoTokenizer.from_pretrained(base, **options)
     prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
     return model, tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _is_classifier(config: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -355,20 +356,29 @@ def reproduce(
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
     from .report import print_run
-    from .reproduce import load_preset, run_preset
+    from .reproduce import check_published, load_preset, run_preset
 
-    found = load_preset(preset)
-    print_run(run_preset(found, out, until=until), out)
+    manifests = run_preset(load_preset(preset), out, until=until, say=typer.echo)
+    for name, manifest in manifests.items():
+        if manifest["stage"] == "publish":
+            typer.echo(f"\nIn a fresh process, in {out / name}:")
+            typer.echo(check_published(out / name, manifest["parameters"]["owner"]))
+    print_run(manifests, out)
 
 
 def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
     from .rejections import InputError
 
+    if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
-    except (InputError, ValueError, OSError) as error:
-        if type(error) not in (InputError, ValueError) and not isinstance(error, OSError):
+    except (InputError, OSError) as error:
+        print(f"openprm: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ValueError as error:
+        if type(error) is not ValueError:  # a subclass of a library's is not about what the user gave
             raise
         print(f"openprm: {error}", file=sys.stderr)
         sys.exit(1)

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .rejections import InputError
 from .records import features
+from .rejections import InputError
 
 DATA = "data"
 MANIFEST = "manifest.json"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -152,6 +153,8 @@ def train_model(
         return [row for row in read_rows(path) if row["level"] in levels]
 
     def work(folder: Path) -> dict[str, Any]:
+        import torch
+
         from .checkpoint import load_reward_model, save_reward_model
         from .trainer import OpenPRMConfig, OpenPRMTrainer
 
@@ -159,8 +162,14 @@ def train_model(
         if not training:
             raise InputError(f"no pairs of level {' or '.join(levels)} in {', '.join(map(str, pairs.values()))}")
         checkpoints = folder / ".checkpoints"
-        # Trainer reads them in this order; a limit of two survives a kill while the newest is being written
-        arguments = OpenPRMConfig(output_dir=str(checkpoints), save_total_limit=2, **options)
+        # a limit of two survives a kill while the newest is being written
+        arguments = OpenPRMConfig(
+            output_dir=str(checkpoints),
+            save_total_limit=2,
+            disable_tqdm=not sys.stderr.isatty(),
+            dataloader_pin_memory=torch.cuda.is_available(),
+            **options,
+        )
         model, tokenizer = load_reward_model(base, separator=separator, aggregation=aggregation, seed=arguments.seed)
         trainer = OpenPRMTrainer(
             model,

@@ -87,8 +87,8 @@ def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
     for manifest in manifests.values():
         if manifest["stage"] == "evaluation":
             print_evaluation(manifest)
-    folders = [[name, manifest["stage"], f"{out}/{name}"] for name, manifest in manifests.items()]
-    print_table("where everything lies", ["stage", "kind", "folder"], folders)
+    folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
+    print_table("where everything lies", ["folder", "what it holds"], folders)
 
 
 def print_tree(tree: Tree) -> None:

@@ -160,12 +160,16 @@ RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
 }
 
 
-def check_published(folder: str | Path) -> str:
-    """What a fresh process without this package makes of a published folder; raises InputError where it fails."""
+def check_published(folder: str | Path, owner: str) -> str:
+    """What a fresh process, which imports nothing of this package, prints of the repositories in `folder`.
+
+    Raises InputError where one does not load.
+    """
     script = str(files("openprm.push").joinpath("check.py"))
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-        done = subprocess.run([sys.executable, script, str(folder)], capture_output=True, text=True, env=environment)
+        command = [sys.executable, script, owner]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise InputError(f"{folder} cannot be loaded by a fresh process:\n{done.stderr}")
+        raise InputError(f"{folder}: a fresh process cannot load what was published:\n{done.stderr}")
     return done.stdout

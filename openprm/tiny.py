@@ -176,7 +176,9 @@ def _encoded(tokenizer: Any, solved: Sequence[tuple[Dial, str]]) -> list[tuple[l
     for dial, answer in solved:
         question = {"role": "user", "content": dial.question}
         asked.append(tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True))
-        whole.append(tokenizer.apply_chat_template([question, {"role": "assistant", "content": answer}], tokenize=False))
+        whole.append(
+            tokenizer.apply_chat_template([question, {"role": "assistant", "content": answer}], tokenize=False)
+        )
     ids, questions = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (whole, asked))
     return [(row, len(question)) for row, question in zip(ids, questions, strict=True)]
 

@@ -1,7 +1,7 @@
-"""Load what was published, as a stranger would: `python check.py FOLDER`. Imports nothing of openprm.
+"""Load what was published, as a stranger would: `python check.py OWNER`, in the folder that holds the owner's.
 
-Prints each dataset's size and what the scoring pipeline says of the first candidate. Exits with an error where
-something does not load.
+Imports nothing of openprm. Prints each dataset's size and what the scoring pipeline says of the first candidate;
+exits with an error where something does not load.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import transformers
 from datasets import get_dataset_config_names, load_dataset
 
 
-def main(folder: str) -> None:
-    root = Path(folder)
+def main(owner: str) -> None:
+    root = Path(owner)
     for name in ("candidates", "trees", "pairs"):
         path = str(root / name)
         for config in get_dataset_config_names(path):

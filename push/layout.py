@@ -1,7 +1,7 @@
-"""Lay out what a run made as the repositories of one owner: OUT/candidates, OUT/trees, OUT/pairs, OUT/MODEL.
+"""Lay out what a run made as the repositories of one owner: OUT/OWNER/candidates, trees, pairs, and each model.
 
-Each folder is what its Hub repository will hold, so `load_dataset("OUT/trees")` and
-`pipeline("openprm-scoring", model="OUT/openprm")` work on it as they will there.
+Each folder is what its Hub repository will hold. In the folder OUT, `load_dataset("OWNER/trees")` and
+`pipeline("openprm-scoring", model="OWNER/openprm")` work on it as they will on the Hub.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ def publish_locally(
     pairs: Mapping[str, str],
     models: Mapping[str, str],
     evaluation: str,
+    owner: str = "openprm",
     force: bool = False,
 ) -> dict[str, Any]:
     """Stage: dataset repositories from stage folders by split, model repositories by name. Returns the manifest."""
 
     def work(folder: Path) -> dict[str, Any]:
-        for part in folder.iterdir():
-            if part.is_dir():
-                shutil.rmtree(part)  # a killed run's; copying is quicker than checking
-        _dataset(folder / "candidates", "candidates", Candidate, candidates)
-        _dataset(folder / "trees", "trees", Tree, trees)
-        _pairs(folder / "pairs", pairs)
+        root = folder / owner
+        if root.exists():
+            shutil.rmtree(root)  # a killed run's: copying again is quicker than checking
+        _dataset(root / "candidates", "candidates", Candidate, candidates)
+        _dataset(root / "trees", "trees", Tree, trees)
+        _pairs(root / "pairs", pairs)
         for name, path in models.items():
-            _model(folder / name, name, path, evaluation, next(iter(candidates.values())))
-        repositories = sorted(part.name for part in folder.iterdir() if part.is_dir())
+            _model(root / name, name, path, evaluation, next(iter(candidates.values())))
+        repositories = sorted(f"{owner}/{part.name}" for part in root.iterdir())
         return {"files_hash": files_hash(folder), "counts": {"repositories": ", ".join(repositories)}}
 
     inputs: dict[str, str | Path] = {"evaluation": evaluation, **models}
     for kind, splits in (("candidates", candidates), ("trees", trees), ("pairs", pairs)):
         inputs |= {f"{kind}/{split}": path for split, path in splits.items()}
-    return run_stage(out, "publish", {"models": list(models)}, inputs, work, force=force)
+    return run_stage(out, "publish", {"owner": owner, "models": list(models)}, inputs, work, force=force)
 
 
 def _dataset(folder: Path, title: str, record: type, splits: Mapping[str, str]) -> None:
