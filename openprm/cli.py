@@ -223,7 +223,7 @@ def similarity(
     questions: Questions = None,
 ) -> None:
     """Plot how alike sibling steps are, to choose a threshold from (the paper's Figure 5)."""
-    from .figures import plot_similarities
+    from .figures import first_prompts, plot_similarities, quantile_lines, step_similarities
 
     columns = {
         "question": question_column,
@@ -232,7 +232,9 @@ def similarity(
         "prompt_id": id_column,
     }
     read = _source(file, columns, None, None, questions, None, None, None)
-    for line in plot_similarities(read, _unescape(separator), prompts, out):
+    similarities = step_similarities(first_prompts(read.read(), prompts, _unescape(separator)))
+    plot_similarities(similarities, out)
+    for line in quantile_lines(similarities):
         typer.echo(line)
 
 
