@@ -147,7 +147,7 @@ def _separators(options: list[str]) -> tuple[str, dict[str, str]]:
     default, by_source = DEFAULT_SEPARATOR, {}
     for option in options:
         name, equals, value = option.partition("=")
-        if equals and not option.startswith("re:"):
+        if name and equals and not option.startswith("re:"):
             by_source[name] = _unescape(value)
         else:
             default = _unescape(option)
@@ -200,11 +200,12 @@ def show(
 ) -> None:
     """Print a tree with the values of its nodes."""
     from .folder import read_rows
+    from .records import Tree
     from .rejections import InputError
     from .report import print_tree
     from .tree import siblings
 
-    for tree in read_rows(folder):
+    for tree in read_rows(folder, Tree):
         if tree["prompt_id"] == prompt_id or (prompt_id is None and siblings(tree)):  # type: ignore[arg-type]
             print_tree(tree)  # type: ignore[arg-type]
             return

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ class CandidateSource:
     def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Rejection]:
         if is_folder(self.path):
             wanted = {name: getattr(self, name) for name in ("split", "where", "questions", "source")}
-            if any(value for value in wanted.values()) or self.columns != DEFAULT_COLUMNS:
+            # no rewards wanted says nothing of columns
+            columns = replace(self.columns, reward=self.columns.reward or DEFAULT_COLUMNS.reward)
+            if any(wanted.values()) or columns != DEFAULT_COLUMNS:
                 raise InputError(f"{self.path} holds candidate records already; leave out columns, split and filters")
-            return read_rows(self.path)  # type: ignore[return-value]
+            return read_rows(self.path, Candidate)  # type: ignore[return-value]
         return read_candidates(
             self.path,
             self.columns,
@@ -115,8 +118,9 @@ class Rejections:
     def absorb(self, path: Path) -> None:
         """Adds what another such file lists, if there is one."""
         if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                self.add(Rejection(**json.loads(line)))
+            with path.open(encoding="utf-8") as lines:  # not splitlines(): JSON leaves other line ends in a text
+                for line in lines:
+                    self.add(Rejection(**json.loads(line)))
 
 
 def make_candidates(
@@ -141,7 +145,8 @@ def make_candidates(
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
         return finish_dataset(folder, Candidate, "candidates", shards, {**result, **_rejected(rejections)})
 
-    return run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
+    manifest = run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
+    return _strictly(manifest, out) if strict else manifest
 
 
 def make_trees(
@@ -196,7 +201,8 @@ def make_trees(
         return finish_dataset(folder, Tree, "trees", buckets["shards"], counts)
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
-    return run_stage(out, "trees", described, source.inputs(), work, force=force)
+    manifest = run_stage(out, "trees", described, source.inputs(), work, force=force)
+    return _strictly(manifest, out) if strict else manifest
 
 
 def make_pairs(
@@ -217,7 +223,7 @@ def make_pairs(
     parameters = parameters or PairParameters()
 
     def read() -> Iterator[Tree]:
-        rows: Iterator[Any] = read_rows(trees)
+        rows: Iterator[Any] = read_rows(trees, Tree)
         if reward_name is not None:
             rows = (revalue(tree, reward_name) for tree in rows)
         return rows if shuffle_rewards is None else _shuffled(rows, trees, shuffle_rewards)
@@ -280,7 +286,8 @@ def make_preference_pairs(
         return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), **_rejected(rejections)})
 
     described = {"columns": asdict(columns), "split": split, "source": source}
-    return run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
+    manifest = run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
+    return _strictly(manifest, out) if strict else manifest
 
 
 _BUCKETS = ".buckets.json"
@@ -322,7 +329,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
         raise InputError(f"{source.path}: no candidate could be used; " + _most_common(rejections.counts))
     shards = -(-len(ranks) // PROMPTS_PER_SHARD)
     result = {"shards": shards, "skipped": counts["skipped"]}
-    marker.write_text(json.dumps(result), "utf-8")
+    _write_whole(marker, json.dumps(result))
     return result
 
 
@@ -374,9 +381,14 @@ def _grow_shard(
                 yield tree
 
     write_shard(folder, index, trees(), Tree)
-    path = _statistics_path(folder, index)
-    path.with_suffix(".partial").write_text(json.dumps(statistics.state()), "utf-8")
-    os.replace(path.with_suffix(".partial"), path)
+    _write_whole(_statistics_path(folder, index), json.dumps(statistics.state()))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whole or not at all, whenever the process is killed."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, path)
 
 
 def _unusable(candidate: Candidate, reward_name: str | None, file: str) -> Rejection | None:
@@ -406,8 +418,19 @@ def _map(function: Callable[[int], Any], items: list[int], num_proc: int) -> Ite
         yield from map(function, items)
         return
     # spawn: forking a process that has threads (pyarrow's, torch's) can hang it
-    with ProcessPoolExecutor(min(num_proc, len(items)), mp_context=get_context("spawn")) as pool:
+    workers = min(num_proc, len(items))
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent) as pool:
         yield from pool.map(function, items)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the stage's process is killed: it must not write into the files of the next run."""
+
+    def watch(parent: Any) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, args=[parent_process()], daemon=True).start()
 
 
 def _write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> int:
@@ -459,6 +482,15 @@ def _empty(folder: Path) -> None:
         path.unlink(missing_ok=True)
     if (folder / DATA).exists():
         (folder / DATA).rmdir()
+
+
+def _strictly(manifest: dict[str, Any], out: str | Path) -> dict[str, Any]:
+    """The manifest, unless an earlier run without `strict` made the folder and rejected a row."""
+    listed = Path(out) / REJECTED
+    if listed.exists():
+        with listed.open(encoding="utf-8") as lines:
+            raise InputError(f"{Rejection(**json.loads(next(lines)))} (stopped by --strict; {out} was made without)")
+    return manifest
 
 
 def _rejected(rejections: Rejections) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .records import features
-from .rejections import InputError
+from .rejections import InputError, first_line
 
 DATA = "data"
 MANIFEST = "manifest.json"
@@ -89,34 +89,52 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a stage wrote this folder."""
-    return (Path(path) / MANIFEST).is_file()
+    """Whether a stage wrote this folder. (Others write a `manifest.json` too.)"""
+    try:
+        read_manifest(path)
+    except InputError:
+        return False
+    return True
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """A folder's manifest; raises InputError where there is none or it cannot be read."""
+    """A folder's manifest; raises InputError where there is none, it cannot be read, or no stage wrote it."""
     file = Path(path) / MANIFEST
     try:
-        return json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
+        manifest = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished"
         ) from None
     except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}); make the folder again") from None
+        raise InputError(f"{file} is damaged ({error}); remove the folder, and make it again") from None
+    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
+        raise InputError(f"{file} was not written by a stage of openprm; choose another folder")
+    return manifest
 
 
-def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset in order: of a folder a stage wrote, or of any dataset `load_dataset` opens by id."""
-    if not Path(path).is_dir():
-        from datasets import load_dataset
+def read_rows(path: str | Path, record: type | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset in order: of a folder a stage wrote, or of any dataset `load_dataset` opens by id.
 
-        try:
-            yield from load_dataset(str(path), split="train", streaming=True)
-        except (FileNotFoundError, ValueError, ConnectionError) as error:
-            raise InputError(f"{path} is neither a folder nor a dataset that can be opened: {error}") from error
-        return
-    yield from _read_shards(Path(path))
+    Raises InputError, with the first row, where it is not a dataset or its rows are not `record`s.
+    """
+    rows = _read_shards(Path(path)) if Path(path).is_dir() else _read_hub(str(path))
+    for index, row in enumerate(rows):
+        missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
+        if record is not None and missing:
+            raise InputError(f"{path} holds no {record.__name__.lower()}s: there is no column {missing[0]!r}")
+        yield row
+
+
+def _read_hub(name: str) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset
+
+    try:
+        yield from load_dataset(name, split="train", streaming=True)
+    except Exception as error:  # `datasets` and the client below it raise anything
+        raise InputError(
+            f"{name} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
+        ) from error
 
 
 def _read_shards(folder: Path) -> Iterator[dict[str, Any]]:
@@ -131,8 +149,8 @@ def _read_shards(folder: Path) -> Iterator[dict[str, Any]]:
             with pq.ParquetFile(shard) as file:
                 for batch in file.iter_batches(batch_size=_ROW_GROUP):
                     yield from batch.to_pylist()
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{shard} is damaged ({error}); make the folder again") from error
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{shard} is damaged ({first_line(error)}); make the folder again") from error
 
 
 def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .files import read_rows
+from .ingest import _stem
 from .mapping import RowError, question_id, to_messages
 from .pairs import preference_pair
 from .records import Message, Pair
-from .rejections import InputError, Rejection
+from .rejections import InputError, Rejection, is_unicode
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def read_preferences(
     Chosen and rejected are texts, or chats: then the last message is the answer, and those before it are the
     question if no column holds it. Raises InputError where a column is missing.
     """
+    first = True
     for item in read_rows(path, split):
         if isinstance(item, Rejection):
             yield item
@@ -37,10 +39,11 @@ def read_preferences(
         number, row = item
         wanted = [name for name in (columns.question, columns.chosen, columns.rejected) if name]
         missing = [name for name in wanted if name not in row]
-        if missing and number == 1:
+        if missing and first:
             raise InputError(f"{path}: no column {missing[0]!r}; name the right one of {', '.join(map(repr, row))}")
+        first = False
         try:
-            yield _pair(row, columns, source or str(path))
+            yield _pair(row, columns, source or _stem(path))
         except RowError as error:
             yield Rejection(path, number, error.reason, error.remedy)
 
@@ -62,10 +65,19 @@ def _pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str) -> Pa
 def _answer(value: Any, column: str) -> tuple[list[Message] | None, str]:
     """Question (None for a plain text) and answer."""
     if isinstance(value, str) and value:
-        return None, value
+        return None, _storable(value, column)
     last = value[-1] if isinstance(value, list) and value else None
     if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
         raise RowError(f"{column!r} is neither a text nor a chat that ends with an answer", "give one of the two")
     if not last["content"]:
         raise RowError(f"the answer in {column!r} is empty", "leave the row out")
-    return to_messages(value[:-1], column) if len(value) > 1 else None, last["content"]
+    answer = _storable(last["content"], column)
+    return to_messages(value[:-1], column) if len(value) > 1 else None, answer
+
+
+def _storable(text: str, column: str) -> str:
+    if not is_unicode(text):
+        raise RowError(
+            f"{column!r} has half a surrogate pair, which is no character", "repair the text where it was cut"
+        )
+    return text

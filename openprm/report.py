@@ -26,31 +26,35 @@ def console() -> Console:
 def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     """The counts of a stage, with warnings where its data will not do what was wanted."""
     counts = dict(manifest["counts"])
-    table = Table(title=f"{manifest['stage']}: {manifest.get('rows', '')} rows in {out}", show_header=False, box=None)
-    table.title_justify = "left"
+    screen = console()
+    screen.print(escape(f"{manifest['stage']}: {manifest.get('rows', '')} rows in {out}"), style="italic")
+    table = Table(show_header=False, box=None)
     rejected = counts.pop("rejected", {})
     others = counts.pop("other_separators", {})
     for name, value in counts.items():
         text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
-        if value not in ({}, 0):
+        if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
             table.add_row(name.replace("_", " "), escape(text))
-    screen = console()
     screen.print(table)
     if "process_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
         best = min(others, key=lambda separator: others[separator])
+        name = best.replace("\n", "\\n")
+        advice = f" With --separator '{name}' it would be {others[best]:.0%} (on the first responses)."
         screen.print(
             f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
-            f"pair can come from. With --separator {best} it would be {others[best]:.0%} (on the first responses)."
+            f"pair can come from.{advice if others[best] < counts['one_step_share'] else ''}"
         )
     if counts.get("prompts_with_one_response"):
         screen.print(
             f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response: no pairs there."
         )
     if rejected:
-        screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {out}/rejected.jsonl:")
+        screen.print(
+            f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {escape(str(out))}/rejected.jsonl:"
+        )
         for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
             screen.print(f"  {count:8}  {escape(reason)}")
 

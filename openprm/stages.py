@@ -24,9 +24,10 @@ from filelock import FileLock, Timeout
 
 from .folder import MANIFEST, is_folder, read_manifest
 from .records import SCHEMA_VERSION
-from .rejections import InputError
+from .rejections import InputError, first_line
 
 LOG = "log.jsonl"
+_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
 
 
@@ -75,21 +76,26 @@ def run_stage(
 def describe_input(path: str | Path) -> dict[str, str]:
     """What identifies an input wherever it lies: a name and a hash of its content, or a Hub id and its revision."""
     path = Path(path)
+    local, _, config = str(path).partition(":")
     if is_folder(path):
         manifest = read_manifest(path)
         return {"name": path.name, "hash": manifest.get("row_hash") or manifest["files_hash"]}
     if path.exists():
         return {"name": path.name, "hash": files_hash(path)}
+    if config and os.path.isdir(local):
+        return {"name": path.name, "hash": files_hash(local)}
+    if path.suffix in _FILES:
+        raise InputError(f"{path}: there is no such file or folder; check the path")
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         api = HfApi()
-        repository = str(path).split(":")[0]
-        kind = "dataset" if api.repo_exists(repository, repo_type="dataset") else "model"
-        return {"name": str(path), "hash": str(api.repo_info(repository, repo_type=kind).sha)}
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(f"{path}: no such file or folder here, and the Hub does not give it: {error}") from error
+        kind = "dataset" if api.repo_exists(local, repo_type="dataset") else "model"
+        return {"name": str(path), "hash": str(api.repo_info(local, repo_type=kind).sha)}
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        raise InputError(
+            f"{path}: there is no such file or folder, and the Hub does not give it: {first_line(error)}; check the name"
+        ) from error
 
 
 def files_hash(path: str | Path, ignore: Sequence[str] = (MANIFEST, LOG, "README.md")) -> str:
@@ -113,10 +119,11 @@ def _partial(out: Path, fingerprint: str, *, fresh: bool) -> Path:
     """The folder to work in: what a killed run of the same stage left, or an empty one."""
     partial = out.with_name(f".{out.name}.partial")
     mark = partial / _MARK
-    if partial.exists() and (fresh or not mark.is_file() or json.loads(mark.read_text("utf-8")) != fingerprint):
+    if partial.exists() and (fresh or not mark.is_file() or mark.read_text("utf-8") != fingerprint):
         shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(fingerprint), "utf-8")
+    if not partial.exists():
+        partial.mkdir(parents=True)
+        mark.write_text(fingerprint, "utf-8")
     return partial
 
 

@@ -139,11 +139,11 @@ class PairStatistics:
             "levels": dict(self.levels),
             "sources": dict(self.sources),
             "prompts_with_pairs": len(self._prompts),
-            "mean_gap": round(self.gaps / self.pairs, 4),
             "duplicates": self.duplicates,
             "contradictions": self.contradictions,
         }
         if self.trees:
+            result["mean_gap"] = round(self.gaps / self.pairs, 4)
             result["prompts"] = self.trees
             result["process_pairs_per_prompt"] = {
                 select: round(count / self.trees, 2) for select, count in self.selections.items()
