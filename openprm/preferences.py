@@ -77,7 +77,6 @@ def _answer(value: Any, column: str) -> tuple[list[Message] | None, str]:
 
 def _storable(text: str, column: str) -> str:
     if not is_unicode(text):
-        raise RowError(
-            f"{column!r} has half a surrogate pair, which is no character", "repair the text where it was cut"
-        )
+        reason = f"{column!r} has half a surrogate pair, which is no character"
+        raise RowError(reason, "repair the text where it was cut")
     return text

@@ -40,21 +40,21 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
-        best = min(others, key=lambda separator: others[separator])
+        tried = {**others, manifest["parameters"]["separator"]: 1.0}  # not the one in use
+        best = min(tried, key=lambda separator: tried[separator])
         name = best.replace("\n", "\\n")
-        advice = f" With --separator '{name}' it would be {others[best]:.0%} (on the first responses)."
+        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on the first responses)."
         screen.print(
             f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
-            f"pair can come from.{advice if others[best] < counts['one_step_share'] else ''}"
+            f"pair can come from.{advice if tried[best] < counts['one_step_share'] else ''}"
         )
     if counts.get("prompts_with_one_response"):
         screen.print(
             f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response: no pairs there."
         )
     if rejected:
-        screen.print(
-            f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {escape(str(out))}/rejected.jsonl:"
-        )
+        listed = escape(f"{out}/rejected.jsonl")
+        screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {listed}:")
         for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
             screen.print(f"  {count:8}  {escape(reason)}")
 

@@ -94,7 +94,7 @@ def describe_input(path: str | Path) -> dict[str, str]:
         return {"name": str(path), "hash": str(api.repo_info(local, repo_type=kind).sha)}
     except Exception as error:  # of whatever HTTP client the Hub's library uses
         raise InputError(
-            f"{path}: there is no such file or folder, and the Hub does not give it: {first_line(error)}; check the name"
+            f"{path}: there is no such file or folder; the Hub does not give it: {first_line(error)}; check the name"
         ) from error
 
 
