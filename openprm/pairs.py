@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +164,7 @@ def preference_pair(
     )
 
 
-def texts(pair: Pair) -> tuple[str, str]:
+def texts(pair: Mapping[str, Any]) -> tuple[str, str]:
     """The chosen and the rejected text, each with its context: (whole or partial) answers."""
     behind = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
     return pair["context"] + pair["chosen"], behind + pair["rejected"]

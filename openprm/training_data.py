@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from .encoding import encode
+from .pairs import texts
 
 LEVELS = ("outcome", "process")
 _COLUMNS = (
@@ -92,10 +93,8 @@ def encode_pairs(
     index = -1
     for index, row in enumerate(rows):
         check_row(row, index, split)
-        before_rejected = row["context"] if row["rejected_context"] is None else row["rejected_context"]
         try:
-            chosen = encode(tokenizer, row["question"], row["context"] + row["chosen"], suffix)
-            rejected = encode(tokenizer, row["question"], before_rejected + row["rejected"], suffix)
+            chosen, rejected = (encode(tokenizer, row["question"], side, suffix) for side in texts(row))
         except ValueError as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
         names = {key: row[key] for key in ("prompt_id", "source", "level")}
