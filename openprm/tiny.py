@@ -71,7 +71,12 @@ def turned(position: int, turn: str, amount: int) -> int:
 
 
 def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
-    """n distinct dials with three to five turns; most of them with one flip or mirror."""
+    """n distinct dials with three to five turns; most of them with one flip or mirror.
+
+    Raises ValueError for a split that there is not. There are some twenty thousand dials for testing, no more.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{split} {seed}")
     found: dict[Dial, None] = {}
     while len(found) < n:
@@ -141,7 +146,6 @@ def train_policy(
     from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -155,13 +159,16 @@ def train_policy(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    model = LlamaForCausalLM(config).train()
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.1)
     rng = random.Random(seed)
-    examples = _encoded(tokenizer, [(dial, solution(dial, rng)) for dial in dials(10_000, seed)])
+    examples = [(dial, solution(dial, rng)) for dial in dials(10_000, seed)]
     for _ in tqdm(range(steps), "policy", unit=" steps", disable=None):
-        loss = model(**_batch(rng.sample(examples, batch_size), tokenizer.pad_token_id)).loss
+        drawn = _encoded(tokenizer, rng.sample(examples, batch_size))
+        loss = model(**_batch(drawn, tokenizer.pad_token_id)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
