@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from .data_stages import CandidateSource, Rejections, finish_dataset
+from .data_stages import CandidateSource, Rejections, _strictly, finish_dataset
 from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
-from .folder import DATA, REJECTED, batched, read_rows, shard_path, write_shard
+from .folder import DATA, REJECTED, _digests_path, batched, read_manifest, read_rows, shard_path, write_shard
 from .records import SCHEMA_VERSION, Candidate, Generator, Prompt, Reward, Scored
 from .rejections import InputError, Rejection
 from .rewards import DEFAULT_PATTERN, extract_answer, golden_answer
@@ -62,7 +63,7 @@ def sample_candidates(
     def work(folder: Path) -> dict[str, Any]:
         rows: list[Prompt] = list(read_rows(prompts))  # type: ignore[arg-type]
         shards = list(batched(rows, _PROMPTS_PER_SHARD))
-        missing = [index for index in range(len(shards)) if not shard_path(folder, index).exists()]
+        missing = [index for index in range(len(shards)) if not _is_finished(folder, index)]
         generate = _generator(model) if missing else None
         for index in tqdm(missing, "sampling", unit=" shards", disable=None):
             candidates = _sample(generate, shards[index], sampling, index, str(model), answer_pattern)
@@ -81,6 +82,11 @@ def sample_candidates(
     return run_stage(out, "sampling", parameters, {"prompts": prompts, "model": model}, work, force=force)
 
 
+def _is_finished(folder: Path, index: int) -> bool:
+    """Whether a killed run left this shard whole: with its digests, which are used up as the last thing."""
+    return shard_path(folder, index).exists() and _digests_path(folder, index).exists()
+
+
 def _generator(model: str | Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -96,7 +102,7 @@ def _sample(
     seed = options.pop("seed") * 1_000_003 + shard  # shards must not repeat one another's samples
     samples = generator.generate([prompt["question"] for prompt in prompts], seed=seed, **options)
     origin = Generator(
-        model=Path(model).name,
+        model=Path(model).name if Path(model).exists() else model,  # an id is told whole, a place is not
         revision=None,
         engine="transformers",
         temperature=sampling.temperature,
@@ -145,7 +151,8 @@ def train_model(
 
     `pairs` are folders (or ids) by a name of their own; `options` are those of `OpenPRMConfig`. With levels
     ("outcome",) the result is an outcome reward model, the baseline. A killed run goes on from its last checkpoint
-    (`save_steps`).
+    (`save_steps`). Several processes, which see the same files, train together: start them all with the same call,
+    by `torchrun` or `accelerate launch`.
     """
     options = dict(options or {})
 
@@ -154,8 +161,9 @@ def train_model(
 
     def work(folder: Path) -> dict[str, Any]:
         import torch
+        from transformers.trainer_utils import get_last_checkpoint
 
-        from .checkpoint import load_reward_model, save_reward_model
+        from .checkpoint import load_reward_model
         from .trainer import OpenPRMConfig, OpenPRMTrainer
 
         training = [row for path in pairs.values() for row in rows(path)]
@@ -177,12 +185,18 @@ def train_model(
             training,
             rows(eval_pairs) if eval_pairs else None,
             processing_class=tokenizer,
+            callbacks=[_log_at_checkpoints()],
         )
-        result = trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
-        metrics = {"loss": result.training_loss, **(trainer.evaluate() if eval_pairs else {})}
         if trainer.is_world_process_zero():
-            save_reward_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder)
+            _remove_torn(checkpoints)
+        trainer.accelerator.wait_for_everyone()
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints))
+        metrics = {"loss": _mean_loss(trainer.state.log_history), **(trainer.evaluate() if eval_pairs else {})}
+        trainer.save_model(str(folder))
+        if trainer.is_world_process_zero():
             shutil.move(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
+            for state in checkpoints.glob(f"*/{_STATE}"):  # a run killed from here on finds no half checkpoint
+                state.unlink()
             shutil.rmtree(checkpoints)
         return {
             "files_hash": files_hash(folder),
@@ -201,17 +215,84 @@ def train_model(
     inputs: dict[str, str | Path] = {**pairs, "base": base}
     if eval_pairs:
         inputs["eval_pairs"] = eval_pairs
-    return run_stage(out, "model", parameters, inputs, work, force=force)
+
+    def stage(work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        return run_stage(out, "model", parameters, inputs, work, force=force)
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return stage(work)
+    return _together(stage, work, out, cpu=bool(options.get("use_cpu")))
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+def _together(
+    stage: Callable[[Callable[[Path], dict[str, Any]]], dict[str, Any]],
+    work: Callable[[Path], dict[str, Any]],
+    out: str | Path,
+    cpu: bool,
+) -> dict[str, Any]:
+    """The first process runs the stage; the others do the stage's work with it, in the folder that it tells them."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
 
-    # a checkpoint killed while being written lacks the state, which is written last
-    for path in folder.glob("checkpoint-*"):
-        if not (path / "trainer_state.json").exists():
+    state = PartialState(cpu=cpu)
+    told: list[str | None] = [None]
+    if state.is_main_process:
+
+        def lead(folder: Path) -> dict[str, Any]:
+            told[0] = str(folder)
+            broadcast_object_list(told)
+            return work(folder)
+
+        try:
+            manifest = stage(lead)
+        except BaseException:
+            if told[0] is None:  # refused before any work: nobody should wait for a folder
+                broadcast_object_list(told)
+            raise
+        if told[0] is None:  # skipped
+            broadcast_object_list(told)
+    else:
+        broadcast_object_list(told)
+        if told[0] is not None:
+            work(Path(told[0]))
+    state.wait_for_everyone()  # until the first has put the folder in its place
+    return manifest if state.is_main_process else read_manifest(out)
+
+
+_STATE = "trainer_state.json"
+
+
+def _remove_torn(checkpoints: Path) -> None:
+    """Removes the checkpoints that a kill left unfinished: Trainer writes the state last, and not at once."""
+    for path in checkpoints.glob("checkpoint-*"):
+        try:
+            json.loads((path / _STATE).read_text("utf-8"))
+        except (OSError, ValueError):
             shutil.rmtree(path)
-    return get_last_checkpoint(folder) if folder.exists() else None
+
+
+def _log_at_checkpoints() -> Any:
+    """A callback that has the loss logged whenever a checkpoint is written, so that no part of it dies with a kill."""
+    from transformers import TrainerCallback
+
+    class LogAtCheckpoints(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_log |= control.should_save or state.global_step >= state.max_steps
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_log |= control.should_save
+
+    return LogAtCheckpoints()
+
+
+def _mean_loss(history: Sequence[Mapping[str, Any]]) -> float:
+    """Over all steps, those before a kill too, which Trainer's own mean leaves out."""
+    total, last = 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - last)
+            last = entry["step"]
+    return total / max(last, 1)
 
 
 def score_candidates(
@@ -237,7 +318,7 @@ def score_candidates(
         shards = batched(rejections.filter(candidates.read()), _RESPONSES_PER_SHARD)
         for index, shard in enumerate(tqdm(shards, "scoring", unit=" shards", disable=None)):
             listed = folder / DATA / f".rejected-{index:05d}.jsonl"
-            if not shard_path(folder, index).exists():
+            if not _is_finished(folder, index):
                 if scorer is None:
                     from .scoring import load_scorer
 
@@ -258,12 +339,14 @@ def score_candidates(
             "truncated": truncated,
             "rejected": dict(rejections.counts),
         }
+        finished = finish_dataset(folder, Scored, "scores", index + 1, counts)
         for listed in (folder / DATA).glob(".rejected-*"):
             listed.unlink()
-        return finish_dataset(folder, Scored, "scores", index + 1, counts)
+        return finished
 
     parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
-    return run_stage(out, "scores", parameters, {**candidates.inputs(), "model": model}, work, force=force)
+    manifest = run_stage(out, "scores", parameters, {**candidates.inputs(), "model": model}, work, force=force)
+    return _strictly(manifest, out) if strict else manifest
 
 
 def _score(
@@ -308,16 +391,21 @@ def evaluate_models(
 
     `scores` are folders of `score_candidates` by the model's name. Writes `results.json` (a table, and best-of-n for
     n = 1, 2, 4, ...), each number with a bootstrap interval over prompts.
+
+    A response too long for a model counts by those of its steps that fit; one that could not be scored at all is
+    chosen only where no other was. How many there are of the former is in the scores' manifest, of the latter in this.
+
+    Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward, or scores
+    are of other responses.
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        prompts = _prompts(candidates, scores, aggregations, answer_pattern)
+        prompts, counts = _prompts(candidates, scores, aggregations, answer_pattern)
         results = {
             "table": evaluate_selection(prompts, seed=seed),
             "curve": scaling_curve(prompts, seed=seed),
         }
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        counts = {"prompts": len(prompts), "candidates": len(prompts[0]["correct"])}
         return {"files_hash": files_hash(folder), "counts": counts, "metrics": results["table"]}
 
     parameters = {"aggregations": list(aggregations), "answer_pattern": answer_pattern, "seed": seed}
@@ -326,10 +414,14 @@ def evaluate_models(
 
 def _prompts(
     candidates: str | Path, scores: Mapping[str, str | Path], aggregations: Sequence[str], pattern: str
-) -> list[PromptCandidates]:
-    rewards: dict[str, dict[tuple[str, int], list[float]]] = {
+) -> tuple[list[PromptCandidates], dict[str, Any]]:
+    """The candidates by prompt with their scores, and counts for the manifest."""
+    scored = {
         name: {
-            (row["prompt_id"], row["sample_index"]): [reward for reward in row["step_rewards"] if reward is not None]
+            (row["prompt_id"], row["sample_index"]): (
+                hash("".join(row["steps"])),
+                [reward for reward in row["step_rewards"] if reward is not None],
+            )
             for row in read_rows(path)
         }
         for name, path in scores.items()
@@ -337,14 +429,29 @@ def _prompts(
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in read_rows(candidates):
         grouped.setdefault(row["prompt_id"], []).append(row)
+    n = len(next(iter(grouped.values()), []))
+    unscored = dict.fromkeys(scores, 0)
     prompts = []
     for prompt_id, rows in grouped.items():
-        by_model = {
-            name: [found.get((prompt_id, row["sample_index"]), []) for row in rows] for name, found in rewards.items()
-        }
+        if len(rows) != n:
+            raise InputError(
+                f"{candidates}: prompt {prompt_id!r} has {len(rows)} candidates, the first one {n}; "
+                "best-of-N needs the same number for all"
+            )
         golden = [[reward["value"] for reward in row["rewards"] if reward["name"] == GOLDEN] for row in rows]
         if not all(golden):
             raise InputError(f"{candidates}: prompt {prompt_id!r} has a response without the reward {GOLDEN!r}")
+        by_model: dict[str, list[list[float]]] = {name: [] for name in scores}
+        for name, found in scored.items():
+            for row in rows:
+                answer, rewards = found.get((prompt_id, row["sample_index"]), (None, []))
+                if answer not in (None, hash(row["response"])):
+                    raise InputError(
+                        f"{scores[name]}: prompt {prompt_id!r}, sample {row['sample_index']} is not the response that "
+                        f"{candidates} holds; score these candidates"
+                    )
+                unscored[name] += answer is None
+                by_model[name].append(rewards)
         prompts.append(
             PromptCandidates(
                 correct=[values[0] for values in golden],
@@ -352,4 +459,5 @@ def _prompts(
                 scores=aggregated_scores(by_model, aggregations),
             )
         )
-    return prompts
+    counts = {"prompts": len(prompts), "candidates": n, "unscored": unscored}
+    return prompts, counts

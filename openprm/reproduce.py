@@ -1,16 +1,17 @@
 """Run a preset: a YAML file whose stages are made one after the other, each in a folder of its own.
 
     stages:
-      candidates: {run: sample, prompts: prompts, model: policy, n: 16}
+      candidates: {run: candidates, prompts: prompts, model: policy, n: 16}
 
 `run` names a kind of stage (see `RUNNERS`); an input that is the name of an earlier stage is that stage's folder,
-any other a path or a Hub id; the rest are the stage's parameters. A stage whose inputs and parameters have not
-changed is skipped.
+any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage whose inputs and
+parameters have not changed is skipped.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,14 @@ from .rejections import InputError
 
 Folder = Path
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # no path to somewhere else: not ../x, ./x or /x
+
 
 def load_preset(name: str) -> dict[str, Any]:
-    """A preset by name, or from a YAML file. Raises InputError where it cannot be read."""
+    """A preset by name, or from a YAML file.
+
+    Raises InputError where it cannot be read, or an input is neither an earlier stage nor anything there is.
+    """
     path = Path(name)
     source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
     try:
@@ -36,14 +42,34 @@ def load_preset(name: str) -> dict[str, Any]:
     except FileNotFoundError:
         known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
         raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not YAML: {error}") from error
     if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
         raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
+    earlier: list[str] = []
     for stage, entry in preset["stages"].items():
-        if not isinstance(entry, dict) or entry.get("run") not in RUNNERS:
+        if not isinstance(entry, dict) or entry.get("run") not in [*RUNNERS]:
             raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(RUNNERS)}")
+        for key in RUNNERS[entry["run"]][0]:
+            for value in _references(entry.get(key)):
+                if value not in earlier and not _exists(value):
+                    raise InputError(
+                        f"{name}: stage {stage!r} takes {value!r} for its {key}: that is no stage before it "
+                        f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
+                    )
+        earlier.append(stage)
     return preset
+
+
+def _references(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return [] if value is None else [value]
+
+
+def _exists(value: Any) -> bool:
+    """Whether an input is there, or may be on the Hub, which is asked when the stage runs."""
+    return isinstance(value, str) and (Path(value).exists() or _HUB_ID.fullmatch(value) is not None)
 
 
 def run_preset(
@@ -167,7 +193,11 @@ def check_published(folder: str | Path, owner: str) -> str:
     """
     script = str(files("openprm.push").joinpath("check.py"))
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        # caches of the user's own would be asked before those below HF_HOME
+        environment = {
+            name: value for name, value in os.environ.items() if not re.fullmatch("(HF|TRANSFORMERS)_.*CACHE", name)
+        }
+        environment |= {"HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
         command = [sys.executable, script, owner]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     if done.returncode:
