@@ -15,9 +15,11 @@ from typing import Any
 from openprm.card import SplitFiles, render, write_card
 from openprm.folder import DATA, MANIFEST, read_manifest, read_rows, take_digests, write_shard
 from openprm.records import Candidate, Pair, Tree
+from openprm.rejections import InputError
 from openprm.stages import files_hash, run_stage
 
 LEVELS = ("process", "outcome")
+DATASETS = ("candidates", "trees", "pairs")
 
 
 def publish_locally(
@@ -32,6 +34,9 @@ def publish_locally(
     force: bool = False,
 ) -> dict[str, Any]:
     """Stage: dataset repositories from stage folders by split, model repositories by name. Returns the manifest."""
+    for name in models:
+        if name in DATASETS:
+            raise InputError(f"a model cannot be called {name!r}: that is the repository of the {name}; rename it")
 
     def work(folder: Path) -> dict[str, Any]:
         root = folder / owner
@@ -68,29 +73,32 @@ def _dataset(folder: Path, title: str, record: type, splits: Mapping[str, str]) 
 
 
 def _pairs(folder: Path, splits: Mapping[str, str]) -> None:
-    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two."""
+    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two.
+
+    A level without pairs has no config, nor a split of it without pairs a file: `datasets` cannot read an empty one.
+    """
     parts: dict[str, dict[str, SplitFiles]] = {level: {} for level in LEVELS}
     for split, path in splits.items():
         for level in LEVELS:
             written = folder / f".{level}"
             rows = write_shard(written, 0, (row for row in read_rows(path) if row["level"] == level), Pair)
             take_digests(written)
-            target = folder / level / f"{split}-00000.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(next((written / DATA).glob("*.parquet")), target)
+            if rows:
+                target = folder / level / f"{split}-00000.parquet"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(next((written / DATA).glob("*.parquet")), target)
+                parts[level][split] = SplitFiles(f"{level}/{split}-*.parquet", rows, target.stat().st_size)
             shutil.rmtree(written)
-            parts[level][split] = SplitFiles(f"{level}/{split}-*.parquet", rows, target.stat().st_size)
-    everything = {
-        split: SplitFiles(
-            f"*/{split}-*.parquet",
-            sum(parts[level][split].rows for level in LEVELS),
-            sum(parts[level][split].size for level in LEVELS),
-        )
-        for split in splits
-    }
+    everything = {}
+    for split in splits:
+        levels = [part[split] for part in parts.values() if split in part]
+        rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
+        everything[split] = SplitFiles(f"*/{split}-*.parquet", rows, size)
     _write_manifests(folder, splits)
     counts = read_manifest(next(iter(splits.values())))["counts"]
-    write_card(folder, Pair, "pairs", {"all": everything, **parts}, counts)
+    write_card(
+        folder, Pair, "pairs", {"all": everything, **{level: part for level, part in parts.items() if part}}, counts
+    )
 
 
 def _model(folder: Path, name: str, path: str, evaluation: str, candidates: str) -> None:

@@ -68,7 +68,7 @@ def test_prompts_are_distinct_and_splits_share_none():
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(ValueError, match="'tets'.*train, test"):
+    with pytest.raises(ValueError, match=r"'tets'.*train, test"):
         tiny.dials(1, 0, "tets")
 
 

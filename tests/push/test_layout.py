@@ -1,0 +1,214 @@
+"""Publishing: what the repositories of an owner hold, and that they load without this package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import get_dataset_config_names, load_dataset
+from openprm.push.layout import LEVELS, publish_locally
+
+from openprm.checkpoint import load_reward_model, save_reward_model
+from openprm.data_stages import CandidateSource, make_pairs, make_trees
+from openprm.folder import read_manifest, read_rows
+from openprm.model_stages import evaluate_models, score_candidates
+from openprm.pairs import MinGap, PairParameters
+from openprm.records import Candidate, Pair
+from openprm.rejections import InputError
+from openprm.scoring import load_scorer
+from openprm.stages import files_hash, run_stage
+from tests import tiny_models
+from tests.test_model_stages import candidate, dataset
+
+TEXTS = [
+    "The sum.\nThen five.\nThe answer is 5",
+    "The sum.\nThen two.\nThe answer is 2",
+    "Add.\nThe answer is 5",
+    "No",
+]
+GOLDEN = [1.0, 0.0, 1.0, 0.0]
+
+
+def stages(root: Path, outcome: str = "best") -> dict[str, Any]:
+    """The folders of a small run: what `publish_locally` takes."""
+    found: dict[str, dict[str, str]] = {"candidates": {}, "trees": {}, "pairs": {}}
+    for split, prompts in (("train", 5), ("test", 2)):
+        rows = [candidate(f"{split}{p}", i, text, GOLDEN[i]) for p in range(prompts) for i, text in enumerate(TEXTS)]
+        candidates = dataset(root / f"candidates-{split}", Candidate, rows)
+        make_trees(CandidateSource(str(candidates)), root / f"trees-{split}")
+        parameters = PairParameters(select="all", outcome=outcome)
+        make_pairs(root / f"trees-{split}", root / f"pairs-{split}", MinGap.parse("0.2"), parameters)
+        for kind in found:
+            found[kind][split] = str(root / f"{kind}-{split}")
+
+    def work(folder: Path) -> dict[str, Any]:
+        tokenizer = tiny_models.tokenizer()
+        tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(root / "base")
+        tokenizer.save_pretrained(root / "base")
+        save_reward_model(*load_reward_model(root / "base"), folder)
+        return {"files_hash": files_hash(folder)}
+
+    run_stage(root / "reward", "model", {}, {}, work)
+    score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
+    evaluate_models(found["candidates"]["test"], {"prm": root / "scores"}, root / "evaluation")
+    return {**found, "models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return stages(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, run: dict[str, Any]) -> Path:
+    out = tmp_path_factory.mktemp("published") / "hub"
+    publish_locally(out, **run, owner="somebody")
+    return out / "somebody"
+
+
+def canonical(rows: Any) -> Counter[str]:
+    return Counter(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def test_the_repositories_are_the_owners(hub: Path):
+    assert sorted(part.name for part in hub.iterdir()) == ["candidates", "pairs", "prm", "trees"]
+    counts = read_manifest(hub.parent)["counts"]
+    assert counts["repositories"] == "somebody/candidates, somebody/pairs, somebody/prm, somebody/trees"
+
+
+@pytest.mark.parametrize("kind", ["candidates", "trees"])
+def test_datasets_load_with_their_splits(hub: Path, run: dict[str, Any], tmp_path: Path, kind: str):
+    loaded = load_dataset(str(hub / kind), cache_dir=str(tmp_path))
+    assert [*loaded] == ["train", "test"]
+    for split, rows in loaded.items():
+        assert [*map(dict, rows)] == [*read_rows(run[kind][split])]
+
+
+def test_pairs_load_by_level_and_together(hub: Path, run: dict[str, Any], tmp_path: Path):
+    configs = {
+        name: load_dataset(str(hub / "pairs"), name, cache_dir=str(tmp_path)) for name in ("process", "outcome")
+    }
+    whole = load_dataset(str(hub / "pairs"), cache_dir=str(tmp_path))  # `all` is the default
+    for split in ("train", "test"):
+        pairs = [*read_rows(run["pairs"][split])]
+        for level, loaded in configs.items():
+            expected = [row for row in pairs if row["level"] == level]
+            assert len(expected) >= 2
+            assert [*map(dict, loaded[split])] == expected
+        assert canonical(whole[split]) == canonical(pairs)
+
+
+def test_a_level_without_pairs_has_no_config(tmp_path: Path):
+    found = stages(tmp_path, outcome="none")
+    publish_locally(tmp_path / "hub", **found)
+    repository = str(tmp_path / "hub" / "openprm" / "pairs")
+    assert get_dataset_config_names(repository) == ["all", "process"]
+    whole = load_dataset(repository, cache_dir=str(tmp_path / "cache"))
+    for split, rows in whole.items():
+        assert [*map(dict, rows)] == [*read_rows(found["pairs"][split])]
+
+
+def test_a_split_without_pairs_of_a_level_is_left_out(run: dict[str, Any], tmp_path: Path):
+    rows = [row for row in read_rows(run["pairs"]["test"]) if row["level"] == "process"]
+    splits = {"train": run["pairs"]["train"], "test": str(dataset(tmp_path / "test", Pair, rows))}
+    publish_locally(tmp_path / "hub", **{**run, "pairs": splits})
+    repository = str(tmp_path / "hub" / "openprm" / "pairs")
+    sizes = {name: load_dataset(repository, name, cache_dir=str(tmp_path / "cache")).num_rows for name in LEVELS}
+    assert sizes["process"]["test"] == len(rows)
+    assert [*sizes["outcome"]] == ["train"]
+
+
+def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[str, Any]):
+    folder = hub / "prm"
+    code = {path.name for path in folder.glob("*.py")}
+    assert code == {"scoring.py", "steps.py", "encoding.py", "packing.py", "aggregate.py"}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "scoring.OpenPRMScoringPipeline"
+    assert "_name_or_path" not in config
+    assert read_manifest(folder) == read_manifest(run["models"]["prm"])
+    answer = {"question": "What is it?", "response": "The sum.\nThe answer is five."}
+    published, trained = (load_scorer(str(path))(answer) for path in (folder, run["models"]["prm"]))
+    assert published == trained
+
+
+def check(folder: Path, owner: str) -> subprocess.CompletedProcess[str]:
+    """`push/check.py` where `openprm` cannot be imported at all."""
+    script = str(files("openprm.push").joinpath("check.py"))
+    code = f"import runpy, sys; sys.modules['openprm'] = None; sys.argv[1:] = [{owner!r}]; "
+    command = [sys.executable, "-c", code + f"runpy.run_path({script!r}, run_name='__main__')"]
+    home = {"HF_HOME": str(folder.parent / "home"), "HF_HUB_OFFLINE": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | home
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_everything_loads_without_the_package(hub: Path, run: dict[str, Any]):
+    done = check(hub.parent, "somebody")
+    assert done.returncode == 0, done.stderr
+    train, test = (read_manifest(run["pairs"][split])["rows"] for split in ("train", "test"))
+    assert f"load_dataset('somebody/pairs', 'all'): {{'train': {train}, 'test': {test}}}" in done.stdout
+    assert "pipeline('openprm-scoring', model='somebody/prm'): {'score': " in done.stdout
+
+
+def test_cards_say_nothing_that_no_manifest_says(hub: Path, run: dict[str, Any]):
+    results = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]
+    card = (hub / "prm" / "README.md").read_text()
+    table = re.findall(r"^\| (.+?) \| (\S+) \| (\S+) to (\S+) \|$", card, re.MULTILINE)
+    assert table == [(row["method"], *(f"{row[name]:.3f}" for name in ("accuracy", "low", "high"))) for row in results]
+    assert "Best of 4 candidates on 2 held-out prompts" in card
+    for kind in ("candidates", "trees", "pairs"):
+        card = (hub / kind / "README.md").read_text()
+        rows = re.findall(r"^\| (default|all) \| (\w+) \| (\d+) \|$", card, re.MULTILINE)
+        manifests = {split: read_manifest(path) for split, path in run[kind].items()}
+        assert [(split, int(count)) for _, split, count in rows] == [
+            (split, manifest["rows"]) for split, manifest in manifests.items()
+        ]
+        facts = dict(re.findall(r"^\| ([a-z ]+) \| (\S+) \|$", card, re.MULTILINE))
+        counts = {name.replace("_", " "): value for name, value in manifests["train"]["counts"].items()}
+        for name, value in facts.items():
+            assert value == str(counts[name])
+        assert json.loads((hub / kind / "manifest.json").read_text()) == manifests
+
+
+def test_nothing_published_tells_where_it_was_made(hub: Path, run: dict[str, Any]):
+    published = [path for path in hub.parent.rglob("*") if path.is_file()]
+    assert len(published) > 20
+    places = [str(hub.parent.parent).encode(), str(Path(run["evaluation"]).parent).encode(), b"/tmp/", b"/home/"]
+    for path in published:
+        content = path.read_bytes()
+        assert not [place for place in places if place in content], path
+        assert not path.name.startswith("."), path
+        assert not path.name.endswith((".partial", ".lock", ".pyc", ".digests")), path
+    assert {path.name for path in published if path.suffix == ".jsonl"} == {"log.jsonl"}
+
+
+def test_what_is_published_can_be_made_again(hub: Path, run: dict[str, Any], tmp_path: Path):
+    manifest = publish_locally(tmp_path / "again", **run, owner="somebody")
+    assert manifest == read_manifest(hub.parent)
+    cards = [(folder / "prm" / "README.md").read_text() for folder in (hub, tmp_path / "again" / "somebody")]
+    assert cards[0] == cards[1]
+
+
+def test_a_killed_publication_starts_over(hub: Path, run: dict[str, Any], tmp_path: Path, monkeypatch):
+    from openprm.push import layout
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish_locally(tmp_path / "hub", **run, owner="somebody")
+    assert not (tmp_path / "hub").exists()
+    assert publish_locally(tmp_path / "hub", **run, owner="somebody") == read_manifest(hub.parent)
+
+
+@pytest.mark.parametrize("name", ["pairs", "trees", "candidates"])
+def test_a_model_may_not_take_a_datasets_name(run: dict[str, Any], tmp_path: Path, name: str):
+    with pytest.raises(InputError, match=f"a model cannot be called {name!r}"):
+        publish_locally(tmp_path / "hub", **{**run, "models": {name: run["models"]["prm"]}})
