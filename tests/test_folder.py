@@ -85,7 +85,7 @@ def test_a_failed_shard_is_not_there(tmp_path):
 
 
 def test_a_row_that_does_not_fit(tmp_path):
-    with pytest.raises(ValueError, match="int64|integer"):
+    with pytest.raises(ValueError, match=r"int64|integer"):
         write_shard(tmp_path, 0, [{**prompts(1)[0], "schema_version": "one"}], Prompt)
     assert not shard_path(tmp_path, 0).exists()
 

@@ -133,10 +133,13 @@ run_stage(sys.argv[1], "test", {}, {}, work)
     out = tmp_path / "out"
     command = [sys.executable, "-c", program, str(out)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdin and first.stdout
+        assert first.stdin
+        assert first.stdout
         assert first.stdout.readline() == "working\n"
         work = Work()
-        with pytest.raises(InputError, match=r"another process is making .*out; wait for it, or choose another folder"):
+        with pytest.raises(
+            InputError, match=r"another process is making .*out; wait for it, or choose another folder"
+        ):
             run_stage(out, "test", {}, {}, work)
         assert work.calls == 0
         assert not out.exists()

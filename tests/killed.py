@@ -1,0 +1,134 @@
+"""A program that makes a dataset, is killed at every moment, and goes on. See tests/test_data_stages.py.
+
+    python -m tests.killed STAGE INPUT FOLDER EVERY
+
+(1: at every moment, 2: at every second one.)
+
+The stage runs in forked processes. The nth of them is killed at its nth moment: before any step in the file system, or
+in the middle of a `write_text`. Another then runs the stage to its end, and the result is compared with that of a
+process nobody killed. Prints a line for each moment: how many shards were there, how many were written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import datasets  # noqa: F401  (before forking: each process would spend a second on it)
+import jinja2  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
+
+from openprm import data_stages
+from openprm.data_stages import CandidateSource, make_candidates, make_pairs, make_trees
+from openprm.pairs import MinGap, PairParameters
+
+from .answers import content
+
+EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+
+def make(stage: str, given: str, out: Path, **options: Any) -> None:
+    data_stages.PROMPTS_PER_SHARD = 3
+    data_stages.CANDIDATES_PER_SHARD = data_stages.PAIRS_PER_SHARD = 10
+    data_stages._FLUSH = 1000
+    if stage == "candidates":
+        make_candidates(CandidateSource(given), out, **options)
+    elif stage == "trees":
+        make_trees(CandidateSource(given), out, **options)
+    else:
+        make_pairs(given, out, MinGap(0.1), PairParameters(select="all"), **options)
+
+
+def killed_at(moment: int, near: Path) -> None:
+    """From now on this process counts what it does to files below `near`, and dies at that moment."""
+    moments = count()
+    whole = Path.write_text
+
+    def due() -> bool:
+        return next(moments) == moment
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in EVENTS and str(near) in str(arguments[0]) and due():
+            die()
+
+    def write_half(path: Path, text: str, *arguments: Any) -> int:
+        if due():
+            whole(path, text[: len(text) // 2], *arguments)
+            die()
+        return whole(path, text, *arguments)
+
+    sys.addaudithook(watch)
+    Path.write_text = write_half  # type: ignore[method-assign, assignment]
+
+
+def forked(action: Callable[[], None]) -> int:
+    """How a process that does this ended: 0, or the signal it was killed by."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+
+def finished_shards(folder: Path) -> int:
+    """Of a run that can be gone on with: at its very end it removes its notes, and one killed then starts over."""
+    return len(list(folder.glob("data/.statistics-*.json"))) if (folder / ".buckets.json").exists() else 0
+
+
+def moments(stage: str, given: str, folder: Path, every: int) -> Iterator[str]:
+    whole, out = folder / "whole", folder / "killed" / "out"
+    assert forked(lambda: make(stage, given, whole)) == 0
+    for moment in count(0, every):
+        shutil.rmtree(out.parent, ignore_errors=True)
+        out.parent.mkdir()
+
+        def victim(moment: int = moment) -> None:
+            killed_at(moment, out.parent)
+            make(stage, given, out)
+
+        ended = forked(victim)
+        if ended == 0:
+            return
+        assert ended == signal.SIGKILL, f"moment {moment}: ended with {ended}"
+        if out.exists():
+            assert content(out) == content(whole), f"moment {moment}: half a result under the final name"
+        done = finished_shards(out.parent / ".out.partial")
+        log = folder / "grown"
+        log.unlink(missing_ok=True)
+
+        def survivor(log: Path = log) -> None:
+            grow = data_stages._grow_shard
+
+            def noted(index: int, **arguments: Any) -> None:
+                with log.open("a") as file:
+                    file.write(f"{index}\n")
+                grow(index, **arguments)
+
+            data_stages._grow_shard = noted
+            make(stage, given, out)
+
+        assert forked(survivor) == 0, f"moment {moment}: cannot go on"
+        assert content(out) == content(whole), f"moment {moment}: another result"
+        left = {path.name for path in out.parent.iterdir()} - {"out", ".out.lock"}
+        assert not left, f"moment {moment}: leaves {left}"
+        yield json.dumps([done, len(log.read_text().split()) if log.exists() else 0])
+
+
+if __name__ == "__main__":
+    for line in moments(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])):
+        print(line)
