@@ -178,3 +178,14 @@ def test_the_folder_of_a_published_dataset_is_an_input(tmp_path):
     (tmp_path / "manifest.json").write_text('{"train": {"row_hash": "x"}}')
     (tmp_path / "a.txt").write_text("a")
     assert describe_input(tmp_path)["hash"] == files_hash(tmp_path)
+
+
+@pytest.mark.parametrize("mark", ["", "half"])
+def test_a_mark_cut_short_by_a_kill(tmp_path, mark):
+    partial = tmp_path / ".out.partial"
+    partial.mkdir()
+    (partial / ".stage.json").write_text(mark)
+    (partial / "data.txt").write_text("nobody knows whose")
+    work = Work()
+    run_stage(tmp_path / "out", "test", {}, {}, work)
+    assert work.found == []
