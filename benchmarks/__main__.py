@@ -22,6 +22,7 @@ REAL = Path("../shared/data/gsm8k/candidates.parquet")
 
 def main() -> None:
     logging.set_verbosity_error()
+    torch.set_num_threads(1)  # small tensors gain nothing from more, and lose much on a busy machine
     real = Path(sys.argv[1]) if len(sys.argv) > 1 else REAL
     parts: Iterator[Comparison | str] = chain(
         trees.on_synthetic(), trees.on_real(real), models.scoring(), models.training()

@@ -21,7 +21,11 @@ class Comparison:
     ratio: float
 
     def row(self) -> list[str]:
-        return [self.what, self.against, self.unit, f"{self.ours:,.1f}", f"{self.plain:,.1f}", f"{self.ratio:.1f}"]
+        return [self.what, self.against, self.unit, _rounded(self.ours), _rounded(self.plain), f"{self.ratio:.1f}"]
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def compare(
