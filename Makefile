@@ -43,7 +43,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy openprm
-	$(BIN)/mypy builders/*.py cards/*.py push/*.py
+	$(BIN)/mypy builders/*.py cards/*.py push/*.py benchmarks/*.py
 
 bench: setup ## measure tree building and scoring, side by side
 	$(BIN)/python -m benchmarks

@@ -12,8 +12,9 @@ from typing import Any
 import datasets
 from openprm.builders.stage import StageBuilder, StageConfig
 
-from openprm.data_stages import CandidateSource, make_candidates
+from openprm.data_stages import make_candidates
 from openprm.records import Candidate
+from openprm.source import CandidateSource
 
 
 @dataclass

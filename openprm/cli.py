@@ -35,8 +35,8 @@ ModelColumn = Annotated[str | None, typer.Option(help="Model that gave the respo
 
 
 def _source(path, columns, split, where, questions, options, source, reward_name):
-    from .data_stages import CandidateSource
     from .mapping import Columns
+    from .source import CandidateSource
 
     pairs = [condition.partition("=") for condition in where or ()]
     for name, equals, _ in pairs:
@@ -169,6 +169,8 @@ def pairs(
     shared_prefix: Annotated[bool, typer.Option(help="Both sides behind the chosen side's prefix.")] = False,
     process: Annotated[bool, typer.Option(help="Take process pairs.")] = True,
     outcome: Annotated[str, typer.Option(help="Outcome pairs from the same trees: none, best or all.")] = "none",
+    reward_name: Annotated[str | None, typer.Option(help="Another of the rewards that responses carry.")] = None,
+    shuffle_rewards: Annotated[int | None, typer.Option(help="Control: deal the rewards out anew, by a seed.")] = None,
     preferences: Annotated[bool, typer.Option("--preferences", help="The input is a preference dataset.")] = False,
     question_column: Annotated[str, typer.Option(help="'' where chosen and rejected hold it.")] = "prompt",
     chosen_column: Annotated[str, typer.Option()] = "chosen",
@@ -189,7 +191,15 @@ def pairs(
         manifest = make_preference_pairs(folder, out, columns, split=split, source=source, strict=strict, force=force)
     else:
         parameters = PairParameters(select, min_support, shared_prefix, process, outcome)
-        manifest = make_pairs(folder, out, MinGap.parse(min_gap), parameters, force=force)
+        manifest = make_pairs(
+            folder,
+            out,
+            MinGap.parse(min_gap),
+            parameters,
+            reward_name=reward_name,
+            shuffle_rewards=shuffle_rewards,
+            force=force,
+        )
     print_summary(manifest, out)
 
 
@@ -266,8 +276,8 @@ def train(
     force: Force = False,
 ) -> None:
     """Train one reward model on process and outcome pairs."""
-    from .model_stages import train_model
     from .report import print_summary
+    from .training_stage import train_model
 
     options = {
         "learning_rate": learning_rate,
@@ -335,6 +345,63 @@ def score(
 
 
 @app.command()
+def sample(
+    prompts: Annotated[str, typer.Argument(help="Folder or dataset of prompts (prompt_id, question, reference).")],
+    model: Annotated[str, typer.Option(help="Language model to sample from: a folder or an id.")],
+    out: Out,
+    n: Annotated[int, typer.Option(min=1, help="Responses to each prompt.")] = 64,
+    temperature: Annotated[float, typer.Option()] = 0.5,
+    top_p: Annotated[float, typer.Option()] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option()] = 1024,
+    seed: Annotated[int, typer.Option()] = 0,
+    answer: Annotated[str, typer.Option(help="Answers: answer, stated, choice or re:PATTERN.")] = "answer",
+    force: Force = False,
+) -> None:
+    """Sample candidates with transformers, rewarded by the golden answers."""
+    from .model_stages import Sampling, sample_candidates
+    from .report import print_summary
+
+    sampling = Sampling(n, temperature, top_p, max_new_tokens, seed)
+    print_summary(sample_candidates(prompts, model, out, sampling, answer_pattern=answer, force=force), out)
+
+
+@app.command()
+def publish(
+    out: Out,
+    evaluation: Annotated[str, typer.Option(help="Folder of `openprm evaluate`.")],
+    candidates: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
+    trees: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
+    pairs: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
+    model: Annotated[list[str], typer.Option(help="NAME=FOLDER; may be repeated.")],
+    owner: Annotated[str, typer.Option(help="Owner of the repositories.")] = "openprm",
+    force: Force = False,
+) -> None:
+    """Lay out what was made as Hub repositories, in a local folder."""
+    from .push.layout import publish_locally
+    from .report import print_summary
+
+    manifest = publish_locally(
+        out,
+        candidates=_named(candidates, "--candidates"),
+        trees=_named(trees, "--trees"),
+        pairs=_named(pairs, "--pairs"),
+        models=_named(model, "--model"),
+        evaluation=evaluation,
+        owner=owner,
+        force=force,
+    )
+    print_summary(manifest, out)
+
+
+def _named(options: list[str], hint: str) -> dict[str, str]:
+    """NAME=FOLDER options as a mapping."""
+    found = dict(option.split("=", 1) for option in options if "=" in option)
+    if len(found) < len(options):
+        raise typer.BadParameter("give NAME=FOLDER, each name once", param_hint=hint)
+    return found
+
+
+@app.command()
 def evaluate(
     candidates: Annotated[str, typer.Argument(help="Held-out candidates with golden rewards.")],
     scores: Annotated[list[str], typer.Option(help="NAME=FOLDER of `openprm score`; may be repeated.")],
@@ -345,10 +412,7 @@ def evaluate(
     from .model_stages import evaluate_models
     from .report import print_evaluation
 
-    folders = dict(score.split("=", 1) for score in scores if "=" in score)
-    if len(folders) < len(scores):
-        raise typer.BadParameter("give NAME=FOLDER, each name once", param_hint="--scores")
-    print_evaluation(evaluate_models(candidates, folders, out, force=force))
+    print_evaluation(evaluate_models(candidates, _named(scores, "--scores"), out, force=force))
 
 
 @app.command()

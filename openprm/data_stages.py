@@ -13,31 +13,22 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from .card import SplitFiles, write_card
-from .folder import (
-    DATA,
-    REJECTED,
-    is_folder,
-    read_rows,
-    shard_path,
-    take_digests,
-    write_shard,
-)
-from .ingest import DEFAULT_COLUMNS, read_candidates
-from .mapping import Columns
+from .dataset_stage import Rejections, clear, finish_dataset, most_common, progress, strictly, write_shards
+from .folder import DATA, REJECTED, is_folder, read_rows, write_shard
 from .pairs import Duplicates, MinGap, PairParameters, tree_pairs
 from .preferences import PreferenceColumns, read_preferences
 from .records import Candidate, Pair, Tree
 from .rejections import InputError, Rejection
+from .source import CandidateSource
 from .stages import run_stage
 from .steps import split
 from .summary import PairStatistics, TreeStatistics
@@ -49,87 +40,13 @@ PAIRS_PER_SHARD = 20_000
 _FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
 
 
-@dataclass(frozen=True)
-class CandidateSource:
-    """Where candidates come from: a file, a dataset, or a folder of the candidates stage (see `read_candidates`)."""
-
-    path: str
-    columns: Columns = DEFAULT_COLUMNS
-    split: str | None = None
-    where: Mapping[str, str] | None = None
-    questions: str | None = None
-    questions_options: str | None = None
-    source: str | None = None
-    reward_name: str | None = None
-
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Rejection]:
-        if is_folder(self.path):
-            wanted = {name: getattr(self, name) for name in ("split", "where", "questions", "source")}
-            # no rewards wanted says nothing of columns
-            columns = replace(self.columns, reward=self.columns.reward or DEFAULT_COLUMNS.reward)
-            if any(wanted.values()) or columns != DEFAULT_COLUMNS:
-                raise InputError(f"{self.path} holds candidate records already; leave out columns, split and filters")
-            return read_rows(self.path, Candidate)  # type: ignore[return-value]
-        return read_candidates(
-            self.path,
-            self.columns,
-            split=self.split,
-            where=self.where,
-            questions=self.questions,
-            questions_options=self.questions_options,
-            source=self.source,
-            reward_name=self.reward_name,
-            counts=counts,
-        )
-
-    def inputs(self) -> dict[str, str]:
-        """The stage's inputs, by role."""
-        return {"candidates": self.path, **({"questions": self.questions} if self.questions else {})}
-
-    def parameters(self) -> dict[str, Any]:
-        """Everything but the paths, for the manifest."""
-        return {key: value for key, value in asdict(self).items() if key not in ("path", "questions") and value}
-
-
-class Rejections:
-    """Collects the rows that cannot be used in a new file; with `strict` raises at the first."""
-
-    def __init__(self, path: Path, strict: bool):
-        self.path = path
-        self.strict = strict
-        self.counts: Counter[str] = Counter()
-        path.unlink(missing_ok=True)
-
-    def add(self, rejection: Rejection) -> None:
-        if self.strict:
-            raise InputError(f"{rejection} (stopped by --strict)")
-        self.counts[rejection.reason] += 1
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rejection.to_dict(), ensure_ascii=False) + "\n")
-
-    def filter(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items that are not rejections."""
-        for item in items:
-            if isinstance(item, Rejection):
-                self.add(item)
-            else:
-                yield item
-
-    def absorb(self, path: Path) -> None:
-        """Adds what another such file lists, if there is one."""
-        if path.exists():
-            with path.open(encoding="utf-8") as lines:  # not splitlines(): JSON leaves other line ends in a text
-                for line in lines:
-                    self.add(Rejection(**json.loads(line)))
-
-
 def make_candidates(
     source: CandidateSource, out: str | Path, *, strict: bool = False, force: bool = False
 ) -> dict[str, Any]:
     """Stage: candidates in the unified format, one row per response. Returns the manifest."""
 
     def work(folder: Path) -> dict[str, Any]:
-        _empty(folder)
+        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         counts: Counter[str] = Counter()
         prompts: set[str] = set()
@@ -141,12 +58,12 @@ def make_candidates(
                 marks.update(row["marks"])
                 yield row
 
-        shards = _write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
+        shards = write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
-        return finish_dataset(folder, Candidate, "candidates", shards, {**result, **_rejected(rejections)})
+        return finish_dataset(folder, Candidate, "candidates", shards, {**result, "rejected": dict(rejections.counts)})
 
     manifest = run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
-    return _strictly(manifest, out) if strict else manifest
+    return strictly(manifest, out) if strict else manifest
 
 
 def make_trees(
@@ -187,7 +104,7 @@ def make_trees(
             statistics.merge(json.loads(_statistics_path(folder, index).read_text("utf-8")))
             rejections.absorb(_rejected_path(folder, index))
         if not statistics.trees:
-            raise InputError(f"{source.path}: no tree could be built; " + _most_common(rejections.counts))
+            raise InputError(f"{source.path}: no tree could be built; " + most_common(rejections.counts))
         counts = {
             **statistics.summary(),
             "other_separators": _one_step_shares(folder),
@@ -202,7 +119,7 @@ def make_trees(
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
     manifest = run_stage(out, "trees", described, source.inputs(), work, force=force)
-    return _strictly(manifest, out) if strict else manifest
+    return strictly(manifest, out) if strict else manifest
 
 
 def make_pairs(
@@ -229,12 +146,12 @@ def make_pairs(
         return rows if shuffle_rewards is None else _shuffled(rows, trees, shuffle_rewards)
 
     def work(folder: Path) -> dict[str, Any]:
-        _empty(folder)
-        gaps = min_gap.in_reward_units(_progress(read(), "gaps"))
+        clear(folder)
+        gaps = min_gap.in_reward_units(progress(read(), "gaps"))
         statistics = PairStatistics()
 
         def rows() -> Iterator[Pair]:
-            for tree in _progress(read(), "pairs"):
+            for tree in progress(read(), "pairs"):
                 statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
                 yield from tree_pairs(tree, gaps[tree["source"]], parameters)
 
@@ -276,18 +193,20 @@ def make_preference_pairs(
     """Stage: outcome pairs from any preference dataset with chosen and rejected columns. Returns the manifest."""
 
     def work(folder: Path) -> dict[str, Any]:
-        _empty(folder)
+        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         statistics = PairStatistics()
         pairs = rejections.filter(read_preferences(path, columns, split=split, source=source))
-        shards = _write_unique(folder, _progress(pairs, "pairs"), statistics)
+        shards = _write_unique(folder, progress(pairs, "pairs"), statistics)
         if not statistics.pairs:
-            raise InputError(f"{path}: no pair could be used; " + _most_common(rejections.counts))
-        return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), **_rejected(rejections)})
+            raise InputError(f"{path}: no pair could be used; " + most_common(rejections.counts))
+        return finish_dataset(
+            folder, Pair, "pairs", shards, {**statistics.summary(), "rejected": dict(rejections.counts)}
+        )
 
     described = {"columns": asdict(columns), "split": split, "source": source}
     manifest = run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
-    return _strictly(manifest, out) if strict else manifest
+    return strictly(manifest, out) if strict else manifest
 
 
 _BUCKETS = ".buckets.json"
@@ -302,7 +221,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
     marker = folder / _BUCKETS
     if marker.exists():
         return json.loads(marker.read_text("utf-8"))
-    _empty(folder)
+    clear(folder)
     (folder / DATA).mkdir()
     rejections = Rejections(folder / _UNREAD, strict)
     counts: Counter[str] = Counter()
@@ -326,7 +245,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
             size = 0
     flush()
     if not ranks:
-        raise InputError(f"{source.path}: no candidate could be used; " + _most_common(rejections.counts))
+        raise InputError(f"{source.path}: no candidate could be used; " + most_common(rejections.counts))
     shards = -(-len(ranks) // PROMPTS_PER_SHARD)
     result = {"shards": shards, "skipped": counts["skipped"]}
     _write_whole(marker, json.dumps(result))
@@ -433,15 +352,6 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, args=[parent_process()], daemon=True).start()
 
 
-def _write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> int:
-    """Writes all rows in shards of `per_shard`, streaming; returns the number of shards."""
-    index = 0
-    for first in rows:
-        write_shard(folder, index, chain([first], islice(rows, per_shard - 1)), record)
-        index += 1
-    return index
-
-
 def _write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:
     """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay."""
     duplicates = Duplicates()
@@ -459,50 +369,7 @@ def _write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistic
                     statistics.add(pair)
                     yield pair
 
-    shards = _write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
+    shards = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
     scratch.unlink()
     statistics.duplicates, statistics.contradictions = duplicates.duplicates, duplicates.contradictions
     return shards
-
-
-def finish_dataset(folder: Path, record: type, title: str, shards: int, counts: dict[str, Any]) -> dict[str, Any]:
-    """Hash and card of a dataset whose shards are written; returns what the manifest says of it."""
-    rows, row_hash = take_digests(folder)
-    if not rows:
-        raise InputError(f"no {title} were left to write; " + _most_common(Counter(counts.get("rejected", {}))))
-    size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
-    splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
-    write_card(folder, record, title, {"default": splits}, counts)
-    return {"rows": rows, "row_hash": row_hash, "counts": counts}
-
-
-def _empty(folder: Path) -> None:
-    """Removes what a killed run left, for a stage that is quicker to repeat than to resume."""
-    for path in [*(folder / DATA).glob("*"), folder / REJECTED]:
-        path.unlink(missing_ok=True)
-    if (folder / DATA).exists():
-        (folder / DATA).rmdir()
-
-
-def _strictly(manifest: dict[str, Any], out: str | Path) -> dict[str, Any]:
-    """The manifest, unless an earlier run without `strict` made the folder and rejected a row."""
-    listed = Path(out) / REJECTED
-    if listed.exists():
-        with listed.open(encoding="utf-8") as lines:
-            raise InputError(f"{Rejection(**json.loads(next(lines)))} (stopped by --strict; {out} was made without)")
-    return manifest
-
-
-def _rejected(rejections: Rejections) -> dict[str, Any]:
-    return {"rejected": dict(rejections.counts)}
-
-
-def _most_common(rejected: Counter[str]) -> str:
-    if not rejected:
-        return "the input is empty"
-    reason, count = rejected.most_common(1)[0]
-    return f"{sum(rejected.values())} rows were rejected, {count} of them for: {reason}"
-
-
-def _progress(rows: Iterable[Any], what: str) -> Iterator[Any]:
-    return iter(tqdm(rows, what, unit=" rows", disable=None))

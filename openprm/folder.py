@@ -55,7 +55,7 @@ def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> 
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
         if not digests:  # a file without any row group cannot be told from a broken one by some readers
             writer.write_table(schema.empty_table())
-    _digests_path(folder, index).write_bytes(digests)
+    digests_path(folder, index).write_bytes(digests)
     os.replace(partial, path)
     return len(digests) // _DIGEST
 
@@ -64,7 +64,7 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / DATA / f"train-{index:05d}.parquet"
 
 
-def _digests_path(folder: Path, index: int) -> Path:
+def digests_path(folder: Path, index: int) -> Path:
     return folder / DATA / f".train-{index:05d}.digests"
 
 

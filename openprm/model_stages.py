@@ -1,4 +1,4 @@
-"""The stages that need models: sample candidates, train, score, evaluate.
+"""The stages that use models: sample candidates, score, evaluate.
 
 Each writes a folder (see `openprm.stages`). torch and transformers are imported when a stage works, so a finished
 stage is skipped at once.
@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from .data_stages import CandidateSource, Rejections, _strictly, finish_dataset
+from .dataset_stage import Rejections, finish_dataset, is_finished, strictly
 from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
-from .folder import DATA, REJECTED, _digests_path, batched, read_manifest, read_rows, shard_path, write_shard
+from .folder import DATA, REJECTED, batched, read_rows, write_shard
 from .records import SCHEMA_VERSION, Candidate, Generator, Prompt, Reward, Scored
 from .rejections import InputError, Rejection
 from .rewards import DEFAULT_PATTERN, extract_answer, golden_answer
+from .source import CandidateSource
 from .stages import files_hash, run_stage
 
 GOLDEN = "golden"
@@ -63,7 +61,7 @@ def sample_candidates(
     def work(folder: Path) -> dict[str, Any]:
         rows: list[Prompt] = list(read_rows(prompts))  # type: ignore[arg-type]
         shards = list(batched(rows, _PROMPTS_PER_SHARD))
-        missing = [index for index in range(len(shards)) if not _is_finished(folder, index)]
+        missing = [index for index in range(len(shards)) if not is_finished(folder, index)]
         generate = _generator(model) if missing else None
         for index in tqdm(missing, "sampling", unit=" shards", disable=None):
             candidates = _sample(generate, shards[index], sampling, index, str(model), answer_pattern)
@@ -80,11 +78,6 @@ def sample_candidates(
 
     parameters = {**asdict(sampling), "answer_pattern": answer_pattern}
     return run_stage(out, "sampling", parameters, {"prompts": prompts, "model": model}, work, force=force)
-
-
-def _is_finished(folder: Path, index: int) -> bool:
-    """Whether a killed run left this shard whole: with its digests, which are used up as the last thing."""
-    return shard_path(folder, index).exists() and _digests_path(folder, index).exists()
 
 
 def _generator(model: str | Path) -> Any:
@@ -135,166 +128,6 @@ def _sample(
             )
 
 
-def train_model(
-    pairs: Mapping[str, str | Path],
-    base: str | Path,
-    out: str | Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    levels: Sequence[str] = ("process", "outcome"),
-    separator: str | None = None,
-    aggregation: str | None = None,
-    eval_pairs: str | Path | None = None,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Stage: a reward model trained on pairs of the given levels. Returns the manifest.
-
-    `pairs` are folders (or ids) by a name of their own; `options` are those of `OpenPRMConfig`. With levels
-    ("outcome",) the result is an outcome reward model, the baseline. A killed run goes on from its last checkpoint
-    (`save_steps`). Several processes, which see the same files, train together: start them all with the same call,
-    by `torchrun` or `accelerate launch`.
-    """
-    options = dict(options or {})
-
-    def rows(path: str | Path) -> list[dict[str, Any]]:
-        return [row for row in read_rows(path) if row["level"] in levels]
-
-    def work(folder: Path) -> dict[str, Any]:
-        import torch
-        from transformers.trainer_utils import get_last_checkpoint
-
-        from .checkpoint import load_reward_model
-        from .trainer import OpenPRMConfig, OpenPRMTrainer
-
-        training = [row for path in pairs.values() for row in rows(path)]
-        if not training:
-            raise InputError(f"no pairs of level {' or '.join(levels)} in {', '.join(map(str, pairs.values()))}")
-        checkpoints = folder / ".checkpoints"
-        # a limit of two survives a kill while the newest is being written
-        arguments = OpenPRMConfig(
-            output_dir=str(checkpoints),
-            save_total_limit=2,
-            disable_tqdm=not sys.stderr.isatty(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-            **options,
-        )
-        model, tokenizer = load_reward_model(base, separator=separator, aggregation=aggregation, seed=arguments.seed)
-        trainer = OpenPRMTrainer(
-            model,
-            arguments,
-            training,
-            rows(eval_pairs) if eval_pairs else None,
-            processing_class=tokenizer,
-            callbacks=[_log_at_checkpoints()],
-        )
-        if trainer.is_world_process_zero():
-            _remove_torn(checkpoints)
-        trainer.accelerator.wait_for_everyone()
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints))
-        metrics = {"loss": _mean_loss(trainer.state.log_history), **(trainer.evaluate() if eval_pairs else {})}
-        trainer.save_model(str(folder))
-        if trainer.is_world_process_zero():
-            shutil.move(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
-            for state in checkpoints.glob(f"*/{_STATE}"):  # a run killed from here on finds no half checkpoint
-                state.unlink()
-            shutil.rmtree(checkpoints)
-        return {
-            "files_hash": files_hash(folder),
-            "counts": {"levels": dict(Counter(row["level"] for row in training)), **trainer.summary},
-            # the rest of what Trainer measures are times
-            "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
-        }
-
-    parameters = {
-        "options": options,
-        "levels": list(levels),
-        "separator": separator,
-        "aggregation": aggregation,
-        "evaluated": eval_pairs is not None,
-    }
-    inputs: dict[str, str | Path] = {**pairs, "base": base}
-    if eval_pairs:
-        inputs["eval_pairs"] = eval_pairs
-
-    def stage(work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        return run_stage(out, "model", parameters, inputs, work, force=force)
-
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return stage(work)
-    return _together(stage, work, out, cpu=bool(options.get("use_cpu")))
-
-
-def _together(
-    stage: Callable[[Callable[[Path], dict[str, Any]]], dict[str, Any]],
-    work: Callable[[Path], dict[str, Any]],
-    out: str | Path,
-    cpu: bool,
-) -> dict[str, Any]:
-    """The first process runs the stage; the others do the stage's work with it, in the folder that it tells them."""
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    state = PartialState(cpu=cpu)
-    told: list[str | None] = [None]
-    if state.is_main_process:
-
-        def lead(folder: Path) -> dict[str, Any]:
-            told[0] = str(folder)
-            broadcast_object_list(told)
-            return work(folder)
-
-        try:
-            manifest = stage(lead)
-        except BaseException:
-            if told[0] is None:  # refused before any work: nobody should wait for a folder
-                broadcast_object_list(told)
-            raise
-        if told[0] is None:  # skipped
-            broadcast_object_list(told)
-    else:
-        broadcast_object_list(told)
-        if told[0] is not None:
-            work(Path(told[0]))
-    state.wait_for_everyone()  # until the first has put the folder in its place
-    return manifest if state.is_main_process else read_manifest(out)
-
-
-_STATE = "trainer_state.json"
-
-
-def _remove_torn(checkpoints: Path) -> None:
-    """Removes the checkpoints that a kill left unfinished: Trainer writes the state last, and not at once."""
-    for path in checkpoints.glob("checkpoint-*"):
-        try:
-            json.loads((path / _STATE).read_text("utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(path)
-
-
-def _log_at_checkpoints() -> Any:
-    """A callback that has the loss logged whenever a checkpoint is written, so that no part of it dies with a kill."""
-    from transformers import TrainerCallback
-
-    class LogAtCheckpoints(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_log |= control.should_save or state.global_step >= state.max_steps
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_log |= control.should_save
-
-    return LogAtCheckpoints()
-
-
-def _mean_loss(history: Sequence[Mapping[str, Any]]) -> float:
-    """Over all steps, those before a kill too, which Trainer's own mean leaves out."""
-    total, last = 0.0, 0
-    for entry in history:
-        if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - last)
-            last = entry["step"]
-    return total / max(last, 1)
-
-
 def score_candidates(
     candidates: CandidateSource,
     model: str | Path,
@@ -318,7 +151,7 @@ def score_candidates(
         shards = batched(rejections.filter(candidates.read()), _RESPONSES_PER_SHARD)
         for index, shard in enumerate(tqdm(shards, "scoring", unit=" shards", disable=None)):
             listed = folder / DATA / f".rejected-{index:05d}.jsonl"
-            if not _is_finished(folder, index):
+            if not is_finished(folder, index):
                 if scorer is None:
                     from .scoring import load_scorer
 
@@ -346,7 +179,7 @@ def score_candidates(
 
     parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
     manifest = run_stage(out, "scores", parameters, {**candidates.inputs(), "model": model}, work, force=force)
-    return _strictly(manifest, out) if strict else manifest
+    return strictly(manifest, out) if strict else manifest
 
 
 def _score(

@@ -27,7 +27,8 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     """The counts of a stage, with warnings where its data will not do what was wanted."""
     counts = dict(manifest["counts"])
     screen = console()
-    screen.print(escape(f"{manifest['stage']}: {manifest.get('rows', '')} rows in {out}"), style="italic")
+    made = f"{manifest['rows']} rows" if "rows" in manifest else "made"
+    screen.print(escape(f"{manifest['stage']}: {made} in {out}"), style="italic", soft_wrap=True)
     table = Table(show_header=False, box=None)
     rejected = counts.pop("rejected", {})
     others = counts.pop("other_separators", {})

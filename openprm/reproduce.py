@@ -129,7 +129,8 @@ def _sample(out: Folder, prompts: str, model: str, answer_pattern: str = "answer
 
 
 def _trees(out: Folder, candidates: str, **parameters: Any) -> dict[str, Any]:
-    from .data_stages import CandidateSource, make_trees
+    from .data_stages import make_trees
+    from .source import CandidateSource
     from .tree import MergeParameters
 
     return make_trees(CandidateSource(candidates), out, MergeParameters(**parameters))
@@ -148,14 +149,14 @@ def _pairs(
 def _train(
     out: Folder, pairs: Mapping[str, str], base: str, levels: Sequence[str] = ("process", "outcome"), **options: Any
 ) -> dict[str, Any]:
-    from .model_stages import train_model
+    from .training_stage import train_model
 
     return train_model(pairs, base, out, options, levels=levels)
 
 
 def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
-    from .data_stages import CandidateSource
     from .model_stages import score_candidates
+    from .source import CandidateSource
 
     return score_candidates(CandidateSource(candidates), model, out, **options)
 

@@ -114,10 +114,12 @@ class PairStatistics:
     levels: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     selections: Counter[str] = field(default_factory=Counter)
+    separators: set[str] = field(default_factory=set)  # where the trees' steps end
     _prompts: set[str] = field(default_factory=set)
 
     def add_tree(self, tree: Tree, min_gap: float, min_support: int) -> None:
         self.trees += 1
+        self.separators.add(tree["build"]["separator"])
         for nodes in siblings(tree):
             values = [node["value"] for node in nodes]
             self.widest_gap = max(self.widest_gap, max(values) - min(values))
@@ -145,6 +147,7 @@ class PairStatistics:
         if self.trees:
             result["mean_gap"] = round(self.gaps / self.pairs, 4)
             result["prompts"] = self.trees
+            result["separators"] = sorted(self.separators)
             result["process_pairs_per_prompt"] = {
                 select: round(count / self.trees, 2) for select, count in self.selections.items()
             }

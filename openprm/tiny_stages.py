@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import tiny
-from .data_stages import finish_dataset
+from .dataset_stage import finish_dataset
 from .folder import write_shard
 from .records import SCHEMA_VERSION, Message, Prompt
 from .stages import files_hash, run_stage

@@ -113,6 +113,7 @@ def _model(folder: Path, name: str, path: str, evaluation: str, candidates: str)
     card = render(
         "model.md.j2",
         title=name,
+        levels=" and ".join(read_manifest(path)["parameters"]["levels"]),
         question=example["question"],
         response=example["response"],
         n=counts["candidates"],

@@ -1,5 +1,20 @@
-"""Tiny models are faster on one thread, and workers of pytest-xdist share the cores."""
+"""Shared by tests in several folders. Tiny models are faster on one thread, and pytest's workers share the cores."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from tests import tiny_models
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with random weights."""
+    folder = tmp_path_factory.mktemp("base") / "base"
+    tokenizer = tiny_models.tokenizer()
+    tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -27,8 +27,9 @@ import pyarrow.parquet  # noqa: F401
 from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
 
 from openprm import data_stages
-from openprm.data_stages import CandidateSource, make_candidates, make_pairs, make_trees
+from openprm.data_stages import make_candidates, make_pairs, make_trees
 from openprm.pairs import MinGap, PairParameters
+from openprm.source import CandidateSource
 
 from .answers import content
 

@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openprm import data_stages
-from openprm.data_stages import CandidateSource, make_candidates, make_pairs, make_preference_pairs, make_trees
+from openprm.data_stages import make_candidates, make_pairs, make_preference_pairs, make_trees
 from openprm.folder import read_manifest, read_rows, rows_hash
 from openprm.mapping import Columns
 from openprm.pairs import MinGap, PairParameters
 from openprm.preferences import PreferenceColumns
 from openprm.records import Candidate, Pair, Reward, Tree, features
 from openprm.rejections import InputError
+from openprm.source import CandidateSource
 from openprm.tree import MergeParameters, build_tree, response_text
 
 from .answers import answers, content, rejected, times, write_jsonl
@@ -361,7 +362,8 @@ def test_a_killed_run_is_not_gone_on_with_for_other_parameters(tmp_path, monkeyp
 PROGRAM = """
 import sys, time
 from openprm import data_stages
-from openprm.data_stages import CandidateSource, make_trees
+from openprm.data_stages import make_trees
+from openprm.source import CandidateSource
 
 data_stages.PROMPTS_PER_SHARD = 5
 if __name__ == "__main__":

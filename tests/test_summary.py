@@ -102,6 +102,7 @@ def test_pairs():
         "contradictions": 0,
         "mean_gap": 0.75,
         "prompts": 3,
+        "separators": [".\n"],
         "process_pairs_per_prompt": {"max": 0.33, "all": 1.0, "1": 0.33, "4": 1.0},
     }
 

@@ -85,7 +85,7 @@ def test_two_processes_do_not_change_the_run(tmp_path: Path):
     options = {"num_train_epochs": 2, "process_weight": 0.5, "margin": 0.3, "per_device_eval_batch_size": 2}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     found = []
-    # `--multi_gpu` is accelerate's name for one process a device, CPUs too; its `--cpu` starts a single one without MPI.
+    # `--multi_gpu` is accelerate's name for one process a device, CPUs too; without MPI its `--cpu` starts but one.
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
     # 21 pairs, 9 to evaluate: neither is a multiple of what two processes take at once.
     for launcher, size in (([], 8), (launch, 2)):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from openprm.builders.candidates import Candidates
 
-from openprm.data_stages import CandidateSource, make_candidates
+from openprm.data_stages import make_candidates
 from openprm.folder import read_rows
 from openprm.records import Candidate, features
 from openprm.rejections import InputError
+from openprm.source import CandidateSource
 from tests.answers import answers, write_jsonl
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from openprm.builders.pairs import Pairs
 
-from openprm.data_stages import CandidateSource, make_pairs, make_trees
+from openprm.data_stages import make_pairs, make_trees
 from openprm.folder import read_rows
 from openprm.pairs import MinGap, PairParameters
 from openprm.records import Pair, features
+from openprm.source import CandidateSource
 from tests.answers import answers, write_jsonl
 
 

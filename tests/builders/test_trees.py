@@ -9,9 +9,10 @@ import pytest
 from openprm.builders.trees import Trees
 
 from openprm import data_stages
-from openprm.data_stages import CandidateSource, make_trees
+from openprm.data_stages import make_trees
 from openprm.folder import read_rows
 from openprm.records import Tree, features
+from openprm.source import CandidateSource
 from openprm.tree import MergeParameters
 from tests.answers import answers, write_jsonl
 

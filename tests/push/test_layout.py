@@ -17,13 +17,14 @@ from datasets import get_dataset_config_names, load_dataset
 from openprm.push.layout import LEVELS, publish_locally
 
 from openprm.checkpoint import load_reward_model, save_reward_model
-from openprm.data_stages import CandidateSource, make_pairs, make_trees
+from openprm.data_stages import make_pairs, make_trees
 from openprm.folder import read_manifest, read_rows
 from openprm.model_stages import evaluate_models, score_candidates
 from openprm.pairs import MinGap, PairParameters
 from openprm.records import Candidate, Pair
 from openprm.rejections import InputError
 from openprm.scoring import load_scorer
+from openprm.source import CandidateSource
 from openprm.stages import files_hash, run_stage
 from tests import tiny_models
 from tests.test_model_stages import candidate, dataset
@@ -56,7 +57,7 @@ def stages(root: Path, outcome: str = "best") -> dict[str, Any]:
         save_reward_model(*load_reward_model(root / "base"), folder)
         return {"files_hash": files_hash(folder)}
 
-    run_stage(root / "reward", "model", {}, {}, work)
+    run_stage(root / "reward", "model", {"levels": ["process", "outcome"]}, {}, work)
     score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
     evaluate_models(found["candidates"]["test"], {"prm": root / "scores"}, root / "evaluation")
     return {**found, "models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
