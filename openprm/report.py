@@ -89,6 +89,13 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
 
 def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
     """The end of a preset's run: its evaluation, and where everything lies."""
+    accuracies = [
+        [name, *(f"{manifest['metrics'][f'eval_accuracy_{level}']:.3f}" for level in ("process", "outcome"))]
+        for name, manifest in manifests.items()
+        if "eval_accuracy_process" in manifest.get("metrics", ()) and "eval_accuracy_outcome" in manifest["metrics"]
+    ]
+    if accuracies:
+        print_table("accuracy on held-out pairs", ["model", "process", "outcome"], accuracies)
     for manifest in manifests.values():
         if manifest["stage"] == "evaluation":
             print_evaluation(manifest)

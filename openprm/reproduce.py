@@ -147,11 +147,16 @@ def _pairs(
 
 
 def _train(
-    out: Folder, pairs: Mapping[str, str], base: str, levels: Sequence[str] = ("process", "outcome"), **options: Any
+    out: Folder,
+    pairs: Mapping[str, str],
+    base: str,
+    levels: Sequence[str] = ("process", "outcome"),
+    eval_pairs: str | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     from .training_stage import train_model
 
-    return train_model(pairs, base, out, options, levels=levels)
+    return train_model(pairs, base, out, options, levels=levels, eval_pairs=eval_pairs)
 
 
 def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
@@ -180,7 +185,7 @@ RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "candidates": (("prompts", "model"), _sample),
     "trees": (("candidates",), _trees),
     "pairs": (("trees",), _pairs),
-    "train": (("pairs", "base"), _train),
+    "train": (("pairs", "base", "eval_pairs"), _train),
     "score": (("candidates", "model"), _score),
     "evaluate": (("candidates", "scores"), _evaluate),
     "publish": (("candidates", "trees", "pairs", "models", "evaluation"), _publish),

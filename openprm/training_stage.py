@@ -34,7 +34,7 @@ def train_model(
     ("outcome",) the result is an outcome reward model, the baseline. `separator`, how the model will split responses,
     is by default that of the trees the pairs are from, where all have the same one. A killed run goes on from its last
     checkpoint (`save_steps`). Several processes, which see the same files, train together: start them all with the
-    same call, by `torchrun` or `accelerate launch`.
+    same call, by `torchrun` or `accelerate launch`. `eval_pairs`, of all levels, are measured at the end.
     """
     options = dict(options or {})
     separator = separator or _separator(pairs.values())
@@ -66,7 +66,7 @@ def train_model(
             model,
             arguments,
             training,
-            rows(eval_pairs) if eval_pairs else None,
+            list(read_rows(eval_pairs)) if eval_pairs else None,
             processing_class=tokenizer,
             callbacks=[_log_at_checkpoints()],
         )
