@@ -12,8 +12,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from openprm.aggregate import AGGREGATIONS, aggregate
-from openprm.search import coverage, expected_best_of_n, expected_vote
+from .aggregate import AGGREGATIONS, aggregate
+from .search import coverage, expected_best_of_n, expected_vote
 
 #: Resamples drawn at a time, to bound the memory.
 _BLOCK = 500

@@ -90,7 +90,7 @@ def read_candidates(
         yield from not_questions
     if source:
         columns = replace(columns, source=None)
-    default_source = source or _stem(path)
+    default_source = source or stem(path)
     ledger, matched = _Ledger(), False
     for item in rows:
         counts["rows"] += 1
@@ -222,7 +222,7 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _stem(path: str) -> str:
+def stem(path: str) -> str:
     """answers for data/answers.jsonl.gz, data for org/data:config."""
     name = os.path.basename(os.path.normpath(path)).partition(":")[0]
     for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".parquet"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .files import read_rows
-from .ingest import _stem
+from .ingest import stem
 from .mapping import RowError, question_id, to_messages
 from .pairs import preference_pair
 from .records import Message, Pair
@@ -43,7 +43,7 @@ def read_preferences(
             raise InputError(f"{path}: no column {missing[0]!r}; name the right one of {', '.join(map(repr, row))}")
         first = False
         try:
-            yield _pair(row, columns, source or _stem(path))
+            yield _pair(row, columns, source or stem(path))
         except RowError as error:
             yield Rejection(path, number, error.reason, error.remedy)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import torch
 from transformers import GenerationConfig
 
-from openprm.records import Message
+from ..records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
