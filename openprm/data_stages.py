@@ -323,9 +323,11 @@ def _unusable(candidate: Candidate, reward_name: str | None, file: str) -> Rejec
 
 
 def _one_step_shares(folder: Path, sample: int = 2000) -> dict[str, float]:
-    """The share of responses that are a single step, for each separator there is, on the first responses."""
-    with _bucket_path(folder, 0).open(encoding="utf-8") as lines:
-        responses = [json.loads(line)["response"] for line in islice(lines, sample)]
+    """The share of responses that are a single step, for each separator there is, on a sample."""
+    with _bucket_path(folder, 0).open(encoding="utf-8") as file:
+        lines = file.readlines()
+    # every so many: files are often in order of the model that answered
+    responses = [json.loads(line)["response"] for line in lines[:: -(-len(lines) // sample)]]
     return {
         separator: round(sum(len(split(text, separator)) == 1 for text in responses) / len(responses), 4)
         for separator in (".\n", "paragraph", "line", "sentence")

@@ -44,7 +44,7 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         tried = {**others, manifest["parameters"]["separator"]: 1.0}  # not the one in use
         best = min(tried, key=lambda separator: tried[separator])
         name = best.replace("\n", "\\n")
-        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on the first responses)."
+        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on a sample)."
         screen.print(
             f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
             f"pair can come from.{advice if tried[best] < counts['one_step_share'] else ''}"

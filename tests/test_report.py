@@ -22,7 +22,7 @@ def test_mostly_one_step(capsys):
     summary({"one_step_share": 0.82, "other_separators": SHARES})
     assert capsys.readouterr().out.split("\n", 2)[2] == (
         "Warning: 82% of the responses are one step, which no process pair can come from. "
-        "With --separator 'sentence' it would be 5% (on the first responses).\n"
+        "With --separator 'sentence' it would be 5% (on a sample).\n"
     )
 
 
