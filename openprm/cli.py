@@ -433,6 +433,9 @@ def reproduce(
     print_run(manifests, out)
 
 
+_INTERRUPTED = 130  # how typer ends on Ctrl-C
+
+
 def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
     from .rejections import InputError
@@ -441,6 +444,10 @@ def main() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("openprm: interrupted; the same command goes on from what is finished", file=sys.stderr)
+        raise
     except (InputError, OSError) as error:
         print(f"openprm: {error}", file=sys.stderr)
         sys.exit(1)

@@ -118,6 +118,8 @@ def read_rows(path: str | Path, record: type | None = None) -> Iterator[dict[str
 
     Raises InputError, with the first row, where it is not a dataset or its rows are not `record`s.
     """
+    if Path(path).is_file():
+        raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
     rows = _read_shards(Path(path)) if Path(path).is_dir() else _read_hub(str(path))
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]

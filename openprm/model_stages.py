@@ -59,7 +59,10 @@ def sample_candidates(
     sampling = sampling or Sampling()
 
     def work(folder: Path) -> dict[str, Any]:
-        rows: list[Prompt] = list(read_rows(prompts))  # type: ignore[arg-type]
+        rows: list[Prompt] = list(read_rows(prompts, Prompt))  # type: ignore[arg-type]
+        repeated = [prompt_id for prompt_id, count in Counter(row["prompt_id"] for row in rows).items() if count > 1]
+        if repeated:
+            raise InputError(f"{prompts}: prompt_id {repeated[0]!r} stands in several rows; give each prompt one")
         shards = list(batched(rows, _PROMPTS_PER_SHARD))
         missing = [index for index in range(len(shards)) if not is_finished(folder, index)]
         generate = _generator(model) if missing else None
@@ -255,12 +258,12 @@ def _prompts(
                 hash("".join(row["steps"])),
                 [reward for reward in row["step_rewards"] if reward is not None],
             )
-            for row in read_rows(path)
+            for row in read_rows(path, Scored)
         }
         for name, path in scores.items()
     }
     grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in read_rows(candidates):
+    for row in read_rows(candidates, Candidate):
         grouped.setdefault(row["prompt_id"], []).append(row)
     n = len(next(iter(grouped.values()), []))
     unscored = dict.fromkeys(scores, 0)
@@ -292,5 +295,8 @@ def _prompts(
                 scores=aggregated_scores(by_model, aggregations),
             )
         )
+    for name, missing in unscored.items():
+        if missing == n * len(prompts):
+            raise InputError(f"{scores[name]} has no score for any candidate of {candidates}; score these candidates")
     counts = {"prompts": len(prompts), "candidates": n, "unscored": unscored}
     return prompts, counts

@@ -83,6 +83,9 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
         ]
         for row in manifest["metrics"]
     ]
+    for name, missing in counts["unscored"].items():
+        if missing:
+            console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
     title = f"{counts['prompts']} held-out prompts, {counts['candidates']} candidates each"
     print_table(title, ["choice", "accuracy", "95 % interval", "against single", "95 % interval"], rows)
 

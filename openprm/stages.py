@@ -55,9 +55,14 @@ def run_stage(
         "inputs": {key: describe_input(path) for key, path in inputs.items()},
     }
     description["fingerprint"] = fingerprint = _hash_json({**description, "openprm": version("openprm")})
+    if any(Path(path).resolve() == out.resolve() for path in inputs.values()):
+        raise InputError(f"{out} is an input of what should be written there; choose another --out")
     if is_folder(out):
-        if not force and read_manifest(out)["fingerprint"] == fingerprint:
-            return read_manifest(out)
+        there = read_manifest(out)
+        if there["stage"] != name:
+            raise InputError(f"{out} holds the result of another stage ({there['stage']}); choose another --out")
+        if not force and there["fingerprint"] == fingerprint:
+            return there
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not a folder that openprm wrote; choose another, or remove it")
     with _locked(out):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .folder import is_folder, read_manifest, read_rows
+from .records import Pair
 from .rejections import InputError
 from .stages import files_hash, run_stage
 
@@ -40,7 +41,7 @@ def train_model(
     separator = separator or _separator(pairs.values())
 
     def rows(path: str | Path) -> list[dict[str, Any]]:
-        return [row for row in read_rows(path) if row["level"] in levels]
+        return [row for row in read_rows(path, Pair) if row["level"] in levels]
 
     def work(folder: Path) -> dict[str, Any]:
         import torch
@@ -66,7 +67,7 @@ def train_model(
             model,
             arguments,
             training,
-            list(read_rows(eval_pairs)) if eval_pairs else None,
+            list(read_rows(eval_pairs, Pair)) if eval_pairs else None,
             processing_class=tokenizer,
             callbacks=[_log_at_checkpoints()],
         )

@@ -81,7 +81,7 @@ def _pairs(folder: Path, splits: Mapping[str, str]) -> None:
     for split, path in splits.items():
         for level in LEVELS:
             written = folder / f".{level}"
-            rows = write_shard(written, 0, (row for row in read_rows(path) if row["level"] == level), Pair)
+            rows = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
             take_digests(written)
             if rows:
                 target = folder / level / f"{split}-00000.parquet"
@@ -109,7 +109,7 @@ def _model(folder: Path, name: str, path: str, evaluation: str, candidates: str)
     shutil.copyfile(Path(path) / MANIFEST, folder / MANIFEST)
     results = json.loads((Path(evaluation) / "results.json").read_text("utf-8"))["table"]
     counts = read_manifest(evaluation)["counts"]
-    example = next(iter(read_rows(candidates)))
+    example = next(iter(read_rows(candidates, Candidate)))
     card = render(
         "model.md.j2",
         title=name,

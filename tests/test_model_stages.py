@@ -433,3 +433,20 @@ def test_candidates_that_cannot_be_compared_are_named(tmp_path: Path):
     others = dataset(tmp_path / "others", Candidate, [*rows[:6], {**rows[6], "response": "The answer is 9"}, rows[7]])
     with pytest.raises(InputError, match=r"scores: prompt 'q', sample 2 is not the response that .*others holds"):
         evaluate_models(others, {"prm": folder}, tmp_path / "out")
+
+
+def test_scores_of_other_prompts_and_folders_of_another_kind_are_refused(tmp_path: Path):
+    rows = hand_made()
+    candidates = dataset(tmp_path / "candidates", Candidate, rows)
+    elsewhere = [scored({**row, "prompt_id": f"other {row['prompt_id']}"}, [1.0]) for row in rows]
+    scores = dataset(tmp_path / "scores", Scored, elsewhere)
+    with pytest.raises(InputError, match="no score for any candidate"):
+        evaluate_models(candidates, {"m": scores}, tmp_path / "out")
+    with pytest.raises(InputError, match="there is no column"):
+        evaluate_models(candidates, {"m": candidates}, tmp_path / "out")
+
+
+def test_prompts_that_repeat_are_refused(tmp_path: Path):
+    rows = [{**candidate("p", index, "x"), "reference": None} for index in range(2)]
+    with pytest.raises(InputError, match="'p' stands in several rows"):
+        sample_candidates(dataset(tmp_path / "c", Candidate, rows), tmp_path / "c", tmp_path / "out", SAMPLING)

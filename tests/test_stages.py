@@ -49,7 +49,7 @@ def test_made_once(tmp_path, input_file):
     assert {path.name for path in tmp_path.iterdir()} <= {"out", ".out.lock", "input.txt"}
 
 
-@pytest.mark.parametrize("change", ["parameters", "content", "input's name", "stage", "force", "version"])
+@pytest.mark.parametrize("change", ["parameters", "content", "input's name", "force", "version"])
 def test_made_again(tmp_path, input_file, monkeypatch, change):
     arguments: dict[str, Any] = {"name": "test", "parameters": {"a": 1}, "inputs": {"file": input_file}}
     run_stage(tmp_path / "out", **arguments, work=Work("old"))
@@ -59,8 +59,6 @@ def test_made_again(tmp_path, input_file, monkeypatch, change):
         input_file.write_text("other content")
     elif change == "input's name":
         arguments["inputs"] = {"file": input_file.rename(tmp_path / "renamed.txt")}
-    elif change == "stage":
-        arguments["name"] = "other"
     elif change == "force":
         arguments["force"] = True
     else:
@@ -189,3 +187,12 @@ def test_a_mark_cut_short_by_a_kill(tmp_path, mark):
     work = Work()
     run_stage(tmp_path / "out", "test", {}, {}, work)
     assert work.found == []
+
+
+def test_the_result_of_another_stage_and_an_input_are_never_written_over(tmp_path):
+    run_stage(tmp_path / "model", "model", {}, {}, lambda folder: {"files_hash": "m"})
+    with pytest.raises(InputError, match=r"another stage \(model\)"):
+        run_stage(tmp_path / "model", "pairs", {}, {}, lambda folder: {"files_hash": "p"})
+    with pytest.raises(InputError, match="is an input"):
+        run_stage(tmp_path / "model", "model", {}, {"base": tmp_path / "model"}, lambda folder: {"files_hash": "p"})
+    assert json.loads((tmp_path / "model" / "manifest.json").read_text())["files_hash"] == "m"
