@@ -150,7 +150,7 @@ def test_out_may_be_an_empty_folder_but_no_file(run, fails):
     Path("mine").mkdir()
     assert run("trees", "a.jsonl", "-o", "mine")[0] == 0
     assert read_manifest("mine")["rows"] == 1
-    assert "a.jsonl exists and is not a folder" in fails("trees", "a.jsonl", "-o", "a.jsonl")
+    assert "a.jsonl is an input of what should be written there" in fails("trees", "a.jsonl", "-o", "a.jsonl")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -368,7 +368,7 @@ def test_show(run, fails):
         ("t", "t has no tree with a fork"),
         ("empty", "empty has no data/train-*.parquet"),
         ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
-        ("a.jsonl", "a.jsonl is neither a folder nor a dataset that can be opened"),
+        ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
     ],
 )
 def test_no_tree_to_show(run, fails, folder, message):
