@@ -10,7 +10,7 @@ import json
 import os
 import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -147,7 +147,10 @@ def make_pairs(
 
     def work(folder: Path) -> dict[str, Any]:
         clear(folder)
-        gaps = min_gap.in_reward_units(progress(read(), "gaps"))
+        # a gap in the reward's own units needs no look at the rewards; it is entered as sources appear
+        gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
+        if min_gap.units != "reward":
+            gaps |= min_gap.in_reward_units(progress(read(), "gaps"))
         statistics = PairStatistics()
 
         def rows() -> Iterator[Pair]:

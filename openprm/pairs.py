@@ -52,7 +52,7 @@ class MinGap:
         return {"reward": f"{self.amount:g}", "sd": f"{self.amount:g}sd", "quantile": f"q{self.amount:g}"}[self.units]
 
     def in_reward_units(self, trees: Iterable[Tree]) -> dict[str, float]:
-        """The least gap of each source, in the units of its reward. Reads the trees once, unless it need not."""
+        """The least gap of each source, in the units of its reward. Reads the trees once."""
         rewards: dict[str, list[float]] = {}
         gaps: dict[str, list[float]] = {}
         for tree in trees:
