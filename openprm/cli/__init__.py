@@ -1,0 +1,39 @@
+"""The `openprm` command. Each command calls one function; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from . import data, models, publishing, runs, sampling  # noqa: F401 (they add their commands)
+from .app import app
+
+_INTERRUPTED = 130  # how typer ends on Ctrl-C
+
+
+def main() -> None:
+    """The entry point: errors a user can mend are said in one line, without a traceback."""
+    from ..rejections import InputError
+
+    if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("openprm: interrupted; the same command goes on from what is finished", file=sys.stderr)
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "; what is finished is kept: make room, and run the same command again" if full else ""
+        print(f"openprm: {error}{hint}", file=sys.stderr)
+        sys.exit(1)
+    except InputError as error:
+        print(f"openprm: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ValueError as error:
+        if type(error) is not ValueError:  # a subclass of a library's is not about what the user gave
+            raise
+        print(f"openprm: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,148 @@
+"""Commands that make and use models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import (
+    Force,
+    IdColumn,
+    Out,
+    QuestionColumn,
+    Questions,
+    QuestionsOptions,
+    ResponseColumn,
+    Revision,
+    Split,
+    Strict,
+    Where,
+    candidate_source,
+    named,
+    unescape,
+)
+
+
+@app.command()
+def train(
+    pairs: Annotated[list[str], typer.Argument(help="Folders of pairs, or ids of published ones.")],
+    base: Annotated[str, typer.Option(help="Reward model or language model to start from.")],
+    out: Out,
+    levels: Annotated[str, typer.Option(help="process,outcome; or outcome alone for an outcome reward model.")] = (
+        "process,outcome"
+    ),
+    learning_rate: Annotated[float, typer.Option(help="The paper's: 1e-6 from a reward model, 5e-6 else.")] = 1e-6,
+    epochs: Annotated[float, typer.Option()] = 1.0,
+    batch_size: Annotated[int, typer.Option(help="Pairs of one step, over all devices.")] = 64,
+    per_device: Annotated[int, typer.Option(help="Pairs that fit on one device.")] = 8,
+    max_length: Annotated[
+        int, typer.Option(help="Longest side in tokens; longer pairs are left out and listed.")
+    ] = 2048,
+    process_weight: Annotated[float, typer.Option(help="Lambda of equation 2.")] = 1.0,
+    margin: Annotated[float, typer.Option(help="Scale of the margin by a pair's gap; 0 is off.")] = 0.0,
+    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    seed: Annotated[int, typer.Option()] = 0,
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    eval_pairs: Annotated[str | None, typer.Option(help="Pairs to measure the accuracy on.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="To record for scoring; else the base's or the paper's.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Train one reward model on process and outcome pairs."""
+    from ..report import print_summary
+    from ..training_stage import train_model
+
+    options = {
+        "learning_rate": learning_rate,
+        "num_train_epochs": epochs,
+        "batch_size": batch_size,
+        "per_device_train_batch_size": per_device,
+        "max_length": max_length,
+        "process_weight": process_weight,
+        "margin": margin,
+        "save_steps": save_steps,
+        "seed": seed,
+        "bf16": bf16,
+    }
+    manifest = train_model(
+        {f"pairs{index or ''}": path for index, path in enumerate(pairs)},
+        base,
+        out,
+        options,
+        levels=levels.split(","),
+        separator=unescape(separator) if separator else None,
+        eval_pairs=eval_pairs,
+        force=force,
+    )
+    print_summary(manifest, out)
+
+
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(help="Candidates: a file, a dataset, or a folder of `openprm candidates`.")],
+    model: Annotated[str, typer.Option(help="Reward model: a folder or an id.")],
+    out: Out,
+    aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the model's own.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Where steps end; else the model's own.")] = None,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    id_column: IdColumn = None,
+    split: Split = None,
+    where: Where = None,
+    questions: Questions = None,
+    questions_options: QuestionsOptions = None,
+    strict: Strict = False,
+    force: Force = False,
+) -> None:
+    """Score responses step by step."""
+    from ..report import print_summary
+    from ..scoring_stage import score_candidates
+
+    columns = {
+        "question": question_column,
+        "response": response_column,
+        "reward": None,
+        "prompt_id": id_column,
+    }
+    read = candidate_source(file, columns, split, where, questions, questions_options, None, None)
+    manifest = score_candidates(
+        read,
+        model,
+        out,
+        aggregation=aggregation,
+        separator=unescape(separator) if separator else None,
+        strict=strict,
+        force=force,
+    )
+    print_summary(manifest, out)
+
+
+@app.command()
+def evaluate(
+    candidates: Annotated[str, typer.Argument(help="Held-out candidates with golden rewards.")],
+    scores: Annotated[list[str], typer.Option(help="NAME=FOLDER of `openprm score`; may be repeated.")],
+    out: Out,
+    force: Force = False,
+) -> None:
+    """Measure how well scores choose among the candidates of a prompt."""
+    from ..evaluation_stage import evaluate_models
+    from ..report import print_evaluation
+
+    print_evaluation(evaluate_models(candidates, named(scores, "--scores"), out, force=force))
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(help="InternLM2 reward model: a folder or an id.")],
+    out: Out,
+    revision: Revision = None,
+    force: Force = False,
+) -> None:
+    """Convert an InternLM2 reward model into a plain checkpoint that needs no code of its own."""
+    from ..internlm2 import convert_internlm2
+    from ..report import print_summary
+
+    print_summary(convert_internlm2(model, out, revision=revision, force=force), out)

@@ -1,0 +1,41 @@
+"""Commands for whole runs: plan, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app
+
+
+@app.command()
+def plan(
+    preset: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
+) -> None:
+    """Show what a preset would do, and an estimate of what it costs, before anything starts."""
+    from ..plan import plan as planned
+    from ..plan_report import print_plan
+    from ..report import console
+    from ..reproduce import load_preset
+
+    print_plan(planned(load_preset(preset)), console())
+
+
+@app.command()
+def reproduce(
+    preset: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")] = "tiny",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stages' folders.")] = Path("runs/tiny"),
+    until: Annotated[str | None, typer.Option(help="End behind this stage, by name or kind.")] = None,
+) -> None:
+    """Run a preset, stage by stage; finished stages are skipped."""
+    from ..report import print_run
+    from ..reproduce import check_published, load_preset, run_preset
+
+    manifests = run_preset(load_preset(preset), out, until=until, say=typer.echo)
+    for name, manifest in manifests.items():
+        if manifest["stage"] == "publish":
+            typer.echo(f"\nIn a fresh process, in {out / name}:")
+            typer.echo(check_published(out / name, manifest["parameters"]["owner"]))
+    print_run(manifests, out)
