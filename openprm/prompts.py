@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .files import read_rows
-from .folder import is_folder, read_manifest
 from .ingest import peek, require_column, resolve_columns, stem
 from .mapping import RowError, question_id, to_id, to_messages, to_text, with_options
+from .origins import Origin, inherited
 from .records import SCHEMA_VERSION, Message, Prompt
 from .rejections import InputError, Rejection, Row, first_line
 from .sources import PromptSource, Source, prompt_source
@@ -94,9 +94,9 @@ class PromptFile:
         columns = {part: name for part, name in asdict(self.columns).items() if name}
         return {"columns": columns, "split": self.split, "source": self.source}
 
-    def origins(self) -> list[dict[str, str]]:
-        """Where the data is from and under which licence, as far as the folder it was read from says."""
-        return read_manifest(self.path).get("origins", []) if is_folder(self.path) else []
+    def origins(self) -> list[Origin]:
+        """Where the data is from and under which licence, as far as the file or folder says."""
+        return inherited([self.path])
 
     @property
     def paper_rows(self) -> None:
@@ -150,7 +150,7 @@ class DeclaredPrompts:
         """Everything but the path, for the manifest."""
         return source_parameters(self._source(), self.path)
 
-    def origins(self) -> list[dict[str, str]]:
+    def origins(self) -> list[Origin]:
         """Where the data is from, and under which licence."""
         return [self._source().origin()]
 

@@ -18,6 +18,7 @@ from .dataset_stage import Rejections, finish_dataset, most_common, write_shards
 from .engines import GeneratorSpec
 from .engines.base import Answers, Batch, Generator, Sample, Sampling, prompt_seed
 from .folder import REJECTED, batched, read_rows
+from .origins import Origin, inherited, unique
 from .records import SCHEMA_VERSION, Candidate, Prompt, generated_by
 from .rejections import InputError
 from .sharding import Made, Work, check_finished, list_unfinished, rows_in_order, work_through
@@ -84,7 +85,10 @@ def sample_candidates(
             store.discard()
             raise InputError(f"{prompts}: no prompt could be sampled; " + most_common(rejections.counts))
         result = {"prompts": len(rows), **counts, "marks": dict(marks), "rejected": dict(rejections.counts)}
-        return finish_dataset(folder, Candidate, "candidates", written, result)
+        # a server tells nothing of its model but the name
+        model = [Origin(name=spec.model, kind="model", licence=None)] if spec.engine == "server" else []
+        origins = unique([*inherited(inputs.values()), *model])
+        return {**finish_dataset(folder, Candidate, "candidates", written, result), "origins": origins}
 
     parameters = {**asdict(sampling), "stop": list(sampling.stop), "prompts_per_shard": prompts_per_shard}
     inputs = {"prompts": str(prompts)} | ({} if spec.engine == "server" else {"model": spec.identity()})

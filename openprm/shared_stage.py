@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from .folder import MANIFEST, is_folder, read_manifest
+from .origins import inherited
 from .rejections import InputError
 from .stages import (
     LOG,
@@ -89,7 +90,7 @@ def run_shared_stage(
             if mark is None or mark["run"] != run:
                 raise InputError(f"{out}: another run took the place of this one (--force); run it again")
             if not workers(shared):
-                return _make(shared, out, described, finish)
+                return _make(shared, out, {**described, "origins": inherited(inputs.values())}, finish)
         time.sleep(POLL)
 
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .mapping import LETTERS, RowError, option_lines, to_text
+from .origins import Origin
 from .preferences import PreferenceColumns, to_pair
 from .records import Message, Pair
 from .rejections import InputError
@@ -56,17 +57,18 @@ class Source:
     configs: tuple[str, ...] = ()
     paper_rows: int | None = None
 
-    def origin(self) -> dict[str, str]:
+    def origin(self) -> Origin:
         """What a card must say of the data's origin."""
-        return {
-            "name": self.name,
-            "hub": self.hub,
-            "revision": self.revision,
-            "split": self.split,
-            "licence": self.licence,
-            "homepage": self.homepage,
-            "citation": self.citation,
-        }
+        return Origin(
+            name=self.name,
+            kind="data",
+            hub=self.hub,
+            revision=self.revision,
+            split=self.split,
+            licence=self.licence,
+            homepage=self.homepage,
+            citation=self.citation,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

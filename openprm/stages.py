@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .folder import MANIFEST, is_folder, read_manifest
+from .origins import inherited
 from .records import SCHEMA_VERSION
 from .rejections import InputError, first_line
 
@@ -44,8 +45,8 @@ def run_stage(
     """Makes the folder `out` by `work` and returns its manifest.
 
     `work(folder)` writes into the folder it is given and returns what the manifest should say of the result (a
-    `row_hash` or `files_hash`, and counts). It must go on from what it finds there: a killed run with the same
-    parameters and inputs left it. With the same parameters and inputs as the finished `out`, nothing is done, unless
+    `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). It must go on from what
+    it finds there: a killed run with the same parameters and inputs left it. With the same parameters and inputs as the finished `out`, nothing is done, unless
     `force`. Raises InputError where `out` is something else than an earlier result, or another process is making it.
     """
     out = Path(out)
@@ -61,7 +62,7 @@ def run_stage(
         if not partial.exists():
             partial.mkdir(parents=True)
             mark.write_text(key, "utf-8")
-        return _make(partial, out, {**description, "fingerprint": key}, work)
+        return _make(partial, out, {**description, "fingerprint": key, "origins": inherited(inputs.values())}, work)
 
 
 def describe_stage(

@@ -8,10 +8,13 @@ from typing import Any
 from . import tiny
 from .dataset_stage import finish_dataset
 from .folder import write_shard
+from .origins import Origin
 from .records import SCHEMA_VERSION, Message, Prompt
 from .stages import files_hash, run_stage
 
 SOURCE = "dial"
+#: Made by `openprm.tiny`, under this package's own licence.
+ORIGIN = Origin(name=SOURCE, kind="data", licence="Apache-2.0", citation="Riddles made by openprm.tiny")
 
 
 def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[
             for index, dial in enumerate(tiny.dials(n, seed, split))
         ]
         write_shard(folder, 0, rows, Prompt)
-        return finish_dataset(folder, Prompt, "prompts", 1, {"prompts": n})
+        return {**finish_dataset(folder, Prompt, "prompts", 1, {"prompts": n}), "origins": [ORIGIN]}
 
     return run_stage(out, "prompts", {"n": n, "split": split, "seed": seed}, {}, work)
 
@@ -43,6 +46,6 @@ def make_policy(out: str | Path, **options: Any) -> dict[str, Any]:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}}
+        return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}, "origins": [ORIGIN]}
 
     return run_stage(out, "policy", options, {}, work)

@@ -42,7 +42,7 @@ def test_a_file(tmp_path, file):
     assert (counts["prompts"], counts["with_reference"], counts["duplicates"]) == (40, 40, 1)
     assert counts["rejected"] == {"'question' is empty": 1}
     assert rejected(tmp_path / "out")[0]["row"] == 42
-    assert manifest["origins"] == []
+    assert manifest["origins"] == [{"name": "sums.jsonl", "kind": "data", "licence": None}]
     before = times(tmp_path / "out")
     make_prompts(PromptFile(file), tmp_path / "out")
     assert times(tmp_path / "out") == before, "it is there already"
