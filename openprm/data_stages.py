@@ -25,7 +25,7 @@ from .folder import DATA, REJECTED, read_rows, write_shard
 from .pairs import Duplicates, MinGap, PairParameters, tree_pairs
 from .preferences import PreferenceColumns, read_preferences
 from .processes import end_with_parent
-from .records import Candidate, Pair, Tree
+from .records import LEVELS, Candidate, Pair, Tree
 from .rejections import InputError, Rejection
 from .source import CandidateSource
 from .stages import run_stage, write_whole
@@ -350,7 +350,10 @@ def _map(function: Callable[[int], Any], items: list[int], num_proc: int) -> Ite
 
 
 def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:
-    """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay."""
+    """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay.
+
+    Process pairs come first, outcome pairs behind them, so that files by level, as they are published, are in order.
+    """
     duplicates = Duplicates()
     scratch = folder / ".pairs.jsonl"
     with scratch.open("w", encoding="utf-8") as file:
@@ -359,12 +362,13 @@ def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics
             file.write(json.dumps(pair, ensure_ascii=False) + "\n")
 
     def kept() -> Iterator[Pair]:
-        with scratch.open(encoding="utf-8") as file:
-            for line in file:
-                pair: Pair = json.loads(line)
-                if duplicates.keep(pair):
-                    statistics.add(pair)
-                    yield pair
+        for level in LEVELS:
+            with scratch.open(encoding="utf-8") as file:
+                for line in file:
+                    pair: Pair = json.loads(line)
+                    if pair["level"] == level and duplicates.keep(pair):
+                        statistics.add(pair)
+                        yield pair
 
     shards = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
     scratch.unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
-from .folder import read_rows
+from .folder import is_folder, read_manifest, read_rows
 from .records import Candidate, Scored
 from .rejections import InputError
 from .rewarders import GOLDEN
@@ -45,10 +45,22 @@ def evaluate_models(
             "curve": scaling_curve(prompts, seed=seed),
         }
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        return {"files_hash": files_hash(folder), "counts": counts, "metrics": results["table"]}
+        return {
+            "files_hash": files_hash(folder),
+            "counts": counts,
+            "metrics": results["table"],
+            "models": {name: _scored_by(path) for name, path in scores.items()},
+        }
 
     parameters = {"aggregations": list(aggregations), "answer_pattern": answer_pattern, "seed": seed}
     return run_stage(out, "evaluation", parameters, {"candidates": candidates, **scores}, work, force=force)
+
+
+def _scored_by(scores: str | Path) -> dict[str, Any] | None:
+    """The model that gave scores (its hash), and how; None where the scores stage did not make them."""
+    if not is_folder(scores) or (manifest := read_manifest(scores))["stage"] != "scores":
+        return None
+    return {"hash": manifest["inputs"]["model"]["hash"], "parameters": manifest["parameters"]}
 
 
 def _prompts(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datasets import Features
 
 SCHEMA_VERSION = 1
+#: Of pairs, in the order in which a folder of pairs holds them.
+LEVELS = ("process", "outcome")
 
 
 class Message(TypedDict):
