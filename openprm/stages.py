@@ -46,8 +46,9 @@ def run_stage(
 
     `work(folder)` writes into the folder it is given and returns what the manifest should say of the result (a
     `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). It must go on from what
-    it finds there: a killed run with the same parameters and inputs left it. With the same parameters and inputs as the finished `out`, nothing is done, unless
-    `force`. Raises InputError where `out` is something else than an earlier result, or another process is making it.
+    it finds there: a killed run with the same parameters and inputs left it. With the same parameters and inputs as
+    the finished `out`, nothing is done, unless `force`. Raises InputError where `out` is something else than an
+    earlier result, or another process is making it.
     """
     out = Path(out)
     description = describe_stage(out, name, parameters, inputs)
