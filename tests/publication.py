@@ -1,0 +1,161 @@
+"""An owner's repositories, published from a small run of real stages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from openprm.data_stages import make_pairs, make_trees
+from openprm.evaluation_stage import evaluate_models
+from openprm.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
+from openprm.pairs import MinGap, PairParameters
+from openprm.records import LEVELS, Candidate, Pair
+from openprm.reward_stage import reward_candidates
+from openprm.rewards.answers import golden_rule
+from openprm.scoring_stage import score_candidates
+from openprm.source import CandidateSource
+from openprm.stages import files_hash, run_stage
+from openprm.tree import MergeParameters
+
+from .folders import candidate, dataset
+
+SPLITS = {"train": "", "test": "-test"}
+
+
+def make_run(run: Path) -> Path:
+    """Candidates, trees and pairs of two splits, each in the folder of its stage."""
+    for split, end in SPLITS.items():
+        dataset(run / f"samples{end}", Candidate, samples(split))
+        source = CandidateSource(str(run / f"samples{end}"))
+        reward_candidates(source, golden_rule(), run / f"candidates{end}")
+        source = CandidateSource(str(run / f"candidates{end}"))
+        make_trees(source, run / f"trees{end}", MergeParameters(separator="line", distinct_numbers=True))
+        make_pairs(run / f"trees{end}", run / f"pairs{end}", MinGap(0.2), PairParameters(select="all", outcome="best"))
+    return run
+
+
+def samples(split: str) -> list[dict[str, Any]]:
+    answers = ("2 and 3 are 5.\nThe answer is 5", "2 and 3 are 5.\nThe answer is 6", "No idea.\nThe answer is 5", "")
+    return [
+        candidate(f"{split}-{prompt}", index, answer.replace("5", str(prompt + 5)), reference=str(prompt + 5))
+        for prompt in range(3)
+        for index, answer in enumerate(answers)
+    ]
+
+
+def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
+    """A model as the training stage leaves one (it is not trained), its scores, and an evaluation."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        for file in base.iterdir():
+            shutil.copyfile(file, folder / file.name)
+        (folder / "left_out.jsonl").write_text("", "utf-8")
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+        return {"files_hash": files_hash(folder), "counts": {}}
+
+    run_stage(run / name, "model", {"levels": ["process"]}, {"pairs": run / "pairs", "base": base}, work)
+    source = CandidateSource(str(run / "candidates-test"))
+    score_candidates(source, run / name, run / f"scores-{name}", separator="line")
+    evaluate_models(run / "candidates-test", {name: run / f"scores-{name}"}, run / "evaluation")
+    return run / name
+
+
+def publish(run: Path, owner: Path) -> Path:
+    """The datasets of a run as an owner's repositories."""
+    for kind in ("candidates", "trees", "pairs"):
+        folder = owner / kind
+        parts = {split: read_manifest(run / f"{kind}{end}") for split, end in SPLITS.items()}
+        for split, end in SPLITS.items():
+            if kind == "pairs":
+                for level in LEVELS:
+                    _write_level(run / f"pairs{end}", folder, level, split)
+            else:
+                copy = folder / "data" / f"{split}-00000.parquet"
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(shard_path(run / f"{kind}{end}", 0), copy)
+        _finish(folder, kind, parts)
+    return owner
+
+
+def _write_level(pairs: Path, folder: Path, level: str, split: str) -> None:
+    scratch = folder / "scratch"
+    write_shard(scratch, 0, (row for row in read_rows(pairs, Pair) if row["level"] == level), Pair)
+    rows, _ = take_digests(scratch)
+    if rows:  # `datasets` reads no empty file
+        (folder / level).mkdir(exist_ok=True)
+        shutil.move(shard_path(scratch, 0), folder / level / f"{split}-00000.parquet")
+    shutil.rmtree(scratch)
+
+
+def publish_model(run: Path, owner: Path, name: str = "openprm") -> Path:
+    folder = owner / name
+    shutil.copytree(run / name, folder, ignore=shutil.ignore_patterns("manifest.json", "log.jsonl"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["custom_pipelines"] = {"openprm-scoring": {"impl": "scoring.OpenPRMScoringPipeline"}}
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    (folder / "scoring.py").write_text("", "utf-8")
+    (folder / "statistics.png").write_bytes(b"png")
+    (folder / ".eval_results").mkdir()
+    (folder / ".eval_results" / "openprm.yaml").write_text("[]", "utf-8")
+    evaluation = read_manifest(run / "evaluation")
+    _finish(folder, "model", {"model": read_manifest(run / name)}, evaluation=evaluation)
+    return folder
+
+
+def _finish(folder: Path, kind: str, parts: Mapping[str, Any], **more: Any) -> None:
+    (folder / "README.md").write_text(f"# {kind}\n", "utf-8")
+    manifest = {
+        "published_by": "openprm 0.1.0",
+        "kind": kind,
+        "licence": "apache-2.0",
+        "origins": [],
+        "parts": parts,
+        **more,
+        "files": listed(folder),
+    }
+    if kind == "pairs":
+        manifest["rows"] = {
+            level: {split: sum(row["level"] == level for row in read_parquet(folder, split, level)) for split in parts}
+            for level in LEVELS
+        }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2), "utf-8")
+
+
+def read_parquet(folder: Path, split: str, level: str = "data") -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    file = folder / level / f"{split}-00000.parquet"
+    return pq.read_table(file).to_pylist() if file.exists() else []
+
+
+def listed(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "manifest.json")
+    return {file.relative_to(folder).as_posix(): files_hash(file) for file in files}
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+
+
+def change_rows(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+    """Changes the rows of a Parquet file, and lists the file in the manifest as it is now."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+    name = file.relative_to(file.parents[1]).as_posix()
+    change_manifest(file.parents[1], partial(_list, name=name, content=files_hash(file)))
+
+
+def _list(manifest: dict[str, Any], name: str, content: str) -> None:
+    manifest["files"][name] = content
