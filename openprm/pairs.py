@@ -104,6 +104,12 @@ def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = N
 
 def process_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
     """Siblings whose values differ by `min_gap` or more, selected as `parameters.select` says."""
+    couples = sibling_pairs(tree, min_gap, parameters)
+    return [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
+
+
+def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
+    """The nodes (chosen, rejected) that process pairs are made of, in their order."""
     found: list[tuple[Node, Node]] = []
     for nodes in siblings(tree):
         supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
@@ -115,7 +121,7 @@ def process_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> lis
     if parameters.select.isdigit():
         found.sort(key=lambda couple: couple[1]["value"] - couple[0]["value"])  # stable: earlier parents first
         found = found[: int(parameters.select)]
-    return [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in found]
+    return found
 
 
 def outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:

@@ -10,6 +10,7 @@ from openprm.pairs import (
     MinGap,
     PairParameters,
     preference_pair,
+    sibling_pairs,
     texts,
     to_trl,
     tree_pairs,
@@ -38,6 +39,17 @@ def test_the_most_divergent_siblings_of_each_parent():
     assert pairs[1]["context"] == "Start.\n"
     assert pairs[1]["support"] == {"chosen": 2, "rejected": 1}
     assert {pair["level"] for pair in pairs} == {PROCESS}
+
+
+@pytest.mark.parametrize("select", ["max", "all", "1"])
+def test_sibling_pairs_are_the_nodes_behind_the_process_pairs(select):
+    tree, parameters = tree_of(FORK), PairParameters(select=select)
+    couples = sibling_pairs(tree, 0.2, parameters)
+    assert couples
+    for (better, worse), pair in zip(couples, tree_pairs(tree, 0.2, parameters), strict=True):
+        assert (better["text"], worse["text"]) == (pair["chosen"], pair["rejected"])
+        assert better["parent"] == worse["parent"]
+        assert better["value"] - worse["value"] == pair["gap"]
 
 
 def test_merged_prefixes_stay_distinct_unless_shared():
