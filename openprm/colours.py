@@ -1,0 +1,36 @@
+"""Values as colours, on the tree page and in the demo: from orange (low) over grey to blue (high).
+
+Told apart with any common colour blindness, and by lightness at either end. The number is always written on the
+colour, in an ink that can be read on it (WCAG 2.2 AA), whatever the page around it. Pure Python: it travels with the
+demo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Background and ink of each class, from the lowest values to the highest.
+SCALE: Sequence[tuple[str, str]] = (
+    ("#8f3900", "#ffffff"),
+    ("#d97a30", "#000000"),
+    ("#f6c697", "#000000"),
+    ("#e8e8e8", "#000000"),
+    ("#a9cbe8", "#000000"),
+    ("#4f94cd", "#000000"),
+    ("#0a4682", "#ffffff"),
+)
+
+
+def colour_class(value: float, low: float, high: float) -> int:
+    """Which class of `SCALE` a value between `low` and `high` belongs to; the middle one where all are equal."""
+    if high <= low:
+        return len(SCALE) // 2
+    return min(int((value - low) / (high - low) * len(SCALE)), len(SCALE) - 1)
+
+
+def stylesheet(prefix: str) -> str:
+    """One CSS rule a class: `.PREFIX0`, `.PREFIX1`, ..."""
+    return "\n".join(
+        f".{prefix}{index} {{ background: {background}; color: {ink}; }}"
+        for index, (background, ink) in enumerate(SCALE)
+    )
