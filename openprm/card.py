@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,7 +12,8 @@ from typing import Any
 
 from .records import features
 
-_DESCRIPTIONS = {
+#: What a dataset is, by the title of its card.
+DESCRIPTIONS = {
     "candidates": "Sampled responses with their outcome rewards, one row each.",
     "trees": "Preference trees, one row per prompt: the steps of its responses, merged by similarity, "
     "with values back-propagated from the outcome rewards.",
@@ -42,10 +44,23 @@ def write_card(
 
     `counts` are a stage's; those that are plain numbers are shown.
     """
+    facts = [(name.replace("_", " "), value) for name, value in counts.items() if isinstance(value, (int, float, str))]
+    body = render(
+        "folder.md.j2", title=title, description=DESCRIPTIONS[title], splits=listed_splits(configs), facts=facts
+    )
+    (folder / "README.md").write_text(dataset_header(record, configs, tags=["openprm"]) + body, "utf-8")
+
+
+def dataset_header(record: type, configs: Mapping[str, Mapping[str, SplitFiles]], **fields: Any) -> str:
+    """The YAML header of a dataset's card, between its lines of `---`: `fields`, `configs` and `dataset_info`.
+
+    The first of several configs is the default.
+    """
     from huggingface_hub import DatasetCardData
 
     infos = [_info(name, record, splits) for name, splits in configs.items()]
     data = DatasetCardData(
+        **fields,
         configs=[
             {
                 "config_name": name,
@@ -55,12 +70,18 @@ def write_card(
             for index, (name, splits) in enumerate(configs.items())
         ],
         dataset_info=infos if len(infos) > 1 else infos[0],
-        tags=["openprm"],
     )
-    facts = [(name.replace("_", " "), value) for name, value in counts.items() if isinstance(value, (int, float, str))]
-    splits = [(config, split, files.rows) for config, parts in configs.items() for split, files in parts.items()]
-    body = render("dataset.md.j2", title=title, description=_DESCRIPTIONS[title], splits=splits, facts=facts)
-    (folder / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{body}", "utf-8")
+    return header(data)
+
+
+def header(data: Any) -> str:
+    """The YAML header of a card from a `huggingface_hub.CardData`."""
+    return f"---\n{data.to_yaml()}\n---\n\n"
+
+
+def listed_splits(configs: Mapping[str, Mapping[str, SplitFiles]]) -> list[tuple[str, str, int]]:
+    """Config, split and rows of each split of each config."""
+    return [(config, split, files.rows) for config, parts in configs.items() for split, files in parts.items()]
 
 
 def _info(name: str, record: type, files: Mapping[str, SplitFiles]) -> dict[str, Any]:
@@ -77,9 +98,38 @@ def _info(name: str, record: type, files: Mapping[str, SplitFiles]) -> dict[str,
 
 
 def render(template: str, **values: Any) -> str:
-    """A card template, filled; raises jinja2.UndefinedError where a field has no value."""
-    from jinja2 import Environment, StrictUndefined
+    """A card template, filled; raises jinja2.UndefinedError where a field has no value.
 
-    source = files("openprm.cards").joinpath(template).read_text("utf-8")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(source).render(version=version("openprm"), **values)
+    A template may include others. Filters of ours: `shown` (as people read it), `literal` (text as
+    JSON and Python have it) and `python` (any value as Python has it).
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: files("openprm.cards").joinpath(name).read_text("utf-8")),
+    )
+    environment.filters |= {"shown": shown, "literal": literal, "python": repr}
+    return environment.get_template(template).render(version=version("openprm"), **values)
+
+
+def shown(value: Any) -> str:
+    """A value as a cell of a table: numbers with thousands or four digits, a text as code, lists joined."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        # a bar would end the cell, even in code
+        return "`" + value.replace("\n", "\\n").replace("\t", "\\t").replace("|", "\\|") + "`"
+    return ", ".join(map(shown, value))
+
+
+def literal(value: Any) -> str:
+    """Texts, and lists and dictionaries of them, as a line of Python."""
+    return json.dumps(value, ensure_ascii=False)

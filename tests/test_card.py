@@ -51,4 +51,4 @@ def test_several_configs(tmp_path):
 
 def test_a_field_without_a_value_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="'title' is undefined"):
-        render("dataset.md.j2", description="", splits=[("default", "train", 1)], facts=[])
+        render("folder.md.j2", description="", splits=[("default", "train", 1)], facts=[])

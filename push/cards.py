@@ -1,0 +1,285 @@
+"""The cards of published repositories, filled from their publication manifests and from nothing else.
+
+A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `licence`,
+`origins`, `parts` (the manifests of stages, by split), and of models `evaluation`. `repo` is OWNER/NAME.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from openprm.card import SplitFiles, dataset_header, header, listed_splits, render
+from openprm.licences import LICENCES, notices
+from openprm.records import Candidate, Pair, Tree
+
+from .columns import described_columns
+from .rebuild import dataset_command, training_command
+
+Manifest = Mapping[str, Any]
+
+_RECORDS = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
+_TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
+_TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
+_ORIGIN = ("kind", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
+_BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
+_THOUSANDS = "KMBT"
+
+
+def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping[str, SplitFiles]]) -> str:
+    """The card of candidates, trees or pairs. `configs`: the files of each split, by config; the first is the default.
+
+    Raises jinja2.UndefinedError or KeyError where the manifest lacks something that a card must say.
+    """
+    kind, parts = publication["kind"], publication["parts"]
+    owner = repo.partition("/")[0]
+    first = next(iter(configs.values()))
+    data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
+    fields = {
+        **_licence_fields(publication["licence"]),
+        "pretty_name": f"OpenPRM {kind}",
+        "task_categories": _TASKS[kind],
+        "size_categories": [_size(sum(files.rows for files in first.values()))],
+        "source_datasets": [origin["hub"] for origin in data_origins if origin.get("hub")] or ["original"],
+        "tags": _TAGS,
+    }
+    body = render(
+        f"{kind}.md.j2",
+        **_common(repo, publication),
+        configs=configs,
+        splits=listed_splits(configs),
+        file=next(iter(list(configs.values())[-1].values())).pattern.replace("*", "00000"),
+        pattern=next(iter(first.values())).pattern,
+        split=next(iter(first)),
+        parameters=compared({split: part["parameters"] for split, part in parts.items()}),
+        counts=compared({split: part["counts"] for split, part in parts.items()}),
+        columns=list(described_columns(_RECORDS[kind])),
+        commands=[line for split, part in parts.items() if (line := dataset_command(kind, owner, split, part))],
+    )
+    return dataset_header(_RECORDS[kind], configs, **fields) + body
+
+
+def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], config: Manifest) -> str:
+    """The card of a reward model. `example` has a `question` (text or messages) and a `response`; `config` is the
+    content of its config.json.
+    """
+    from huggingface_hub import ModelCardData
+
+    owner, name = repo.split("/")
+    manifest = publication["parts"]["model"]
+    evaluation = publication.get("evaluation")
+    base = _base(publication, manifest)
+    pairs = _pairs(owner, manifest)
+    data = ModelCardData(
+        **_licence_fields(publication["licence"]),
+        **({"base_model": base, "base_model_relation": "finetune"} if base else {}),
+        datasets=pairs,
+        pipeline_tag="text-classification",
+        library_name="transformers",
+        tags=_TAGS,
+        **({"model_name": name, "eval_results": list(_model_index(owner, evaluation))} if evaluation else {}),
+    )
+    question = example["question"]
+    messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
+    body = render(
+        "model.md.j2",
+        **_common(repo, publication),
+        base=base,
+        base_name=manifest["inputs"]["base"]["name"],
+        pairs=pairs,
+        question=question,
+        response=example["response"],
+        chat=[*messages, {"role": "assistant", "content": example["response"]}],
+        ours=config["openprm"],
+        training=compared({"value": manifest["parameters"]}),
+        counts=compared({"value": {**manifest["counts"], **manifest.get("metrics", {})}}),
+        levels=manifest["parameters"]["levels"],
+        options=manifest["parameters"]["options"],
+        separator=manifest["parameters"]["separator"],
+        aggregation=manifest["parameters"]["aggregation"],
+        evaluation=evaluation,
+        command=training_command(name, pairs, base, manifest["parameters"]) if base else None,
+    )
+    return header(data) + body
+
+
+def policy_card(repo: str, publication: Manifest) -> str:
+    """The card of a language model that responses were sampled from, or a reward model started from."""
+    from huggingface_hub import ModelCardData
+
+    manifest = publication["parts"]["model"]
+    data = ModelCardData(
+        **_licence_fields(publication["licence"]),
+        pipeline_tag="text-generation",
+        library_name="transformers",
+        tags=["openprm"],
+    )
+    body = render(
+        "policy.md.j2",
+        **_common(repo, publication),
+        parameters=compared({"value": manifest["parameters"]}),
+        counts=compared({"value": manifest["counts"]}),
+    )
+    return header(data) + body
+
+
+def metric_card(repo: str, name: str, publication: Manifest) -> str:
+    """The card of a metric that `evaluate.load(repo)` loads, which is a Space."""
+    from huggingface_hub import SpaceCardData
+
+    data = SpaceCardData(
+        title=name,
+        emoji="📏",
+        sdk="static",
+        pinned=False,
+        **_licence_fields(publication["licence"]),
+        tags=["evaluate", "metric", "openprm"],
+    )
+    return header(data) + render("metric.md.j2", **_common(repo, publication), name=name)
+
+
+def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: str) -> str:
+    """The card of the demo Space, which scores answers with `model_repo`. `sdk_version` is Gradio's."""
+    from huggingface_hub import SpaceCardData
+
+    data = SpaceCardData(
+        title="OpenPRM",
+        emoji="🌳",
+        sdk="gradio",
+        sdk_version=sdk_version,
+        app_file="app.py",
+        pinned=False,
+        **_licence_fields(publication["licence"]),
+        models=[model_repo],
+        tags=["openprm", "reward-model"],
+    )
+    return header(data) + render("demo.md.j2", **_common(repo, publication), model_repo=model_repo)
+
+
+def eval_results(repo: str, publication: Manifest) -> str | None:
+    """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page; None without results."""
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump
+
+    owner = repo.partition("/")[0]
+    entries = [
+        EvalResultEntry(
+            dataset_id=f"{owner}/candidates",
+            task_id=f"best_of_{match['n']}_{match['aggregation']}",
+            value=row["accuracy"],
+            notes=_in_words(row),
+        )
+        for row, match in _best_of(publication.get("evaluation"))
+    ]
+    return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else None
+
+
+def compared(by_split: Mapping[str, Manifest]) -> dict[str, list[Any]]:
+    """Names of values (nested ones with dots, underscores as spaces) with the value of each split, None where it has
+    none. What is empty or none in all is left out, and so are columns that are called what they hold.
+    """
+    flat = [dict(_flat(values)) for values in by_split.values()]
+    names = dict.fromkeys(name for values in flat for name in values)
+    return {name: [values.get(name) for values in flat] for name in names}
+
+
+def _flat(values: Manifest, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = prefix + name.replace("\n", "\\n").replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}: ")
+        elif value is not None and value != [] and not (prefix == "columns: " and name == value):
+            yield path, value
+
+
+def _common(repo: str, publication: Manifest) -> dict[str, Any]:
+    """What every template may use. Versions are those of the stages, each that occurs."""
+    found: dict[str, list[str]] = {}
+    for part in publication["parts"].values():
+        for package, version in part["versions"].items():
+            if version not in found.setdefault(package, []):
+                found[package].append(version)
+    return {
+        "repo": repo,
+        "owner": repo.partition("/")[0],
+        "title": repo.partition("/")[2],
+        "parts": publication["parts"],
+        "licence": publication["licence"],
+        "origins": [{**dict.fromkeys(_ORIGIN), **origin} for origin in publication["origins"]],
+        "citations": list(
+            dict.fromkeys(origin["citation"] for origin in publication["origins"] if origin.get("citation"))
+        ),
+        "notices": notices(publication["origins"]),
+        "published_by": publication["published_by"],
+        "versions": found,
+    }
+
+
+def _licence_fields(licence: str) -> dict[str, str]:
+    """As the Hub wants it: an id that it does not know is the name of another licence."""
+    return {"license": licence} if licence in LICENCES else {"license": "other", "license_name": licence}
+
+
+def _size(rows: int) -> str:
+    """The Hub's category of a dataset's size.
+
+    >>> _size(999), _size(1000), _size(36_800)
+    ('n<1K', '1K<n<10K', '10K<n<100K')
+    """
+    if rows < 1000:
+        return "n<1K"
+    low = 10 ** (len(str(rows)) - 1)
+    return f"{_short(low)}<n<{_short(10 * low)}"
+
+
+def _short(number: int) -> str:
+    groups = (len(str(number)) - 1) // 3
+    return f"{number // 1000**groups}{_THOUSANDS[groups - 1]}"
+
+
+def _is_model(origin: Manifest) -> bool:
+    return origin.get("kind") == "model"
+
+
+def _base(publication: Manifest, manifest: Manifest) -> str | None:
+    """The Hub id of the model that training started from, where it has one."""
+    name = manifest["inputs"]["base"]["name"].partition("@")[0]
+    for origin in publication["origins"]:
+        if _is_model(origin) and origin["name"] == name and origin.get("hub"):
+            return str(origin["hub"])
+    return name if "/" in name else None
+
+
+def _pairs(owner: str, manifest: Manifest) -> list[str]:
+    """The Hub ids of the pairs that a model was trained on; what was a folder is the owner's own."""
+    roles = [role for role in manifest["inputs"] if role not in ("base", "eval_pairs")]
+    names = [manifest["inputs"][role]["name"] for role in roles]
+    ids = [re.split("[@:]", name)[0] if "/" in name else f"{owner}/pairs" for name in names]
+    return list(dict.fromkeys(ids))
+
+
+def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[str]]]:
+    for row in evaluation["metrics"] if evaluation else ():
+        if match := _BEST_OF.fullmatch(row["method"]):
+            yield row, match
+
+
+def _in_words(row: Manifest) -> str:
+    return f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}"
+
+
+def _model_index(owner: str, evaluation: Manifest) -> Iterator[Any]:
+    from huggingface_hub import EvalResult
+
+    for row, match in _best_of(evaluation):
+        yield EvalResult(
+            task_type="text-classification",
+            task_name="best of N",
+            dataset_type=f"{owner}/candidates",
+            dataset_name="OpenPRM candidates",
+            dataset_split=evaluation.get("split"),
+            metric_type="accuracy",
+            metric_name=f"best of {match['n']} by {match['aggregation']}; {_in_words(row)}",
+            metric_value=row["accuracy"],
+        )
