@@ -14,7 +14,7 @@ ENGINES := .venv-engines
 ENGINES_LOCK := constraints-engines.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup candidates trees pairs train evaluate publish reproduce test test-oldest test-engines lint bench lock clean
+.PHONY: help setup candidates trees pairs train evaluate publish reproduce test test-oldest test-engines test-browser hub lint bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,13 @@ $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)
 	$(ENGINES)/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check torchvision torchaudio torchcodec
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ENGINES_LOCK) -e '.[dev]'
 	touch $@
+
+test-browser: setup ## run the pages' tests in Debian's Chromium, installed where it is missing
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python -m pytest -m browser
+
+hub: setup ## a small Hub on this machine, to try publishing by hand
+	$(BIN)/python -m tests.hub
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -151,7 +151,7 @@ def train_policy(
         hidden_size=64,
         intermediate_size=192,
         num_hidden_layers=3,
-        num_attention_heads=4,
+        num_attention_heads=2,  # of 32: vLLM has no smaller ones on a CPU
         max_position_embeddings=128,
         tie_word_embeddings=True,
         initializer_range=0.1,  # about 1 / sqrt(hidden size): the usual 0.02 learns many times more slowly

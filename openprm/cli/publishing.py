@@ -1,38 +1,119 @@
-"""Commands for what is published."""
+"""Commands for what is published: publish, verify, diff, demo."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .app import app
-from .options import Force, Out, named
+from .options import Force, Split, named
+
+_Splits = Annotated[list[str] | None, typer.Option(help="SPLIT=FOLDER; may be repeated.")]
 
 
 @app.command()
 def publish(
-    out: Out,
-    evaluation: Annotated[str, typer.Option(help="Folder of `openprm evaluate`.")],
-    candidates: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
-    trees: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
-    pairs: Annotated[list[str], typer.Option(help="SPLIT=FOLDER; may be repeated.")],
-    model: Annotated[list[str], typer.Option(help="NAME=FOLDER; may be repeated.")],
-    owner: Annotated[str, typer.Option(help="Owner of the repositories.")] = "openprm",
+    owner: Annotated[str, typer.Option(help="User or organization whose repositories they become.")],
+    run: Annotated[Path | None, typer.Argument(help="Folder of `openprm reproduce`: its preset says what.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Without a run: where to lay it out.")] = None,
+    candidates: _Splits = None,
+    trees: _Splits = None,
+    pairs: _Splits = None,
+    model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; may be repeated.")] = None,
+    evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="best_of_n or pair_accuracy; may be repeated.")] = None,
+    demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Of what is published, where its sources leave a choice.")
+    ] = None,
+    source_licence: Annotated[
+        list[str] | None, typer.Option("--source-license", help="NAME=LICENCE of a source that does not say.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="New repositories are not public.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Tag for this release, such as v1.0.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; touch no network.")] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A text like a secret that is known to be harmless; may be repeated.")
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Lay out what was made as Hub repositories, in a local folder."""
-    from ..push.layout import publish_locally
-    from ..report import print_summary
+    """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
+    from openprm.push.layout import publish_locally
+    from openprm.push.publish import lay_out_run
+    from openprm.push.ready import make_ready
+    from openprm.push.upload import plan, upload
 
-    manifest = publish_locally(
-        out,
-        candidates=named(candidates, "--candidates"),
-        trees=named(trees, "--trees"),
-        pairs=named(pairs, "--pairs"),
-        models=named(model, "--model"),
-        evaluation=evaluation,
-        owner=owner,
-        force=force,
-    )
-    print_summary(manifest, out)
+    from ..report import print_upload_plan
+
+    licences = named(source_licence or [], "--source-license", "NAME=LICENCE")
+    given = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
+    folders = {key: named(value, f"--{key}") for key, value in given.items() if value}
+    if run is not None:
+        if folders or evaluation or metric or demo or out:
+            raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
+        layout = lay_out_run(run, owner=owner, licence=licence, source_licences=licences, force=force)
+    else:
+        if out is None:
+            raise typer.BadParameter("give the folder of a run, or --out and what to publish")
+        layout = out
+        publish_locally(
+            out,
+            **folders,  # type: ignore[arg-type]
+            evaluation=evaluation,
+            metrics=metric or (),
+            demo=demo,
+            owner=owner,
+            licence=licence,
+            source_licences=licences,
+            force=force,
+        )
+    root = layout / owner
+    make_ready(root, places=[str(layout.resolve().parent)], allow=allow or ())
+    if dry_run:
+        print_upload_plan(plan(root, owner))
+        return
+    upload(root, owner, private=private, tag=revision, say=typer.echo)
+
+
+@app.command()
+def verify(
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME, with @REVISION if wanted, or a folder of one.")],
+    work: Annotated[
+        Path | None, typer.Option(help="Folder to rebuild in, which a killed run goes on from; else a temporary one.")
+    ] = None,
+) -> None:
+    """Check what was published: its files, and that it can be made again from what was published before it."""
+    from ..verify import lines
+    from ..verify import verify as verified
+
+    report = verified(repository, work, say=typer.echo)
+    for line in lines(report):
+        typer.echo(line)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A folder of a stage, or what was published: OWNER/NAME@REVISION.")],
+    after: Annotated[str, typer.Argument(help="The other version.")],
+    split: Split = None,
+) -> None:
+    """Compare two versions of a dataset: what was added, removed, changed."""
+    from ..compare import diff_datasets, lines
+
+    for line in lines(diff_datasets(before, after, split)):
+        typer.echo(line)
+
+
+@app.command()
+def demo(
+    model: Annotated[str, typer.Argument(help="Reward model: a folder or an id.")],
+    port: Annotated[int, typer.Option(help="Where to listen, on this machine only.")] = 7860,
+) -> None:
+    """Try a model in the browser: answers, coloured step by step."""
+    from ..demo import launch
+
+    launch(model, port=port)

@@ -1,0 +1,34 @@
+"""Lay a finished run of a preset out for any owner, as the preset's own publish stage says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from openprm.push.layout import publish_locally
+
+from openprm.rejections import InputError
+from openprm.reproduce import PRESET, load_preset, resolve
+
+
+def lay_out_run(run: Path, **options: Any) -> Path:
+    """The layout's folder, below the run's. `options` are `publish_locally`'s and go before the preset's.
+
+    Raises InputError where the folder is no run of a preset with a publish stage, or the run is not finished.
+    """
+    preset = run / PRESET
+    if not preset.is_file():
+        raise InputError(f"{run} has no {PRESET}: it is not a folder of `openprm reproduce`")
+    stages: Mapping[str, Any] = load_preset(str(preset))["stages"]
+    name = next((name for name, entry in stages.items() if entry["run"] == "publish"), None)
+    if name is None:
+        raise InputError(f"{preset} has no stage that publishes; say what to publish by options")
+    folders = {stage: run / stage for stage in stages}
+    entry = {key: value for key, value in stages[name].items() if key != "run"}
+    datasets = {key: resolve(value, folders) for key, value in entry.items() if key in _FOLDERS}
+    publish_locally(run / name, **{**entry, **datasets, **{key: value for key, value in options.items() if value}})
+    return run / name
+
+
+_FOLDERS = ("candidates", "trees", "pairs", "models", "evaluation")
