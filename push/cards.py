@@ -7,7 +7,7 @@ A publication manifest is what `openprm.push.layout` writes as a repository's `m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from openprm.card import SplitFiles, dataset_header, header, listed_splits, render
@@ -26,6 +26,9 @@ _ORIGIN = ("kind", "hub", "revision", "split", "homepage", "citation")  # which 
 _BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
 _THOUSANDS = "KMBT"
 
+#: What the bounds in an evaluation are.
+INTERVAL = "95 % interval over prompts"
+
 
 def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping[str, SplitFiles]]) -> str:
     """The card of candidates, trees or pairs. `configs`: the files of each split, by config; the first is the default.
@@ -36,8 +39,8 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
     owner = repo.partition("/")[0]
     first = next(iter(configs.values()))
     data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
-    fields = {
-        **_licence_fields(publication["licence"]),
+    fields: dict[str, Any] = {
+        **licence_fields(publication["licence"]),
         "pretty_name": f"OpenPRM {kind}",
         "task_categories": _TASKS[kind],
         "size_categories": [_size(sum(files.rows for files in first.values()))],
@@ -72,13 +75,15 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     base = _base(publication, manifest)
     pairs = _pairs(owner, manifest)
     data = ModelCardData(
-        **_licence_fields(publication["licence"]),
-        **({"base_model": base, "base_model_relation": "finetune"} if base else {}),
+        **licence_fields(publication["licence"]),
+        base_model=base,
+        base_model_relation="finetune" if base else None,
         datasets=pairs,
         pipeline_tag="text-classification",
         library_name="transformers",
         tags=_TAGS,
-        **({"model_name": name, "eval_results": list(_model_index(owner, evaluation))} if evaluation else {}),
+        model_name=name if evaluation else None,
+        eval_results=list(_model_index(owner, evaluation)) if evaluation else None,
     )
     question = example["question"]
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
@@ -110,7 +115,7 @@ def policy_card(repo: str, publication: Manifest) -> str:
 
     manifest = publication["parts"]["model"]
     data = ModelCardData(
-        **_licence_fields(publication["licence"]),
+        **licence_fields(publication["licence"]),
         pipeline_tag="text-generation",
         library_name="transformers",
         tags=["openprm"],
@@ -133,7 +138,7 @@ def metric_card(repo: str, name: str, publication: Manifest) -> str:
         emoji="📏",
         sdk="static",
         pinned=False,
-        **_licence_fields(publication["licence"]),
+        **licence_fields(publication["licence"]),
         tags=["evaluate", "metric", "openprm"],
     )
     return header(data) + render("metric.md.j2", **_common(repo, publication), name=name)
@@ -150,7 +155,7 @@ def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: st
         sdk_version=sdk_version,
         app_file="app.py",
         pinned=False,
-        **_licence_fields(publication["licence"]),
+        **licence_fields(publication["licence"]),
         models=[model_repo],
         tags=["openprm", "reward-model"],
     )
@@ -216,7 +221,7 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
     }
 
 
-def _licence_fields(licence: str) -> dict[str, str]:
+def licence_fields(licence: str) -> dict[str, Any]:
     """As the Hub wants it: an id that it does not know is the name of another licence."""
     return {"license": licence} if licence in LICENCES else {"license": "other", "license_name": licence}
 
@@ -266,7 +271,7 @@ def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[s
 
 
 def _in_words(row: Manifest) -> str:
-    return f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}"
+    return f"{INTERVAL}: {row['low']:.3f} to {row['high']:.3f}"
 
 
 def _model_index(owner: str, evaluation: Manifest) -> Iterator[Any]:
