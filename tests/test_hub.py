@@ -20,6 +20,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -217,7 +218,7 @@ def test_content_must_be_what_was_announced(hub: Hub, api: HfApi) -> None:
     url = f"{hub.endpoint}/api/datasets/openprm/trees/commit/main"
     assert ask(url, "POST", body, Authorization=f"Bearer {hub.token}")[0] == 400
     assert api.list_repo_files(**REPO) == [".gitattributes"]
-    assert not list((hub.root / "incoming").iterdir())
+    assert not list((hub.store.root / "incoming").iterdir())
 
 
 def test_parts_of_a_file(hub: Hub, api: HfApi) -> None:
@@ -251,6 +252,9 @@ def test_faults_as_asked_for(hub: Hub, api: HfApi) -> None:
         ask(url)
     assert ask(url)[0] == 200
     assert [request.status for request in hub.requests[-4:]] == [503, 429, 0, 200]
+    hub.faults.append(Fault("GET .*/trees", 403, code="GatedRepo"))
+    with pytest.raises(GatedRepoError):
+        api.repo_info(**REPO)
     hub.faults += [Fault("POST .*/preupload/", 500), Fault("PUT ", "drop")]
     commit(api, {"data/a.parquet": b"PAR1"})  # the client asks again
     assert [file.size for file in api.get_paths_info(**REPO, paths=["data/a.parquet"])] == [4]

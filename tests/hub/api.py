@@ -1,0 +1,270 @@
+"""The API: repositories, their contents and commits."""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from .replies import Refusal, Reply
+from .server import API, Handler, route
+from .store import LARGE, Repo, Store, front_matter, git_hash, now, pointer, regular
+from .xet import fetch_xet, xet_hash
+
+LARGE_NAMES = (
+    "7z arrow bin bz2 gif gz jpg model npy npz onnx parquet pickle png pt pth safetensors tar wav zip".split()
+)
+GIT_ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LARGE_NAMES)
+
+
+@route("GET", "/api/whoami-v2")
+def _whoami(asked: Handler) -> Reply:
+    user = asked.user()
+    if user is None:
+        raise Refusal(401, "Invalid username or password.")
+    organizations = [{"type": "org", "name": user.organization, "roleInOrg": user.role}] if user.organization else []
+    access = {"displayName": "test", "role": user.role}
+    auth = {"type": "access_token", "accessToken": access}
+    return Reply({"type": "user", "name": user.name, "orgs": organizations, "auth": auth})
+
+
+@route("POST", "/api/repos/create")
+def _create(asked: Handler) -> Reply:
+    body = asked.json()
+    kind, name = _named(asked, body)
+    user = asked.writer(kind, name)
+    with asked.hub.lock:
+        repo = Repo(asked.hub.store, kind, name)
+        if repo.exists:
+            raise Refusal(409, f"You already created this {kind} repo: {name}", url=asked.url(repo))
+        private = body.get("visibility") == "private" or bool(body.get("private"))
+        repo.info = {"private": private, "created": now()}
+        repo.info |= {"sdk": body.get("sdk"), "branches": {}, "tags": {}}
+        files = {".gitattributes": regular(asked.hub.store, GIT_ATTRIBUTES.encode())}
+        if kind == "spaces":
+            card = f"---\ntitle: {name.split('/')[1]}\nsdk: {body['sdk']}\n---\n"
+            files["README.md"] = regular(asked.hub.store, card.encode())
+        repo.commit("main", "initial commit", "", files, user.name)
+    return Reply({"url": asked.url(repo), "name": name})
+
+
+@route("DELETE", "/api/repos/delete")
+def _delete(asked: Handler) -> Reply:
+    shutil.rmtree(asked.repo(*_named(asked, asked.json()), write=True).folder)
+    return Reply()
+
+
+@route("POST", "/api/validate-yaml")
+def _validate(asked: Handler) -> Reply:
+    try:
+        card = front_matter(asked.json()["content"])
+    except ValueError as error:
+        return Reply({"errors": [{"message": str(error)}], "warnings": []}, 400)
+    warnings = [] if card else [{"message": "empty or missing yaml metadata in repo card"}]
+    return Reply({"errors": [], "warnings": warnings})
+
+
+@route("GET", API + "(?:/revision/(?P<revision>[^/]+))?")
+def _info(asked: Handler, kind: str, name: str, revision: str = "main") -> Reply:
+    repo = asked.repo(kind, name)
+    commit = repo.at(revision)
+    card = repo.card(commit)
+    info = {
+        "_id": hashlib.md5(f"{kind}/{name}".encode()).hexdigest()[:24],
+        "id": name,
+        "author": name.split("/")[0],
+        "sha": commit["id"],
+        "lastModified": commit["date"],
+        "createdAt": repo.info["created"],
+        "private": repo.info["private"],
+        "gated": False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": card.get("tags", []),
+        "cardData": card,
+        "siblings": [_sibling(path, file, "blobs" in asked.query) for path, file in commit["files"].items()],
+    }
+    if kind == "models":
+        info |= {key: card[key] for key in ("library_name", "pipeline_tag") if key in card}
+    if kind == "spaces":
+        info["sdk"] = repo.info["sdk"]
+    expanded = {"_id", "id", *asked.query["expand"]} if "expand" in asked.query else info
+    return Reply({key: value for key, value in info.items() if key in expanded})
+
+
+@route("GET", API + "/auth-check(?P<write>/write)?")
+def _auth_check(asked: Handler, kind: str, name: str, write: str = "") -> Reply:
+    asked.repo(kind, name, write=bool(write))
+    return Reply()
+
+
+@route("GET", API + "/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?")
+def _tree(asked: Handler, kind: str, name: str, revision: str, folder: str = "") -> Reply:
+    repo = asked.repo(kind, name)
+    commit = repo.at(revision)
+    start = f"{folder}/" if folder else ""
+    paths = [path for path in commit["files"] if path.startswith(start)]
+    if not paths:
+        repo.file(commit, folder + "/")
+    every, expand = (asked.query.get(key) == ["true"] for key in ("recursive", "expand"))
+    entries = [path for path in _with_folders(paths) if path.startswith(start)]
+    shown = [path for path in entries if every or "/" not in path.removeprefix(start)]
+    return Reply([_entry(repo, commit, path, expand) for path in shown])
+
+
+@route("POST", API + "/paths-info/(?P<revision>[^/]+)")
+def _paths_info(asked: Handler, kind: str, name: str, revision: str) -> Reply:
+    repo = asked.repo(kind, name)
+    commit = repo.at(revision)
+    form = parse_qs(b"".join(asked.chunks).decode())
+    expand = form.get("expand", ["false"])[0].lower() == "true"
+    known = set(_with_folders(commit["files"]))
+    return Reply([_entry(repo, commit, path, expand) for path in form.get("paths", []) if path in known])
+
+
+@route("GET", API + "/refs")
+def _refs(asked: Handler, kind: str, name: str) -> Reply:
+    info = asked.repo(kind, name).info
+
+    def listed(key: str, prefix: str) -> list[dict[str, str]]:
+        return [{"name": n, "ref": f"refs/{prefix}/{n}", "targetCommit": id} for n, id in info[key].items()]
+
+    return Reply({"branches": listed("branches", "heads"), "tags": listed("tags", "tags"), "converts": []})
+
+
+@route("GET", API + "/commits/(?P<revision>[^/]+)")
+def _commits(asked: Handler, kind: str, name: str, revision: str) -> Reply:
+    repo = asked.repo(kind, name)
+    commits = [repo.at(revision)]
+    while commits[-1]["parent"]:
+        commits.append(repo.at(commits[-1]["parent"]))
+    keys = ("id", "title", "message", "date")
+    return Reply([{key: c[key] for key in keys} | {"authors": [{"user": c["user"]}]} for c in commits])
+
+
+@route("POST", API + "/tag/(?P<revision>[^/]+)")
+def _tag(asked: Handler, kind: str, name: str, revision: str) -> Reply:
+    tag = asked.json()["tag"]
+    with asked.hub.lock:
+        repo = asked.repo(kind, name, write=True)
+        if tag in repo.info["tags"]:
+            raise Refusal(409, f"Tag reference exists already: {tag}")
+        repo.info["tags"][tag] = repo.at(revision)["id"]
+        repo.save()
+    return Reply()
+
+
+@route("DELETE", API + "/tag/(?P<tag>[^/]+)")
+def _untag(asked: Handler, kind: str, name: str, tag: str) -> Reply:
+    with asked.hub.lock:
+        repo = asked.repo(kind, name, write=True)
+        if repo.info["tags"].pop(tag, None) is None:
+            raise Refusal(404, f"Invalid rev id: {tag}", "RevisionNotFound")
+        repo.save()
+    return Reply()
+
+
+@route("POST", API + "/preupload/(?P<revision>[^/]+)")
+def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
+    """For each file, which way it is to be sent, and the id of what is there under its path."""
+    repo = asked.repo(kind, name, write=True)
+    commit = repo.at(revision)
+    attributes = repo.content(repo.file(commit, ".gitattributes")).decode().splitlines()
+    patterns = [line.split()[0] for line in attributes if "filter=lfs" in line]
+    answers = []
+    for file in asked.json()["files"]:
+        path, there = file["path"], commit["files"].get(file["path"])
+        matched = any(fnmatch.fnmatchcase(path, p) or fnmatch.fnmatchcase(Path(path).name, p) for p in patterns)
+        large = matched or file["size"] > LARGE or b"\0" in base64.b64decode(file["sample"])
+        oid = there and (there["sha256"] if there["lfs"] else there["oid"])
+        mode = "lfs" if large else "regular"
+        answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+    return Reply({"files": answers})
+
+
+@route("POST", API + "/commit/(?P<branch>[^/]+)")
+def _commit(asked: Handler, kind: str, name: str, branch: str) -> Reply:
+    asked.repo(kind, name)  # what is not there is not found, before it is forbidden
+    user = asked.writer(kind, name)
+    items = [json.loads(line) for line in b"".join(asked.chunks).splitlines() if line.strip()]
+    header = next(item["value"] for item in items if item["key"] == "header")
+    with asked.hub.lock:
+        repo = asked.repo(kind, name)
+        head = repo.at(branch)
+        if branch not in repo.info["branches"]:
+            raise Refusal(400, f"{branch} is no branch")
+        if header.get("parentCommit", head["id"]) != head["id"]:
+            raise Refusal(412, "A commit has happened since. Please refresh and try again.")
+        files = dict(head["files"])
+        for item in items:
+            value, key = item["value"], item["key"]
+            if key == "file":
+                files[value["path"]] = regular(asked.hub.store, base64.b64decode(value["content"]))
+            elif key == "lfsFile":
+                files[value["path"]] = large(asked.hub.store, value["oid"])
+            elif key == "deletedFile":
+                repo.file(head, value["path"])
+                files.pop(value["path"], None)
+            elif key == "deletedFolder":
+                folder = value["path"].rstrip("/") + "/"
+                files = {path: file for path, file in files.items() if not path.startswith(folder)}
+        id = repo.commit(branch, header["summary"], header.get("description", ""), files, user.name)
+    return Reply({"success": True, "commitOid": id, "commitUrl": f"{asked.url(repo)}/commit/{id}"})
+
+
+def _named(asked: Handler, body: dict[str, Any]) -> tuple[str, str]:
+    """Kind and name of the repository in a request to create or delete it."""
+    user = asked.user()
+    owner = body.get("organization") or (user.name if user else "")
+    return f"{body.get('type') or 'model'}s", f"{owner}/{body['name']}"
+
+
+def large(store: Store, sha256: str) -> dict[str, Any]:
+    """The entry of a file for which git holds a pointer; its content must be there."""
+    if not store.blob(sha256).exists():
+        fetch_xet(store, sha256)
+    if not store.blob(sha256).exists():
+        raise Refusal(400, f"LFS pointer pointed to a file that does not exist: {sha256}")
+    size = store.blob(sha256).stat().st_size
+    return {"size": size, "oid": git_hash(pointer(sha256, size)), "sha256": sha256, "lfs": True}
+
+
+def _sibling(path: str, file: dict[str, Any], blobs: bool) -> dict[str, Any]:
+    if not blobs:
+        return {"rfilename": path}
+    sibling = {"rfilename": path, "size": file["size"], "blobId": file["oid"]}
+    return sibling | ({"lfs": _lfs(file, "sha256")} if file["lfs"] else {})
+
+
+def _lfs(file: dict[str, Any], key: str) -> dict[str, Any]:
+    return {key: file["sha256"], "size": file["size"], "pointerSize": len(pointer(file["sha256"], file["size"]))}
+
+
+def _with_folders(paths: Iterable[str]) -> list[str]:
+    """The paths and all folders above them, in order."""
+    return sorted({"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 2)})
+
+
+def _entry(repo: Repo, commit: dict[str, Any], path: str, expand: bool) -> dict[str, Any]:
+    """A file or a folder as the tree lists it."""
+    file = commit["files"].get(path)
+    if file:
+        entry = {"type": "file", "path": path, "size": file["size"], "oid": file["oid"]}
+        if file["lfs"]:
+            entry["lfs"] = _lfs(file, "oid")
+            if hash := xet_hash(repo.store, file["sha256"]):
+                entry["xetHash"] = hash
+    else:
+        below = [f["oid"] for p, f in commit["files"].items() if p.startswith(f"{path}/")]
+        entry = {"type": "directory", "path": path, "size": 0, "oid": git_hash(" ".join(below).encode())}
+    if expand:
+        last = repo.at(file["commit"]) if file else commit
+        entry["lastCommit"] = {key: last[key] for key in ("id", "title", "date")}
+    return entry

@@ -1,0 +1,287 @@
+"""The server: connections, routes, users, faults and the list of requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from .replies import Refusal, Reply
+from .store import Repo, Store
+
+#: Paths of what concerns a repository: in the API, and on its pages.
+API = r"/api/(?P<kind>models|datasets|spaces)/(?P<name>[^/]+/[^/]+)"
+PAGE = r"/(?:(?P<kind>datasets|spaces)/)?(?P<name>[^/]+/[^/]+)"
+
+
+class User(NamedTuple):
+    name: str
+    organization: str | None
+    role: str  # of the token: write | read
+
+
+class Request(NamedTuple):
+    """What was asked and answered: status 0 where the connection was dropped, and the bytes of the body received."""
+
+    method: str
+    path: str
+    status: int
+    received: int
+
+
+@dataclass
+class Fault:
+    """The next `times` requests whose `METHOD /path` matches the regular expression get this `answer`:
+    a status (with `Retry-After` and an error code if given), "drop" (the connection closes) or "hang" (until the Hub
+    stops)."""
+
+    pattern: str
+    answer: int | str
+    times: int = 1
+    retry_after: int | None = None
+    code: str | None = None  # as "GatedRepo"
+
+
+class Hub:
+    """The Hub while the `with` lasts, at `endpoint`. A Hub of the same `root` (and `port`) goes on where it was.
+
+    `token` may write to `owner`, `read_token` is its read-only sister, `stranger_token` belongs to somebody else;
+    any other is refused. `requests` lists what was asked, `faults` what shall go wrong (see `Fault`).
+    """
+
+    token, read_token, stranger_token = ("hf_" + name.ljust(34, "0") for name in ("publisher", "reader", "stranger"))
+
+    def __init__(self, root: Path, port: int = 0, owner: str = "openprm"):
+        self.store = Store(root)
+        self.users = {
+            self.token: User("publisher", owner, "write"),
+            self.read_token: User("publisher", owner, "read"),
+            self.stranger_token: User("stranger", None, "write"),
+        }
+        self.requests: list[Request] = []
+        self.faults: list[Fault] = []
+        self.lock = threading.RLock()
+        self.stopped = threading.Event()
+        self._server = _Server(("127.0.0.1", port), type("Handler", (Handler,), {"hub": self}))
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.storage = f"http://localhost:{self._server.server_port}/storage"
+
+    def __enter__(self) -> Hub:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self._server.shutdown()
+        self._server.close_connections()
+        self._server.server_close()
+
+    def environment(self, home: Path, token: str | None = token, xet: bool = False) -> dict[str, str]:
+        """The environment of a process that talks to this Hub alone, its caches in `home`."""
+        others = {key: value for key, value in os.environ.items() if not re.match("(HF|HUGGING|TRANSFORMERS)_", key)}
+        return (
+            others
+            | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
+            | {"HF_HUB_DISABLE_XET": str(int(not xet)), "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+            | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+            | ({"HF_TOKEN": token} if token else {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"})
+        )
+
+    def sent(self) -> int:
+        """Bytes received so far of commits and of large files, but for those through Xet, which are not seen here."""
+        return sum(r.received for r in self.requests if r.method == "PUT" or "/commit/" in r.path)
+
+
+_ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
+
+
+def route(method: str, pattern: str) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
+    def register(function: Callable[..., Reply]) -> Callable[..., Reply]:
+        _ROUTES.append((method, re.compile(pattern), function))
+        return function
+
+    return register
+
+
+class Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # headers and body in one packet
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: see `Hub.requests`."""
+
+    def answer(self) -> None:
+        url = urlsplit(self.path)
+        self.query = parse_qs(url.query)
+        self.received = 0
+        self.chunks = self._chunks()
+        fault = self._fault(f"{self.command} {url.path}")
+        if fault and isinstance(fault.answer, str):
+            if fault.answer == "hang":
+                self.hub.stopped.wait()
+            self.hub.requests.append(Request(self.command, url.path, 0, self.received))
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        try:
+            if fault:
+                raise self._refusal(fault)
+            reply = self._routed(url.path)
+        except Refusal as refusal:
+            reply = refusal.reply
+        for _ in self.chunks:  # what nobody read, or it would be taken for the next request
+            pass
+        self.hub.requests.append(Request(self.command, url.path, reply.status, self.received))
+        self._send(reply)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
+
+    def _fault(self, request: str) -> Fault | None:
+        with self.hub.lock:
+            for fault in self.hub.faults:
+                if fault.times > 0 and re.search(fault.pattern, request):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _refusal(self, fault: Fault) -> Refusal:
+        refusal = Refusal(int(fault.answer), "asked for by a test", fault.code)
+        if fault.retry_after is not None:
+            refusal.reply.headers["Retry-After"] = str(fault.retry_after)
+        return refusal
+
+    def _routed(self, path: str) -> Reply:
+        method = "GET" if self.command == "HEAD" else self.command
+        for expected, pattern, function in _ROUTES:
+            match = pattern.fullmatch(path)
+            if match and method == expected:
+                groups = {key: unquote(value) for key, value in match.groupdict().items() if value is not None}
+                return function(self, **groups)
+        raise Refusal(404, f"This Hub has no {method} {path}")
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The body, in pieces. A client that dies within it is no end of it."""
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self._line(), 16):
+                yield self._read(size)
+                self._line()
+            self._line()
+        else:
+            left = int(self.headers.get("Content-Length", 0))
+            while left:
+                chunk = self._read(min(left, 1 << 16))
+                left -= len(chunk)
+                yield chunk
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("the client went away")
+        return line
+
+    def _read(self, size: int) -> bytes:
+        data = self.rfile.read(size)
+        self.received += len(data)
+        if len(data) < size:
+            raise ConnectionError("the client went away")
+        return data
+
+    def _send(self, reply: Reply) -> None:
+        content = reply.content if isinstance(reply.content, bytes | Path) else json.dumps(reply.content).encode()
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        start, stop = 0, size
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if asked and reply.status == 200 and "ETag" in reply.headers:
+            first, last = asked.groups()
+            start, stop = (int(first), min(int(last or size) + 1, size)) if first else (max(0, size - int(last)), size)
+            if start >= size:
+                reply, content, start, stop = Reply(status=416), b"", 0, 0
+                reply.headers["Content-Range"] = f"bytes */{size}"
+            else:
+                reply.status, reply.headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
+        self.send_response(reply.status)
+        kind = "application/octet-stream" if isinstance(reply.content, bytes | Path) else "application/json"
+        for key, value in {"Content-Type": kind, "Content-Length": str(stop - start), **reply.headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD" and isinstance(content, bytes):
+            self.wfile.write(content[start:stop])
+        elif isinstance(content, Path) and self.command != "HEAD":
+            with content.open("rb") as file:
+                file.seek(start)
+                for begin in range(start, stop, 1 << 20):
+                    self.wfile.write(file.read(min(1 << 20, stop - begin)))
+
+    def url(self, repo: Repo) -> str:
+        return f"{self.hub.endpoint}/" + ("" if repo.kind == "models" else f"{repo.kind}/") + repo.name
+
+    def json(self) -> Any:
+        return json.loads(b"".join(self.chunks))
+
+    def user(self) -> User | None:
+        """Whose token it is; None without one."""
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token and token not in self.hub.users:
+            raise Refusal(401, "Invalid credentials in Authorization header")
+        return self.hub.users.get(token)
+
+    def writer(self, kind: str, name: str) -> User:
+        """The user, who must be allowed to change the repository of this name."""
+        user, owner = self.user(), name.split("/")[0]
+        if user is None:
+            raise Refusal(401, "Invalid username or password.")
+        if owner not in (user.name, user.organization):
+            raise Refusal(403, f"You don't have the rights to change {kind} under the namespace {owner!r}")
+        if user.role != "write":
+            raise Refusal(403, "Forbidden: your token may only read, and this needs one that may write")
+        return user
+
+    def repo(self, kind: str, name: str, write: bool = False) -> Repo:
+        """The repository, if it is there for the one who asks: what is private is not there for others."""
+        user, repo = self.user(), Repo(self.hub.store, kind, name)
+        hidden = repo.exists and repo.info["private"] and (not user or name.split("/")[0] not in user)
+        if not repo.exists or hidden:
+            raise Refusal(404 if user else 401, "Repository not found", "RepoNotFound")
+        if write:
+            self.writer(kind, name)
+        return repo
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any):
+        self._connections: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """A client's kept connection would be served on behind the back of a Hub that is closed."""
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may die: that is what tests do to them. Anything else is our mistake and is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
