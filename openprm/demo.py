@@ -1,0 +1,50 @@
+"""The demo of a model: served from here, or as the files of a Space that needs no package of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from .demo_page import EXAMPLE, build_for
+from .rejections import InputError
+
+#: The version of Gradio that the Space is to run with, as its README.md says.
+GRADIO = "6.31.0"
+
+_MODULES = ("demo_page.py", "aggregate.py", "colours.py")
+
+
+def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = EXAMPLE) -> None:
+    """Serves the demo of a checkpoint (a path or a Hub id) on this machine until it is interrupted.
+
+    `port` is by default the first free one from 7860 on. Raises InputError where Gradio is missing or the port taken.
+    """
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise InputError("the demo needs the extra: pip install 'openprm[demo]'") from error
+    from .scoring import load_scorer
+
+    blocks = build_for(load_scorer(model), f"Step rewards by {model}", example)
+    try:
+        blocks.launch(server_port=port, show_error=True)
+    except OSError as error:
+        raise InputError(f"the demo cannot listen on port {port}: {error}; choose another --port") from error
+
+
+def space_files(model_repo: str, example: Mapping[str, Any] = EXAMPLE) -> dict[str, str]:
+    """The texts of the Space that shows `model_repo` (OWNER/NAME), by path in its repository.
+
+    `README.md` and `manifest.json` are not among them.
+    """
+    templates = files("openprm.push").joinpath("space")
+    package = "openprm_demo"
+    return {
+        "app.py": templates.joinpath("app.py").read_text("utf-8").replace("OWNER/openprm", model_repo),
+        "requirements.txt": templates.joinpath("requirements.txt").read_text("utf-8"),
+        "example.json": json.dumps(dict(example), ensure_ascii=False, indent=2) + "\n",
+        f"{package}/__init__.py": "",
+        **{f"{package}/{name}": files("openprm").joinpath(name).read_text("utf-8") for name in _MODULES},
+    }
