@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from .shared_stage import unfinished
 from .status import status
 from .store import look, workers
 from .summary import PAPER_PAIRS_PER_PROMPT
+
+if TYPE_CHECKING:
+    from openprm.push.planned import Planned
 
 _MOSTLY_ONE_STEP = 0.5
 _SHOWN = 160  # characters of a step in a terminal
@@ -116,6 +119,23 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
             console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
     title = f"{counts['prompts']} held-out prompts, {counts['candidates']} candidates each"
     print_table(title, ["choice", "accuracy", "95 % interval", "against single", "95 % interval"], rows)
+
+
+def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None) -> None:
+    """What would be sent: repositories, files with their sizes, and the cards in full. Nothing was."""
+    screen = console()
+    for repository in planned:
+        card = (repository.folder / "README.md").read_text("utf-8")
+        screen.rule(escape(str(repository)), align="left", characters="=")
+        print(card)  # as it is: no markup, no wrapping
+        files = [[name, f"{size:,}"] for name, size in repository.files.items()]
+        print_table(str(repository), ["file", "bytes"], [*files, ["all", f"{repository.size:,}"]])
+    total = sum(repository.size for repository in planned)
+    seen = "private where they are new" if private else "public where they are new"
+    tagged = f", tagged {tag}" if tag else ""
+    screen.print(
+        escape(f"{len(planned)} repositories, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run).")
+    )
 
 
 def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:

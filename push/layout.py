@@ -79,7 +79,7 @@ def publish_locally(
         for name in metrics:
             lay.metric(name)
         if demo is not None:
-            lay.demo(demo)
+            lay.demo(demo, datasets["candidates"])
         if not root.exists():
             raise InputError("there is nothing to publish: give candidates, trees, pairs, models or metrics")
         repositories = sorted(f"{owner}/{part.name}" for part in root.iterdir())
@@ -149,7 +149,9 @@ class _Layout:
             if results is not None:
                 (folder / ".eval_results").mkdir()
                 (folder / ".eval_results" / "best_of_n.yaml").write_text(results, "utf-8")
-        example = next(iter(read_rows(next(iter(candidates.values())), Candidate)), _EXAMPLE) if candidates else _EXAMPLE
+        example = (
+            next(iter(read_rows(next(iter(candidates.values())), Candidate)), _EXAMPLE) if candidates else _EXAMPLE
+        )
         config = json.loads((folder / "config.json").read_text("utf-8"))
         self._finish(folder, publication, cards.model_card(repository, publication, example, config))
 
@@ -161,11 +163,11 @@ class _Layout:
         publication = {**_published("metric"), "licence": "apache-2.0", "origins": [], "parts": {}}
         self._finish(folder, publication, cards.metric_card(f"{self.owner}/{name}", name, publication))
 
-    def demo(self, model: str) -> None:
+    def demo(self, model: str, candidates: Mapping[str, str]) -> None:
         from openprm.demo import GRADIO, space_files
 
         folder = self.root / DEMO
-        _write_files(folder, space_files(f"{self.owner}/{model}"))
+        _write_files(folder, space_files(f"{self.owner}/{model}", **_demo_example(candidates)))
         publication = {**_published("demo"), "licence": "apache-2.0", "origins": [], "parts": {}}
         card = cards.demo_card(f"{self.owner}/{DEMO}", publication, f"{self.owner}/{model}", GRADIO)
         self._finish(folder, publication, card)
@@ -289,6 +291,18 @@ def _measured(evaluation: str, model: str, candidates: Mapping[str, str]) -> dic
         "metrics": [row for row in manifest["metrics"] if about(row)],
         "models": {name: manifest["models"][name] for name in names},
     }
+
+
+def _demo_example(candidates: Mapping[str, str]) -> dict[str, Any]:
+    """The first question of one message, with its first two different answers; nothing where there is none."""
+    answers: dict[str, dict[str, None]] = {}
+    for row in read_rows(next(iter(candidates.values())), Candidate) if candidates else ():
+        if len(row["question"]) == 1 and row["response"].strip():
+            question = row["question"][0]["content"]
+            answers.setdefault(question, {})[row["response"]] = None
+            if len(answers[question]) == 2:
+                return {"example": {"question": question, "answers": [*answers[question]]}}
+    return {}
 
 
 def _write_files(folder: Path, files: Mapping[str, str | Path]) -> None:

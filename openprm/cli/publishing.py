@@ -43,7 +43,8 @@ def publish(
     from openprm.push.layout import publish_locally
     from openprm.push.publish import lay_out_run
     from openprm.push.ready import make_ready
-    from openprm.push.upload import plan, upload
+    from openprm.push.planned import plan
+    from openprm.push.upload import upload
 
     from ..report import print_upload_plan
 
@@ -72,9 +73,9 @@ def publish(
     root = layout / owner
     make_ready(root, places=[str(layout.resolve().parent)], allow=allow or ())
     if dry_run:
-        print_upload_plan(plan(root, owner))
+        print_upload_plan(plan(root, owner), private, revision)
         return
-    upload(root, owner, private=private, tag=revision, say=typer.echo)
+    upload(root, owner, private=private or None, tag=revision, say=typer.echo)
 
 
 @app.command()
@@ -83,12 +84,13 @@ def verify(
     work: Annotated[
         Path | None, typer.Option(help="Folder to rebuild in, which a killed run goes on from; else a temporary one.")
     ] = None,
+    num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Check what was published: its files, and that it can be made again from what was published before it."""
     from ..verify import lines
     from ..verify import verify as verified
 
-    report = verified(repository, work, say=typer.echo)
+    report = verified(repository, work, say=typer.echo, num_proc=num_proc)
     for line in lines(report):
         typer.echo(line)
     if not report.ok:
@@ -101,17 +103,24 @@ def diff(
     after: Annotated[str, typer.Argument(help="The other version.")],
     split: Split = None,
 ) -> None:
-    """Compare two versions of a dataset: what was added, removed, changed."""
+    """Compare two versions of a dataset: what was added, removed, changed. Ends with 1 where they differ, as diff does."""
     from ..compare import diff_datasets, lines
 
-    for line in lines(diff_datasets(before, after, split)):
-        typer.echo(line)
+    found = diff_datasets(before, after, split)
+    for part, changes in found.items():
+        typer.echo(f"{part}:")
+        for line in lines(changes):
+            typer.echo(f"  {line}")
+    if not all(changes.identical for changes in found.values()):
+        raise typer.Exit(1)
 
 
 @app.command()
 def demo(
     model: Annotated[str, typer.Argument(help="Reward model: a folder or an id.")],
-    port: Annotated[int, typer.Option(help="Where to listen, on this machine only.")] = 7860,
+    port: Annotated[
+        int | None, typer.Option(help="Where to listen, on this machine only; else the first free one from 7860.")
+    ] = None,
 ) -> None:
     """Try a model in the browser: answers, coloured step by step."""
     from ..demo import launch

@@ -1,0 +1,49 @@
+"""The preset `tiny` with less of everything, run once for all tests that need a whole run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from openprm.reproduce import PRESET, load_preset, run_preset
+
+LESS: dict[str, dict[str, Any]] = {
+    "prompts": {"n": 12},
+    "policy": {"steps": 40},
+    "candidates": {"n": 4, "max_new_tokens": 40},
+    "pairs": {"min_gap": 0.01},
+    "train": {"max_steps": 3, "batch_size": 8, "per_device_train_batch_size": 8, "warmup_steps": 1, "save_steps": 2},
+}
+
+
+def miniature(owner: str = "openprm") -> dict[str, Any]:
+    """The preset; whoever changes it changes a copy."""
+    preset = load_preset("tiny")
+    preset["stages"] = {name: {**entry, **LESS.get(entry["run"], {})} for name, entry in preset["stages"].items()}
+    preset["stages"]["hub"]["owner"] = owner
+    return preset
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of a finished run, which nobody may change: pytest's workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "miniature"
+    with FileLock(f"{root}.lock"):
+        if not (root / "done").exists():
+            root.mkdir(exist_ok=True)
+            (root / PRESET).write_text(yaml.safe_dump(miniature(), sort_keys=False), "utf-8")
+            run_preset(load_preset(str(root / PRESET)), root / "run", say=lambda _: None)
+            (root / "done").touch()
+    return root / "run"
+
+
+@pytest.fixture
+def run_folder(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to change at will."""
+    return shutil.copytree(finished_run, tmp_path / "run")

@@ -1,0 +1,196 @@
+"""A whole run on a Hub, and everything that users do with it, in fresh processes with empty caches.
+
+The clients are the real ones, pointed at `tests.hub`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openprm.folder import read_manifest, read_rows
+from openprm.scoring import load_scorer
+from tests.hub import Hub
+from tests.miniature import finished_run, run_folder  # noqa: F401 (fixtures)
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+TAG = "v1.0"
+
+
+class Stranger:
+    """Somebody else's machine: an empty folder, empty caches, no token; runs programs."""
+
+    def __init__(self, hub: Hub, folder: Path) -> None:
+        self.folder = folder / "empty"
+        self.folder.mkdir()
+        self.environment = hub.environment(folder / "home", token=None) | {"OMP_NUM_THREADS": "1"}
+
+    def run(self, *command: str, **environment: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{' '.join(command)[-500:]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+    def python(self, program: str, *, package: bool = True) -> str:
+        """`package`: whether `openprm` can be imported."""
+        hidden = "" if package else "import sys; sys.modules['openprm'] = None\n"
+        (self.folder / "program.py").write_text(hidden + program, "utf-8")
+        return self.run(sys.executable, "program.py")
+
+    def openprm(self, *words: str) -> str:
+        return self.run(sys.executable, "-m", "openprm", *words)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Iterator[Hub]:  # noqa: F811
+    """With the run published by the command line, under a tag."""
+    folder = tmp_path_factory.mktemp("hub")
+    with Hub(folder / "hub") as hub:
+        command = [sys.executable, "-m", "openprm", "publish", str(finished_run), "--owner", "openprm"]
+        environment = hub.environment(folder / "home")
+        options = ["--revision", TAG]
+        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        yield hub
+
+
+@pytest.fixture
+def stranger(hub: Hub, tmp_path: Path) -> Stranger:
+    return Stranger(hub, tmp_path)
+
+
+def example(run: Path) -> dict[str, Any]:
+    row = next(iter(read_rows(run / "candidates")))
+    return {"question": row["question"], "response": row["response"]}
+
+
+DATASETS = """
+import json
+from datasets import get_dataset_config_names, load_dataset
+
+found = {}
+for name in ("candidates", "trees", "pairs"):
+    for config in get_dataset_config_names(f"openprm/{name}"):
+        whole = load_dataset(f"openprm/{name}", config)
+        for split, rows in whole.items():
+            streamed = load_dataset(f"openprm/{name}", config, split=split, streaming=True)
+            tagged = load_dataset(f"openprm/{name}", config, split=split, revision="v1.0")
+            assert list(streamed) == list(rows) == list(tagged), (name, config, split)
+            found[f"{name} {config} {split}"] = rows.num_rows
+assert load_dataset("openprm/pairs", "process", split="train")[0]["level"] == "process"
+print(json.dumps(found))
+"""
+
+
+def test_every_config_and_split_loads_streams_and_has_its_tag(stranger: Stranger, finished_run: Path):  # noqa: F811
+    found = json.loads(stranger.python(DATASETS, package=False))
+    for name in ("candidates", "trees", "pairs"):
+        config = "all" if name == "pairs" else "default"
+        for split, folder in (("train", name), ("test", f"{name}-test")):
+            assert found[f"{name} {config} {split}"] == read_manifest(finished_run / folder)["rows"]
+    for split in ("train", "test"):
+        parts = [found[f"pairs {level} {split}"] for level in ("process", "outcome")]
+        assert sum(parts) == found[f"pairs all {split}"]
+
+
+REWARDS = """
+import json
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+one = json.loads({one!r})
+chat = [*one["question"], {{"role": "assistant", "content": one["response"]}}]
+found = {{}}
+{ways}
+tokenizer = AutoTokenizer.from_pretrained("openprm/openprm")
+model = AutoModelForSequenceClassification.from_pretrained("openprm/openprm")
+text = tokenizer.apply_chat_template(chat, tokenize=False)
+inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+with torch.no_grad():
+    found["AutoModelForSequenceClassification"] = model(**inputs).logits.item()
+classify = pipeline("text-classification", model="openprm/openprm")
+found["text-classification"] = classify(text, add_special_tokens=False)[0]["score"]
+print(json.dumps(found))
+"""
+WITHOUT_PACKAGE = """
+scorer = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=True)
+found["pipeline"] = scorer(one)["rewards"][-1]
+found["pipeline, a chat"] = scorer(chat)["rewards"][-1]
+found["pipeline, batched"] = scorer([one, one, one], batch_size=2)[2]["rewards"][-1]
+"""
+WITH_PACKAGE = """
+import openprm
+
+found["default model"] = pipeline("openprm-scoring")(one)["rewards"][-1]
+found["load_scorer"] = openprm.load_scorer("openprm/openprm")(one)["rewards"][-1]
+found["load_scorer, a tag"] = openprm.load_scorer("openprm/openprm", revision="v1.0")(one)["rewards"][-1]
+found["with its own code"] = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=True)(one)[
+    "rewards"
+][-1]
+"""
+
+
+@pytest.mark.parametrize("package", [False, True], ids=["without the package", "with the package"])
+def test_every_way_to_load_the_model_gives_the_same_reward(
+    stranger: Stranger,
+    finished_run: Path,  # noqa: F811
+    package: bool,
+):
+    one = example(finished_run)
+    program = REWARDS.format(one=json.dumps(one), ways=WITH_PACKAGE if package else WITHOUT_PACKAGE)
+    found = json.loads(stranger.python(program, package=package).splitlines()[-1])
+    trained = load_scorer(str(finished_run / "openprm"))(one)["rewards"][-1]
+    assert len(found) >= 5
+    assert found == {way: pytest.approx(trained, abs=1e-3) for way in found}
+
+
+def test_trl_trains_on_from_it(stranger: Stranger):
+    """It takes the checkpoint by name, and a view of the pairs in its own format."""
+    program = """
+from datasets import Dataset, load_dataset
+from trl import RewardConfig, RewardTrainer
+from openprm.pairs import to_trl
+
+rows = Dataset.from_list([to_trl(pair) for pair in load_dataset("openprm/pairs", "outcome", split="train")])
+arguments = RewardConfig(output_dir="out", max_steps=1, per_device_train_batch_size=2, report_to=[], use_cpu=True)
+trainer = RewardTrainer("openprm/openprm", arguments, train_dataset=rows)
+print(type(trainer.model).__name__, trainer.train().training_loss > 0)
+"""
+    assert stranger.python(program).splitlines()[-1] == "LlamaForSequenceClassification True"
+
+
+def cards(hub: Hub, run: Path) -> dict[str, str]:
+    return {path.parent.name: path.read_text("utf-8") for path in (run / "hub" / "openprm").glob("*/README.md")}
+
+
+def blocks(card: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", card, re.S | re.M)
+
+
+@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n"])
+def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
+    card = cards(hub, finished_run)[name]
+    ran = 0
+    for block in blocks(card, "python"):
+        if "import vllm" not in block and "from vllm" not in block:  # see tests/engines/test_published.py
+            stranger.python(block)
+            ran += 1
+    for block in blocks(card, "console"):
+        stranger.run("bash", "-euc", block.replace("openprm ", f"{sys.executable} -m openprm "))
+        ran += 1
+    assert ran
+    assert set(re.findall(r"^```(\w*)$", card, re.M)) <= {"python", "console", "bibtex", ""}
