@@ -234,20 +234,21 @@ def _name(row: Row, record: type) -> str:
     return f"{prompt}, sample {row['sample_index']}" if "sample_index" in row else prompt
 
 
-def lines(diff: Diff) -> Iterator[str]:
-    """A diff in words."""
-    before, after = diff.rows
-    if diff.identical:
-        yield f"identical: {after} {diff.unit}"
-        return
-    yield f"{before} {diff.unit} before, {after} after"
-    if not diff.counts:
-        yield "the rows are the same, in another order"
-    for kind, count in diff.counts.items():
-        yield f"{count} {kind}:"
-        yield from (f"    {example}" for example in diff.examples[kind])
-        if count > EXAMPLES:
-            yield "    ..."
+def lines(diffs: Mapping[str, Diff]) -> Iterator[str]:
+    """Diffs by split in words."""
+    for split, found in diffs.items():
+        before, after = found.rows
+        if found.identical:
+            yield f"{split}: identical, {after} {found.unit}"
+            continue
+        yield f"{split}: {before} {found.unit} before, {after} after"
+        if not found.counts:
+            yield "  the rows are the same, in another order"
+        for kind, count in found.counts.items():
+            yield f"  {count} {kind}:"
+            yield from (f"    {example}" for example in found.examples[kind])
+            if count > EXAMPLES:
+                yield "    ..."
 
 
 def diff_datasets(a: str | Path, b: str | Path, split: str | None = None) -> dict[str, Diff]:

@@ -105,13 +105,18 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
     result = "row_hash" if kind in [*RECORDS] else "files_hash"
     return (
         isinstance(kind, str)
-        and isinstance(parts, dict)
         and isinstance(listed, dict)
-        and all(
-            isinstance(part, dict)
-            and {"stage", "parameters", "inputs", "fingerprint", "counts", result} <= part.keys()
-            for part in parts.values()
-        )
+        and isinstance(parts, dict)
+        and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts)  # it becomes a file's name, as the hash does
+        and all(isinstance(part, dict) and _is_stage(part, result) for part in parts.values())
+    )
+
+
+def _is_stage(manifest: Mapping[str, Any], result: str) -> bool:
+    return (
+        {"stage", "fingerprint", "rows" if result == "row_hash" else result} <= manifest.keys()
+        and all(isinstance(manifest.get(name), dict) for name in ("parameters", "inputs", "counts"))
+        and re.fullmatch(r"[0-9a-f]{64}", str(manifest.get(result))) is not None
     )
 
 
@@ -176,8 +181,7 @@ def _part(publication: Publication, part: str) -> Mapping[str, Any]:
 
 def part_hash(publication: Publication, part: str) -> str:
     """What identifies the content of a part: its stage's `row_hash`, of a model `files_hash`."""
-    manifest = _part(publication, part)
-    return manifest.get("row_hash") or manifest["files_hash"]
+    return _result(_part(publication, part))
 
 
 def restore(publication: Publication, part: str, out: str | Path) -> dict[str, Any]:

@@ -3,9 +3,9 @@
     stages:
       candidates: {run: candidates, prompts: prompts, model: policy, n: 16}
 
-`run` names a kind of stage (see `RUNNERS`); an input that is the name of an earlier stage is that stage's folder,
-any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage whose inputs and
-parameters have not changed is skipped.
+`run` names a kind of stage (see `openprm.runners`); an input that is the name of an earlier stage is that stage's
+folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage whose inputs
+and parameters have not changed is skipped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .beginning import compared, plan_beginning
+from .published import restore
 from .rejections import InputError
+from .runners import RUNNERS
+from .stages import write_whole
 
-Folder = Path
+#: A run's folder holds its preset under this name.
+PRESET = "preset.yaml"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # no path to somewhere else: not ../x, ./x or /x
 
@@ -73,179 +78,89 @@ def _exists(value: Any) -> bool:
 
 
 def run_preset(
-    preset: Mapping[str, Any], out: str | Path, *, until: str | None = None, say: Callable[[str], None] = print
+    preset: Mapping[str, Any],
+    out: str | Path,
+    *,
+    until: str | None = None,
+    start: str | None = None,
+    published: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, dict[str, Any]]:
     """Makes the stages of a preset in folders below `out`; returns their manifests by name.
 
-    `until` is a kind of stage (or a stage's name): the run ends behind the last such stage.
+    `until` is a kind of stage (or a stage's name): the run ends behind the last such stage. With `start`, a stage's
+    name (or a kind: the first such stage), it begins there: what is needed from before is restored from what the
+    owner `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories), and only what the preset does
+    not publish is made. Then it says of every stage that is published whether what was made is identical.
+
+    Raises InputError before anything is made where a stage is unknown or what is needed is not published.
     """
     stages = preset["stages"]
+    end = _last(stages, until)
+    if (start is None) != (published is None):
+        raise InputError("a run begins in the middle from what is published: give both --start and --from")
+    beginning = None
+    if start is not None and published is not None:
+        beginning = plan_beginning(stages, start, end, published, lambda name: _stages_of(stages, name))
+    Path(out).mkdir(parents=True, exist_ok=True)
+    write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
+    manifests: dict[str, dict[str, Any]] = {}
+    if beginning is not None:
+        for name, (publication, part) in beginning.restored.items():
+            say(f"{name}: from {publication.repository} ({part})")
+            manifests[name] = restore(publication, part, Path(out) / name)
+        for name in beginning.unpublished:
+            say(f"{name}: not published, so it is made here")
+    names = [*stages][: [*stages].index(end) + 1] if beginning is None else beginning.made
+    for name in names:
+        started = time.monotonic()
+        say(f"{name} ...")
+        manifests[name] = _make(stages, name, Path(out))
+        say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
+    if beginning is not None and published is not None:
+        made = {name: manifests[name] for name in names}
+        for name, result in compared(made, stages, published).items():
+            say(f"{name}: {result}")
+    return manifests
+
+
+def _make(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
+    inputs, run = RUNNERS[stages[name]["run"]]
+    folders = {earlier: out / earlier for earlier in _before(stages, name)}
+    entry = {key: value for key, value in stages[name].items() if key != "run"}
+    arguments = {key: resolve(value, folders) if key in inputs else value for key, value in entry.items()}
+    try:
+        return run(out=out / name, **arguments)
+    except TypeError as error:
+        raise InputError(f"stage {name!r}: {error}") from error
+
+
+def _last(stages: Mapping[str, Any], until: str | None) -> str:
     last = [name for name, entry in stages.items() if until in (None, name, entry["run"])]
     if not last:
         kinds = dict.fromkeys(entry["run"] for entry in stages.values())
         raise InputError(f"the preset has no stage {until!r}; its kinds are {', '.join(kinds)}")
-    folders: dict[str, Path] = {}
-    manifests = {}
-    for name, entry in stages.items():
-        started = time.monotonic()
-        inputs, run = RUNNERS[entry["run"]]
-        arguments = {
-            key: _resolve(value, folders) if key in inputs else value for key, value in entry.items() if key != "run"
-        }
-        say(f"{name} ...")
-        try:
-            manifests[name] = run(out=Path(out) / name, **arguments)
-        except TypeError as error:
-            raise InputError(f"stage {name!r}: {error}") from error
-        folders[name] = Path(out) / name
-        say(f"{name}: {folders[name]} ({time.monotonic() - started:.1f} s)")
-        if name == last[-1]:
-            break
-    return manifests
+    return last[-1]
 
 
-def _resolve(value: Any, folders: Mapping[str, Path]) -> Any:
+def _stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
+    """The stages that one takes as inputs."""
+    entry = stages[name]
+    values = [value for key in RUNNERS[entry["run"]][0] for value in _references(entry.get(key))]
+    return [value for value in values if value in _before(stages, name)]
+
+
+def _before(stages: Mapping[str, Any], name: str) -> list[str]:
+    """The stages that a stage may name; what is called like a later one is a path."""
+    names = [*stages]
+    return names[: names.index(name)]
+
+
+def resolve(value: Any, folders: Mapping[str, Path]) -> Any:
+    """An input of a stage, or several by name, with the folder of each stage in its place."""
     if isinstance(value, dict):
-        return {key: _resolve(item, folders) for key, item in value.items()}
+        return {key: resolve(item, folders) for key, item in value.items()}
     return str(folders.get(value, value))
-
-
-def _prompts(out: Folder, source: str | None = None, prompts: str | None = None, **parameters: Any) -> dict[str, Any]:
-    if source == "dial":
-        from .tiny_stages import make_prompts as make_dial_prompts
-
-        return make_dial_prompts(out, **parameters)
-    from .prompts import DeclaredPrompts, PromptFile
-    from .prompts_stage import make_prompts
-
-    if prompts is not None:
-        return make_prompts(PromptFile(prompts, source=source), out, **parameters)
-    if source is None:
-        raise InputError("prompts need a `source` by name, or `prompts`: a file or an earlier stage")
-    return make_prompts(DeclaredPrompts(source), out, **parameters)
-
-
-def _preferences(out: Folder, source: str, **options: Any) -> dict[str, Any]:
-    from .prompts_stage import make_source_pairs
-
-    return make_source_pairs(source, out, **options)
-
-
-def _convert(out: Folder, model: str, **options: Any) -> dict[str, Any]:
-    from .internlm2 import convert_internlm2
-
-    return convert_internlm2(model, out, **options)
-
-
-def _policy(out: Folder, **parameters: Any) -> dict[str, Any]:
-    from .tiny_stages import make_policy
-
-    return make_policy(out, **parameters)
-
-
-def _sample(
-    out: Folder,
-    prompts: str,
-    model: str,
-    engine: str = "transformers",
-    engine_options: Mapping[str, Any] | None = None,
-    servers: Sequence[str] = (),
-    revision: str | None = None,
-    dtype: str = "auto",
-    prompts_per_shard: int = 16,
-    stop: Sequence[str] = (),
-    **sampling: Any,
-) -> dict[str, Any]:
-    from .engines import GeneratorSpec
-    from .engines.base import Sampling
-    from .sampling_stage import sample_candidates
-
-    spec = GeneratorSpec(model, engine, revision, dtype, servers=tuple(servers), options=engine_options or {})
-    parameters = Sampling(stop=tuple(stop), **sampling)
-    manifest = sample_candidates(
-        prompts, spec, out, parameters, prompts_per_shard=prompts_per_shard, replace_finished=True
-    )
-    assert manifest is not None  # which only a share would leave to others
-    return manifest
-
-
-def _reward(out: Folder, candidates: str, by: str, model: str | None = None, **options: Any) -> dict[str, Any]:
-    from .reward_stage import reward_candidates
-    from .rewarders import make_rewarder
-    from .source import CandidateSource
-
-    stage = {key: options.pop(key) for key in ("num_proc", "allow_failures") if key in options}
-    rewarder, inputs = make_rewarder(by, model=model, **options)
-    manifest = reward_candidates(CandidateSource(candidates), rewarder, out, inputs=inputs, **stage)
-    assert manifest is not None  # which only a share would leave to others
-    return manifest
-
-
-def _trees(out: Folder, candidates: str, reward_name: str | None = None, **parameters: Any) -> dict[str, Any]:
-    from .data_stages import make_trees
-    from .source import CandidateSource
-    from .tree import MergeParameters
-
-    return make_trees(CandidateSource(candidates, reward_name=reward_name), out, MergeParameters(**parameters))
-
-
-def _pairs(
-    out: Folder, trees: str, min_gap: str, shuffle_rewards: int | None = None, **parameters: Any
-) -> dict[str, Any]:
-    from .data_stages import make_pairs
-    from .pairs import MinGap, PairParameters
-
-    gap = MinGap.parse(str(min_gap))
-    return make_pairs(trees, out, gap, PairParameters(**parameters), shuffle_rewards=shuffle_rewards)
-
-
-def _train(
-    out: Folder,
-    pairs: Mapping[str, str],
-    base: str,
-    levels: Sequence[str] = ("process", "outcome"),
-    eval_pairs: str | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    from .training_stage import train_model
-
-    return train_model(pairs, base, out, options, levels=levels, eval_pairs=eval_pairs)
-
-
-def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
-    from .scoring_stage import score_candidates
-    from .source import CandidateSource
-
-    return score_candidates(CandidateSource(candidates), model, out, **options)
-
-
-def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:
-    from .evaluation_stage import evaluate_models
-
-    return evaluate_models(candidates, scores, out, **options)
-
-
-def _publish(out: Folder, **folders: Any) -> dict[str, Any]:
-    from .push.layout import publish_locally
-
-    return publish_locally(out, **folders)
-
-
-#: By kind of stage: the names of its inputs, and what runs it.
-RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
-    "prompts": (("prompts",), _prompts),
-    "preferences": ((), _preferences),
-    "policy": ((), _policy),
-    "convert": (("model",), _convert),
-    "candidates": (("prompts", "model"), _sample),
-    "reward": (("candidates", "model"), _reward),
-    "trees": (("candidates",), _trees),
-    "pairs": (("trees",), _pairs),
-    "train": (("pairs", "base", "eval_pairs"), _train),
-    "score": (("candidates", "model"), _score),
-    "evaluate": (("candidates", "scores"), _evaluate),
-    "publish": (("candidates", "trees", "pairs", "models", "evaluation"), _publish),
-}
 
 
 def check_published(folder: str | Path, owner: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .rejections import InputError
@@ -88,3 +89,40 @@ def make_rewarder(
         engine_options=engine_options,
     )
     return rewarder, {"model": f"{model}@{commit}" if commit else model}
+
+
+def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path | None = None) -> Rewarder | None:
+    """The rewarder that describes itself so (`Rewarder.describe`), for rewards called `name`.
+
+    `model` is the folder of the model, where it was one. None where the rewards cannot be computed again: a judge's,
+    those of a file, a model's without its folder, or whose code would have to be trusted. Raises InputError where an
+    extra is missing, KeyError where the description lacks something.
+    """
+    rule = description.get("rule")
+    if rule == "golden answer":
+        from .rewards.answers import golden_rule
+
+        return golden_rule(description["pattern"], name)
+    if rule == "multiple choice":
+        from .rewards.choice import choice_rule
+
+        return choice_rule(name)
+    if rule == "mathematics":
+        from .rewards.mathematics import mathematics_rule
+
+        return mathematics_rule(name)
+    if rule == "instructions followed":
+        from .rewards.instructions import instructions_rule
+
+        return instructions_rule(name)
+    if description.get("kind") != "model" or model is None or description["trust_remote_code"]:
+        return None
+    from .rewards.model import ModelRewarder
+
+    return ModelRewarder(
+        model,
+        name=name,
+        engine=description["engine"],
+        dtype=description["dtype"],
+        engine_options=description["engine_options"],
+    )

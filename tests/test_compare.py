@@ -163,9 +163,9 @@ def test_what_stands_elsewhere_is_matched_and_another_order_is_told():
     a = [candidate(f"p{index}", 0, "text", 1.0) for index in range(40)]
     b = copy.deepcopy(a)
     random.Random(0).shuffle(b)
-    assert list(lines(diff(lambda: a, lambda: b, Candidate))) == [
-        "40 responses before, 40 after",
-        "the rows are the same, in another order",
+    assert list(lines({"train": diff(lambda: a, lambda: b, Candidate)})) == [
+        "train: 40 responses before, 40 after",
+        "  the rows are the same, in another order",
     ]
     b[5]["rewards"][0]["value"] = 0.0
     assert counts(a, b, Candidate) == {"rewards 'golden' changed": 1, "prompts changed": 1}
@@ -173,14 +173,14 @@ def test_what_stands_elsewhere_is_matched_and_another_order_is_told():
 
 def test_a_diff_in_words():
     a = [candidate(f"p{index}", 0, "text", 1.0) for index in range(9)]
-    assert list(lines(diff(lambda: a, lambda: a, Candidate))) == ["identical: 9 responses"]
+    assert list(lines({"train": diff(lambda: a, lambda: a, Candidate)})) == ["train: identical, 9 responses"]
     b = copy.deepcopy(a)
     for row in b[1:]:
         row["rewards"][0]["value"] = 0.5
-    said = list(lines(diff(lambda: a, lambda: b, Candidate)))
+    said = list(lines({"train": diff(lambda: a, lambda: b, Candidate)}))
     assert said[:3] == [
-        "9 responses before, 9 after",
-        "8 rewards 'golden' changed:",
+        "train: 9 responses before, 9 after",
+        "  8 rewards 'golden' changed:",
         "    'p1', sample 0: 1.0 -> 0.5",
     ]
     assert said[6:8] == ["    'p5', sample 0: 1.0 -> 0.5", "    ..."]

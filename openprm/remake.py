@@ -1,0 +1,173 @@
+"""Make what was published again, from what was published before it, with the parameters that its manifest records.
+
+What a manifest says is data of others: no name from it becomes a path, and no code of others is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .data_stages import CANDIDATES_PER_SHARD, make_pairs, make_trees
+from .dataset_stage import clear, finish_dataset, write_shards
+from .evaluation_stage import evaluate_models
+from .pairs import MinGap, PairParameters
+from .published import MODEL, Publication, find_model, find_part, part_hash, part_rows, restore
+from .records import Candidate
+from .rejections import InputError
+from .repository import Repository, download
+from .reward_stage import reward_candidates
+from .rewarders import rewarder_from
+from .rewards.base import UNPARSABLE, Rewarder
+from .scoring_stage import score_candidates
+from .source import CandidateSource
+from .stages import run_stage
+from .tree import MergeParameters
+
+
+def remake(publication: Publication, part: str, folder: Path, num_proc: int = 1) -> Path:
+    """A split of trees, pairs or rewarded candidates, made again: the folder of the stage, below `folder`.
+
+    Work that is there already is not done again. Raises InputError where it cannot be made again from what is
+    published, saying why.
+    """
+    return {"candidates": _candidates, "trees": _trees, "pairs": _pairs}[publication.kind](
+        publication, part, folder, num_proc
+    )
+
+
+def restored(publication: Publication, part: str, folder: Path) -> Path:
+    """The folder of a part's stage, below `folder`."""
+    out = folder / f"{publication.kind}-{part_hash(publication, part)[:16]}"
+    restore(publication, part, out)
+    return out
+
+
+def _out(publication: Publication, part: str, folder: Path) -> Path:
+    return folder / f"{publication.kind}-{part_hash(publication, part)[:16]}-again"
+
+
+def _before(publication: Publication, inputs: Mapping[str, Any], kind: str, folder: Path) -> Path:
+    """The dataset that an input was, restored from the owner's repository of that kind."""
+    if kind not in inputs:
+        raise InputError(f"it was not made of {kind}, but of {', '.join(inputs) or 'nothing that is recorded'}")
+    found, part = find_part(publication.repository.sibling(kind), inputs[kind]["hash"])
+    if found.kind != kind:
+        raise InputError(f"{found.repository} is no repository of {kind}, but of {found.kind}")
+    return restored(found, part, folder)
+
+
+def _trees(publication: Publication, part: str, folder: Path, num_proc: int) -> Path:
+    manifest = publication.parts[part]
+    parameters = manifest["parameters"]
+    candidates = _before(publication, manifest["inputs"], "candidates", folder)
+    names = ("separator", "similarity", "threshold", "distinct_numbers")
+    out = _out(publication, part, folder)
+    make_trees(
+        CandidateSource(str(candidates), reward_name=parameters.get("reward_name")),
+        out,
+        MergeParameters(**{name: parameters[name] for name in names}),
+        separators=parameters["separators"],
+        num_proc=num_proc,
+    )
+    return out
+
+
+def _pairs(publication: Publication, part: str, folder: Path, num_proc: int) -> Path:
+    manifest = publication.parts[part]
+    parameters = manifest["parameters"]
+    trees = _before(publication, manifest["inputs"], "trees", folder)
+    out = _out(publication, part, folder)
+    make_pairs(
+        trees,
+        out,
+        MinGap.parse(parameters["min_gap"]),
+        PairParameters(**{name: parameters[name] for name in PairParameters.__dataclass_fields__}),
+        reward_name=parameters["reward_name"],
+        shuffle_rewards=parameters["shuffle_rewards"],
+    )
+    return out
+
+
+def _candidates(publication: Publication, part: str, folder: Path, num_proc: int) -> Path:
+    """The candidates without the reward that their stage gave them, rewarded again."""
+    manifest = publication.parts[part]
+    if manifest["stage"] == "sampling":
+        raise InputError("these are samples as they were drawn, and nothing is sampled again")
+    if manifest["stage"] != "rewards":
+        raise InputError("their rewards were given with the responses, not computed")
+    name = manifest["parameters"]["name"]
+    rewarder = _rewarder(publication, manifest, folder)
+    bare = _out(publication, part, folder).with_name(f"bare-{part_hash(publication, part)[:16]}")
+
+    def work(unfinished: Path) -> dict[str, Any]:
+        clear(unfinished)
+        rows = (_without(row, name) for row in part_rows(publication, part))
+        return finish_dataset(
+            unfinished, Candidate, "candidates", write_shards(unfinished, rows, Candidate, CANDIDATES_PER_SHARD), {}
+        )
+
+    # forced: the rows that lie here now are meant, whatever their manifest says
+    run_stage(bare, "candidates", {"without": name}, {}, work, force=True)
+    out = _out(publication, part, folder)
+    reward_candidates(CandidateSource(str(bare)), rewarder, out, num_proc=num_proc, allow_failures=True)
+    return out
+
+
+def _rewarder(publication: Publication, manifest: Mapping[str, Any], folder: Path) -> Rewarder:
+    described = manifest["parameters"]["reward"]
+    model = None
+    if described.get("kind") == "model" and not described["trust_remote_code"]:
+        model = _reward_model(publication, manifest, folder)
+    rewarder = rewarder_from(described, manifest["parameters"]["name"], model)
+    if rewarder is None:
+        how = described.get("kind") or ("judge" if "judge" in described else "unknown")
+        raise InputError(f"its rewards cannot be computed again (kind: {how})")
+    return rewarder
+
+
+def _reward_model(publication: Publication, manifest: Mapping[str, Any], folder: Path) -> Path:
+    described = manifest["parameters"]["reward"]
+    if described["revision"]:  # of the Hub
+        owner, _, name = described["model"].partition("/")
+        return download(Repository(owner, name, described["revision"]), "model", None)
+    recorded = manifest["inputs"]["model"]
+    return restored(*find_model(publication.repository, recorded["name"], recorded["hash"]), folder)
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    rewards = [reward for reward in row["rewards"] if reward["name"] != name]
+    # a mark that another reward may have left stays: which one did is not recorded
+    marks = row["marks"] if rewards else [mark for mark in row["marks"] if mark != UNPARSABLE]
+    return {**row, "rewards": rewards, "marks": marks}
+
+
+def measure_again(publication: Publication, folder: Path) -> list[dict[str, Any]]:
+    """The rows of a model's published evaluation, measured again: this model's and those of no model.
+
+    Raises InputError where the candidates that it was measured on cannot be found.
+    """
+    evaluation = publication.manifest["evaluation"]
+    candidates = _before(publication, evaluation["inputs"], "candidates", folder)
+    content = part_hash(publication, MODEL)
+    model = restored(publication, MODEL, folder)
+    scores = {}
+    for number, (name, scored) in enumerate(evaluation["models"].items()):
+        if scored is not None and scored["hash"] == content:
+            scores[name] = folder / f"scores-{content[:16]}-{number}"
+            score_candidates(
+                CandidateSource(str(candidates)),
+                model,
+                scores[name],
+                aggregation=scored["parameters"]["aggregation"],
+                separator=scored["parameters"]["separator"],
+            )
+    if not scores:
+        raise InputError("its evaluation does not say how this model was scored")
+    parameters = evaluation["parameters"]
+    names = ("aggregations", "answer_pattern", "seed")
+    manifest = evaluate_models(
+        candidates, scores, folder / f"evaluation-{content[:16]}", **{name: parameters[name] for name in names}
+    )
+    return manifest["metrics"]

@@ -1,0 +1,149 @@
+"""The kinds of stages that a preset may name by `run`, and what runs each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .rejections import InputError
+
+Folder = Path
+
+
+def _prompts(out: Folder, source: str | None = None, prompts: str | None = None, **parameters: Any) -> dict[str, Any]:
+    if source == "dial":
+        from .tiny_stages import make_prompts as make_dial_prompts
+
+        return make_dial_prompts(out, **parameters)
+    from .prompts import DeclaredPrompts, PromptFile
+    from .prompts_stage import make_prompts
+
+    if prompts is not None:
+        return make_prompts(PromptFile(prompts, source=source), out, **parameters)
+    if source is None:
+        raise InputError("prompts need a `source` by name, or `prompts`: a file or an earlier stage")
+    return make_prompts(DeclaredPrompts(source), out, **parameters)
+
+
+def _preferences(out: Folder, source: str, **options: Any) -> dict[str, Any]:
+    from .prompts_stage import make_source_pairs
+
+    return make_source_pairs(source, out, **options)
+
+
+def _convert(out: Folder, model: str, **options: Any) -> dict[str, Any]:
+    from .internlm2 import convert_internlm2
+
+    return convert_internlm2(model, out, **options)
+
+
+def _policy(out: Folder, **parameters: Any) -> dict[str, Any]:
+    from .tiny_stages import make_policy
+
+    return make_policy(out, **parameters)
+
+
+def _sample(
+    out: Folder,
+    prompts: str,
+    model: str,
+    engine: str = "transformers",
+    engine_options: Mapping[str, Any] | None = None,
+    servers: Sequence[str] = (),
+    revision: str | None = None,
+    dtype: str = "auto",
+    prompts_per_shard: int = 16,
+    stop: Sequence[str] = (),
+    **sampling: Any,
+) -> dict[str, Any]:
+    from .engines import GeneratorSpec
+    from .engines.base import Sampling
+    from .sampling_stage import sample_candidates
+
+    spec = GeneratorSpec(model, engine, revision, dtype, servers=tuple(servers), options=engine_options or {})
+    parameters = Sampling(stop=tuple(stop), **sampling)
+    manifest = sample_candidates(
+        prompts, spec, out, parameters, prompts_per_shard=prompts_per_shard, replace_finished=True
+    )
+    assert manifest is not None  # which only a share would leave to others
+    return manifest
+
+
+def _reward(out: Folder, candidates: str, by: str, model: str | None = None, **options: Any) -> dict[str, Any]:
+    from .reward_stage import reward_candidates
+    from .rewarders import make_rewarder
+    from .source import CandidateSource
+
+    stage = {key: options.pop(key) for key in ("num_proc", "allow_failures") if key in options}
+    rewarder, inputs = make_rewarder(by, model=model, **options)
+    manifest = reward_candidates(CandidateSource(candidates), rewarder, out, inputs=inputs, **stage)
+    assert manifest is not None  # which only a share would leave to others
+    return manifest
+
+
+def _trees(out: Folder, candidates: str, reward_name: str | None = None, **parameters: Any) -> dict[str, Any]:
+    from .data_stages import make_trees
+    from .source import CandidateSource
+    from .tree import MergeParameters
+
+    return make_trees(CandidateSource(candidates, reward_name=reward_name), out, MergeParameters(**parameters))
+
+
+def _pairs(
+    out: Folder, trees: str, min_gap: str, shuffle_rewards: int | None = None, **parameters: Any
+) -> dict[str, Any]:
+    from .data_stages import make_pairs
+    from .pairs import MinGap, PairParameters
+
+    gap = MinGap.parse(str(min_gap))
+    return make_pairs(trees, out, gap, PairParameters(**parameters), shuffle_rewards=shuffle_rewards)
+
+
+def _train(
+    out: Folder,
+    pairs: Mapping[str, str],
+    base: str,
+    levels: Sequence[str] = ("process", "outcome"),
+    eval_pairs: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    from .training_stage import train_model
+
+    return train_model(pairs, base, out, options, levels=levels, eval_pairs=eval_pairs)
+
+
+def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
+    from .scoring_stage import score_candidates
+    from .source import CandidateSource
+
+    return score_candidates(CandidateSource(candidates), model, out, **options)
+
+
+def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:
+    from .evaluation_stage import evaluate_models
+
+    return evaluate_models(candidates, scores, out, **options)
+
+
+def _publish(out: Folder, **folders: Any) -> dict[str, Any]:
+    from .push.layout import publish_locally
+
+    return publish_locally(out, **folders)
+
+
+#: By kind of stage: the names of its inputs, and what runs it.
+RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
+    "prompts": (("prompts",), _prompts),
+    "preferences": ((), _preferences),
+    "policy": ((), _policy),
+    "convert": (("model",), _convert),
+    "candidates": (("prompts", "model"), _sample),
+    "reward": (("candidates", "model"), _reward),
+    "trees": (("candidates",), _trees),
+    "pairs": (("trees",), _pairs),
+    "train": (("pairs", "base", "eval_pairs"), _train),
+    "score": (("candidates", "model"), _score),
+    "evaluate": (("candidates", "scores"), _evaluate),
+    "publish": (("candidates", "trees", "pairs", "models", "evaluation"), _publish),
+}

@@ -1,0 +1,263 @@
+"""Check what was published: its files, its rows, and that it comes out the same when it is made again.
+
+Everything that can be checked is, whatever is wrong with the rest. What cannot be (a sampling, a judge's rewards, an
+artifact of which nothing before it is published) is said, and is no failure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .difference import Difference, first_difference, short
+from .folder import read_manifest, read_rows, row_digest
+from .published import (
+    MODEL,
+    MODELS,
+    RECORDS,
+    Publication,
+    check_files,
+    open_publication,
+    part_files,
+    part_hash,
+    part_rows,
+)
+from .rejections import InputError, first_line
+from .remake import measure_again, remake, restored
+from .repository import Repository
+
+EQUAL = 1e-9  # of measured numbers, on one machine
+CLOSE = 1e-6  # of measured numbers, between machines
+CLOSE_REWARDS = 1e-4  # of a reward model's logits, between machines and batches
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was checked, whether it is as it should be (None: that cannot be checked), and what was found."""
+
+    what: str
+    ok: bool | None
+    detail: str
+
+    def __str__(self) -> str:
+        state = {True: "ok", False: "WRONG", None: "not checked"}[self.ok]
+        return f"{state:<11}  {self.what}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in one repository. `ok`: nothing is wrong with what could be checked."""
+
+    repository: str
+    kind: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.ok is not False for finding in self.findings)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """A report in words."""
+    yield f"{report.repository} ({report.kind})"
+    yield from (f"  {finding}" for finding in report.findings)
+    wrong, unchecked = (sum(finding.ok is ok for finding in report.findings) for ok in (False, None))
+    if wrong:
+        yield f"NOT verified: {wrong} of {len(report.findings)} checks found something wrong"
+    else:
+        yield "verified" + (f", but for {unchecked} of {len(report.findings)} checks" if unchecked else "")
+
+
+def verify(
+    where: str | Path | Repository,
+    work: str | Path | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    num_proc: int = 1,
+) -> Report:
+    """Checks one repository, `OWNER/NAME[@REVISION]` or a local folder.
+
+    Files against their SHA-256; rows against the recorded hash; trees, pairs and candidates' rewards against what
+    comes out when they are made again from what was published before them (in the same owner's repositories, or their
+    history); a model's results against a new measurement. `work` is the folder in which things are made again: a
+    killed run goes on from what is there (default: a temporary folder). `say` is told what is being done.
+
+    Raises InputError where nothing that this package published can be opened.
+    """
+    publication = open_publication(where)
+    findings = []
+    with _folder(work) as folder:
+        for what, check in _checks(publication, folder, num_proc):
+            say(f"{what} ...")
+            try:
+                findings.append(Finding(what, *check()))
+            except _UNUSABLE as error:
+                findings.append(Finding(what, False, _why(error)))
+    return Report(str(publication.repository), publication.kind, tuple(findings))
+
+
+_Check = Callable[[], tuple[bool | None, str]]
+
+
+# a manifest that is not what it should be raises anything of these where its values are used
+_UNUSABLE = (InputError, ValueError, KeyError, TypeError, AttributeError, OSError)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, (InputError, OSError)):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"its manifest does not record {error}"
+    return f"what its manifest records cannot be used ({type(error).__name__}: {first_line(error)})"
+
+
+@contextmanager
+def _folder(work: str | Path | None) -> Iterator[Path]:
+    if work is not None:
+        Path(work).mkdir(parents=True, exist_ok=True)
+        yield Path(work)
+    else:
+        with tempfile.TemporaryDirectory(prefix="openprm-") as temporary:
+            yield Path(temporary)
+
+
+def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, _Check]]:
+    yield "files", lambda: _files(publication)
+    if publication.kind in RECORDS:
+        read: dict[str, str | None] = {}
+        for part in publication.parts:
+            yield f"rows of {part}", lambda part=part: _rows(publication, part, read)  # type: ignore[misc]
+        for part in publication.parts:
+            yield (
+                f"{part}, made again",
+                lambda part=part: _made_again(  # type: ignore[misc]
+                    publication, part, folder, num_proc, read.get(part)
+                ),
+            )
+    if publication.kind in MODELS:
+        yield "checkpoint", lambda: _checkpoint(publication, folder)
+    if "evaluation" in publication.manifest:
+        yield "results, measured again", lambda: _measured(publication, folder)
+
+
+def _files(publication: Publication) -> tuple[bool, str]:
+    if problems := check_files(publication):
+        return False, "; ".join(problems)
+    return True, f"{len(publication.manifest['files'])} files are those that were published"
+
+
+def _rows(publication: Publication, part: str, read: dict[str, str | None]) -> tuple[bool, str]:
+    """Enters the hash of the rows, as they were read, in `read`."""
+    total, levels = hashlib.sha256(), Counter[str]()
+    for row in part_rows(publication, part):
+        total.update(row_digest(row))
+        levels[row.get("level", "")] += 1
+    found = read[part] = total.hexdigest()
+    if found != part_hash(publication, part):
+        return False, f"their hash is {found[:12]}..., not {part_hash(publication, part)[:12]}..., as recorded"
+    counted = {"all": levels.total(), **levels}
+    for config, recorded in publication.manifest.get("rows", {}).items():
+        if counted.get(config, 0) != recorded.get(part, 0):
+            return False, f"{counted.get(config, 0)} rows of {config}, not {recorded.get(part, 0)}, as recorded"
+    return True, f"{levels.total()} rows have the recorded hash"
+
+
+def _made_again(
+    publication: Publication, part: str, folder: Path, num_proc: int, read: str | None
+) -> tuple[bool | None, str]:
+    try:
+        made = remake(publication, part, folder, num_proc)
+    except _UNUSABLE as error:
+        return None, _why(error)
+    again = read_manifest(made)["row_hash"]
+    if again == part_hash(publication, part) == read:
+        return True, "identical"
+    logits = publication.parts[part]["parameters"].get("reward", {}).get("kind") == "model"
+    near = Counter[str]()
+    rebuilt = read_rows(made, RECORDS[publication.kind])
+    if logits:
+        rebuilt = _near(part_rows(publication, part), rebuilt, near)
+    found = first_difference(part_rows(publication, part), rebuilt)
+    if found is not None:
+        where = _file(publication, part, found)
+        return False, f"first difference in {where}, {found}{_other_versions(publication.parts[part])}"
+    if near:
+        return True, f"the same, but for the last digits of {near.total()} rewards: another machine's, or batches'"
+    return False, "what is published is made again, but the hash that was recorded is another's"
+
+
+def _near(published: Iterator[Any], rebuilt: Iterator[Any], near: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The rows made again, with the published value of every reward that is close to it."""
+    for row in rebuilt:
+        there = {reward["name"]: reward["value"] for reward in next(published, {"rewards": ()})["rewards"]}
+        rewards = []
+        for reward in row["rewards"]:
+            value = there.get(reward["name"], reward["value"])
+            if 0 < abs(value - reward["value"]) <= CLOSE_REWARDS:
+                near[reward["name"]] += 1
+                reward = {**reward, "value": value}
+            rewards.append(reward)
+        yield {**row, "rewards": rewards}
+
+
+def _file(publication: Publication, part: str, found: Difference) -> str:
+    """The file that holds the row of a difference, the last where there is no such row."""
+    import pyarrow.parquet as pq
+
+    rows, name = 0, part
+    for name in part_files(publication, part):
+        rows += pq.read_metadata(publication.folder / name).num_rows
+        if found.row <= rows:
+            break
+    return name
+
+
+def _other_versions(manifest: Mapping[str, Any]) -> str:
+    """What may be the cause: the packages that were of another version then."""
+    others = []
+    for package, then in manifest.get("versions", {}).items():
+        try:
+            if package != "python" and version(package) != then:
+                others.append(f"{package} {then}, here {version(package)}")
+        except PackageNotFoundError:
+            others.append(f"{package} {then}, which is not here")
+    return f" (made with {'; '.join(others)})" if others else ""
+
+
+def _checkpoint(publication: Publication, folder: Path) -> tuple[bool, str]:
+    restored(publication, MODEL, folder)
+    return True, "without what publishing added, it has the recorded hash"
+
+
+def _measured(publication: Publication, folder: Path) -> tuple[bool | None, str]:
+    try:
+        rows = measure_again(publication, folder)
+        published = {row["method"]: row for row in publication.manifest["evaluation"]["metrics"]}
+    except _UNUSABLE as error:
+        return None, _why(error)
+    if missing := published.keys() ^ {row["method"] for row in rows}:
+        return (
+            False,
+            f"{min(missing)!r} is {'not published' if min(missing) not in published else 'not measured again'}",
+        )
+    widest, where = 0.0, ""
+    for row in rows:
+        for name, value in row.items():
+            there = published[row["method"]].get(name)
+            if isinstance(value, str) or there == value:
+                continue
+            shown = f"{name} of {row['method']!r}: published {short(there)}, measured {short(value)}"
+            if not isinstance(there, (int, float)) or not abs(there - value) <= CLOSE:
+                return False, f"first difference in {shown}; other hardware differs in the last digits only"
+            if abs(there - value) > widest:
+                widest, where = abs(there - value), shown
+    if widest > EQUAL:
+        return True, f"equal to {CLOSE}: other hardware can differ in the last digits ({where})"
+    return True, f"{len(rows)} rows, identical"
