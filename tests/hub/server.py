@@ -93,7 +93,7 @@ class Hub:
             others
             | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
             | {"HF_HUB_DISABLE_XET": str(int(not xet)), "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-            | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+            | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}  # evaluate's go to another host
             | ({"HF_TOKEN": token} if token else {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"})
         )
 
