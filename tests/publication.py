@@ -39,7 +39,7 @@ def make_run(run: Path) -> Path:
 
 
 def samples(split: str) -> list[dict[str, Any]]:
-    answers = ("2 and 3 are 5.\nThe answer is 5", "2 and 3 are 5.\nThe answer is 6", "No idea.\nThe answer is 5", "")
+    answers = ("2 and 3 are 5.\nThe answer is 5", "", "2 and 3 are 5.\nThe answer is 9", "No idea.\nPerhaps 4")
     return [
         candidate(f"{split}-{prompt}", index, answer.replace("5", str(prompt + 5)), reference=str(prompt + 5))
         for prompt in range(3)

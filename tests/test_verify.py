@@ -1,0 +1,314 @@
+"""Publications verified: whole ones, and each kind of damage, which must be found where it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openprm import remake
+from openprm.folder import read_manifest, read_rows, rows_hash
+from openprm.published import open_publication, part_rows
+from openprm.records import Candidate
+from openprm.rejections import InputError
+from openprm.reward_stage import reward_candidates
+from openprm.rewarders import make_rewarder, rewarder_from
+from openprm.rewards.model import ModelRewarder
+from openprm.source import CandidateSource
+from openprm.verify import Report, lines, verify
+from tests.folders import Killed, candidate, dataset, kill
+from tests.publication import change_manifest, change_rows, make_model, make_run, publish, publish_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("verify") / "run")
+    make_model(folder, base)
+    return folder
+
+
+@pytest.fixture
+def owner(run: Path, tmp_path: Path) -> Path:
+    publish(run, tmp_path / "hub" / "somebody")
+    publish_model(run, tmp_path / "hub" / "somebody")
+    return tmp_path / "hub" / "somebody"
+
+
+def verified(folder: Path, work: Path | None = None) -> Report:
+    return verify(folder, work, say=lambda _: None)
+
+
+def states(report: Report) -> dict[str, bool | None]:
+    return {finding.what: finding.ok for finding in report.findings}
+
+
+def detail(report: Report, what: str) -> str:
+    return next(finding.detail for finding in report.findings if finding.what == what)
+
+
+@pytest.mark.parametrize("kind", ["candidates", "trees", "pairs"])
+def test_a_dataset_is_made_again_and_identical(owner: Path, kind: str):
+    said: list[str] = []
+    report = verify(owner / kind, say=said.append)
+    assert report.ok
+    assert states(report) == dict.fromkeys(
+        ["files", "rows of train", "rows of test", "train, made again", "test, made again"], True
+    )
+    assert detail(report, "train, made again") == "identical"
+    assert said == [f"{finding.what} ..." for finding in report.findings]
+    assert [*lines(report)][-1] == "verified"
+
+
+def test_a_model_is_measured_again_and_its_results_are_identical(owner: Path):
+    report = verified(owner / "openprm")
+    assert states(report) == {"files": True, "checkpoint": True, "results, measured again": True}
+    assert detail(report, "results, measured again").endswith("rows, identical")
+
+
+def test_what_has_only_files_is_checked_by_them(owner: Path):
+    for kind in ("metric", "demo"):
+        change_manifest(owner / "trees", lambda manifest, kind=kind: manifest.update(kind=kind, parts={}))
+        assert states(verified(owner / "trees")) == {"files": True}
+
+
+def test_a_changed_value_is_found_where_it_is(owner: Path):
+    file = owner / "trees" / "data" / "test-00000.parquet"
+    change_rows(file, lambda rows: rows[1]["nodes"][2].update(value=7.25))
+    report = verified(owner / "trees")
+    assert states(report) == {
+        "files": True,
+        "rows of train": True,
+        "rows of test": False,
+        "train, made again": True,
+        "test, made again": False,
+    }
+    found = detail(report, "test, made again")
+    start = (
+        "first difference in data/test-00000.parquet, row 2, prompt 'test-1', nodes[2].value: published 7.25, rebuilt "
+    )
+    assert found.startswith(start)
+    assert [*lines(report)][-1] == "NOT verified: 2 of 5 checks found something wrong"
+
+
+def test_a_change_is_found_although_hashes_were_made_to_fit(owner: Path):
+    file = owner / "pairs" / "process" / "train-00000.parquet"
+    change_rows(file, lambda rows: rows[0].update(gap=0.75))
+    fitting = rows_hash(part_rows(open_publication(owner / "pairs"), "train"))
+    change_manifest(owner / "pairs", lambda manifest: manifest["parts"]["train"].update(row_hash=fitting))
+    report = verified(owner / "pairs")
+    assert states(report)["rows of train"]
+    assert not report.ok
+    assert "process/train-00000.parquet, row 1, prompt 'train-0', gap: published 0.75" in detail(
+        report, "train, made again"
+    )
+
+
+def test_a_wrong_reward_is_found(owner: Path):
+    file = owner / "candidates" / "data" / "train-00000.parquet"
+    change_rows(file, lambda rows: rows[1]["rewards"][0].update(value=1.0))
+    found = detail(verified(owner / "candidates"), "train, made again")
+    assert "row 2, prompt 'train-0', rewards[0].value: published 1.0, rebuilt 0.0" in found
+
+
+def test_rows_that_are_missing_or_too_many_are_found(owner: Path):
+    change_rows(owner / "pairs" / "outcome" / "train-00000.parquet", lambda rows: rows.pop())
+    change_rows(owner / "pairs" / "outcome" / "test-00000.parquet", lambda rows: rows.append(rows[-1]))
+    report = verified(owner / "pairs")
+    assert detail(report, "train, made again").endswith("there is less published than rebuilt")
+    assert detail(report, "test, made again").endswith("there is more published than rebuilt")
+
+
+def test_rows_are_counted_by_config(owner: Path):
+    change_manifest(owner / "pairs", lambda manifest: manifest["rows"]["process"].update(test=99))
+    assert "rows of process, not 99, as recorded" in detail(verified(owner / "pairs"), "rows of test")
+
+
+def test_a_damaged_file_stops_no_other_check(owner: Path):
+    file = owner / "trees" / "data" / "train-00000.parquet"
+    file.write_bytes(file.read_bytes()[:-50])
+    report = verified(owner / "trees")
+    assert states(report) == {
+        "files": False,
+        "rows of train": False,
+        "rows of test": True,
+        "train, made again": False,
+        "test, made again": True,
+    }
+    assert "data/train-00000.parquet is damaged" in detail(report, "rows of train")
+
+
+def test_without_what_was_before_the_rest_is_checked(owner: Path):
+    shutil.rmtree(owner / "candidates")
+    report = verified(owner / "trees")
+    assert report.ok
+    assert states(report)["train, made again"] is None
+    assert "there is no such folder" in detail(report, "train, made again")
+    assert [*lines(report)][-1] == "verified, but for 2 of 5 checks"
+    assert states(verified(owner / "openprm"))["results, measured again"] is None
+
+
+def test_what_was_before_must_itself_be_what_was_published(owner: Path):
+    change_rows(owner / "trees" / "data" / "train-00000.parquet", lambda rows: rows.pop())
+    report = verified(owner / "pairs")
+    assert states(report)["train, made again"] is None
+    assert "is not what its manifest says" in detail(report, "train, made again")
+
+
+UNREBUILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "imported": (lambda part: part.update(stage="candidates"), "given with the responses"),
+    "sampled": (lambda part: part.update(stage="sampling"), "nothing is sampled again"),
+    "judged": (lambda part: part["parameters"].update(reward={"judge": "x"}), r"kind: judge"),
+    "given": (lambda part: part["parameters"].update(reward={"kind": "given"}), r"kind: given"),
+    "remote code": (
+        lambda part: part["parameters"].update(reward={"kind": "model", "trust_remote_code": True}),
+        "kind: model",
+    ),
+    "an unknown pattern": (
+        lambda part: part["parameters"]["reward"].update(pattern="nonsense"),
+        "unknown pattern 'nonsense'",
+    ),
+    "no name": (lambda part: part["parameters"].pop("name"), "its manifest does not record 'name'"),
+    "no mapping": (lambda part: part["parameters"].update(reward=3), "cannot be used"),
+}
+
+
+@pytest.mark.parametrize("name", UNREBUILT)
+def test_what_cannot_be_computed_again_is_said(owner: Path, name: str):
+    change, message = UNREBUILT[name]
+    change_manifest(owner / "candidates", lambda manifest: change(manifest["parts"]["train"]))
+    report = verified(owner / "candidates")
+    assert report.ok
+    assert states(report)["train, made again"] is None
+    assert message in detail(report, "train, made again")
+    assert states(report)["test, made again"]
+
+
+def test_pairs_of_preferences_cannot_be_made_again(owner: Path):
+    change_manifest(
+        owner / "pairs", lambda manifest: manifest["parts"]["train"].update(inputs={"preferences": {"hash": "0"}})
+    )
+    assert "not made of trees, but of preferences" in detail(verified(owner / "pairs"), "train, made again")
+
+
+def test_other_results_are_named_with_both_numbers(owner: Path, run: Path):
+    def change(accuracy: float) -> str:
+        change_manifest(
+            owner / "openprm", lambda manifest: manifest["evaluation"]["metrics"][0].update(accuracy=accuracy)
+        )
+        report = verified(owner / "openprm", owner / "work")
+        assert states(report)["results, measured again"] is report.ok
+        return detail(report, "results, measured again")
+
+    right = read_manifest(run / "evaluation")["metrics"][0]["accuracy"]
+    assert f"'single sample': published 0.99, measured {right};" in change(0.99)
+    assert change(right + 1e-8).startswith("equal to 1e-06: other hardware can differ in the last digits")
+    assert change(right).endswith("identical")
+    change_manifest(owner / "openprm", lambda manifest: manifest["evaluation"]["metrics"].pop())
+    assert detail(verified(owner / "openprm", owner / "work"), "results, measured again").endswith("is not published")
+
+
+def test_a_changed_checkpoint_is_found(owner: Path):
+    (owner / "openprm" / "tokenizer_config.json").write_text("{}")
+    report = verified(owner / "openprm")
+    assert states(report) == {"files": False, "checkpoint": False, "results, measured again": None}
+    assert detail(report, "files").startswith("tokenizer_config.json is not the file that was published")
+
+
+def test_work_that_is_there_is_not_done_again(owner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    work = tmp_path / "work"
+    with monkeypatch.context() as patch:
+        patch.setattr(remake, "make_pairs", kill)
+        with pytest.raises(Killed):
+            verified(owner / "pairs", work)
+    assert verified(owner / "pairs", work).ok
+    logs = {log: log.read_text() for log in work.glob("*/log.jsonl")}
+    assert logs
+    monkeypatch.setattr("openprm.data_stages.tree_pairs", kill)
+    assert verified(owner / "pairs", work).ok
+    assert {log: log.read_text() for log in work.glob("*/log.jsonl")} == logs
+
+
+def test_several_processes_make_the_same(owner: Path):
+    assert verify(owner / "trees", say=lambda _: None, num_proc=2).ok
+
+
+def test_no_name_in_a_manifest_becomes_a_path(owner: Path, tmp_path: Path):
+    def escape(manifest: dict[str, Any]) -> None:
+        for part in manifest["parts"].values():
+            for entry in part["inputs"].values():
+                entry["name"] = "../../escaped"
+
+    for kind in ("trees", "pairs", "openprm"):
+        change_manifest(owner / kind, escape)
+        assert verified(owner / kind, tmp_path / "a" / "b" / "work").ok
+    assert not (tmp_path / "a" / "escaped").exists()
+    change_manifest(owner / "trees", lambda manifest: manifest["parts"].update({"../x": manifest["parts"]["train"]}))
+    with pytest.raises(InputError, match="damaged"):
+        verified(owner / "trees")
+
+
+def test_a_reward_model_s_rewards_are_computed_again(run: Path, tmp_path: Path):
+    rows = [candidate("p", index, text) for index, text in enumerate(["It is 5", "It is 6", "No idea", ""])]
+    dataset(tmp_path / "run" / "samples", Candidate, rows)
+    mine = tmp_path / "run"
+    rewarder, inputs = make_rewarder("model", model=str(run / "openprm"), name="orm")
+    for end in ("", "-test"):
+        reward_candidates(CandidateSource(str(mine / "samples")), rewarder, mine / f"candidates{end}", inputs=inputs)
+    for kind in ("trees", "pairs"):
+        for end in ("", "-test"):
+            shutil.copytree(run / f"{kind}{end}", mine / f"{kind}{end}")
+    owner = publish(mine, tmp_path / "hub")
+    assert states(verified(owner / "candidates"))["train, made again"] is None  # its model is not there
+    publish_model(run, owner)
+    report = verified(owner / "candidates")
+    assert detail(report, "train, made again") == "identical"
+
+    file = owner / "candidates" / "data" / "train-00000.parquet"
+    (value, *_) = _rewards(file)
+    change_rows(file, lambda rows: rows[0]["rewards"][0].update(value=value + 1e-5))
+    found = verified(owner / "candidates")
+    assert states(found)["train, made again"]
+    assert "but for the last digits of 1 rewards" in detail(found, "train, made again")
+    change_rows(file, lambda rows: rows[0]["rewards"][0].update(value=value + 1e-2))
+    assert "row 1, prompt 'p', rewards[0].value: published" in detail(
+        verified(owner / "candidates"), "train, made again"
+    )
+
+
+def _rewards(file: Path) -> list[float]:
+    import pyarrow.parquet as pq
+
+    return [row["rewards"][0]["value"] for row in pq.read_table(file).to_pylist() if row["rewards"]]
+
+
+def test_a_second_reward_is_computed_again_beside_the_first(run: Path, tmp_path: Path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    rewarder, _ = make_rewarder("stated", name="strict")
+    for end in ("", "-test"):
+        shutil.rmtree(mine / f"candidates{end}")
+        reward_candidates(CandidateSource(str(run / f"candidates{end}")), rewarder, mine / f"candidates{end}")
+    assert any("unparsable" in row["marks"] for row in read_rows(mine / "candidates"))
+    assert verified(publish(mine, tmp_path / "hub") / "candidates").ok
+
+
+@pytest.mark.parametrize("by", ["answer", "stated", "re:([0-9]+)", "choice", "math", "instructions"])
+def test_a_rule_is_known_by_its_description(by: str):
+    rewarder, _ = make_rewarder(by, name="mine")
+    again = rewarder_from(json.loads(json.dumps(rewarder.describe())), "mine")
+    assert again is not None
+    assert (again.name, again.describe()) == ("mine", rewarder.describe())
+    assert type(again) is type(rewarder)
+
+
+def test_a_reward_model_is_known_by_its_description_and_folder(run: Path):
+    rewarder = ModelRewarder(run / "openprm", name="mine", dtype="bfloat16", engine_options={"batch_size": 3})
+    description = rewarder.describe()
+    again = rewarder_from(description, "mine", run / "openprm")
+    assert again is not None
+    assert again.describe() == description
+    assert rewarder_from(description, "mine") is None
+    assert rewarder_from({**description, "trust_remote_code": True}, "mine", run / "openprm") is None
