@@ -176,7 +176,7 @@ def test_who_may_do_what(hub: Hub, api: HfApi) -> None:
     reader, stranger, unknown, nobody = (
         HfApi(endpoint=hub.endpoint, token=token) for token in (hub.read_token, hub.stranger_token, "hf_wrong", False)
     )
-    assert api.whoami()["orgs"][0]["name"] == "openprm"
+    assert (api.whoami()["orgs"][0]["name"], reader.whoami()["auth"]["accessToken"]["role"]) == ("openprm", "read")
     assert reader.repo_info(**REPO).private
     assert status(lambda: commit(reader, {"a": b"a"})) == 403
     assert status(lambda: reader.create_repo("openprm/other")) == 403
@@ -189,6 +189,17 @@ def test_who_may_do_what(hub: Hub, api: HfApi) -> None:
     api.create_repo("openprm/public")
     assert nobody.model_info("openprm/public")
     assert status(lambda: stranger.auth_check("openprm/public", write=True)) == 403
+
+
+def test_the_repositories_of_an_owner(hub: Hub, api: HfApi) -> None:
+    api.create_repo("openprm/one")
+    api.create_repo("openprm/two", private=True)
+    api.create_repo("publisher/three")
+    api.create_repo(**REPO)
+    stranger = HfApi(endpoint=hub.endpoint, token=hub.stranger_token)
+    assert [model.id for model in api.list_models(author="openprm")] == ["openprm/one", "openprm/two"]
+    assert [model.id for model in stranger.list_models(author="openprm")] == ["openprm/one"]
+    assert [dataset.id for dataset in stranger.list_datasets(author="openprm")] == ["openprm/trees"]
 
 
 def test_what_is_missing_has_its_own_error(api: HfApi, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -28,7 +29,7 @@ def _whoami(asked: Handler) -> Reply:
     user = asked.user()
     if user is None:
         raise Refusal(401, "Invalid username or password.")
-    organizations = [{"type": "org", "name": user.organization, "roleInOrg": user.role}] if user.organization else []
+    organizations = [{"type": "org", "name": user.organization, "roleInOrg": "write"}] if user.organization else []
     access = {"displayName": "test", "role": user.role}
     auth = {"type": "access_token", "accessToken": access}
     return Reply({"type": "user", "name": user.name, "orgs": organizations, "auth": auth})
@@ -70,15 +71,33 @@ def _validate(asked: Handler) -> Reply:
     return Reply({"errors": [], "warnings": warnings})
 
 
+@route("GET", "/api/(?P<kind>models|datasets|spaces)")
+def _list(asked: Handler, kind: str) -> Reply:
+    """The repositories of an author, those that the one who asks may see."""
+    (author,) = asked.query["author"]
+    folders = sorted((asked.hub.store.root / "repos" / kind / author).glob("*/repo.json"))
+    infos = []
+    for folder in folders:
+        with suppress(Refusal):
+            repo = asked.repo(kind, f"{author}/{folder.parent.name}")
+            infos.append(_described(repo, repo.at("main"), blobs=False))
+    return Reply(infos)
+
+
 @route("GET", API + "(?:/revision/(?P<revision>[^/]+))?")
 def _info(asked: Handler, kind: str, name: str, revision: str = "main") -> Reply:
     repo = asked.repo(kind, name)
-    commit = repo.at(revision)
+    info = _described(repo, repo.at(revision), blobs="blobs" in asked.query)
+    expanded = {"_id", "id", *asked.query["expand"]} if "expand" in asked.query else info
+    return Reply({key: value for key, value in info.items() if key in expanded})
+
+
+def _described(repo: Repo, commit: dict[str, Any], blobs: bool) -> dict[str, Any]:
     card = repo.card(commit)
     info = {
-        "_id": hashlib.md5(f"{kind}/{name}".encode()).hexdigest()[:24],
-        "id": name,
-        "author": name.split("/")[0],
+        "_id": hashlib.md5(f"{repo.kind}/{repo.name}".encode()).hexdigest()[:24],
+        "id": repo.name,
+        "author": repo.name.split("/")[0],
         "sha": commit["id"],
         "lastModified": commit["date"],
         "createdAt": repo.info["created"],
@@ -89,14 +108,13 @@ def _info(asked: Handler, kind: str, name: str, revision: str = "main") -> Reply
         "likes": 0,
         "tags": card.get("tags", []),
         "cardData": card,
-        "siblings": [_sibling(path, file, "blobs" in asked.query) for path, file in commit["files"].items()],
+        "siblings": [_sibling(path, file, blobs) for path, file in commit["files"].items()],
     }
-    if kind == "models":
+    if repo.kind == "models":
         info |= {key: card[key] for key in ("library_name", "pipeline_tag") if key in card}
-    if kind == "spaces":
+    if repo.kind == "spaces":
         info["sdk"] = repo.info["sdk"]
-    expanded = {"_id", "id", *asked.query["expand"]} if "expand" in asked.query else info
-    return Reply({key: value for key, value in info.items() if key in expanded})
+    return info
 
 
 @route("GET", API + "/auth-check(?P<write>/write)?")
@@ -111,7 +129,7 @@ def _tree(asked: Handler, kind: str, name: str, revision: str, folder: str = "")
     commit = repo.at(revision)
     start = f"{folder}/" if folder else ""
     paths = [path for path in commit["files"] if path.startswith(start)]
-    if not paths:
+    if folder and not paths:
         repo.file(commit, folder + "/")
     every, expand = (asked.query.get(key) == ["true"] for key in ("recursive", "expand"))
     entries = [path for path in _with_folders(paths) if path.startswith(start)]
