@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from .demo_page import EXAMPLE, build_for
-from .rejections import InputError
+from .demo_page import EXAMPLE, build_for, serve
+from .rejections import InputError, first_line
 
 #: The version of Gradio that the Space is to run with, as its README.md says.
 GRADIO = "6.31.0"
@@ -19,7 +19,8 @@ _MODULES = ("demo_page.py", "aggregate.py", "colours.py")
 def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = EXAMPLE) -> None:
     """Serves the demo of a checkpoint (a path or a Hub id) on this machine until it is interrupted.
 
-    `port` is by default the first free one from 7860 on. Raises InputError where Gradio is missing or the port taken.
+    `port` is by default the first free one from 7860 on. Raises InputError where Gradio is
+    missing, the model cannot be read, or the port is taken.
     """
     try:
         import gradio  # noqa: F401
@@ -27,9 +28,13 @@ def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = 
         raise InputError("the demo needs the extra: pip install 'openprm[demo]'") from error
     from .scoring import load_scorer
 
-    blocks = build_for(load_scorer(model), f"Step rewards by {model}", example)
     try:
-        blocks.launch(server_port=port, show_error=True)
+        scorer = load_scorer(model)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the name") from error
+    blocks = build_for(scorer, f"Step rewards by {model}", example)
+    try:
+        serve(blocks, server_port=port)
     except OSError as error:
         raise InputError(f"the demo cannot listen on port {port}: {error}; choose another --port") from error
 

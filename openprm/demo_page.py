@@ -74,13 +74,12 @@ def build(
         gr.Markdown(f"# {title}\n{_NOTE}")
         outputs = gr.State(())
         shown = gr.State(len(given))
-        question = gr.Textbox(example["question"], label="Question", lines=2, max_length=MAX_CHARACTERS)
+        question = gr.Textbox(example["question"], label="Question", lines=2)
         answers = [
             gr.Textbox(
                 given[index] if index < len(given) else "",
                 label=f"Answer {index + 1}",
                 lines=3,
-                max_length=MAX_CHARACTERS,
                 visible=index < len(given),
             )
             for index in range(MAX_ANSWERS)
@@ -116,22 +115,31 @@ def build(
     return blocks
 
 
+def serve(blocks: Any, **options: Any) -> None:
+    """Launches the demo with its colours; `options` are those of `gradio.Blocks.launch`."""
+    import gradio as gr
+
+    # white on Gradio's own orange button is hard to read (3.6 to 1)
+    blocks.launch(theme=gr.themes.Default(primary_hue="blue"), show_error=True, **options)
+
+
 def score_answers(
     score: Callable[[list[dict[str, str]]], Outputs], question: str, answers: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """The outputs of `score`; raises ValueError that says which text is wrong, and what to do."""
-    if not question.strip():
-        raise ValueError("The question is empty: write one.")
-    for number, answer in enumerate(answers, 1):
-        if not answer.strip():
-            remedy = "write it, or remove the last answer" if len(answers) > 1 else "write it"
-            raise ValueError(f"Answer {number} is empty: {remedy}.")
-    outputs = []
-    for number, answer in enumerate(answers, 1):  # one by one: an error is about one answer
+    remedy = "write it, or remove the last answer" if len(answers) > 1 else "write it"
+    numbered = {f"Answer {number}": answer for number, answer in enumerate(answers, 1)}
+    for name, text in {"The question": question, **numbered}.items():
+        if not text.strip():
+            raise ValueError(f"{name} is empty: {'write it' if text is question else remedy}.")
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"{name} has {len(text):,} characters, and {MAX_CHARACTERS:,} are the most: shorten it.")
+    outputs: list[Mapping[str, Any]] = []
+    for name, answer in numbered.items():  # one by one: an error is about one answer
         try:
             outputs += score([{"question": question, "response": answer}])
         except ValueError as error:
-            raise ValueError(f"Answer {number} cannot be scored: {error}") from error
+            raise ValueError(f"{name} cannot be scored: {error}") from error
     return outputs
 
 

@@ -18,7 +18,7 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: Playwright keeps an event loop running in this thread
 def browser() -> Iterator[Any]:
     """Chromium; a test that asks for it is skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
@@ -76,4 +76,35 @@ def unlabelled(page: Any) -> list[str]:
                 || each.getAttribute("aria-labelledby")
                 || [...(each.labels || [])].some((label) => label.textContent.trim())))
             .map((each) => each.outerHTML.slice(0, 200))"""
+    )
+
+
+def hard_to_read(page: Any, selector: str = "*") -> list[str]:
+    """The visible, enabled texts whose contrast with what is behind them is below 4.5 to 1 (WCAG 2.2 AA)."""
+    return page.evaluate(
+        """(selector) => {
+            const channels = (colour) => colour.match(/[0-9.]+/g).map(Number);
+            const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+                .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+                .reduce((sum, c, index) => sum + c * [0.2126, 0.7152, 0.0722][index], 0);
+            const behind = (element) => {
+                for (let one = element; one; one = one.parentElement) {
+                    const found = channels(getComputedStyle(one).backgroundColor);
+                    if (found.length === 3 || found[3] === 1) return found;
+                    if (found[3] > 0) throw new Error(`half transparent: ${one.outerHTML.slice(0, 200)}`);
+                }
+                return [255, 255, 255];
+            };
+            return [...document.querySelectorAll(selector)]
+                .filter((each) => each.checkVisibility() && !each.closest(":disabled, script, style"))
+                .filter((each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+                .map((each) => {
+                    const [one, other] = [channels(getComputedStyle(each).color), behind(each)].map(luminance);
+                    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+                    return [contrast, each.outerHTML.slice(0, 200)];
+                })
+                .filter(([contrast]) => contrast < 4.5)
+                .map(([contrast, html]) => `${contrast.toFixed(2)}: ${html}`);
+        }""",
+        selector,
     )

@@ -16,10 +16,10 @@ from packaging.requirements import Requirement
 
 from openprm.aggregate import AGGREGATIONS
 from openprm.demo import GRADIO, launch, space_files
-from openprm.demo_page import EXAMPLE, MAX_ANSWERS, build_for, result, score_answers
+from openprm.demo_page import EXAMPLE, MAX_ANSWERS, build_for, result, score_answers, serve
 from openprm.rejections import InputError
 from openprm.scoring import load_scorer
-from tests.browser import PHONE, browser, open_page, scrolls_sideways, unlabelled  # noqa: F401
+from tests.browser import PHONE, browser, hard_to_read, open_page, scrolls_sideways, unlabelled  # noqa: F401
 
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>${window.hacked=1}{{hacked}}"
 ROOT = Path(__file__).parent.parent
@@ -77,6 +77,8 @@ def test_texts_are_escaped():
         (" \n", ["Yes"], "The question is empty"),
         ("Why?", ["Yes", " "], "Answer 2 is empty: write it, or remove"),
         ("Why?", [""], "Answer 1 is empty: write it."),
+        ("Why?", ["Yes", "y" * 20_001], "Answer 2 has 20,001 characters, and 20,000 are the most"),
+        ("y" * 20_001, ["Yes"], "The question has 20,001 characters"),
         ("Why?", ["Yes", "far too long"], "Answer 2 cannot be scored: no room"),
     ],
 )
@@ -96,8 +98,20 @@ def test_the_extra_is_named_where_gradio_is_missing(monkeypatch):
         launch("anything")
 
 
+def test_a_model_that_is_not_there_is_said(tmp_path):
+    pytest.importorskip("gradio", reason="needs the extra demo")
+    with pytest.raises(InputError, match="nowhere cannot be read as a model"):
+        launch(str(tmp_path / "nowhere"))
+
+
+def test_a_port_that_is_taken_is_said(served):
+    url, scorer = served
+    with pytest.raises(InputError, match="choose another --port"):
+        launch(scorer.model.name_or_path, port=int(url.rstrip("/").rpartition(":")[2]))
+
+
 def test_importing_the_demo_is_light():
-    code = "import sys, openprm.demo, openprm.demo_page; assert not {'gradio', 'torch', 'transformers'} & set(sys.modules)"
+    code = "import sys, openprm.demo; assert not {'gradio', 'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
@@ -126,13 +140,13 @@ QUESTION = "What is the sum of two and three?"
 ANSWERS = ["First, add the numbers.\nThe sum of two and three is five.\nSo 5", f"Well.\n{HOSTILE}.\nSo 6"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(base) -> Iterator[tuple[str, object]]:
     """The address of the demo of a tiny model, and its pipeline."""
     pytest.importorskip("gradio", reason="needs the extra demo")
     scorer = load_scorer(str(base))
     blocks = build_for(scorer, "A demo", {"question": QUESTION, "answers": ANSWERS})
-    blocks.launch(prevent_thread_lock=True, quiet=True, share=False)
+    serve(blocks, prevent_thread_lock=True, quiet=True)
     yield blocks.local_url, scorer
     blocks.close()
 
@@ -222,6 +236,7 @@ def test_the_demo_fits_a_phone_and_every_control_has_a_name(served, open_page, s
     numbers(page)
     assert not scrolls_sideways(page)
     assert not unlabelled(page)
+    assert not hard_to_read(page, "#result *, button.primary")
 
 
 # The Space's own start, with every import of the package refused.
@@ -237,7 +252,7 @@ sys.meta_path.insert(0, Refuse())
 sys.path.insert(0, "")
 app = runpy.run_path("app.py")
 assert "openprm.scoring" not in sys.modules
-app["demo"].launch(prevent_thread_lock=True, quiet=True)
+app["serve"](app["demo"], prevent_thread_lock=True, quiet=True)
 print(app["demo"].local_url, flush=True)
 sys.stdin.read()
 """

@@ -11,7 +11,7 @@ from openprm.pairs import PairParameters, sibling_pairs
 from openprm.rejections import InputError
 from openprm.tree import MergeParameters, build_tree
 from openprm.tree_page import tree_data, write_tree_page
-from tests.browser import PHONE, browser, open_page, scrolls_sideways, unlabelled  # noqa: F401
+from tests.browser import PHONE, browser, hard_to_read, open_page, scrolls_sideways, unlabelled  # noqa: F401
 from tests.test_tree import candidate
 
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script><!--<script>\u2028 & \"'"
@@ -238,6 +238,17 @@ def test_hostile_texts_are_inert(tmp_path, open_page):  # noqa: F811
     assert page.locator("img").count() == 0
     assert page.locator("main .text").first.inner_text() == HOSTILE.rstrip()
     assert page.locator("h1").inner_text() == " ".join(HOSTILE.split(" "))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_texts_can_be_read(tmp_path, open_page, scheme):  # noqa: F811
+    tree = tree_of({**FORK, "We begins.\nOr not": 0.5})
+    page = open_page(write(tmp_path / "page.html", tree, tree_of(FORK)).as_uri(), color_scheme=scheme)
+    page.get_by_label("Merged wordings").check()
+    page.get_by_label("Search the steps").fill("a")
+    page.locator("[role=treeitem]").nth(1).focus()
+    assert page.locator(".wordings, #partner .value, .is-partner, mark, .current").count() > 5
+    assert not hard_to_read(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

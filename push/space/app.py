@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from openprm_demo.demo_page import build_for
+from openprm_demo.demo_page import build_for, serve
 from transformers import pipeline
 
 MODEL = "OWNER/openprm"
@@ -12,4 +12,4 @@ example = json.loads(Path(__file__).with_name("example.json").read_text("utf-8")
 demo = build_for(pipeline("openprm-scoring", model=MODEL, trust_remote_code=True), f"Step rewards by {MODEL}", example)
 
 if __name__ == "__main__":
-    demo.launch(show_error=True)
+    serve(demo)
