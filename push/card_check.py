@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from openprm.licences import notices
+
 Manifest = Mapping[str, Any]
 
 _UNFILLED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bpath/to\b|\[More Information Needed\]")
@@ -185,6 +187,7 @@ class _Known:
             if math.isfinite(number):
                 self.numbers.add(number)
         # the longest first: one may begin with another
+        texts.update(notices(publication.get("origins", ())))  # which follow from the manifest
         named = sorted((text for text in texts if _mixed(text)), key=len, reverse=True)
         escaped = [re.escape(form) for text in named for form in _forms(text)]
         self._texts = re.compile("|".join(rf"(?<!\w){text}(?!\w)" for text in escaped)) if escaped else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from importlib.resources import files
+
 import jinja2
 import pytest
 import yaml
 from datasets import load_dataset
 
-from openprm.card import SplitFiles, render, write_card
+from openprm.card import SplitFiles, dataset_header, literal, render, shown, write_card
 from openprm.folder import shard_path, write_shard
 from openprm.records import Pair, Prompt, features
 
@@ -52,3 +55,31 @@ def test_several_configs(tmp_path):
 def test_a_field_without_a_value_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="'title' is undefined"):
         render("folder.md.j2", description="", splits=[("default", "train", 1)], facts=[])
+
+
+def test_values_as_people_read_them():
+    assert [shown(value) for value in (True, 1234567, 0.88, 2e-06, 1.0)] == ["yes", "1,234,567", "0.88", "2e-06", "1"]
+    assert shown(".\n") == "`.\\n`"
+    assert shown("a|b") == "`a\\|b`"
+    assert shown(["a", 1]) == "`a`, 1"
+
+
+def test_literals_are_python():
+    value = {"question": [{"role": "user", "content": 'A "quote",\na ü, <tag> and \\'}]}
+    assert ast.literal_eval(literal(value)) == value
+
+
+def test_a_header_takes_fields_of_ones_own():
+    splits = {"test": SplitFiles("data/test-*.parquet", 1, 10)}
+    header = dataset_header(Pair, {"default": splits}, license="mit", size_categories=["n<1K"])
+    data = yaml.safe_load(header.strip().strip("-"))
+    assert (data["license"], data["size_categories"]) == ("mit", ["n<1K"])
+    assert data["dataset_info"]["config_name"] == "default"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in files("openprm.cards").iterdir()))
+def test_templates_are_jinja_and_name_no_host(name):
+    source = files("openprm.cards").joinpath(name)
+    if name.endswith(".j2"):
+        jinja2.Environment().parse(source.read_text("utf-8"))
+        assert "http" not in source.read_text("utf-8")
