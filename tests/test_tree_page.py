@@ -211,6 +211,7 @@ def test_prompts_are_chosen_filtered_and_linked_to(page, tmp_path):
     page.get_by_label("Filter prompts").fill("sec")
     assert page.locator("#list button:visible").count() == 1
     page.locator("#list button:visible").click()
+    assert page.get_by_label("Merged wordings").is_hidden()
     assert page.get_by_role("heading", level=2).inner_text() == "second"
     assert visible(page) == ["One", "Two"]
     assert page.locator("#list [aria-current=true]").inner_text().startswith("second")
@@ -224,6 +225,7 @@ def test_merged_wordings_are_shown_on_demand(tmp_path, open_page):  # noqa: F811
     page = open_page(write(tmp_path / "page.html", tree).as_uri())
     assert page.get_by_role("navigation", name="Prompts").is_hidden()
     assert page.locator(".wordings").count() == 0
+    assert page.get_by_text("lowest +0.000").is_visible()
     page.get_by_label("Merged wordings").check()
     assert page.locator(".wordings li").all_inner_texts() == ["We begin the Sum. (1 response)"]
 

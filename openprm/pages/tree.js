@@ -362,10 +362,10 @@
     byId("facts").textContent = `Source ${tree.source}; ${count(tree.responses.length, "response")}, ` +
       `${count(tree.nodes.length - 1, "distinct step")}, ${count(tree.pairs.length, "pair")}. A step's value is the mean ` +
       `reward (${tree.reward}) of the responses through it; over all it is ${signed(tree.nodes[0].value)}.`;
-    byId("low").textContent = `lowest value ${signed(tree.low)}`;
-    byId("high").textContent = `highest value ${signed(tree.high)}`;
+    byId("low").textContent = `lowest ${signed(tree.low)}`;
+    byId("high").textContent = `highest ${signed(tree.high)}`;
     byId("show-pairs").disabled = !tree.pairs.length;
-    byId("wordings").disabled = !tree.nodes.some((node) => node.wordings.length);
+    byId("wordings").parentElement.hidden = !tree.nodes.some((node) => node.wordings.length);
     search();
     for (const button of byId("list").querySelectorAll("button")) {
       if (Number(button.value) === index) button.setAttribute("aria-current", "true");
