@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from .dataset_stage import write_shards
 from .folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
 from .records import LEVELS, Candidate, Pair, Tree
 from .rejections import InputError, first_line
-from .repository import TYPES, NoSuchRepository, Repository, commits, download, model_names
+from .repository import TYPES, NoSuchRepository, Repository, download
 from .stages import files_hash, finished_stage, locked, put_in_place
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
@@ -72,12 +71,12 @@ def open_publication(where: str | Path | Repository) -> Publication:
     repository = where if isinstance(where, Repository) else Repository.parse(where)
     if repository.is_local:
         folder = Path(repository.owner) / repository.name
-        return Publication(repository, folder, _manifest(folder, str(repository)))
+        return Publication(repository, folder, _manifest(folder, repository))
     problem: InputError | None = None
     for kind in TYPES:
         try:
             folder = download(repository, kind, (MANIFEST,))
-            return Publication(repository, folder, _manifest(folder, str(repository)), kind)
+            return Publication(repository, folder, _manifest(folder, repository), kind)
         except InputError as error:
             if problem is None or not isinstance(error, NoSuchRepository):
                 problem = error
@@ -85,11 +84,11 @@ def open_publication(where: str | Path | Repository) -> Publication:
     raise problem
 
 
-def _manifest(folder: Path, name: str) -> dict[str, Any]:
+def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        there = "it has no manifest.json" if folder.is_dir() else "there is no such folder"
+        there = "there is no such folder" if name.is_local and not folder.is_dir() else f"it has no {MANIFEST}"
         raise InputError(f"{name} was not published by openprm: {there}; check the name") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: its {MANIFEST} is damaged ({first_line(error)}); publish it again") from None
@@ -255,53 +254,3 @@ def _restore_model(publication: Publication, part: str, folder: Path) -> str:
         trained.pop("custom_pipelines", None)
         config.write_text(json.dumps(trained, indent=2, sort_keys=True) + "\n", "utf-8")
     return files_hash(folder)
-
-
-def find_part(repository: Repository, content: str) -> tuple[Publication, str]:
-    """The part whose content has this hash: at the repository's revision, at its newest, or at an earlier commit.
-
-    Raises InputError where there is none. Of a commit no more than the manifest is downloaded.
-    """
-    problem: InputError | None = None
-    for revision in _revisions(repository):
-        try:
-            publication = open_publication(replace(repository, revision=revision))
-        except NoSuchRepository:
-            raise
-        except InputError as error:  # a revision that only other repositories have, a commit before the first manifest
-            problem = problem or error
-            continue
-        if part := _part_with(publication, content):
-            return publication, part
-    why = f" ({problem})" if problem else ""
-    raise InputError(f"{repository}: no part of it, now or before, has the content {content[:12]}...{why}")
-
-
-def _part_with(publication: Publication, content: str) -> str | None:
-    return next((part for part in publication.parts if part_hash(publication, part) == content), None)
-
-
-def _revisions(repository: Repository) -> Iterator[str | None]:
-    """Revisions to look at, the likeliest first; the history is asked for only when it is needed."""
-    yield repository.revision
-    if repository.is_local:
-        return
-    if repository.revision is not None:
-        yield None
-    newest = open_publication(replace(repository, revision=None))
-    yield from commits(repository, newest.type)
-
-
-def find_model(near: Repository, name: str, content: str) -> tuple[Publication, str]:
-    """The model or policy with this `files_hash`: in the owner's repository `name`, or in any other as it is now.
-
-    Raises InputError where there is none.
-    """
-    with suppress(InputError):
-        return find_part(near.sibling(name), content)
-    for other in model_names(near):
-        with suppress(InputError):  # of another tool, without a manifest
-            publication = open_publication(replace(near, name=other, revision=None))
-            if part := _part_with(publication, content):
-                return publication, part
-    raise InputError(f"no model of {near.owner} has the content {content[:12]}... (it was called {name!r} when made)")

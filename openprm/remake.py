@@ -12,8 +12,9 @@ from typing import Any
 from .data_stages import CANDIDATES_PER_SHARD, make_pairs, make_trees
 from .dataset_stage import clear, finish_dataset, write_shards
 from .evaluation_stage import evaluate_models
+from .finding import find_model, find_part
 from .pairs import MinGap, PairParameters
-from .published import MODEL, Publication, find_model, find_part, part_hash, part_rows, restore
+from .published import MODEL, Publication, part_hash, part_rows, restore
 from .records import Candidate
 from .rejections import InputError
 from .repository import Repository, download

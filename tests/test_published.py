@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from openprm.data_stages import make_trees
+from openprm.finding import find_model, find_part
 from openprm.folder import read_manifest, read_rows
-from openprm.published import check_files, find_model, find_part, open_publication, part_rows, restore
+from openprm.published import check_files, open_publication, part_rows, restore
 from openprm.rejections import InputError
 from openprm.repository import Repository
 from openprm.source import CandidateSource
