@@ -36,7 +36,8 @@ def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = 
     try:
         serve(blocks, server_port=port)
     except OSError as error:
-        raise InputError(f"the demo cannot listen on port {port}: {error}; choose another --port") from error
+        where = "any port from 7860 on" if port is None else f"port {port}"
+        raise InputError(f"the demo cannot listen on {where}: taken already; choose another --port") from error
 
 
 def space_files(model_repo: str, example: Mapping[str, Any] = EXAMPLE) -> dict[str, str]:
