@@ -71,14 +71,15 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
 
     owner, name = repo.split("/")
     manifest = publication["parts"]["model"]
-    evaluation = publication.get("evaluation")
-    base = _base(publication, manifest)
-    pairs = _pairs(owner, manifest)
+    parameters, evaluation = manifest["parameters"], publication.get("evaluation")
+    trained = "options" in parameters  # not where a model of others was only converted
+    base_name, base = _base(publication, manifest)
+    pairs = _pairs(owner, manifest) if trained else []
     data = ModelCardData(
         **licence_fields(publication["licence"]),
         base_model=base,
-        base_model_relation="finetune" if base else None,
-        datasets=pairs,
+        base_model_relation="finetune" if base and trained else None,
+        datasets=pairs or None,
         pipeline_tag="text-classification",
         library_name="transformers",
         tags=_TAGS,
@@ -90,21 +91,20 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     body = render(
         "model.md.j2",
         **_common(repo, publication),
+        trained=trained,
         base=base,
-        base_name=manifest["inputs"]["base"]["name"],
+        base_name=base_name,
         pairs=pairs,
         question=question,
         response=example["response"],
         chat=[*messages, {"role": "assistant", "content": example["response"]}],
         ours=config["openprm"],
-        training=compared({"value": manifest["parameters"]}),
-        counts=compared({"value": {**manifest["counts"], **manifest.get("metrics", {})}}),
-        levels=manifest["parameters"]["levels"],
-        options=manifest["parameters"]["options"],
-        separator=manifest["parameters"]["separator"],
-        aggregation=manifest["parameters"]["aggregation"],
+        recorded=parameters,
+        parameters=compared({"value": parameters}),
+        counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
+        levels=parameters.get("levels", []),
         evaluation=evaluation,
-        command=training_command(name, pairs, base, manifest["parameters"]) if base else None,
+        command=training_command(name, pairs, base, parameters) if base and trained else None,
     )
     return header(data) + body
 
@@ -124,7 +124,7 @@ def policy_card(repo: str, publication: Manifest) -> str:
         "policy.md.j2",
         **_common(repo, publication),
         parameters=compared({"value": manifest["parameters"]}),
-        counts=compared({"value": manifest["counts"]}),
+        counts=compared({"value": manifest.get("counts", {})}),
     )
     return header(data) + body
 
@@ -247,13 +247,16 @@ def _is_model(origin: Manifest) -> bool:
     return origin.get("kind") == "model"
 
 
-def _base(publication: Manifest, manifest: Manifest) -> str | None:
-    """The Hub id of the model that training started from, where it has one."""
-    name = manifest["inputs"]["base"]["name"].partition("@")[0]
+def _base(publication: Manifest, manifest: Manifest) -> tuple[str | None, str | None]:
+    """The name of the model that this one started from, or was converted from, and its Hub id, where it has one."""
+    made_of = manifest["inputs"].get("base") or manifest["inputs"].get("model")
+    if made_of is None:
+        return None, None
+    name = made_of["name"].partition("@")[0]
     for origin in publication["origins"]:
         if _is_model(origin) and origin["name"] == name and origin.get("hub"):
-            return str(origin["hub"])
-    return name if "/" in name else None
+            return name, str(origin["hub"])
+    return name, name if "/" in name else None
 
 
 def _pairs(owner: str, manifest: Manifest) -> list[str]:

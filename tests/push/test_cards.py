@@ -122,6 +122,19 @@ def test_a_base_that_is_nowhere() -> None:
     assert "train_model" not in card
 
 
+def test_a_model_that_was_only_converted() -> None:
+    made = publication("model")
+    converted = stage("conversion", {"architecture": "LlamaForSequenceClassification"}, {"parameters": 99}, 0)
+    made["parts"]["model"] = {**converted, "inputs": {"model": {"name": "org/reward@abc", "hash": "abc"}}}
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    data = ModelCard(card).data.to_dict()
+    assert data["base_model"] == "org/reward"
+    assert not {"base_model_relation", "datasets"} & data.keys()
+    assert "By the stage `conversion` from `org/reward`, without training." in card
+    assert "weak supervision" not in card
+    assert "train_model" not in card
+
+
 def test_a_licence_of_ones_own_has_a_name() -> None:
     made = publication("trees", licence="my-own")
     data = DatasetCard(dataset_card("somebody/trees", made, configs("trees"))).data.to_dict()
