@@ -49,7 +49,7 @@ def check_card(text: str, publication: Manifest) -> list[str]:
         return [f"line {line}: the YAML cannot be read: {getattr(error, 'problem', None) or error}"]
     if not isinstance(data, dict):
         return ["line 2: the YAML is no mapping of names to values"]
-    problems = [*_licence(data, header, publication), *_unfilled(text)]
+    problems = [*_licence(data, header, publication), *_unfilled(text, publication)]
     problems += [*_results(data, header, publication), *_sizes(data, header, publication)]
     problems += _body(body, first, publication)
     return problems
@@ -92,7 +92,8 @@ def _line_of(header: str, start: str) -> int:
     return 2 + next((index for index, line in enumerate(header.splitlines()) if line.strip().startswith(start)), 0)
 
 
-def _unfilled(text: str) -> Iterator[str]:
+def _unfilled(text: str, publication: Manifest) -> Iterator[str]:
+    said = {value for value in _walk(publication) if isinstance(value, str)}
     in_fence = False
     for number, line in enumerate(text.splitlines(), 1):
         in_fence ^= bool(_FENCE.match(line))
@@ -102,7 +103,8 @@ def _unfilled(text: str) -> Iterator[str]:
             yield f"line {number}: a field is not filled: {found[0]}"
         cells = line.strip().strip("|").split("|") if line.lstrip().startswith("|") and not in_fence else ()
         for cell in cells:
-            if cell.strip(" `").lower() in _NOTHING:
+            word = cell.strip(" `")
+            if word.lower() in _NOTHING and word not in said:  # `none` is an option's value, too
                 yield f"line {number}: a cell says {cell.strip()}"
 
 

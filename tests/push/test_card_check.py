@@ -91,6 +91,15 @@ def test_a_cell_without_a_value(cell: str) -> None:
     assert trees(f"```python\nx = [1] | {cell}\n```") == []
 
 
+def test_none_may_be_what_was_chosen() -> None:
+    made = publication("pairs")
+    made["parts"]["test"]["parameters"]["outcome"] = "none"
+    text = dataset_card("somebody/pairs", made, configs("pairs"))
+    assert "| outcome | `best` | `none` |" in text
+    assert check_card(text, made) == []
+    assert check_card(text, publication("pairs"))
+
+
 def test_a_fence_is_not_read_but_for_what_is_to_be_filled() -> None:
     assert trees("```python\nx = {{'a': 12345}}\n```") == []
     assert trees("```python\nload('path/to/it')\n```")
