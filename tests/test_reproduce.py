@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ import yaml
 from openprm import reproduce
 from openprm.folder import read_manifest
 from openprm.rejections import InputError
-from openprm.reproduce import RUNNERS, check_published, load_preset, run_preset
+from openprm.reproduce import PRESET, check_published, load_preset, run_preset
+from openprm.runners import RUNNERS
+from openprm.stages import describe_input
+from tests.folders import contents
+from tests.miniature import finished_run, miniature  # noqa: F401 (a fixture)
+from tests.publication import change_manifest, make_run, publish
 
 
 def write(folder: Path, stages: Any) -> str:
@@ -126,31 +132,163 @@ def test_until_ends_behind_the_last_stage_of_a_kind_or_name(tmp_path: Path):
         run("trees")
 
 
-def miniature() -> dict[str, Any]:
-    """`tiny` itself, with less of everything."""
-    preset = load_preset("tiny")
-    smaller: dict[str, dict[str, Any]] = {
-        "prompts": {"n": 12},
-        "policy": {"steps": 40},
-        "candidates": {"n": 4, "max_new_tokens": 40},
-        "pairs": {"min_gap": 0.01},
-        "train": {
-            "max_steps": 3,
-            "batch_size": 8,
-            "per_device_train_batch_size": 8,
-            "warmup_steps": 1,
-            "save_steps": 2,
-        },
+def test_a_run_s_folder_holds_its_preset(tmp_path: Path):
+    preset = load_preset(write(tmp_path, {"mine": PROMPTS}))
+    run_preset(preset, tmp_path / "out", say=lambda _: None)
+    assert load_preset(str(tmp_path / "out" / PRESET)) == preset
+
+
+#: What `tests.publication` publishes, as a preset would make it, and a control that is not published.
+STAGES: dict[str, dict[str, Any]] = {
+    "prompts": PROMPTS,
+    "samples": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
+    "samples-test": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
+    "candidates": {"run": "reward", "candidates": "samples", "by": "answer"},
+    "candidates-test": {"run": "reward", "candidates": "samples-test", "by": "answer"},
+    "trees": {"run": "trees", "candidates": "candidates", "separator": "line", "distinct_numbers": True},
+    "trees-test": {"run": "trees", "candidates": "candidates-test", "separator": "line", "distinct_numbers": True},
+    "pairs": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "select": "all", "outcome": "best"},
+    "pairs-test": {"run": "pairs", "trees": "trees-test", "min_gap": 0.2, "select": "all", "outcome": "best"},
+    "control": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "shuffle_rewards": 0},
+    "trained": {"run": "train", "pairs": {"one": "control"}, "base": "x/y"},
+    "hub": {
+        "run": "publish",
+        **{kind: {"train": kind, "test": f"{kind}-test"} for kind in ("candidates", "trees", "pairs")},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def published_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("reproduce") / "run")
+
+
+@pytest.fixture
+def owner(published_run: Path, tmp_path: Path) -> Path:
+    return publish(published_run, tmp_path / "owner")
+
+
+def begin(tmp_path: Path, owner: Path, start: str, until: str, **changed: Any) -> tuple[list[str], Path]:
+    said: list[str] = []
+    preset = {"stages": {**STAGES, **changed}}
+    run_preset(preset, tmp_path / "out", start=start, until=until, published=str(owner), say=said.append)
+    return [line for line in said if not line.endswith((" ...", " s)"))], tmp_path / "out"
+
+
+def test_a_run_begins_from_what_is_published(tmp_path: Path, owner: Path, published_run: Path):
+    said, out = begin(tmp_path, owner, "pairs", "pairs")
+    assert said == [
+        f"trees: from {owner}/trees (train)",
+        f"trees-test: from {owner}/trees (test)",
+        f"pairs: identical to {owner}/pairs (train)",
+        f"pairs-test: identical to {owner}/pairs (test)",
+    ]
+    assert sorted(folder.name for folder in out.iterdir() if folder.name[0] != ".") == [
+        *("control", "pairs", "pairs-test", PRESET, "trees", "trees-test"),
+    ]
+    for name in ("pairs", "pairs-test", "trees", "trees-test"):
+        assert contents(out / name) == {
+            file: content for file, content in contents(published_run / name).items() if file != "rejected.jsonl"
+        }
+
+
+def test_a_run_begun_in_the_middle_does_nothing_twice(tmp_path: Path, owner: Path):
+    _, out = begin(tmp_path, owner, "trees", "pairs")
+    before = {file: file.stat().st_mtime_ns for file in out.glob("*/*.*")}
+    begin(tmp_path, owner, "trees", "pairs")
+    begin(tmp_path, owner, "pairs-test", "pairs-test")
+    assert {file: file.stat().st_mtime_ns for file in out.glob("*/*.*")} == before
+
+
+def test_what_is_needed_and_not_published_is_made(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
+    trained: list[Any] = []
+    monkeypatch.setitem(RUNNERS, "train", (RUNNERS["train"][0], lambda **options: trained.append(options) or {}))
+    said, out = begin(tmp_path, owner, "trained", "train")
+    assert said == [f"trees: from {owner}/trees (train)", "control: not published, so it is made here"]
+    assert trained == [{"out": out / "trained", "pairs": {"one": str(out / "control")}, "base": "x/y"}]
+    assert read_manifest(out / "control")["parameters"]["shuffle_rewards"] == 0
+
+
+def test_a_name_goes_before_a_kind_of_stage(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(RUNNERS, "candidates", (RUNNERS["candidates"][0], lambda **_: {"row_hash": "0"}))
+    monkeypatch.setitem(RUNNERS, "reward", (RUNNERS["reward"][0], lambda **_: {"row_hash": "0"}))
+    said, _ = begin(tmp_path, owner, "candidates", "candidates-test")
+    assert said[:3] == [
+        f"{name}: not published, so it is made here" for name in ("prompts", "samples", "samples-test")
+    ]
+    assert said[3].startswith(f"candidates: NOT identical to {owner}/candidates (train)")
+
+
+def test_another_result_than_the_published_is_told(tmp_path: Path, owner: Path):
+    said, _ = begin(tmp_path, owner, "pairs", "pairs-test", pairs={**STAGES["pairs"], "min_gap": 0.6})
+    assert said[2:] == [
+        f"pairs: NOT identical to {owner}/pairs (train); `openprm diff` says where",
+        f"pairs-test: identical to {owner}/pairs (test)",
+    ]
+    shutil.rmtree(owner / "pairs")
+    said, _ = begin(tmp_path, owner, "pairs", "pairs")
+    assert said[2].startswith(f"pairs: not compared: {owner}/pairs was not published by openprm")
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
+    "no such stage": ({"start": "tree"}, "no stage 'tree'; its kinds are prompts, candidates,"),
+    "an end before the start": (
+        {"start": "pairs", "until": "trees"},
+        r"would end \(at 'trees-test'\) before it starts \(at 'pairs'\)",
+    ),
+    "no start": ({"start": None}, "give both --start and --from"),
+    "no owner": ({"published": None}, "give both --start and --from"),
+    "no such owner": ({"published": "./nowhere"}, "neither a folder that exists nor OWNER"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_cannot_be_begun_is_said_before_anything_is_made(tmp_path: Path, owner: Path, name: str):
+    changed, message = IMPOSSIBLE[name]
+    arguments = {"start": "pairs", "until": "pairs", "published": str(owner), **changed}
+    with pytest.raises(InputError, match=message):
+        run_preset({"stages": STAGES}, tmp_path / "out", say=lambda _: None, **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_preset_publishes_must_be_there(tmp_path: Path, owner: Path):
+    change_manifest(owner / "trees", lambda manifest: manifest["parts"].pop("test"))
+    with pytest.raises(InputError, match=r"trees has no part 'test', as the preset says; there are train"):
+        begin(tmp_path, owner, "pairs", "pairs")
+    shutil.rmtree(owner / "trees")
+    with pytest.raises(InputError, match=r"trees was not published by openprm: there is no such folder"):
+        begin(tmp_path, owner, "pairs", "pairs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_called_like_a_later_one_s_input_is_a_path(tmp_path: Path, owner: Path, published_run: Path):
+    """Only earlier stages are inputs; what a later one is called may be a folder."""
+    stages = {
+        "pairs": {"run": "pairs", "trees": str(published_run / "trees"), "min_gap": 0.2},
+        "trees": STAGES["trees"],
     }
-    preset["stages"] = {name: {**entry, **smaller.get(entry["run"], {})} for name, entry in preset["stages"].items()}
-    preset["stages"]["hub"]["owner"] = "somebody"
-    return preset
+    run_preset({"stages": stages}, tmp_path / "out", until="pairs", say=lambda _: None)
+    assert read_manifest(tmp_path / "out" / "pairs")["inputs"]["trees"]["name"] == "trees"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["trees", "pairs", "train", "evaluate", "publish"])
+def test_a_whole_run_from_any_stage_on_ends_as_it_ended(tmp_path: Path, finished_run: Path, start: str):  # noqa: F811
+    said: list[str] = []
+    published = str(finished_run / "hub" / "openprm")
+    out = tmp_path / "out"
+    run_preset(miniature(), out, start=start, published=published, say=said.append)
+    results = [line for line in said if "identical" in line]
+    assert len(results) == {"trees": 6, "pairs": 4, "train": 2}.get(start, 0)
+    assert not [line for line in results if "NOT" in line]
+    for name in (folder.name for folder in out.iterdir() if folder.is_dir()):
+        assert describe_input(out / name) == describe_input(finished_run / name), name
 
 
 @pytest.mark.slow
 def test_a_miniature_of_tiny_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     said: list[str] = []
-    preset = miniature()
+    preset = miniature("somebody")
     manifests = run_preset(preset, tmp_path / "run", say=said.append)
     assert [*manifests] == [*preset["stages"]]
     folders = {name: tmp_path / "run" / name for name in manifests}
