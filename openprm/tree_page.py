@@ -13,12 +13,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .colours import SCALE, colour_class, stylesheet
+from .folder import read_rows
+from .pairs import MinGap, PairParameters, sibling_pairs
 from .records import Node, Tree
 from .rejections import InputError
+from .tree import siblings
 
 _DIGITS = 6  # significant ones of a value in the page; it shows three decimals
 _SNIPPET = 120  # characters of a question in the list of prompts
@@ -62,6 +66,26 @@ def write_tree_page(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def show_trees(
+    folder: str | Path, path: str | Path, min_gap: MinGap, *, prompt_id: str | None = None, limit: int = 20
+) -> None:
+    """The page of the first `limit` trees with a fork in a folder (or of one prompt's tree), all their pairs marked.
+
+    Raises InputError where there is no such tree, or `folder` holds none.
+    """
+    trees: Callable[[], Iterator[Any]] = lambda: read_rows(folder, Tree)  # noqa: E731
+    gaps: dict[str, float] = {} if min_gap.units == "reward" else min_gap.in_reward_units(trees())
+    wanted = (tree for tree in trees() if (tree["prompt_id"] == prompt_id if prompt_id else siblings(tree)))
+    every = PairParameters(select="all")
+    write_tree_page(
+        islice(wanted, limit),
+        path,
+        title=f"Preference trees: {Path(folder).name}",
+        pairs=lambda tree: sibling_pairs(tree, gaps.get(tree["source"], min_gap.amount), every),
+        about=f"Pairs: all siblings whose values differ by {min_gap} or more.",
+    )
 
 
 def _checked(

@@ -202,14 +202,25 @@ def pairs(
 def show(
     folder: Annotated[str, typer.Argument(help="A folder of trees, or a published dataset's id.")],
     prompt_id: Annotated[str | None, typer.Argument(help="Which tree; the first one with a fork if left out.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to look at in a browser instead: one file, of several trees.")
+    ] = None,
+    trees: Annotated[int, typer.Option(min=1, help="How many, in the page: the first ones with a fork.")] = 20,
+    min_gap: Annotated[str, typer.Option(help="Pairs that the page marks, as for `openprm pairs`.")] = "0.2",
 ) -> None:
-    """Print a tree with the values of its nodes."""
+    """Show a tree with the values of its nodes, in the terminal or as a page."""
     from ..folder import read_rows
+    from ..pairs import MinGap
     from ..records import Tree
     from ..rejections import InputError
     from ..report import print_tree
     from ..tree import siblings
+    from ..tree_page import show_trees
 
+    if html is not None:
+        show_trees(folder, html, MinGap.parse(min_gap), prompt_id=prompt_id, limit=trees)
+        typer.echo(f"{html}: open it in a browser")
+        return
     for tree in read_rows(folder, Tree):
         if tree["prompt_id"] == prompt_id or (prompt_id is None and siblings(tree)):  # type: ignore[arg-type]
             print_tree(tree)  # type: ignore[arg-type]
