@@ -41,9 +41,9 @@ def publish(
 ) -> None:
     """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
     from openprm.push.layout import publish_locally
+    from openprm.push.planned import plan
     from openprm.push.publish import lay_out_run
     from openprm.push.ready import make_ready
-    from openprm.push.planned import plan
     from openprm.push.upload import upload
 
     from ..report import print_upload_plan
@@ -61,7 +61,7 @@ def publish(
         layout = out
         publish_locally(
             out,
-            **folders,  # type: ignore[arg-type]
+            **folders,
             evaluation=evaluation,
             metrics=metric or (),
             demo=demo,
@@ -103,14 +103,12 @@ def diff(
     after: Annotated[str, typer.Argument(help="The other version.")],
     split: Split = None,
 ) -> None:
-    """Compare two versions of a dataset: what was added, removed, changed. Ends with 1 where they differ, as diff does."""
+    """Compare two versions of a dataset: what was added, removed, changed. Exit code 1 where they differ."""
     from ..compare import diff_datasets, lines
 
     found = diff_datasets(before, after, split)
-    for part, changes in found.items():
-        typer.echo(f"{part}:")
-        for line in lines(changes):
-            typer.echo(f"  {line}")
+    for line in lines(found):
+        typer.echo(line)
     if not all(changes.identical for changes in found.values()):
         raise typer.Exit(1)
 
