@@ -28,12 +28,17 @@ def reproduce(
     preset: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")] = "tiny",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stages' folders.")] = Path("runs/tiny"),
     until: Annotated[str | None, typer.Option(help="End behind this stage, by name or kind.")] = None,
+    start: Annotated[str | None, typer.Option(help="With --from: begin at this stage, by name or kind.")] = None,
+    published: Annotated[
+        str | None,
+        typer.Option("--from", help="OWNER[@REVISION], or a local folder of repositories: what comes before --start."),
+    ] = None,
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
     from ..report import print_run
     from ..reproduce import check_published, load_preset, run_preset
 
-    manifests = run_preset(load_preset(preset), out, until=until, say=typer.echo)
+    manifests = run_preset(load_preset(preset), out, until=until, start=start, published=published, say=typer.echo)
     for name, manifest in manifests.items():
         if manifest["stage"] == "publish":
             typer.echo(f"\nIn a fresh process, in {out / name}:")
