@@ -26,8 +26,11 @@ FIRST_CONTACT = 15.0
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-_FULL = re.compile(r"storage|quota|space|limit (?:was )?(?:reached|exceeded)", re.IGNORECASE)
-_DISK_FULL = re.compile(r"no space left|disk full|os error 28\b|quota exceeded", re.IGNORECASE)
+_FULL = re.compile(r"quota|storage (?:limit|space|is full)|\bno space|\bout of space", re.IGNORECASE)
+_DISK_FULL = re.compile(r"no space left|disk full|os error 28\b|disk quota exceeded", re.IGNORECASE)
+
+#: In the words of a ConnectionError: all that Xet's client tells of an answer.
+_XET_STATUS = re.compile(r"HTTP status \w+ error \((\d{3})\b[^)]*\)")
 
 _REMEDIES = {
     400: "the Hub refuses this; mend what it says and run the same command again",
@@ -81,27 +84,29 @@ def failures() -> tuple[type[Exception], ...]:
 
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed a little later."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import http_backoff
 
+    if (code := status(error)) is not None:
+        return code in _PASSING
     # what the client itself takes for passing, of whatever HTTP library it uses
     broken = inspect.signature(http_backoff).parameters["retry_on_exceptions"].default
-    for cause in _causes(error):
-        if isinstance(cause, HfHubHTTPError):
-            return cause.response.status_code in _PASSING
-        if isinstance(cause, OfflineModeIsEnabled):
-            return False
-        # JSON: where a proxy's page of error came instead of the Hub's answer
-        if isinstance(cause, (*broken, ConnectionError, TimeoutError, json.JSONDecodeError)):
-            return True
-    return False
+    # JSON: where a proxy's page of error came instead of the Hub's answer
+    passing = (*broken, ConnectionError, TimeoutError, json.JSONDecodeError)
+    causes = list(_causes(error))
+    return any(isinstance(c, passing) for c in causes) and not any(isinstance(c, OfflineModeIsEnabled) for c in causes)
 
 
 def status(error: Exception) -> int | None:
     """The HTTP status of the Hub's answer, None where it gave none."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    return next((c.response.status_code for c in _causes(error) if isinstance(c, HfHubHTTPError)), None)
+    for cause in _causes(error):
+        if isinstance(cause, HfHubHTTPError):
+            return cause.response.status_code
+        if isinstance(cause, OSError) and (found := _XET_STATUS.search(str(cause))):
+            return int(found[1])
+    return None
 
 
 @contextmanager
@@ -133,8 +138,9 @@ def _explain(error: Exception) -> str:
         return f"no room left on the Hub ({brief}); make room for the owner there, or publish under another owner"
     if code is not None and code >= 500:
         return f"the Hub is in trouble ({brief}); run the same command again later"
-    remedy = _REMEDIES.get(code or 0, "see what it says, and run the same command again")
-    return f"{remedy} ({brief})"
+    if code not in _REMEDIES:
+        return f"{brief}; mend that and run the same command again"
+    return f"{_REMEDIES[code]} ({brief})"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -151,7 +157,9 @@ def _brief(error: Exception) -> str:
         if isinstance(cause, HfHubHTTPError):
             words = (cause.server_message or first_line(cause)).split("\n")[0].strip()
             return f"{cause.response.status_code}: {words}"
-    deepest = [cause for cause in _causes(error) if isinstance(cause, Exception)][-1]
+        if isinstance(cause, OSError) and (found := _XET_STATUS.search(str(cause))):
+            return found[0]
+    deepest = list(_causes(error))[-1]
     lines = str(deepest).strip().splitlines()
     return f"{type(deepest).__name__}: {' '.join(lines)}" if lines else type(deepest).__name__
 
