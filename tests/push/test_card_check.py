@@ -93,7 +93,8 @@ def test_a_cell_without_a_value(cell: str) -> None:
 
 def test_none_may_be_what_was_chosen() -> None:
     made = publication("pairs")
-    made["parts"]["test"]["parameters"]["outcome"] = "none"
+    part = made["parts"]["test"]
+    part["parameters"] = {**part["parameters"], "outcome": "none"}
     text = dataset_card("somebody/pairs", made, configs("pairs"))
     assert "| outcome | `best` | `none` |" in text
     assert check_card(text, made) == []
