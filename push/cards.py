@@ -1,7 +1,8 @@
 """The cards of published repositories, filled from their publication manifests and from nothing else.
 
 A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `licence`,
-`origins`, `parts` (the manifests of stages, by split), and of models `evaluation`. `repo` is OWNER/NAME.
+`origins`, `parts` (the manifests of stages, by split), and of models `evaluation` and `repositories` (the published
+repository of an input, by the input's role, as far as it has one). `repo` is OWNER/NAME.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     parameters, evaluation = manifest["parameters"], publication.get("evaluation")
     trained = "options" in parameters  # not where a model of others was only converted
     base_name, base = _base(publication, manifest)
-    pairs = _pairs(owner, manifest) if trained else []
+    pairs = _pairs(owner, publication, manifest) if trained else []
     data = ModelCardData(
         **licence_fields(publication["licence"]),
         base_model=base,
@@ -104,7 +105,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
         levels=parameters.get("levels", []),
         evaluation=evaluation,
-        command=training_command(name, pairs, base, parameters) if base and trained else None,
+        command=training_command(name, pairs, base, parameters) if base and pairs else None,
     )
     return header(data) + body
 
@@ -249,21 +250,33 @@ def _is_model(origin: Manifest) -> bool:
 
 def _base(publication: Manifest, manifest: Manifest) -> tuple[str | None, str | None]:
     """The name of the model that this one started from, or was converted from, and its Hub id, where it has one."""
-    made_of = manifest["inputs"].get("base") or manifest["inputs"].get("model")
-    if made_of is None:
+    role = "base" if "base" in manifest["inputs"] else "model"
+    if role not in manifest["inputs"]:
         return None, None
-    name = made_of["name"].partition("@")[0]
+    name = manifest["inputs"][role]["name"].partition("@")[0]
+    if published := publication.get("repositories", {}).get(role):
+        return name, published
     for origin in publication["origins"]:
         if _is_model(origin) and origin["name"] == name and origin.get("hub"):
             return name, str(origin["hub"])
     return name, name if "/" in name else None
 
 
-def _pairs(owner: str, manifest: Manifest) -> list[str]:
-    """The Hub ids of the pairs that a model was trained on; what was a folder is the owner's own."""
-    roles = [role for role in manifest["inputs"] if role not in ("base", "eval_pairs")]
-    names = [manifest["inputs"][role]["name"] for role in roles]
-    ids = [re.split("[@:]", name)[0] if "/" in name else f"{owner}/pairs" for name in names]
+def _pairs(owner: str, publication: Manifest, manifest: Manifest) -> list[str]:
+    """The Hub ids of the pairs that a model was trained on, as far as they are published.
+
+    Where nothing says which repository holds what was a folder, it is the owner's own pairs.
+    """
+    ids = []
+    for role, made_of in manifest["inputs"].items():
+        if role in ("base", "eval_pairs"):
+            continue
+        if "/" in made_of["name"]:
+            ids.append(re.split("[@:]", made_of["name"])[0])
+        elif "repositories" not in publication:
+            ids.append(f"{owner}/pairs")
+        elif role in publication["repositories"]:
+            ids.append(publication["repositories"][role])
     return list(dict.fromkeys(ids))
 
 

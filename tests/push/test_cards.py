@@ -114,6 +114,17 @@ def test_inputs_on_the_hub_are_named_by_their_ids() -> None:
     assert data.base_model == "org/start"
 
 
+def test_inputs_that_were_published_beside_it() -> None:
+    made = publication("model", origins=[], repositories={"base": "somebody/policy", "pairs": "somebody/pairs"})
+    data = ModelCard(model_card("somebody/prm", made, EXAMPLE, CONFIG)).data
+    assert (data.base_model, data.datasets) == ("somebody/policy", ["somebody/pairs"])
+    made["repositories"] = {"base": "somebody/policy"}  # a control's pairs, for instance
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    assert "datasets" not in ModelCard(card).data.to_dict()
+    assert "on pairs that are not published" in card
+    assert "openprm train" not in card
+
+
 def test_a_base_that_is_nowhere() -> None:
     made = publication("model", origins=[{"name": "base", "kind": "model", "licence": "mit"}])
     card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
