@@ -17,6 +17,7 @@ from openprm.records import Candidate, Pair, Tree
 
 from .columns import described_columns
 from .rebuild import dataset_command, training_command
+from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]
 
@@ -25,7 +26,6 @@ _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs":
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
-_THOUSANDS = "KMBT"
 
 #: What the bounds in an evaluation are.
 INTERVAL = "95 % interval over prompts"
@@ -44,7 +44,7 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
         **licence_fields(publication["licence"]),
         "pretty_name": f"OpenPRM {kind}",
         "task_categories": _TASKS[kind],
-        "size_categories": [_size(sum(files.rows for files in first.values()))],
+        "size_categories": [size_category(sum(files.rows for files in first.values()))],
         "source_datasets": [origin["hub"] for origin in data_origins if origin.get("hub")] or ["original"],
         "tags": _TAGS,
     }
@@ -181,24 +181,6 @@ def eval_results(repo: str, publication: Manifest) -> str | None:
     return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else None
 
 
-def compared(by_split: Mapping[str, Manifest]) -> dict[str, list[Any]]:
-    """Names of values (nested ones with dots, underscores as spaces) with the value of each split, None where it has
-    none. What is empty or none in all is left out, and so are columns that are called what they hold.
-    """
-    flat = [dict(_flat(values)) for values in by_split.values()]
-    names = dict.fromkeys(name for values in flat for name in values)
-    return {name: [values.get(name) for values in flat] for name in names}
-
-
-def _flat(values: Manifest, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        path = prefix + name.replace("\n", "\\n").replace("_", " ")
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}: ")
-        elif value is not None and value != [] and not (prefix == "columns: " and name == value):
-            yield path, value
-
-
 def _common(repo: str, publication: Manifest) -> dict[str, Any]:
     """What every template may use. Versions are those of the stages, each that occurs."""
     found: dict[str, list[str]] = {}
@@ -225,23 +207,6 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
 def licence_fields(licence: str) -> dict[str, Any]:
     """As the Hub wants it: an id that it does not know is the name of another licence."""
     return {"license": licence} if licence in LICENCES else {"license": "other", "license_name": licence}
-
-
-def _size(rows: int) -> str:
-    """The Hub's category of a dataset's size.
-
-    >>> _size(999), _size(1000), _size(36_800)
-    ('n<1K', '1K<n<10K', '10K<n<100K')
-    """
-    if rows < 1000:
-        return "n<1K"
-    low = 10 ** (len(str(rows)) - 1)
-    return f"{_short(low)}<n<{_short(10 * low)}"
-
-
-def _short(number: int) -> str:
-    groups = (len(str(number)) - 1) // 3
-    return f"{number // 1000**groups}{_THOUSANDS[groups - 1]}"
 
 
 def _is_model(origin: Manifest) -> bool:

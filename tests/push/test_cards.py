@@ -13,7 +13,6 @@ import typer.main
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from openprm.push.cards import (
-    compared,
     dataset_card,
     demo_card,
     eval_results,
@@ -23,6 +22,7 @@ from openprm.push.cards import (
 )
 from openprm.push.columns import DESCRIPTIONS, described_columns
 from openprm.push.rebuild import dataset_command, escape, training_command
+from openprm.push.tables import compared, size_category
 
 from openprm.cli import app
 from openprm.records import Candidate, Pair, Tree, features
@@ -269,6 +269,13 @@ def test_types_of_columns() -> None:
 def test_compared() -> None:
     found = compared({"a": {"x": 1, "columns": {"question": "question"}, "n": None}, "b": {"x": 2, "y": {"z_z": []}}})
     assert found == {"x": [1, 2]}
+
+
+def test_categories_of_size() -> None:
+    assert [size_category(rows) for rows in (0, 999, 1000, 9_999, 36_800, 10**6)] == [
+        *("n<1K", "n<1K", "1K<n<10K", "1K<n<10K"),
+        *("10K<n<100K", "1M<n<10M"),
+    ]
 
 
 def parsed(line: str) -> dict[str, Any]:
