@@ -6,10 +6,12 @@ exits with an error where something does not load.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import transformers
 from datasets import get_dataset_config_names, load_dataset
 
@@ -18,16 +20,32 @@ def main(owner: str) -> None:
     root = Path(owner)
     for name in ("candidates", "trees", "pairs"):
         path = str(root / name)
-        for config in get_dataset_config_names(path):
+        for config in get_dataset_config_names(path) if Path(path).exists() else ():
             sizes = {split: rows.num_rows for split, rows in load_dataset(path, config).items()}
             print(f"load_dataset({path!r}, {config!r}): {sizes}")
-    make: Any = transformers.pipeline  # its types know only the tasks that transformers brings along
-    candidate = load_dataset(str(root / "candidates"), split="train")[0]
     for config in sorted(root.glob("*/config.json")):
-        path = str(config.parent)
-        transformers.AutoModelForSequenceClassification.from_pretrained(path)
-        scorer = make("openprm-scoring", model=path, trust_remote_code=True)
-        print(f"pipeline('openprm-scoring', model={path!r}): {scorer(candidate)}")
+        _model(str(config.parent), json.loads(config.read_text("utf-8")), _example(root / "candidates"))
+    for module in sorted(root.glob("*/*.py")):
+        if module.stem == module.parent.name:
+            evaluate.load(str(module.parent))
+            print(f"evaluate.load({str(module.parent)!r})")
+
+
+def _model(path: str, config: dict[str, Any], example: Any) -> None:
+    if "custom_pipelines" not in config:
+        transformers.AutoModelForCausalLM.from_pretrained(path)
+        print(f"AutoModelForCausalLM.from_pretrained({path!r})")
+        return
+    transformers.AutoModelForSequenceClassification.from_pretrained(path)
+    make: Any = transformers.pipeline  # its types know only the tasks that transformers brings along
+    scorer = make("openprm-scoring", model=path, trust_remote_code=True)
+    print(f"pipeline('openprm-scoring', model={path!r}): {scorer(example)}")
+
+
+def _example(candidates: Path) -> Any:
+    if candidates.exists():
+        return next(iter(load_dataset(str(candidates), split="train", streaming=True)))
+    return {"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"}
 
 
 if __name__ == "__main__":

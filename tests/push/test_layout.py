@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 from datasets import get_dataset_config_names, load_dataset
-from openprm.push.layout import LEVELS, publish_locally
+from openprm.push.layout import publish_locally
 
 from openprm.checkpoint import load_reward_model, save_reward_model
 from openprm.data_stages import make_pairs, make_trees
+from openprm.dataset_stage import finish_dataset
 from openprm.evaluation_stage import evaluate_models
-from openprm.folder import read_manifest, read_rows
+from openprm.folder import read_manifest, read_rows, write_shard
 from openprm.pairs import MinGap, PairParameters
-from openprm.records import Candidate, Pair
+from openprm.records import LEVELS, Candidate, Pair
 from openprm.rejections import InputError
 from openprm.scoring import load_scorer
 from openprm.scoring_stage import score_candidates
@@ -61,7 +62,8 @@ def stages(root: Path, outcome: str = "best") -> dict[str, Any]:
     run_stage(root / "reward", "model", {"levels": ["process", "outcome"]}, {}, work)
     score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
     evaluate_models(found["candidates"]["test"], {"prm": root / "scores"}, root / "evaluation")
-    return {**found, "models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
+    made = {"models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
+    return {**found, **made, "licence": "mit"}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory, run: dict[str, Any]) -> Path:
     out = tmp_path_factory.mktemp("published") / "hub"
     publish_locally(out, **run, owner="somebody")
     return out / "somebody"
+
+
+def publication(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text("utf-8"))
 
 
 def canonical(rows: Any) -> Counter[str]:
@@ -135,10 +141,31 @@ def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[st
     config = json.loads((folder / "config.json").read_text())
     assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "scoring.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config
-    assert read_manifest(folder) == read_manifest(run["models"]["prm"])
+    assert publication(folder)["parts"] == {"model": read_manifest(run["models"]["prm"])}
+    table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]
+    assert publication(folder)["evaluation"]["metrics"] == table  # there is only one model
+    assert publication(folder)["evaluation"]["split"] == "test"
+    assert (folder / ".eval_results" / "best_of_n.yaml").exists()
     answer = {"question": "What is it?", "response": "The sum.\nThe answer is five."}
     published, trained = (load_scorer(str(path))(answer) for path in (folder, run["models"]["prm"]))
     assert published == trained
+
+
+def test_a_models_files_are_those_that_transformers_saves_with_the_pipeline(
+    hub: Path, run: dict[str, Any], tmp_path: Path
+):
+    load_scorer(run["models"]["prm"]).save_pretrained(str(tmp_path / "saved"))
+    for path in (tmp_path / "saved").iterdir():
+        assert (hub / "prm" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_model_that_nobody_measured_says_no_results(run: dict[str, Any], tmp_path: Path):
+    publish_locally(tmp_path / "hub", models=run["models"], licence="mit")
+    folder = tmp_path / "hub" / "openprm" / "prm"
+    assert "evaluation" not in publication(folder)
+    assert not (folder / ".eval_results").exists()
+    assert "model-index" not in (folder / "README.md").read_text()
+    assert "statistics.png" not in (folder / "README.md").read_text()
 
 
 def check(folder: Path, owner: str) -> subprocess.CompletedProcess[str]:
@@ -160,24 +187,53 @@ def test_everything_loads_without_the_package(hub: Path, run: dict[str, Any]):
     assert "pipeline('openprm-scoring', model='somebody/prm'): {'score': " in done.stdout
 
 
-def test_cards_say_nothing_that_no_manifest_says(hub: Path, run: dict[str, Any]):
-    results = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]
-    card = (hub / "prm" / "README.md").read_text()
-    table = re.findall(r"^\| (.+?) \| (\S+) \| (\S+) to (\S+) \|$", card, re.MULTILINE)
-    assert table == [(row["method"], *(f"{row[name]:.3f}" for name in ("accuracy", "low", "high"))) for row in results]
-    assert "Best of 4 candidates on 2 held-out prompts" in card
+def test_each_repository_says_what_is_in_it(hub: Path, run: dict[str, Any]):
     for kind in ("candidates", "trees", "pairs"):
-        card = (hub / kind / "README.md").read_text()
-        rows = re.findall(r"^\| (default|all) \| (\w+) \| (\d+) \|$", card, re.MULTILINE)
-        manifests = {split: read_manifest(path) for split, path in run[kind].items()}
-        assert [(split, int(count)) for _, split, count in rows] == [
-            (split, manifest["rows"]) for split, manifest in manifests.items()
-        ]
-        facts = dict(re.findall(r"^\| ([a-z ]+) \| (\S+) \|$", card, re.MULTILINE))
-        counts = {name.replace("_", " "): value for name, value in manifests["train"]["counts"].items()}
-        for name, value in facts.items():
-            assert value == str(counts[name])
-        assert json.loads((hub / kind / "manifest.json").read_text()) == manifests
+        said = publication(hub / kind)
+        assert (said["kind"], said["licence"]) == (kind, "mit")
+        assert said["parts"] == {split: read_manifest(path) for split, path in run[kind].items()}
+        files = {path.relative_to(hub / kind).as_posix() for path in (hub / kind).rglob("*") if path.is_file()}
+        assert set(said["files"]) == files - {"manifest.json"}
+        assert {"README.md", "statistics.png"} <= files
+        for name, digest in said["files"].items():
+            assert hashlib.sha256((hub / kind / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_tree_page_marks_the_pairs_that_were_taken(hub: Path, run: dict[str, Any], tmp_path: Path):
+    assert "Marked are the siblings" in (hub / "trees" / "trees.html").read_text()
+    publish_locally(tmp_path / "hub", trees=run["trees"], licence="mit")
+    assert "Marked are the siblings" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text()
+
+
+def test_nothing_is_published_without_a_licence(run: dict[str, Any], tmp_path: Path):
+    origins = [{"name": "scienceqa", "licence": "CC-BY-NC-SA-4.0"}, {"name": "mine", "licence": None}]
+    out = tmp_path / "candidates"
+    run_stage(out, "test", {}, {}, lambda folder: _with_origins(folder, origins))
+    candidates = {"train": str(out)}
+    with pytest.raises(InputError, match="--source-license mine=LICENCE"):
+        publish_locally(tmp_path / "hub", candidates=candidates)
+    with pytest.raises(InputError, match="scienceqa"):
+        publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"mine": "mit"}, licence="mit")
+    publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"mine": "mit"})
+    said = publication(tmp_path / "hub" / "openprm" / "candidates")
+    assert said["licence"] == "cc-by-nc-sa-4.0"
+    assert said["origins"][1]["licence"] == "mit"
+
+
+def _with_origins(folder: Path, origins: list[dict[str, Any]]) -> dict[str, Any]:
+    write_shard(folder, 0, [candidate("p", 0, "One. Two.", 1.0)], Candidate)
+    return {**finish_dataset(folder, Candidate, "candidates", 1, {}), "origins": origins}
+
+
+def test_metrics_and_a_demo_are_spaces_of_their_own(run: dict[str, Any], tmp_path: Path):
+    publish_locally(tmp_path / "hub", models=run["models"], metrics=["best_of_n"], demo="prm", licence="mit")
+    root = tmp_path / "hub" / "openprm"
+    assert sorted(path.name for path in root.iterdir()) == ["best_of_n", "demo", "prm"]
+    assert publication(root / "demo")["kind"] == "demo"
+    assert "openprm/prm" in (root / "demo" / "app.py").read_text()
+    assert publication(root / "best_of_n")["kind"] == "metric"
+    with pytest.raises(InputError, match="the demo shows 'other'"):
+        publish_locally(tmp_path / "other", models=run["models"], demo="other")
 
 
 def test_nothing_published_tells_where_it_was_made(hub: Path, run: dict[str, Any]):
@@ -203,7 +259,7 @@ def test_a_killed_publication_starts_over(hub: Path, run: dict[str, Any], tmp_pa
     from openprm.push import layout
 
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "_model", lambda *_: 1 / 0)
+        patch.setattr(layout, "copy_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             publish_locally(tmp_path / "hub", **run, owner="somebody")
     assert not (tmp_path / "hub").exists()
