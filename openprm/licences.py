@@ -41,13 +41,22 @@ class Licence:
 
 
 def _creative_commons() -> Iterable[Licence]:
-    for version in ("2.0", "2.5", "3.0", "4.0"):
-        yield Licence(f"cc-by-{version}")
-        yield Licence(f"cc-by-nc-{version}", non_commercial=True)
-        yield Licence(f"cc-by-nd-{version}", no_derivatives=True)
-        yield Licence(f"cc-by-sa-{version}", share_alike="cc-by-sa")
-        yield Licence(f"cc-by-nc-sa-{version}", non_commercial=True, share_alike="cc-by-nc-sa")
-        yield Licence(f"cc-by-nc-nd-{version}", non_commercial=True, no_derivatives=True)
+    """Those that the Hub has ids for."""
+    for kind, versions in (
+        ("by", "2.0 2.5 3.0 4.0"),
+        ("by-sa", "3.0 4.0"),
+        ("by-nc", "2.0 3.0 4.0"),
+        ("by-nc-sa", "2.0 3.0 4.0"),
+        ("by-nd", "4.0"),
+        ("by-nc-nd", "3.0 4.0"),
+    ):
+        for version in versions.split():
+            yield Licence(
+                f"cc-{kind}-{version}",
+                non_commercial="nc" in kind,
+                share_alike=f"cc-{kind}" if "sa" in kind else None,
+                no_derivatives="nd" in kind,
+            )
 
 
 def _llama() -> Iterable[Licence]:
@@ -65,12 +74,12 @@ def _llama() -> Iterable[Licence]:
         yield Licence(f"llama{version}", agreement=name, built_with="Built with Llama", name_begins="Llama")
 
 
-#: By id, in lower case.
+#: By the Hub's id.
 LICENCES: dict[str, Licence] = {
     licence.id: licence
     for licence in (
         *(Licence(name) for name in ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "odc-by")),
-        *(Licence(name, attribution=False) for name in ("cc0-1.0", "unlicense", "pddl", "0bsd", "mit-0")),
+        *(Licence(name, attribution=False) for name in ("cc0-1.0", "unlicense", "pddl")),
         Licence("cdla-permissive-2.0", attribution=False),
         *(Licence(name, share_alike=name) for name in ("gpl-2.0", "gpl-3.0", "agpl-3.0", "odbl", "cdla-sharing-1.0")),
         *_creative_commons(),

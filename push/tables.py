@@ -9,8 +9,8 @@ _THOUSANDS = "KMBT"
 
 
 def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Names of values (nested ones with dots, underscores as spaces) with the value of each split, None where it has
-    none. What is empty or none in all is left out, and so are columns that are called what they hold.
+    """Names of values (nested ones behind a colon, underscores as spaces) with the value of each split, None where it
+    has none. What is empty or none in all is left out, and so are columns that are called what they hold.
     """
     flat = [dict(_flat(values)) for values in by_split.values()]
     names = dict.fromkeys(name for values in flat for name in values)
