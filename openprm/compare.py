@@ -245,7 +245,7 @@ def lines(diffs: Mapping[str, Diff]) -> Iterator[str]:
         if not found.counts:
             yield "  the rows are the same, in another order"
         for kind, count in found.counts.items():
-            yield f"  {count} {kind}:"
+            yield f"  {kind}: {count}"
             yield from (f"    {example}" for example in found.examples[kind])
             if count > EXAMPLES:
                 yield "    ..."

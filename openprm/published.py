@@ -21,7 +21,7 @@ from .dataset_stage import write_shards
 from .folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
 from .records import LEVELS, Candidate, Pair, Tree
 from .rejections import InputError, first_line
-from .repository import TYPES, NoSuchRepository, Repository, download
+from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
 from .stages import files_hash, finished_stage, locked, put_in_place
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
@@ -72,16 +72,21 @@ def open_publication(where: str | Path | Repository) -> Publication:
     if repository.is_local:
         folder = Path(repository.owner) / repository.name
         return Publication(repository, folder, _manifest(folder, repository))
-    problem: InputError | None = None
+    problems: list[InputError] = []
     for kind in TYPES:
         try:
             folder = download(repository, kind, (MANIFEST,))
+        except (
+            NoSuchRepository,
+            NoSuchRevision,
+        ) as error:  # another type may have it; any other error ends the search
+            problems.append(error)
+            continue
+        try:
             return Publication(repository, folder, _manifest(folder, repository), kind)
         except InputError as error:
-            if problem is None or not isinstance(error, NoSuchRepository):
-                problem = error
-    assert problem is not None
-    raise problem
+            problems.append(error)
+    raise next((problem for problem in problems if not isinstance(problem, NoSuchRepository)), problems[0])
 
 
 def _manifest(folder: Path, name: Repository) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class NoSuchRepository(InputError):
     """There is no repository of this name and type, as far as one may see."""
 
 
+class NoSuchRevision(InputError):
+    """There is the repository, but not at this revision."""
+
+
 def download(repository: Repository, kind: str, patterns: Iterable[str] | None) -> Path:
     """The folder in the Hub's cache, called as the commit, with at least the files of these patterns (None: all)."""
     from huggingface_hub import snapshot_download
@@ -95,7 +99,7 @@ def hub_error(repository: Repository, error: Exception) -> InputError:
             f"{repository}: there is no such repository, or you may not see it; check the name, or log in"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputError(f"{repository}: the repository has no such revision; check what is behind the @")
+        return NoSuchRevision(f"{repository}: the repository has no such revision; check what is behind the @")
     if status == 401:
         return InputError(f"{repository}: the Hub does not accept your token; log in again (`hf auth login`)")
     if isinstance(error, errors.HFValidationError):

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,8 @@ def _made_again(
         rebuilt = _near(part_rows(publication, part), rebuilt, near)
     found = first_difference(part_rows(publication, part), rebuilt)
     if found is not None:
-        where = _file(publication, part, found)
-        return False, f"first difference in {where}, {found}{_other_versions(publication.parts[part])}"
+        where = _in_file(publication, part, found)
+        return False, f"first difference in {where}{_other_versions(publication.parts[part])}"
     if near:
         return True, f"the same, but for the last digits of {near.total()} rewards: another machine's, or batches'"
     return False, "what is published is made again, but the hash that was recorded is another's"
@@ -207,16 +207,16 @@ def _near(published: Iterator[Any], rebuilt: Iterator[Any], near: Counter[str]) 
         yield {**row, "rewards": rewards}
 
 
-def _file(publication: Publication, part: str, found: Difference) -> str:
-    """The file that holds the row of a difference, the last where there is no such row."""
+def _in_file(publication: Publication, part: str, found: Difference) -> str:
+    """A difference with the file that holds its row, which is counted there; the last where there is no such row."""
     import pyarrow.parquet as pq
 
-    rows, name = 0, part
+    name, before, rows = part, 0, 0
     for name in part_files(publication, part):
-        rows += pq.read_metadata(publication.folder / name).num_rows
-        if found.row <= rows:
+        before, rows = before + rows, pq.read_metadata(publication.folder / name).num_rows
+        if found.row <= before + rows:
             break
-    return name
+    return f"{name}, {replace(found, row=found.row - before)}"
 
 
 def _other_versions(manifest: Mapping[str, Any]) -> str:

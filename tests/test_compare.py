@@ -180,7 +180,7 @@ def test_a_diff_in_words():
     said = list(lines({"train": diff(lambda: a, lambda: b, Candidate)}))
     assert said[:3] == [
         "train: 9 responses before, 9 after",
-        "  8 rewards 'golden' changed:",
+        "  rewards 'golden' changed: 8",
         "    'p1', sample 0: 1.0 -> 0.5",
     ]
     assert said[6:8] == ["    'p5', sample 0: 1.0 -> 0.5", "    ..."]

@@ -40,6 +40,7 @@ def hub(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         for name in KINDS:
             send(hub, owner / name)
             api(hub).create_tag(f"openprm/{name}", tag="v1", repo_type=KINDS[name])
+        api(hub).create_tag("openprm/trees", tag="only-trees", repo_type="dataset")
         shutil.rmtree(owner / "candidates")
         (tmp_path / "other").mkdir()
         other = publish(run, tmp_path / "other")
@@ -84,7 +85,9 @@ answer = [str(finding) for finding in report.findings]
 """
 
 
-@pytest.mark.parametrize("where", ["openprm/trees", "openprm/trees@v1", "openprm/pairs", "openprm/openprm"])
+@pytest.mark.parametrize(
+    "where", ["openprm/trees", "openprm/trees@v1", "openprm/trees@only-trees", "openprm/pairs", "openprm/openprm"]
+)
 def test_everything_is_verified_from_the_hub_though_newer_candidates_came(hub: Hub, tmp_path: Path, where: str):
     found = ask(hub, tmp_path / "home", VERIFY.format(where=where))
     assert len(found) in (3, 5)
@@ -112,6 +115,20 @@ answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
     shutil.rmtree(out)
     assert ask(hub, home, code.format(out=str(out))) == found
     assert not any("resolve" in request.path for request in hub.requests)
+
+
+def test_two_revisions_are_compared(hub: Hub, tmp_path: Path):
+    code = """
+from openprm.compare import diff_datasets, lines
+answer = [*lines(diff_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
+answer += [*lines(diff_datasets("openprm/trees@v1", "openprm/trees"))]
+"""
+    assert ask(hub, tmp_path / "home", code) == [
+        "test: 12 responses before, 12 after",
+        "  the rows are the same, in another order",
+        "train: identical, 3 trees",
+        "test: identical, 3 trees",
+    ]
 
 
 OPEN = """
@@ -155,6 +172,17 @@ def test_without_a_hub_it_is_said_and_what_is_in_the_cache_can_be_read(hub: Hub,
     assert found["openprm/trees"] == "trees"
     assert "openprm/pairs: the Hub does not give it (" in found["openprm/pairs"]
     assert "check the connection, and run the same command again" in found["openprm/pairs"]
+
+
+def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: Hub, tmp_path: Path):
+    api(hub).create_repo("openprm/trees", repo_type="model")
+    shutil.copytree(tmp_path / "owner" / "openprm", tmp_path / "model" / "trees")
+    api(hub).upload_folder(repo_id="openprm/trees", repo_type="model", folder_path=tmp_path / "model" / "trees")
+    code = f"WHERE = ['openprm/trees', 'openprm/openprm']\n{OPEN}"
+    hub.faults.append(Fault(r"GET /api/datasets/openprm/trees.*", 500, times=999))
+    assert "the Hub does not give it (" in ask(hub, tmp_path / "home", code)["openprm/trees"]
+    hub.faults.clear()
+    assert ask(hub, tmp_path / "home", code) == {"openprm/trees": "trees", "openprm/openprm": "model"}
 
 
 def test_a_broken_download_is_gone_on_with(hub: Hub, tmp_path: Path):

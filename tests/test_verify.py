@@ -107,6 +107,19 @@ def test_a_change_is_found_although_hashes_were_made_to_fit(owner: Path):
     )
 
 
+def test_the_row_is_counted_in_its_file(owner: Path):
+    import pyarrow.parquet as pq
+
+    data = owner / "trees" / "data"
+    table = pq.read_table(data / "train-00000.parquet")
+    for index, (start, rows) in enumerate([(0, 1), (1, 2)]):
+        pq.write_table(table.slice(start, rows), data / f"train-{index:05d}.parquet")
+    change_manifest(owner / "trees", lambda manifest: manifest["files"].update({"data/train-00001.parquet": "0"}))
+    change_rows(data / "train-00001.parquet", lambda rows: rows[1].update(source="elsewhere"))
+    found = detail(verified(owner / "trees"), "train, made again")
+    assert "data/train-00001.parquet, row 2, prompt 'train-2', source: published 'elsewhere'" in found
+
+
 def test_a_wrong_reward_is_found(owner: Path):
     file = owner / "candidates" / "data" / "train-00000.parquet"
     change_rows(file, lambda rows: rows[1]["rewards"][0].update(value=1.0))
