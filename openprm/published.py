@@ -76,10 +76,7 @@ def open_publication(where: str | Path | Repository) -> Publication:
     for kind in TYPES:
         try:
             folder = download(repository, kind, (MANIFEST,))
-        except (
-            NoSuchRepository,
-            NoSuchRevision,
-        ) as error:  # another type may have it; any other error ends the search
+        except (NoSuchRepository, NoSuchRevision) as error:  # another type may be meant
             problems.append(error)
             continue
         try:
