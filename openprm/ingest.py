@@ -81,7 +81,7 @@ def read_candidates(
     is_record = there.keys() >= Candidate.__annotations__.keys()
     table: dict[str, dict[str, Any]] | None = None
     if is_record:
-        if columns != DEFAULT_COLUMNS or questions or source:
+        if are_named(columns) or questions or source:
             raise InputError(
                 f"{path}: the rows are candidate records already; leave out columns, questions and source"
             )
@@ -160,6 +160,11 @@ def require_column(path: str, what: str, name: str, there: Iterable[str]) -> Non
         raise InputError(
             f"{path}: no column {name!r}{hint}; name the column of {what}, one of {', '.join(map(repr, names))}"
         )
+
+
+def are_named(columns: Columns) -> bool:
+    """Whether somebody named columns, which records leave no use for. No rewards wanted names none."""
+    return replace(columns, reward=columns.reward or DEFAULT_COLUMNS.reward) != DEFAULT_COLUMNS
 
 
 def resolve_columns(path: str, columns: _Columns, there: Iterable[str], required: Collection[str]) -> _Columns:

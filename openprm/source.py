@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .folder import batched, is_folder, read_manifest, read_rows
-from .ingest import DEFAULT_COLUMNS, read_candidates
+from .ingest import DEFAULT_COLUMNS, are_named, read_candidates
 from .mapping import Columns
 from .records import Candidate
 from .rejections import InputError, Rejection
@@ -30,9 +30,7 @@ class CandidateSource:
     def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Rejection]:
         if is_folder(self.path):
             wanted = {name: getattr(self, name) for name in ("split", "where", "questions", "source")}
-            # no rewards wanted says nothing of columns
-            columns = replace(self.columns, reward=self.columns.reward or DEFAULT_COLUMNS.reward)
-            if any(wanted.values()) or columns != DEFAULT_COLUMNS:
+            if any(wanted.values()) or are_named(self.columns):
                 raise InputError(f"{self.path} holds candidate records already; leave out columns, split and filters")
             return read_rows(self.path, Candidate)  # type: ignore[return-value]
         return read_candidates(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.push import cards
-from openprm.push.card_check import check_card
+from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
 from openprm.push.statistics import plot_evaluation, plot_statistics
 
@@ -27,7 +27,7 @@ from openprm.origins import unique, with_licences
 from openprm.pairs import PairParameters, sibling_pairs
 from openprm.records import LEVELS, Candidate, Node, Pair, Tree
 from openprm.rejections import InputError
-from openprm.stages import files_hash, run_stage
+from openprm.stages import describe_input, files_hash, run_stage
 from openprm.tree import siblings
 from openprm.tree_page import write_tree_page
 
@@ -70,7 +70,7 @@ def publish_locally(
         root = folder / owner
         if root.exists():
             shutil.rmtree(root)  # a killed run's: copying again is quicker than checking
-        lay = _Layout(root, owner, licence, source_licences or {})
+        lay = _Layout(root, owner, licence, source_licences or {}, _by_content(owner, datasets, models))
         for name, splits in datasets.items():
             if splits:
                 lay.dataset(name, splits, datasets)
@@ -108,14 +108,28 @@ def _check_names(models: Sequence[str], metrics: Sequence[str], demo: str | None
         raise InputError(f"the demo shows {demo!r}, which is none of the models ({', '.join(models) or 'none'})")
 
 
+def _by_content(owner: str, datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]) -> dict[str, str]:
+    """The repository that holds what has this hash."""
+    splits = [(name, path) for name, paths in datasets.items() for path in paths.values()]
+    return {describe_input(path)["hash"]: f"{owner}/{name}" for name, path in [*splits, *models.items()]}
+
+
 class _Layout:
     """The owner's folder, with what holds for all repositories in it."""
 
-    def __init__(self, root: Path, owner: str, licence: str | None, source_licences: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        owner: str,
+        licence: str | None,
+        source_licences: Mapping[str, str],
+        by_content: Mapping[str, str],
+    ) -> None:
         self.root = root
         self.owner = owner
         self.licence = licence
         self.source_licences = source_licences
+        self.by_content = by_content
 
     def dataset(self, name: str, splits: Mapping[str, str], datasets: Mapping[str, Mapping[str, str]]) -> None:
         folder = self.root / name
@@ -138,6 +152,10 @@ class _Layout:
         manifest = read_manifest(path)
         copy_checkpoint(path, folder)
         publication = self._publication(kind(path), {"model": manifest})
+        contents = {role: made_of["hash"] for role, made_of in manifest["inputs"].items()}
+        publication["repositories"] = {
+            role: self.by_content[content] for role, content in contents.items() if content in self.by_content
+        }
         if publication["kind"] == "policy":
             self._finish(folder, publication, cards.policy_card(repository, publication))
             return
@@ -149,6 +167,7 @@ class _Layout:
             if results is not None:
                 (folder / ".eval_results").mkdir()
                 (folder / ".eval_results" / "best_of_n.yaml").write_text(results, "utf-8")
+                _refuse(repository, check_eval_results(results, publication))
         example = (
             next(iter(read_rows(next(iter(candidates.values())), Candidate)), _EXAMPLE) if candidates else _EXAMPLE
         )
@@ -183,11 +202,14 @@ class _Layout:
         }
 
     def _finish(self, folder: Path, publication: Mapping[str, Any], card: str) -> None:
-        problems = check_card(card, publication)
-        if problems:
-            raise InputError(f"the card of {self.owner}/{folder.name} cannot be published: {'; '.join(problems)}")
+        _refuse(f"{self.owner}/{folder.name}", check_card(card, publication))
         (folder / CARD).write_text(card, "utf-8")
         write_publication(folder, publication)
+
+
+def _refuse(repository: str, problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError(f"the card of {repository} cannot be published: {'; '.join(problems)}")
 
 
 def write_publication(folder: Path, publication: Mapping[str, Any]) -> None:

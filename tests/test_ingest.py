@@ -385,6 +385,7 @@ def test_candidate_records_pass_unchanged(jsonl, tmp_path):
     pq.write_table(pa.Table.from_pylist(candidates), path)
     assert read(str(path)) == (candidates, [])
     assert read(jsonl(*candidates)) == (candidates, [])
+    assert read(jsonl(*candidates), Columns(reward=None)) == (candidates, [])  # as `openprm reward` reads them
     with pytest.raises(InputError, match="candidate records already"):
         read(str(path), source="other")
     with pytest.raises(InputError, match="schema_version 2 is newer"):
