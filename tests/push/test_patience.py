@@ -107,7 +107,7 @@ def test_a_limit_that_is_not_reached_is_no_reason_to_wait(waits: list[float]):
         (ConnectionRefusedError("refused"), "the Hub cannot be reached"),
         (
             ValueError("Invalid metadata in README.md.\n- license"),
-            "Invalid metadata in README.md. - license; mend that",
+            "Invalid metadata in README.md. - license; mend",
         ),
     ],
 )

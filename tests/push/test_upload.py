@@ -497,6 +497,24 @@ def test_a_repository_that_appears_meanwhile_is_not_overwritten(root: Path, hub:
     assert published(hub, "trees") == {"theirs.txt": b"1"}
 
 
+def test_a_tag_that_appears_meanwhile_is_not_taken_for_ours(root: Path, hub: Hub, monkeypatch: Any):
+    def tag_the_first_commit() -> None:
+        api = HfApi(endpoint=hub.endpoint, token=hub.token)
+        first = api.list_repo_commits("openprm/candidates", repo_type="dataset")[-1].commit_id
+        api.create_tag("openprm/candidates", tag="v1", revision=first, repo_type="dataset")
+
+    create_tag = HfApi.create_tag
+
+    def late(api: HfApi, *arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(HfApi, "create_tag", create_tag)
+        tag_the_first_commit()
+        create_tag(api, *arguments, **options)
+
+    monkeypatch.setattr(HfApi, "create_tag", late)
+    with pytest.raises(InputError, match="openprm/candidates has a tag v1 of another content"):
+        publish(root, hub, tag="v1")
+
+
 def test_two_at_once_make_one_commit(root: Path, hub: Hub, no_waiting: list[float]):
     done: list[list[Sent]] = []
     threads = [threading.Thread(target=lambda: done.append(publish(root, hub))) for _ in range(2)]
@@ -541,6 +559,16 @@ def test_it_goes_through_xet(root: Path, hub: Hub, tmp_path: Path):
     hub.requests.clear()
     assert "nothing to send" in run(root, hub, tmp_path / "home", xet=True)
     assert {asked.method for asked in hub.requests} == {"GET"}
+
+
+@pytest.mark.slow
+def test_a_refusal_of_xet_is_told(root: Path, hub: Hub, tmp_path: Path):
+    hub.faults.append(Fault("GET .*/trees/xet-write-token", 403, times=100))
+    with start(root, hub, tmp_path / "home", xet=True) as process:
+        output = process.communicate()[0]
+    assert process.returncode == 1
+    assert "openprm/trees: your token may not do this; use one that may write to the owner's repositories" in output
+    assert "Published: openprm/candidates; not yet: openprm/trees, openprm/orm" in output
 
 
 @pytest.mark.slow
