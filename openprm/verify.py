@@ -176,9 +176,9 @@ def _made_again(
         made = remake(publication, part, folder, num_proc)
     except _UNUSABLE as error:
         return None, _why(error)
-    again = read_manifest(made)["row_hash"]
-    if again == part_hash(publication, part) == read:
-        return True, "identical"
+    again = read_manifest(made)
+    if again["row_hash"] == part_hash(publication, part) == read:
+        return _counts(publication, part, again["counts"])
     logits = publication.parts[part]["parameters"].get("reward", {}).get("kind") == "model"
     near = Counter[str]()
     rebuilt = read_rows(made, RECORDS[publication.kind])
@@ -191,6 +191,17 @@ def _made_again(
     if near:
         return True, f"the same, but for the last digits of {near.total()} rewards: another machine's, or batches'"
     return False, "what is published is made again, but the hash that was recorded is another's"
+
+
+def _counts(publication: Publication, part: str, counts: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether what the manifest counts, and a card repeats, is so. A reward's stage counts what was before it, too."""
+    recorded = publication.parts[part]["counts"]
+    common = recorded.keys() & counts.keys() if publication.kind != "candidates" else set()
+    found = first_difference([{name: recorded[name] for name in common}], [{name: counts[name] for name in common}])
+    if found is None:
+        return True, "identical"
+    what = f"{found.field} is {short(found.rebuilt)}, not {short(found.published)}"
+    return False, f"the rows are identical, but not what the manifest counts: {what}"
 
 
 def _near(published: Iterator[Any], rebuilt: Iterator[Any], near: Counter[str]) -> Iterator[dict[str, Any]]:

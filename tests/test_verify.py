@@ -140,6 +140,13 @@ def test_rows_are_counted_by_config(owner: Path):
     assert "rows of process, not 99, as recorded" in detail(verified(owner / "pairs"), "rows of test")
 
 
+def test_counts_that_are_not_so_are_found(owner: Path):
+    change_manifest(owner / "trees", lambda manifest: manifest["parts"]["test"]["counts"].update(nodes=99))
+    found = detail(verified(owner / "trees"), "test, made again")
+    assert found.startswith("the rows are identical, but not what the manifest counts: nodes is ")
+    assert found.endswith(", not 99")
+
+
 def test_a_damaged_file_stops_no_other_check(owner: Path):
     file = owner / "trees" / "data" / "train-00000.parquet"
     file.write_bytes(file.read_bytes()[:-50])
