@@ -106,8 +106,6 @@ def _hub_origins(name: str) -> list[Origin]:
 def with_licences(origins: Iterable[Origin], licences: Mapping[str, str]) -> list[Origin]:
     """The origins, with the licences that somebody who knows them names (by an origin's name) filled in."""
     return [
-        Origin(**{**origin, "licence": licences[origin["name"]]})
-        if origin["name"] in licences
-        else origin
+        Origin(**{**origin, "licence": licences[origin["name"]]}) if origin["name"] in licences else origin
         for origin in origins
     ]
