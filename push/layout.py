@@ -18,7 +18,7 @@ from typing import Any
 from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
-from openprm.push.statistics import plot_evaluation, plot_statistics
+from openprm.push.plots import plot_evaluation, plot_statistics
 
 from openprm.card import SplitFiles
 from openprm.folder import DATA, MANIFEST, read_manifest, read_rows, take_digests, write_shard

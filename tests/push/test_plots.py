@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openprm.push import statistics
-from openprm.push.statistics import plot_evaluation, plot_statistics
+from openprm.push.plots import plot_evaluation, plot_statistics
 
 from openprm.rejections import InputError
 from openprm.tree import build_tree
@@ -88,11 +87,11 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch:
 
 
 def test_what_candidates_show() -> None:
-    reward, length = statistics._candidates(rows("candidates"))
+    reward, length = plots._candidates(rows("candidates"))
     assert reward.groups == {"train": {0.0: 18, 1.0: 9}, "test": {0.0: 4, 1.0: 2}}
     assert length.groups == {"train": {12: 27}, "test": {7: 6}}
     assert "tokens" in length.title
-    _, length = statistics._candidates({"train": candidates(1)})
+    _, length = plots._candidates({"train": candidates(1)})
     assert length.groups == {"train": {len(text): 1 for text in TEXTS}}
     assert "characters" in length.title
 
@@ -100,18 +99,18 @@ def test_what_candidates_show() -> None:
 def test_rewards_of_several_names_have_panels_of_their_own() -> None:
     (row,) = candidates(1)[:1]
     row["rewards"] = [{"name": "a", "value": 0.25}, {"name": "b", "value": float("nan")}]
-    found = [panel for panel in statistics._candidates({"train": [row]}) if panel.groups]
+    found = [panel for panel in plots._candidates({"train": [row]}) if panel.groups]
     assert [panel.title for panel in found] == ["reward: a", "length of a response in characters"]
 
 
 def test_what_trees_show() -> None:
-    values, shares = statistics._trees({"train": trees(1)})
+    values, shares = plots._trees({"train": trees(1)})
     assert values.groups == {"train": {0.5: 1, 0.0: 4, 1.0: 2}}
     assert shares.groups["train"] == {1: pytest.approx(1 / 3), 2: 0, 3: 0}
 
 
 def test_what_pairs_show() -> None:
-    train, test = statistics._pairs({"train": pairs([0.5, 0.5]) + pairs([1.0], "outcome"), "test": pairs([0.25])})
+    train, test = plots._pairs({"train": pairs([0.5, 0.5]) + pairs([1.0], "outcome"), "test": pairs([0.25])})
     assert train.groups == {"process": {0.5: 2}, "outcome": {1.0: 1}}
     assert test.groups == {"process": {0.25: 1}}
 
@@ -135,7 +134,7 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
 @given(st.lists(st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.4g}")), min_size=2, unique=True))
 def test_every_value_falls_into_a_bar(values: list[float]) -> None:
     values = sorted(values)
-    edges = statistics._edges(values)
+    edges = plots._edges(values)
     assert edges == sorted(edges)
     assert edges[0] <= values[0]
     assert edges[-1] >= values[-1] - 1e-6 * max(1, abs(values[-1]))

@@ -1,0 +1,37 @@
+"""vLLM reads a published model from a Hub, and gives the reward that transformers gives."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from openprm.scoring import load_scorer
+from tests.hub import Hub
+from tests.miniature import finished_run  # noqa: F401 (a fixture)
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")
+@pytest.mark.slow
+def test_the_cards_snippet_gives_the_same_reward(tmp_path: Path, finished_run: Path):  # noqa: F811
+    card = (finished_run / "hub" / "openprm" / "openprm" / "README.md").read_text("utf-8")
+    (snippet,) = [block for block in re.findall(r"^```python\n(.*?)^```$", card, re.S | re.M) if "vllm" in block]
+    [chat] = re.findall(r"^    chat = (.*)$", snippet, re.M)
+    (tmp_path / "snippet.py").write_text(snippet, "utf-8")
+    with Hub(tmp_path / "hub") as hub:
+        environment = hub.environment(tmp_path / "home") | {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+        publish = [sys.executable, "-m", "openprm", "publish", str(finished_run), "--owner", "openprm"]
+        subprocess.run(publish, env=environment, check=True, capture_output=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "snippet.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+    assert done.returncode == 0, done.stderr[-4000:]
+    [reward] = json.loads(done.stdout.splitlines()[-1])
+    *question, answer = json.loads(chat)
+    scored = load_scorer(str(finished_run / "openprm"))({"question": question, "response": answer["content"]})
+    assert reward == pytest.approx(scored["rewards"][-1], abs=1e-3)
