@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openprm.push import plots
 from openprm.push.plots import plot_evaluation, plot_statistics
 
 from openprm.rejections import InputError
