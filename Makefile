@@ -55,7 +55,7 @@ $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)
 	touch $@
 
 test-browser: setup ## run the pages' tests in Debian's Chromium, installed where it is missing
-	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null
 	$(BIN)/python -m pytest -m browser
 
 hub: setup ## a small Hub on this machine, to try publishing by hand

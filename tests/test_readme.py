@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 import typer
 
 from openprm.cli import app
+from tests.miniature import finished_run  # noqa: F401 (a fixture)
+from tests.stranger import Stranger, hub_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -76,17 +77,6 @@ def test_paths_in_the_map_exist():
             assert (ROOT / other).exists() or (ROOT / first).parent.joinpath(other).exists(), other
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=["the hub's folder", "from Python"])
-def test_python_lines_name_what_exists(block):
-    """They need a finished `make reproduce`, so only their imports and the package's names are looked up."""
-    for node in ast.walk(ast.parse(block)):
-        if isinstance(node, ast.ImportFrom):
-            for name in node.names:
-                assert hasattr(importlib.import_module(str(node.module)), name.name)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "openprm":
-            assert hasattr(importlib.import_module("openprm"), node.attr)
-
-
 def test_own_data_to_pairs(tmp_path):
     (block,) = [block for block in blocks("console") if "answers.jsonl <<" in block]
     answers = block.partition("<<'END'\n")[2].partition("END\n")[0]
@@ -96,3 +86,29 @@ def test_own_data_to_pairs(tmp_path):
     shown = next(text for text in blocks("text") if "all responses" in text)
     assert shown in outputs["show"]
     assert "process: 2, outcome: 1" in outputs["pairs"]
+
+
+#: What a test does in another way: `make` sets up environments, a demo does not end.
+_NOT_RUN = ("make ", "source ", "openprm demo ")
+
+
+@pytest.mark.slow
+def test_every_command_and_program_runs(tmp_path: Path, finished_run: Path):  # noqa: F811
+    """In order, in one folder, as somebody would who has run `make reproduce`; the run is a small one."""
+    folder = tmp_path / "repository"
+    shutil.copytree(finished_run, folder / "runs" / "tiny")
+    with hub_of(folder / "runs" / "tiny", tmp_path) as hub:
+        reader = Stranger(hub, folder, tmp_path / "home")
+        reader.environment["HF_TOKEN"] = hub.token
+        ran = []
+        for kind, block in re.findall(r"^```(console|python)\n(.*?)^```$", README, re.S | re.M):
+            if kind == "python":
+                reader.python(block.replace("[:16]", "[:4]"))  # the small run has 4 answers to a prompt
+                ran.append("python")
+            else:
+                kept = [line for line in block.splitlines() if not line.startswith(_NOT_RUN)]
+                small = "\n".join(kept).replace("reproduce tiny ", "reproduce runs/tiny/preset.yaml ")
+                reader.shell(small)
+                ran += re.findall(r"^openprm (\w+)", small, re.M)
+    assert {"python", "trees", "train", "score", "candidates", "publish", "verify", "reproduce", "diff"} <= {*ran}
+    assert (folder / "runs" / "trees.html").exists()

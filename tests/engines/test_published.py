@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from openprm.scoring import load_scorer
-from tests.hub import Hub
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
+from tests.stranger import hub_of
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")
@@ -23,10 +23,8 @@ def test_the_cards_snippet_gives_the_same_reward(tmp_path: Path, finished_run: P
     (snippet,) = [block for block in re.findall(r"^```python\n(.*?)^```$", card, re.S | re.M) if "vllm" in block]
     [chat] = re.findall(r"^    chat = (.*)$", snippet, re.M)
     (tmp_path / "snippet.py").write_text(snippet, "utf-8")
-    with Hub(tmp_path / "hub") as hub:
+    with hub_of(finished_run, tmp_path) as hub:
         environment = hub.environment(tmp_path / "home") | {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
-        publish = [sys.executable, "-m", "openprm", "publish", str(finished_run), "--owner", "openprm"]
-        subprocess.run(publish, env=environment, check=True, capture_output=True, timeout=300)
         done = subprocess.run(
             [sys.executable, "snippet.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
         )

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,59 +16,21 @@ import pytest
 from openprm.folder import read_manifest, read_rows
 from openprm.scoring import load_scorer
 from tests.hub import Hub
-from tests.miniature import finished_run, run_folder  # noqa: F401 (fixtures)
+from tests.miniature import finished_run  # noqa: F401 (a fixture)
+from tests.stranger import Stranger, hub_of
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-TAG = "v1.0"
-
-
-class Stranger:
-    """Somebody else's machine: an empty folder, empty caches, no token; runs programs."""
-
-    def __init__(self, hub: Hub, folder: Path) -> None:
-        self.folder = folder / "empty"
-        self.folder.mkdir()
-        self.environment = hub.environment(folder / "home", token=None) | {"OMP_NUM_THREADS": "1"}
-
-    def run(self, *command: str, **environment: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{' '.join(command)[-500:]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return done.stdout
-
-    def python(self, program: str, *, package: bool = True) -> str:
-        """`package`: whether `openprm` can be imported."""
-        hidden = "" if package else "import sys; sys.modules['openprm'] = None\n"
-        (self.folder / "program.py").write_text(hidden + program, "utf-8")
-        return self.run(sys.executable, "program.py")
-
-    def openprm(self, *words: str) -> str:
-        return self.run(sys.executable, "-m", "openprm", *words)
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Iterator[Hub]:  # noqa: F811
-    """With the run published by the command line, under a tag."""
-    folder = tmp_path_factory.mktemp("hub")
-    with Hub(folder / "hub") as hub:
-        command = [sys.executable, "-m", "openprm", "publish", str(finished_run), "--owner", "openprm"]
-        environment = hub.environment(folder / "home")
-        options = ["--revision", TAG]
-        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+    with hub_of(finished_run, tmp_path_factory.mktemp("hub")) as hub:
         yield hub
 
 
 @pytest.fixture
 def stranger(hub: Hub, tmp_path: Path) -> Stranger:
-    return Stranger(hub, tmp_path)
+    return Stranger(hub, tmp_path / "empty", tmp_path / "home")
 
 
 def example(run: Path) -> dict[str, Any]:
@@ -173,7 +133,7 @@ print(type(trainer.model).__name__, trainer.train().training_loss > 0)
     assert stranger.python(program).splitlines()[-1] == "LlamaForSequenceClassification True"
 
 
-def cards(hub: Hub, run: Path) -> dict[str, str]:
+def cards(run: Path) -> dict[str, str]:
     return {path.parent.name: path.read_text("utf-8") for path in (run / "hub" / "openprm").glob("*/README.md")}
 
 
@@ -183,14 +143,14 @@ def blocks(card: str, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n"])
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
-    card = cards(hub, finished_run)[name]
+    card = cards(finished_run)[name]
     ran = 0
     for block in blocks(card, "python"):
         if "import vllm" not in block and "from vllm" not in block:  # see tests/engines/test_published.py
             stranger.python(block)
             ran += 1
     for block in blocks(card, "console"):
-        stranger.run("bash", "-euc", block.replace("openprm ", f"{sys.executable} -m openprm "))
+        stranger.shell(block)
         ran += 1
     assert ran
     assert set(re.findall(r"^```(\w*)$", card, re.M)) <= {"python", "console", "bibtex", ""}
