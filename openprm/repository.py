@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .folder import MANIFEST
-from .rejections import InputError, first_line
+from .rejections import InputError, first_line, is_disk_full
 
 TYPES = ("dataset", "model", "space")
 
@@ -84,10 +84,12 @@ def download(repository: Repository, kind: str, patterns: Iterable[str] | None) 
         raise hub_error(repository, error) from error
 
 
-def hub_error(repository: Repository, error: Exception) -> InputError:
-    """What the Hub's client raised, in words."""
+def hub_error(repository: Repository, error: Exception) -> Exception:
+    """What the Hub's client raised, in words; but a full disk as it is."""
     from huggingface_hub import errors
 
+    if is_disk_full(error):
+        return error
     # for want of the network, or of leave, the library looks into its cache, and then speaks of that
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__

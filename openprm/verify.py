@@ -29,7 +29,7 @@ from .published import (
     part_hash,
     part_rows,
 )
-from .rejections import InputError, first_line
+from .rejections import InputError, first_line, is_disk_full
 from .remake import measure_again, remake, restored
 from .repository import Repository
 
@@ -89,7 +89,7 @@ def verify(
     history); a model's results against a new measurement. `work` is the folder in which things are made again: a
     killed run goes on from what is there (default: a temporary folder). `say` is told what is being done.
 
-    Raises InputError where nothing that this package published can be opened.
+    Raises InputError where nothing that this package published can be opened, OSError where the disk is full.
     """
     publication = open_publication(where)
     findings = []
@@ -111,6 +111,9 @@ _UNUSABLE = (InputError, ValueError, KeyError, TypeError, AttributeError, OSErro
 
 
 def _why(error: Exception) -> str:
+    """In words. A full disk says nothing of what was published: that is raised again."""
+    if is_disk_full(error):
+        raise error
     if isinstance(error, (InputError, OSError)):
         return str(error)
     if isinstance(error, KeyError):

@@ -6,7 +6,6 @@ at all (those that create, commit and tag). Patience is therefore a time, within
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 import re
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from openprm.rejections import InputError, first_line
+from openprm.rejections import InputError, first_line, is_disk_full
 
 Result = TypeVar("Result")
 
@@ -129,7 +128,7 @@ def _explain(error: Exception) -> str:
     if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
         return "the Hub's client is told to stay offline; unset HF_HUB_OFFLINE"
     if code is None:
-        full = any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes)
+        full = any(map(is_disk_full, causes))
         if full or any(_DISK_FULL.search(str(cause)) for cause in causes):
             return f"no space left on this machine ({brief}); make room, or set HF_HOME to a folder on another disk"
         if is_passing(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -332,3 +333,12 @@ def test_a_reward_model_is_known_by_its_description_and_folder(run: Path):
     assert again.describe() == description
     assert rewarder_from(description, "mine") is None
     assert rewarder_from({**description, "trust_remote_code": True}, "mine", run / "openprm") is None
+
+
+def test_a_full_disk_is_no_finding(owner: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("openprm.folder.os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        verified(owner / "trees")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -14,7 +13,7 @@ _INTERRUPTED = 130  # how typer ends on Ctrl-C
 
 def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
-    from ..rejections import InputError
+    from ..rejections import InputError, is_disk_full
 
     if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -25,8 +24,8 @@ def main() -> None:
             print("openprm: interrupted; the same command goes on from what is finished", file=sys.stderr)
         raise
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "; what is finished is kept: make room, and run the same command again" if full else ""
+        kept = "; what is finished is kept: make room, and run the same command again"
+        hint = kept if is_disk_full(error) else ""
         print(f"openprm: {error}{hint}", file=sys.stderr)
         sys.exit(1)
     except InputError as error:
