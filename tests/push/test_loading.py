@@ -141,7 +141,7 @@ def blocks(card: str, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", card, re.S | re.M)
 
 
-@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n"])
+@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n", "pair_accuracy"])
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
     card = cards(finished_run)[name]
     ran = 0
