@@ -25,6 +25,7 @@ from openprm.folder import DATA, MANIFEST, read_manifest, read_rows, take_digest
 from openprm.licences import combined
 from openprm.origins import unique, with_licences
 from openprm.pairs import PairParameters, sibling_pairs
+from openprm.published import MODEL
 from openprm.records import LEVELS, Candidate, Node, Pair, Tree
 from openprm.rejections import InputError
 from openprm.stages import describe_input, files_hash, run_stage
@@ -108,10 +109,15 @@ def _check_names(models: Sequence[str], metrics: Sequence[str], demo: str | None
         raise InputError(f"the demo shows {demo!r}, which is none of the models ({', '.join(models) or 'none'})")
 
 
-def _by_content(owner: str, datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]) -> dict[str, str]:
-    """The repository that holds what has this hash."""
-    splits = [(name, path) for name, paths in datasets.items() for path in paths.values()]
-    return {describe_input(path)["hash"]: f"{owner}/{name}" for name, path in [*splits, *models.items()]}
+def _by_content(
+    owner: str, datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """The repository and the part of it (a split, or `model`) that hold what has this hash; the first that do."""
+    found: dict[str, dict[str, str]] = {}
+    splits = [(name, split, path) for name, paths in datasets.items() for split, path in paths.items()]
+    for name, part, path in [*splits, *((name, MODEL, path) for name, path in models.items())]:
+        found.setdefault(describe_input(path)["hash"], {"name": f"{owner}/{name}", "part": part})
+    return found
 
 
 class _Layout:
@@ -123,7 +129,7 @@ class _Layout:
         owner: str,
         licence: str | None,
         source_licences: Mapping[str, str],
-        by_content: Mapping[str, str],
+        by_content: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.root = root
         self.owner = owner
@@ -151,16 +157,12 @@ class _Layout:
         repository = f"{self.owner}/{name}"
         manifest = read_manifest(path)
         copy_checkpoint(path, folder)
-        publication = self._publication(kind(path), {"model": manifest})
-        contents = {role: made_of["hash"] for role, made_of in manifest["inputs"].items()}
-        publication["repositories"] = {
-            role: self.by_content[content] for role, content in contents.items() if content in self.by_content
-        }
+        publication = self._publication(kind(path), {MODEL: manifest})
         if publication["kind"] == "policy":
             self._finish(folder, publication, cards.policy_card(repository, publication))
             return
         add_scoring_code(folder)
-        if evaluation is not None and (measured := _measured(evaluation, manifest["files_hash"], candidates)):
+        if evaluation is not None and (measured := self._measured(evaluation, manifest["files_hash"])):
             publication["evaluation"] = measured
             plot_evaluation(measured, folder / "statistics.png")
             results = cards.eval_results(repository, publication)
@@ -199,6 +201,35 @@ class _Layout:
             "licence": combined(origins, self.licence),
             "origins": origins,
             "parts": dict(parts),
+            "repositories": {part: self._published_inputs(manifest) for part, manifest in parts.items()},
+        }
+
+    def _published_inputs(self, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+        """Where in this layout the inputs of a stage are, by role, as far as they are."""
+        contents = {role: made_of["hash"] for role, made_of in manifest["inputs"].items()}
+        return {role: self.by_content[content] for role, content in contents.items() if content in self.by_content}
+
+    def _measured(self, evaluation: str, model: str) -> dict[str, Any] | None:
+        """An evaluation's manifest as far as it is about one model, known by its hash; None if it measured others."""
+        manifest = read_manifest(evaluation)
+        names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == model]
+        if not names:
+            return None
+
+        def about(row: Mapping[str, Any]) -> bool:
+            scorer = row["method"].partition(": ")[2]
+            return not scorer or scorer.rpartition("/")[0] in names
+
+        return {
+            **manifest,
+            "dataset": self.by_content.get(manifest["inputs"]["candidates"]["hash"]),
+            "inputs": {"candidates": manifest["inputs"]["candidates"]},
+            "counts": {
+                **manifest["counts"],
+                "unscored": {name: manifest["counts"]["unscored"][name] for name in names},
+            },
+            "metrics": [row for row in manifest["metrics"] if about(row)],
+            "models": {name: manifest["models"][name] for name in names},
         }
 
     def _finish(self, folder: Path, publication: Mapping[str, Any], card: str) -> None:
@@ -287,32 +318,6 @@ def _tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None
 
 def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
     return manifest["inputs"].get("trees", {}).get("hash") == trees and manifest["parameters"]["process"]
-
-
-def _measured(evaluation: str, model: str, candidates: Mapping[str, str]) -> dict[str, Any] | None:
-    """An evaluation's manifest as far as it is about one model, known by its hash; None where it measured others."""
-    manifest = read_manifest(evaluation)
-    names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == model]
-    if not names:
-        return None
-    measured = manifest["inputs"]["candidates"]["hash"]
-    split = next((split for split, path in candidates.items() if read_manifest(path)["row_hash"] == measured), None)
-
-    def about(row: Mapping[str, Any]) -> bool:
-        scorer = row["method"].partition(": ")[2]
-        return not scorer or scorer.rpartition("/")[0] in names
-
-    return {
-        **manifest,
-        "split": split,
-        "inputs": {"candidates": manifest["inputs"]["candidates"]},
-        "counts": {
-            **manifest["counts"],
-            "unscored": {name: manifest["counts"]["unscored"][name] for name in names},
-        },
-        "metrics": [row for row in manifest["metrics"] if about(row)],
-        "models": {name: manifest["models"][name] for name in names},
-    }
 
 
 def _demo_example(candidates: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -144,7 +145,7 @@ def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[st
     assert publication(folder)["parts"] == {"model": read_manifest(run["models"]["prm"])}
     table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]
     assert publication(folder)["evaluation"]["metrics"] == table  # there is only one model
-    assert publication(folder)["evaluation"]["split"] == "test"
+    assert publication(folder)["evaluation"]["dataset"] == {"name": "somebody/candidates", "part": "test"}
     assert (folder / ".eval_results" / "best_of_n.yaml").exists()
     answer = {"question": "What is it?", "response": "The sum.\nThe answer is five."}
     published, trained = (load_scorer(str(path))(answer) for path in (folder, run["models"]["prm"]))
@@ -157,6 +158,40 @@ def test_a_models_files_are_those_that_transformers_saves_with_the_pipeline(
     load_scorer(run["models"]["prm"]).save_pretrained(str(tmp_path / "saved"))
     for path in (tmp_path / "saved").iterdir():
         assert (hub / "prm" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_each_part_was_made_of_is_named_where_it_is_published(hub: Path, run: dict[str, Any], tmp_path: Path):
+    assert publication(hub / "candidates")["repositories"] == {"train": {}, "test": {}}
+    for kind, source in (("trees", "candidates"), ("pairs", "trees")):
+        assert publication(hub / kind)["repositories"] == {
+            split: {source: {"name": f"somebody/{source}", "part": split}} for split in ("train", "test")
+        }
+    publish_locally(
+        tmp_path / "hub", pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], licence="mit"
+    )
+    root = tmp_path / "hub" / "openprm"
+    assert publication(root / "pairs")["repositories"] == {"train": {}, "test": {}}
+    assert publication(root / "prm")["evaluation"]["dataset"] is None
+
+
+def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, Any], tmp_path: Path):
+    def work(folder: Path) -> dict[str, Any]:
+        shutil.copytree(
+            run["models"]["prm"], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json")
+        )
+        return {"files_hash": files_hash(folder)}
+
+    inputs = {"pairs": run["pairs"]["train"], "more": run["pairs"]["test"], "base": run["models"]["prm"]}
+    run_stage(tmp_path / "tuned", "model", {"levels": ["process"]}, inputs, work)
+    models = {**run["models"], "tuned": str(tmp_path / "tuned")}
+    publish_locally(tmp_path / "hub", pairs=run["pairs"], models=models, licence="mit")
+    assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
+        "model": {
+            "pairs": {"name": "openprm/pairs", "part": "train"},
+            "more": {"name": "openprm/pairs", "part": "test"},
+            "base": {"name": "openprm/prm", "part": "model"},
+        }
+    }
 
 
 def test_a_model_that_nobody_measured_says_no_results(run: dict[str, Any], tmp_path: Path):

@@ -72,5 +72,5 @@ def test_folders_by_options(run_folder: Path, tmp_path: Path):  # noqa: F811
     root = tmp_path / "out" / "mine"
     assert sorted(path.name for path in root.iterdir()) == ["prm", "trees"]
     published = json.loads((root / "prm" / "manifest.json").read_text("utf-8"))
-    assert published["repositories"] == {}
+    assert published["repositories"] == {"model": {}}
     assert "evaluation" not in published
