@@ -14,6 +14,9 @@ from .stages import resolve_model
 #: The name of rewards by golden answers, whichever way they are compared.
 GOLDEN = "golden"
 
+# options of engines, all numbers or switches, that what somebody published may set on this machine
+_HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
+
 
 def make_rewarder(
     by: str,
@@ -95,8 +98,9 @@ def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path |
     """The rewarder that describes itself so (`Rewarder.describe`), for rewards called `name`.
 
     `model` is the folder of the model, where it was one. None where the rewards cannot be computed again: a judge's,
-    those of a file, a model's without its folder, or whose code would have to be trusted. Raises InputError where an
-    extra is missing, KeyError where the description lacks something.
+    those of a file, a model's without its folder, whose code would have to be trusted, or with options of the engine
+    that a description of others may not set. Raises InputError where an extra is missing, KeyError where the
+    description lacks something.
     """
     rule = description.get("rule")
     if rule == "golden answer":
@@ -117,12 +121,11 @@ def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path |
         return instructions_rule(name)
     if description.get("kind") != "model" or model is None or description["trust_remote_code"]:
         return None
+    options = description["engine_options"]
+    if not all(option in _HARMLESS and isinstance(value, int) for option, value in options.items()):
+        return None
     from .rewards.model import ModelRewarder
 
     return ModelRewarder(
-        model,
-        name=name,
-        engine=description["engine"],
-        dtype=description["dtype"],
-        engine_options=description["engine_options"],
+        model, name=name, engine=description["engine"], dtype=description["dtype"], engine_options=options
     )

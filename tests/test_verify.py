@@ -326,13 +326,24 @@ def test_a_rule_is_known_by_its_description(by: str):
 
 
 def test_a_reward_model_is_known_by_its_description_and_folder(run: Path):
-    rewarder = ModelRewarder(run / "openprm", name="mine", dtype="bfloat16", engine_options={"batch_size": 3})
+    options = {"max_model_len": 99}
+    rewarder = ModelRewarder(run / "openprm", name="mine", engine="vllm", dtype="bfloat16", engine_options=options)
     description = rewarder.describe()
     again = rewarder_from(description, "mine", run / "openprm")
     assert again is not None
     assert again.describe() == description
     assert rewarder_from(description, "mine") is None
     assert rewarder_from({**description, "trust_remote_code": True}, "mine", run / "openprm") is None
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+@pytest.mark.parametrize(
+    "options", [{"trust_remote_code": True}, {"hf_overrides": {"auto_map": {}}}, {"max_model_len": "x"}, {"a": 1}]
+)
+def test_no_option_of_another_s_reaches_an_engine(run: Path, engine: str, options: dict[str, Any]):
+    description = ModelRewarder(run / "openprm", name="mine").describe()
+    assert rewarder_from(description, "mine", run / "openprm") is not None
+    assert rewarder_from({**description, "engine": engine, "engine_options": options}, "mine", run / "openprm") is None
 
 
 def test_a_full_disk_is_no_finding(owner: Path, monkeypatch: pytest.MonkeyPatch):

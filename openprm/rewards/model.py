@@ -18,6 +18,8 @@ from ..records import Candidate, plain_reward
 from ..rejections import InputError, first_line
 from .base import Outcome, RewardBatch
 
+_RESERVED = {"model", "revision", "trust_remote_code", "dtype"}
+
 
 class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.encoding`).
@@ -27,7 +29,8 @@ class ModelRewarder:
     `openprm.engines.vllm.VllmRewardEngine`. An empty response, one that the model's chat template does not render and
     one that is too long for the model are failures; nothing is cut.
 
-    Raises InputError, at the first batch, for what is no reward model or has no chat template.
+    Raises InputError for an engine option that has a parameter of its own here (no option can allow a model's code),
+    and, at the first batch, for what is no reward model or has no chat template.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class ModelRewarder:
     ) -> None:
         if engine not in ("transformers", "vllm"):
             raise InputError(f"unknown engine {engine!r} for a reward model; choose 'transformers' or 'vllm'")
+        if taken := sorted(_RESERVED.intersection(engine_options or {})):
+            raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         self.model = str(model)
         self.identity = Path(model).resolve().name if Path(model).exists() else str(model)
         self.name = name or self.identity
@@ -93,7 +98,7 @@ class ModelRewarder:
                 f"{self.model} has no chat template, so it is not known how it reads a conversation; put the one it "
                 "was trained with into its folder as chat_template.jinja"
             )
-        engine = self._make_engine({**origin, "dtype": self.dtype, **self.engine_options})
+        engine = self._make_engine({**self.engine_options, "dtype": self.dtype, **origin})
         longest = min(engine.max_length, tokenizer.model_max_length)
         return _Loaded(engine, tokenizer, _suffix(self.model, self.revision), longest)
 

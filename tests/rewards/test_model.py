@@ -176,3 +176,9 @@ def test_models_that_cannot_reward_are_refused(tmp_path: Path):
         outcomes(ModelRewarder(tmp_path / "nowhere"), RESPONSES[0])
     with pytest.raises(InputError, match="unknown engine 'jax'"):
         ModelRewarder("model", engine="jax")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["trust_remote_code", "revision", "dtype", "model"])
+def test_what_has_a_parameter_of_its_own_is_no_engine_option(option: str):
+    with pytest.raises(InputError, match=f"{option} is no engine option, but a parameter of its own"):
+        ModelRewarder("m", engine_options={option: True})
