@@ -127,22 +127,24 @@ def make_pairs(
     min_gap: MinGap,
     parameters: PairParameters | None = None,
     *,
+    split: str | None = None,
     reward_name: str | None = None,
     shuffle_rewards: int | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Stage: process and outcome pairs from a folder (or published dataset) of trees. Returns the manifest.
 
-    `reward_name` takes another of the rewards that the responses carry. `shuffle_rewards`, a seed, makes a control:
-    the rewards of all responses are dealt out anew, so a model trained on these pairs should learn nothing.
+    `split` is that of a published dataset (default: train). `reward_name` takes another of the rewards that the
+    responses carry. `shuffle_rewards`, a seed, makes a control: the rewards of all responses are dealt out anew, so a
+    model trained on these pairs should learn nothing.
     """
     parameters = parameters or PairParameters()
 
     def read() -> Iterator[Tree]:
-        rows: Iterator[Any] = read_rows(trees, Tree)
+        rows: Iterator[Any] = read_rows(trees, Tree, split)
         if reward_name is not None:
             rows = (revalue(tree, reward_name) for tree in rows)
-        return rows if shuffle_rewards is None else _shuffled(rows, trees, shuffle_rewards)
+        return rows if shuffle_rewards is None else _shuffled(rows, read_rows(trees, Tree, split), shuffle_rewards)
 
     def work(folder: Path) -> dict[str, Any]:
         clear(folder)
@@ -170,12 +172,14 @@ def make_pairs(
         "min_gap": str(min_gap),
         "reward_name": reward_name,
         "shuffle_rewards": shuffle_rewards,
+        **({"split": split} if split not in (None, "train") else {}),
     }
     return run_stage(out, "pairs", described, {"trees": trees}, work, force=force)
 
 
-def _shuffled(rows: Iterator[Tree], trees: str | Path, seed: int) -> Iterator[Tree]:
-    rewards = [response["reward"] for tree in read_rows(trees) for response in tree["responses"]]
+def _shuffled(rows: Iterator[Tree], again: Iterator[Any], seed: int) -> Iterator[Tree]:
+    """`again`: the same trees, to take the rewards from."""
+    rewards = [response["reward"] for tree in again for response in tree["responses"]]
     random.Random(seed).shuffle(rewards)
     dealt = iter(rewards)
     for tree in rows:

@@ -11,7 +11,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .rejections import InputError, Rejection, Row, damage, first_line
 from .textfiles import csv_file, json_file, json_lines
@@ -23,7 +23,25 @@ __all__ = ["InputError", "Rejection", "Row", "read_rows"]
 
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1024
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
+_HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?")
+
+
+class HubName(NamedTuple):
+    """A dataset on the Hub: `[OWNER/]NAME[@REVISION][:CONFIG]`."""
+
+    name: str
+    revision: str | None
+    config: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> HubName | None:
+        """None where it is no such name.
+
+        >>> HubName.parse("me/pairs@v1.0:process")
+        HubName(name='me/pairs', revision='v1.0', config='process')
+        """
+        match = _HUB_NAME.fullmatch(text)
+        return cls(match[1], match[2], match[3]) if match else None
 
 
 def read_rows(path: str, split: str | None = None) -> Iterator[Row | Rejection]:
@@ -31,7 +49,8 @@ def read_rows(path: str, split: str | None = None) -> Iterator[Row | Rejection]:
 
     `path` is a file (.jsonl, .ndjson, .json, .csv, each also with .gz, or .parquet), a folder that
     `datasets` can open (`save_to_disk` or data files; it is read in place, past the cache), or a Hub id.
-    A folder or id may be followed by `:config`; `split` may be left out where there is only one.
+    A folder or id may be followed by `:config`, an id by `@revision` before it; `split` may be left out where there
+    is only one.
 
     Raises InputError, at once or with the first row: missing or empty file, unknown format or split,
     no rows, not UTF-8 text, no header, a Parquet file cut in half. Damage met after some rows ends the
@@ -111,12 +130,13 @@ def _arrow_rows(path: str, before: int, table: pa.Table | pa.RecordBatch) -> Ite
 
 
 def _dataset(path: str, split: str | None) -> Iterator[Row | Rejection]:
-    name, _, config = (path, "", "") if os.path.isdir(path) else path.partition(":")
-    if not os.path.isdir(name) and (_reader(path) or not _HUB_ID.fullmatch(path)):
+    folder, _, config = (path, "", "") if os.path.isdir(path) else path.partition(":")
+    hub = None if os.path.isdir(folder) or _reader(path) else HubName.parse(path)
+    if hub is None and not os.path.isdir(folder):
         raise InputError(f"{path}: there is no such file or folder; check the path")
     read = 0
     try:
-        data = _load(name, config or None, split)
+        data = _load_folder(folder, config or None) if hub is None else _load_hub(hub, split)
         if isinstance(data, dict):  # a DatasetDict
             if split not in data and (split is not None or len(data) > 1):
                 raise ValueError(f"its splits are {', '.join(map(str, data))}")
@@ -133,11 +153,15 @@ def _dataset(path: str, split: str | None) -> Iterator[Row | Rejection]:
         yield damage(path, read + 1, error)
 
 
-def _load(name: str, config: str | None, split: str | None) -> Any:
+def _load_hub(hub: HubName, split: str | None) -> Any:
     import datasets
 
-    if not os.path.isdir(name):
-        return datasets.load_dataset(name, config, split=split)
+    return datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+
+
+def _load_folder(name: str, config: str | None) -> Any:
+    import datasets
+
     if any(os.path.exists(os.path.join(name, mark)) for mark in ("state.json", "dataset_dict.json")):
         return datasets.load_from_disk(name)
     # Streaming, as the cache of a local folder goes by its base name: another folder's rows could come back.

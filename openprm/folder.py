@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .files import HubName
 from .records import features
 from .rejections import InputError, first_line
 
@@ -113,14 +114,17 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def read_rows(path: str | Path, record: type | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset in order: of a folder a stage wrote, or of any dataset `load_dataset` opens by id.
+def read_rows(path: str | Path, record: type | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset in order: of a folder that a stage wrote, of candidates or trees as they are published, or
+    of any dataset that `load_dataset` opens by id (`OWNER/NAME[@REVISION][:CONFIG]`).
 
-    Raises InputError, with the first row, where it is not a dataset or its rows are not `record`s.
+    `split` is `train` where it is left out. Raises InputError, with the first row, where it is not a dataset, has no
+    such split, or its rows are not `record`s.
     """
     if Path(path).is_file():
         raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
-    rows = _read_shards(Path(path)) if Path(path).is_dir() else _read_hub(str(path))
+    split = split or "train"
+    rows = _read_shards(Path(path), split) if Path(path).is_dir() else _read_hub(str(path), split)
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
@@ -128,23 +132,31 @@ def read_rows(path: str | Path, record: type | None = None) -> Iterator[dict[str
         yield row
 
 
-def _read_hub(name: str) -> Iterator[dict[str, Any]]:
+def _read_hub(name: str, split: str) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
+    hub = HubName.parse(name)
+    if hub is None:
+        raise InputError(f"{name} is neither a folder nor a dataset that can be opened: it is no name of the Hub's")
     try:
-        yield from load_dataset(name, split="train", streaming=True)
+        yield from load_dataset(hub.name, hub.config, split=split, revision=hub.revision, streaming=True)
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
             f"{name} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
         ) from error
 
 
-def _read_shards(folder: Path) -> Iterator[dict[str, Any]]:
+def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shards = sorted((folder / DATA).glob("train-*.parquet"))
-    if not shards:
+    there: dict[str, list[Path]] = {}
+    for path in sorted((folder / DATA).glob("[!.]*-*.parquet")):
+        there.setdefault(path.name.partition("-")[0], []).append(path)
+    shards = there.get(split)
+    if shards is None and there:
+        raise InputError(f"{folder} has no split {split!r}: its splits are {', '.join(there)}")
+    if shards is None:
         raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
     for shard in shards:
         try:

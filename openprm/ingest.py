@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .files import read_rows
+from .files import HubName, read_rows
 from .mapping import (
     Columns,
     RowError,
@@ -228,8 +228,9 @@ def _cell(value: Any) -> str:
 
 
 def stem(path: str) -> str:
-    """answers for data/answers.jsonl.gz, data for org/data:config."""
-    name = os.path.basename(os.path.normpath(path)).partition(":")[0]
+    """answers for data/answers.jsonl.gz, data for org/data@revision:config."""
+    hub = None if os.path.exists(path) else HubName.parse(path)
+    name = os.path.basename(os.path.normpath(hub.name if hub else path)).partition(":")[0]
     for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".parquet"):
         name = name.removesuffix(suffix)
     return name

@@ -316,6 +316,19 @@ def test_file_to_candidates_to_trees_to_pairs(run):
     assert times(Path("p")) == before
 
 
+def test_pairs_of_a_split(run, fails):
+    write_jsonl(Path("a.jsonl"), answers(6))
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    assert run("pairs", "t", "-o", "p")[0] == 0
+    [shard] = Path("t/data").glob("*.parquet")
+    Path("published/data").mkdir(parents=True)
+    Path("published/data/test-00000.parquet").write_bytes(shard.read_bytes())
+    assert run("pairs", "published", "--split", "test", "-o", "q")[0] == 0
+    assert read_manifest("q")["row_hash"] == read_manifest("p")["row_hash"]
+    assert "published has no split 'train': its splits are test" in fails("pairs", "published", "-o", "x")
+    assert "published has no split 'dev'" in fails("pairs", "published", "--split", "dev", "-o", "x")
+
+
 def test_folders_of_another_kind(run, fails):
     write(*ROWS)
     run("import", "a.jsonl", "-o", "c")

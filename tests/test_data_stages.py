@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from hypothesis import HealthCheck, given, settings
@@ -266,6 +267,38 @@ def test_a_gap_in_other_units(tmp_path, trees):
     assert 0.3 * everything < half < 0.7 * everything
 
 
+def published(tmp_path: Path, trees: Path) -> Path:
+    """A folder of two splits, as a published repository is: `train` of the first trees, `test` of all."""
+    [shard] = (trees / "data").glob("*.parquet")
+    folder = tmp_path / "published"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "test-00000.parquet").write_bytes(shard.read_bytes())
+    pq.write_table(pq.read_table(shard).slice(0, 6), folder / "data" / "train-00000.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("shuffle", [None, 3])
+def test_pairs_of_a_split(tmp_path, trees, shuffle):
+    folder = published(tmp_path, trees)
+
+    def make(name: str, trees: Path, split: str | None = None) -> dict[str, Any]:
+        return make_pairs(trees, tmp_path / name, MinGap(0.1), split=split, shuffle_rewards=shuffle)
+
+    plain, train, named, test = (
+        make("all", trees),
+        make("a", folder),
+        make("b", folder, "train"),
+        make("c", folder, "test"),
+    )
+    assert test["row_hash"] == plain["row_hash"] != train["row_hash"]
+    assert test["parameters"] == {**plain["parameters"], "split": "test"}
+    # what was made before splits were recorded keeps its fingerprint
+    assert train["fingerprint"] == named["fingerprint"]
+    assert "split" not in named["parameters"]
+    with pytest.raises(InputError, match="has no split 'control': its splits are test, train"):
+        make("d", folder, "control")
+
+
 def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
     plain = make_pairs(trees, tmp_path / "plain", MinGap(0.0), PairParameters(outcome="all"))
     shuffled = [
@@ -276,7 +309,7 @@ def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
     hashes = [manifest["row_hash"] for manifest in (plain, *shuffled)]
     assert len(set(hashes)) == 3
     assert again["row_hash"] == hashes[1]
-    dealt = list(data_stages._shuffled(read_rows(trees), trees, 0))  # type: ignore[arg-type]
+    dealt = list(data_stages._shuffled(read_rows(trees), read_rows(trees), 0))  # type: ignore[arg-type]
     assert {tree["reward_name"] for tree in dealt} == {"reward, shuffled"}
 
     def multiset(trees: Any) -> Counter[float]:

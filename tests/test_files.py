@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -50,6 +51,24 @@ def test_a_rejection_reads_as_a_sentence():
 def test_json_lines_with_bom_crlf_and_blank_lines(write, name):
     path = write(name, '\ufeff{"a": 1}\r\n\r\n  \r\n{"a": "\u2028\u0085"}\r\n')
     assert read(path) == ([(1, {"a": 1}), (4, {"a": "\u2028\u0085"})], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("org/data", ("org/data", None, None)),
+        ("org/data:config", ("org/data", "config", None)),
+        ("org/data@v1.0", ("org/data", None, "v1.0")),
+        ("org/data@refs/pr/1:config", ("org/data", "config", "refs/pr/1")),
+    ],
+)
+def test_the_config_and_revision_of_a_hub_id(monkeypatch, name, asked):
+    def load(path, config, *, split, revision):
+        assert ((path, config, revision), split) == (asked, "test")
+        return datasets.Dataset.from_list([{"a": 1}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert read(name, "test") == ([(1, {"a": 1})], [])
 
 
 def test_broken_json_lines_are_rejected_and_reading_goes_on(write):

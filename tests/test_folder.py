@@ -45,6 +45,40 @@ def test_what_is_written_is_read(tmp_path):
     assert pq.ParquetFile(shard_path(tmp_path, 0)).num_row_groups == 3
 
 
+def test_a_folder_of_several_splits(tmp_path):
+    """As a published repository is."""
+    rows = prompts(5)
+    for name, part in (("test", rows[:2]), ("train", rows[2:])):
+        write_shard(tmp_path / name, 0, part, Prompt)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        shard_path(tmp_path / name, 0).rename(tmp_path / "data" / f"{name}-00000.parquet")
+    assert list(read_rows(tmp_path)) == list(read_rows(tmp_path, Prompt, "train")) == rows[2:]
+    assert list(read_rows(tmp_path, Prompt, "test")) == rows[:2]
+    for split in ("control", "t*", "../data/test"):
+        with pytest.raises(InputError, match="its splits are test, train"):
+            list(read_rows(tmp_path, Prompt, split))
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "asked"),
+    [
+        ("somebody/trees", None, ("somebody/trees", None, "train", None)),
+        ("somebody/trees", "test", ("somebody/trees", None, "test", None)),
+        ("somebody/trees@v1.0", "test", ("somebody/trees", None, "test", "v1.0")),
+        ("somebody/pairs@refs/pr/1:process", None, ("somebody/pairs", "process", "train", "refs/pr/1")),
+    ],
+)
+def test_the_split_config_and_revision_of_a_published_dataset(monkeypatch, name, split, asked):
+    rows = prompts(2)
+
+    def load(path, config=None, *, split, revision=None, streaming):
+        assert (path, config, split, revision) == asked
+        return rows
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert list(read_rows(name, Prompt, split)) == rows
+
+
 def test_a_shard_without_rows(tmp_path):
     assert write_shard(tmp_path, 0, [], Pair) == 0
     assert list(read_rows(tmp_path)) == []

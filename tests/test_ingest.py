@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.ingest import Columns, InputError, Rejection, read_candidates
+from openprm.ingest import Columns, InputError, Rejection, read_candidates, stem
 from openprm.mapping import RowError, to_candidate
 from openprm.records import SCHEMA_VERSION, Candidate, Generator, plain_reward
 
@@ -437,3 +437,10 @@ def test_no_row_is_lost_or_breaks_the_reading(rows):
     several = [row["response"] for row in rows if isinstance(row.get("response"), list)]
     assert len(candidates) + len(rejected) >= 1 + len(rows)
     assert several or len(candidates) + len(rejected) == 1 + len(rows)
+
+
+def test_the_source_is_named_after_the_file_or_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a@b.jsonl").touch()
+    names = ["data/answers.jsonl.gz", "org/data:config", "org/data@v1.0", "org/data@refs/pr/1:config", "a@b.jsonl"]
+    assert [stem(name) for name in names] == ["answers", "data", "data", "data", "a@b"]

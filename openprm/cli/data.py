@@ -191,6 +191,7 @@ def pairs(
             out,
             MinGap.parse(min_gap),
             parameters,
+            split=split,
             reward_name=reward_name,
             shuffle_rewards=shuffle_rewards,
             force=force,
