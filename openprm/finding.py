@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from .published import Publication, open_publication, part_hash
+from .published import MODELS, Publication, open_publication, part_hash
 from .rejections import InputError
-from .repository import NoSuchRepository, Repository, commits, model_names
+from .repository import Missing, NoSuchRepository, Repository, commits, model_names
 
 
 def find_part(repository: Repository, content: str) -> tuple[Publication, str]:
     """The part whose content has this hash: at the repository's revision, at its newest, or at an earlier commit.
 
-    Raises InputError where there is none. Of a commit no more than the manifest is downloaded.
+    Raises Missing where there is none. Of a commit no more than the manifest is downloaded.
     """
     problem: InputError | None = None
     for revision in _revisions(repository):
@@ -28,7 +28,7 @@ def find_part(repository: Repository, content: str) -> tuple[Publication, str]:
         if part := _part_with(publication, content):
             return publication, part
     why = f" ({problem})" if problem else ""
-    raise InputError(f"{repository}: no part of it, now or before, has the content {content[:12]}...{why}")
+    raise Missing(f"{repository}: no part of it, now or before, has the content {content[:12]}...{why}")
 
 
 def _part_with(publication: Publication, content: str) -> str | None:
@@ -49,13 +49,15 @@ def _revisions(repository: Repository) -> Iterator[str | None]:
 def find_model(near: Repository, name: str, content: str) -> tuple[Publication, str]:
     """The model or policy with this `files_hash`: in the owner's repository `name`, or in any other as it is now.
 
-    Raises InputError where there is none.
+    Raises Missing where there is none.
     """
     with suppress(InputError):
-        return find_part(near.sibling(name), content)
+        found, part = find_part(near.sibling(name), content)
+        if found.kind in MODELS:
+            return found, part
     for other in model_names(near):
         with suppress(InputError):  # of another tool, without a manifest
             publication = open_publication(replace(near, name=other, revision=None))
-            if part := _part_with(publication, content):
+            if publication.kind in MODELS and (part := _part_with(publication, content)):
                 return publication, part
-    raise InputError(f"no model of {near.owner} has the content {content[:12]}... (it was called {name!r} when made)")
+    raise Missing(f"no model of {near.owner} has the content {content[:12]}... (it was called {name!r} when made)")

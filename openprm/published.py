@@ -22,16 +22,17 @@ from .folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path,
 from .records import LEVELS, Candidate, Pair, Tree
 from .rejections import InputError, first_line
 from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
-from .stages import files_hash, finished_stage, locked, put_in_place
+from .stages import LOG, files_hash, finished_stage, locked, put_in_place
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 MODELS = ("model", "policy")
+KINDS = (*RECORDS, *MODELS, "metric", "demo")
 #: The one part of a model or a policy.
 MODEL = "model"
 
-# what publishing adds to a checkpoint's files
-_ADDED = ("README.md", "statistics.png", "scoring.py", "steps.py", "encoding.py", "packing.py", "aggregate.py")
-_OF_THE_HUB = (MANIFEST, ".gitattributes")
+#: The modules that publishing adds to a reward model's checkpoint.
+CODE = ("scoring.py", "steps.py", "encoding.py", "packing.py", "aggregate.py")
+_ADDED = ("statistics.png", *CODE)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Publication:
 
     @property
     def kind(self) -> str:
-        """candidates, trees, pairs, model, policy, metric or demo."""
+        """One of `KINDS`."""
         return self.manifest["kind"]
 
     @property
@@ -103,9 +104,9 @@ def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
 
 def _is_whole(manifest: Mapping[str, Any]) -> bool:
     kind, parts, listed = manifest.get("kind"), manifest.get("parts"), manifest.get("files")
-    result = "row_hash" if kind in [*RECORDS] else "files_hash"
+    result = "row_hash" if kind in (*RECORDS,) else "files_hash"
     return (
-        isinstance(kind, str)
+        kind in KINDS
         and isinstance(listed, dict)
         and isinstance(parts, dict)
         and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts)  # it becomes a file's name, as the hash does
@@ -134,9 +135,14 @@ def check_files(publication: Publication) -> list[str]:
             problems.append(f"{name} is not the file that was published: its SHA-256 is another")
     for file in sorted(publication.folder.rglob("*")):
         name = file.relative_to(publication.folder).as_posix()
-        if file.is_file() and name not in listed and name not in _OF_THE_HUB and not name.startswith(".cache/"):
+        if file.is_file() and name not in listed and not _is_of_the_hub(name, publication.repository):
             problems.append(f"{name} is not listed in {MANIFEST}")
     return problems
+
+
+def _is_of_the_hub(name: str, repository: Repository) -> bool:
+    """Whether the Hub adds this file to a repository, or its client to a folder that it downloads into."""
+    return name in (MANIFEST, ".gitattributes") or (repository.is_local and name.startswith(".cache/huggingface/"))
 
 
 def part_files(publication: Publication, part: str) -> list[str]:
@@ -243,16 +249,20 @@ def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
 
 def _restore_model(publication: Publication, part: str, folder: Path) -> str:
     publication.fetch()
+    added = _ADDED if publication.kind == "model" else ()
     for file in sorted(publication.folder.rglob("*")):
         name = file.relative_to(publication.folder)
-        added = publication.kind == "model" and name.as_posix() in _ADDED
-        if file.is_file() and not added and name.name != "README.md" and not name.parts[0].startswith("."):
+        if file.is_file() and name.as_posix() not in added and _is_hashed(name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
-    (folder / MANIFEST).unlink()  # the publication's
     config = folder / "config.json"
     if publication.kind == "model" and config.is_file():
         trained = json.loads(config.read_text("utf-8"))
         trained.pop("custom_pipelines", None)
         config.write_text(json.dumps(trained, indent=2, sort_keys=True) + "\n", "utf-8")
     return files_hash(folder)
+
+
+def _is_hashed(name: Path) -> bool:
+    """Whether `files_hash` covers the file, in whichever folder it is: what it does not is not restored."""
+    return name.name not in (MANIFEST, LOG, "README.md") and not any(part.startswith(".") for part in name.parts)

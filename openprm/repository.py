@@ -18,6 +18,7 @@ from .rejections import InputError, first_line, is_disk_full
 TYPES = ("dataset", "model", "space")
 
 _HUB_ID = re.compile(r"([\w-][\w.-]*)/([\w-][\w.-]*)(?:@([\w./-]+))?")
+_NAME = re.compile(r"[\w-][\w.-]*")
 _HUB_OWNER = re.compile(r"([\w-][\w.-]*)(?:@([\w./-]+))?")
 
 
@@ -52,7 +53,12 @@ class Repository:
         return cls(match[1], name, match[2])
 
     def sibling(self, name: str) -> Repository:
-        """Another repository of the same owner, at the same revision."""
+        """Another repository of the same owner, at the same revision.
+
+        Raises InputError for what is no name: it may be of a stranger's manifest, and leads to no other folder.
+        """
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no name of a repository")
         return replace(self, name=name)
 
     @property
@@ -63,11 +69,15 @@ class Repository:
         return f"{self.id}@{self.revision}" if self.revision else self.id
 
 
-class NoSuchRepository(InputError):
+class Missing(InputError):
+    """What would have to be read is not there, or is not given: no word on whether it is as it should be."""
+
+
+class NoSuchRepository(Missing):
     """There is no repository of this name and type, as far as one may see."""
 
 
-class NoSuchRevision(InputError):
+class NoSuchRevision(Missing):
     """There is the repository, but not at this revision."""
 
 
@@ -95,7 +105,7 @@ def hub_error(repository: Repository, error: Exception) -> Exception:
         error = error.__cause__
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
     if isinstance(error, errors.GatedRepoError) or status == 403:
-        return InputError(f"{repository}: you may not read it; log in with a token that may (`hf auth login`)")
+        return Missing(f"{repository}: you may not read it; log in with a token that may (`hf auth login`)")
     if isinstance(error, errors.RepositoryNotFoundError):
         return NoSuchRepository(
             f"{repository}: there is no such repository, or you may not see it; check the name, or log in"
@@ -103,10 +113,10 @@ def hub_error(repository: Repository, error: Exception) -> Exception:
     if isinstance(error, errors.RevisionNotFoundError):
         return NoSuchRevision(f"{repository}: the repository has no such revision; check what is behind the @")
     if status == 401:
-        return InputError(f"{repository}: the Hub does not accept your token; log in again (`hf auth login`)")
+        return Missing(f"{repository}: the Hub does not accept your token; log in again (`hf auth login`)")
     if isinstance(error, errors.HFValidationError):
-        return InputError(f"{repository}: that is no name of a repository: {first_line(error)}")
-    return InputError(
+        return Missing(f"{repository}: that is no name of a repository: {first_line(error)}")
+    return Missing(
         f"{repository}: the Hub does not give it ({type(error).__name__}: {first_line(error)}); check the connection, "
         "and run the same command again: what has come stays"
     )

@@ -6,13 +6,17 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from openprm.card import SplitFiles, dataset_header
 from openprm.data_stages import make_pairs, make_trees
 from openprm.evaluation_stage import evaluate_models
 from openprm.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
 from openprm.pairs import MinGap, PairParameters
+from openprm.published import RECORDS
+from openprm.push.model_files import add_scoring_code
 from openprm.records import LEVELS, Candidate, Pair
 from openprm.reward_stage import reward_candidates
 from openprm.rewards.answers import golden_rule
@@ -67,7 +71,7 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
 
 def publish(run: Path, owner: Path) -> Path:
     """The datasets of a run as an owner's repositories."""
-    for kind in ("candidates", "trees", "pairs"):
+    for kind, record in RECORDS.items():
         folder = owner / kind
         parts = {split: read_manifest(run / f"{kind}{end}") for split, end in SPLITS.items()}
         for split, end in SPLITS.items():
@@ -78,8 +82,34 @@ def publish(run: Path, owner: Path) -> Path:
                 copy = folder / "data" / f"{split}-00000.parquet"
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(shard_path(run / f"{kind}{end}", 0), copy)
-        _finish(folder, kind, parts)
+        configs = {"default": _split_files(folder, "data")}
+        if kind == "pairs":
+            rows = {split: part["rows"] for split, part in parts.items()}
+            levels = {level: _split_files(folder, level) for level in LEVELS}
+            configs = {"all": {split: SplitFiles(f"*/{split}-*.parquet", rows[split], 1) for split in parts}, **levels}
+        card = dataset_header(record, configs, license="apache-2.0") + f"# {kind}\n"
+        (folder / "README.md").write_text(card, "utf-8")
+        _finish(folder, kind, parts, repositories={part: _inputs(run, made) for part, made in parts.items()})
     return owner
+
+
+def _split_files(folder: Path, name: str) -> dict[str, SplitFiles]:
+    files = {split: folder / name / f"{split}-00000.parquet" for split in SPLITS}
+    return {
+        split: SplitFiles(f"{name}/{split}-*.parquet", len(read_parquet(folder, split, name)), file.stat().st_size)
+        for split, file in files.items()
+        if file.exists()
+    }
+
+
+def _inputs(run: Path, made: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Where each input of a stage is published, by role."""
+    there = {
+        read_manifest(run / f"{kind}{end}")["row_hash"]: {"name": f"openprm/{kind}", "part": split}
+        for kind in RECORDS
+        for split, end in SPLITS.items()
+    }
+    return {role: there[entry["hash"]] for role, entry in made["inputs"].items() if entry["hash"] in there}
 
 
 def _write_level(pairs: Path, folder: Path, level: str, split: str) -> None:
@@ -95,22 +125,32 @@ def _write_level(pairs: Path, folder: Path, level: str, split: str) -> None:
 def publish_model(run: Path, owner: Path, name: str = "openprm") -> Path:
     folder = owner / name
     shutil.copytree(run / name, folder, ignore=shutil.ignore_patterns("manifest.json", "log.jsonl"))
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    config["custom_pipelines"] = {"openprm-scoring": {"impl": "scoring.OpenPRMScoringPipeline"}}
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
-    (folder / "scoring.py").write_text("", "utf-8")
+    add_scoring_code(folder)
     (folder / "statistics.png").write_bytes(b"png")
     (folder / ".eval_results").mkdir()
     (folder / ".eval_results" / "openprm.yaml").write_text("[]", "utf-8")
-    evaluation = read_manifest(run / "evaluation")
-    _finish(folder, "model", {"model": read_manifest(run / name)}, evaluation=evaluation)
+    (folder / "README.md").write_text(f"---\nlicense: apache-2.0\n---\n\n# {name}\n", "utf-8")
+    manifest, evaluation = read_manifest(run / name), read_manifest(run / "evaluation")
+    inputs = {"model": _inputs(run, manifest)}
+    evaluation["dataset"] = _inputs(run, evaluation)["candidates"]
+    _finish(
+        folder,
+        "model",
+        {"model": manifest},
+        origins=_licensed(manifest["origins"]),
+        repositories=inputs,
+        evaluation=evaluation,
+    )
     return folder
 
 
+def _licensed(origins: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**origin, "licence": "apache-2.0"} for origin in origins]
+
+
 def _finish(folder: Path, kind: str, parts: Mapping[str, Any], **more: Any) -> None:
-    (folder / "README.md").write_text(f"# {kind}\n", "utf-8")
     manifest = {
-        "published_by": "openprm 0.1.0",
+        "published_by": f"openprm {version('openprm')}",
         "kind": kind,
         "licence": "apache-2.0",
         "origins": [],

@@ -11,11 +11,11 @@ import pytest
 from openprm.data_stages import make_trees
 from openprm.finding import find_model, find_part
 from openprm.folder import read_manifest, read_rows
-from openprm.published import check_files, open_publication, part_rows, restore
+from openprm.published import CODE, check_files, open_publication, part_rows, restore
 from openprm.rejections import InputError
 from openprm.repository import Repository
 from openprm.source import CandidateSource
-from openprm.stages import describe_input
+from openprm.stages import describe_input, files_hash
 from openprm.tree import MergeParameters
 from tests.folders import contents
 from tests.publication import SPLITS, change_manifest, change_rows, make_model, make_run, publish, publish_model
@@ -72,21 +72,30 @@ def test_what_this_package_did_not_publish_is_refused(tmp_path: Path, owner: Pat
             open_publication(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["../../escaped", "/escaped", "other", "", None])
+def test_there_are_no_other_kinds(owner: Path, kind: str | None):
+    change_manifest(owner / "openprm", lambda manifest: manifest.update(kind=kind))
+    with pytest.raises(InputError, match="is damaged: it does not say what it should"):
+        open_publication(owner / "openprm")
+
+
 def test_every_file_is_checked(owner: Path):
     publication = open_publication(owner / "pairs")
     assert (publication.kind, [*publication.parts]) == ("pairs", [*SPLITS])
     assert check_files(publication) == []
     assert check_files(open_publication(owner / "openprm")) == []
     (owner / "pairs" / ".gitattributes").write_text("the Hub's own")
-    (owner / "pairs" / ".cache").mkdir()
-    (owner / "pairs" / ".cache" / "x").write_text("its client's")
+    (owner / "pairs" / ".cache" / "huggingface").mkdir(parents=True)
+    (owner / "pairs" / ".cache" / "huggingface" / "x").write_text("its client's")
     assert check_files(publication) == []
+    (owner / "pairs" / ".cache" / "pairs.py").write_text("")
     (owner / "pairs" / "README.md").write_text("changed")
     (owner / "pairs" / "process" / "test-00000.parquet").unlink()
     (owner / "pairs" / "pairs.py").write_text("")
     assert check_files(publication) == [
         "README.md is not the file that was published: its SHA-256 is another",
         "process/test-00000.parquet is missing",
+        ".cache/pairs.py is not listed in manifest.json",
         "pairs.py is not listed in manifest.json",
     ]
 
@@ -112,8 +121,8 @@ def test_a_dataset_is_restored_as_its_stage_left_it(owner: Path, run: Path, tmp_
 def test_a_model_is_restored_as_it_was_trained(owner: Path, run: Path, tmp_path: Path, kind: str):
     if kind == "policy":  # without code, nor a word of it in its config
         shutil.copyfile(run / "openprm" / "config.json", owner / "openprm" / "config.json")
-        (owner / "openprm" / "scoring.py").unlink()
-        (owner / "openprm" / "statistics.png").unlink()
+        for name in (*CODE, "statistics.png"):
+            (owner / "openprm" / name).unlink()
         change_manifest(owner / "openprm", lambda manifest: manifest.update(kind="policy"))
     restore(open_publication(owner / "openprm"), "model", tmp_path / "openprm")
     assert contents(tmp_path / "openprm") == contents(run / "openprm")
@@ -173,6 +182,34 @@ def test_parts_and_models_are_found_by_their_content(owner: Path, run: Path):
         find_part(near, "0123")
     with pytest.raises(InputError, match=r"no model of .* has the content 0123"):
         find_model(near, "openprm", "0123")
+    for called in ("trees", "elsewhere"):  # a dataset is no model, whatever its content
+        with pytest.raises(InputError, match=r"no model of .* has the content"):
+            find_model(near, called, read_manifest(run / "trees")["row_hash"])
+
+
+def test_a_model_s_name_leads_out_of_no_folder(owner: Path, run: Path):
+    shutil.move(owner / "openprm", owner.parent / "elsewhere")
+    for name in ("../elsewhere", str(owner.parent / "elsewhere")):
+        with pytest.raises(InputError, match=r"no model of .* has the content"):
+            find_model(Repository.of(owner, "trees"), name, read_manifest(run / "openprm")["files_hash"])
+
+
+def test_a_checkpoint_s_folders_are_restored_whatever_its_files_are_called(owner: Path, tmp_path: Path):
+    published, there = (
+        owner / "openprm",
+        {"templates/rag.jinja": "{}", "more/steps.py": "1", "more/statistics.png": ""},
+    )
+    restore(open_publication(published), "model", tmp_path / "as-trained")
+    for folder in (published, tmp_path / "as-trained"):
+        for name, text in there.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+    content = files_hash(tmp_path / "as-trained")
+    change_manifest(published, lambda manifest: manifest["parts"]["model"].update(files_hash=content))
+    for name in ("more/log.jsonl", "more/.hidden", "more/manifest.json"):  # which no hash covers
+        (published / name).write_text("")
+    restore(open_publication(published), "model", tmp_path / "out")
+    assert {*there} <= {*contents(tmp_path / "out")} == {*contents(tmp_path / "as-trained")}
 
 
 def test_a_restored_folder_is_the_same_input_to_the_stages_behind_it(owner: Path, run: Path, tmp_path: Path):
