@@ -7,6 +7,7 @@ model, `kind: model`. Licences are compared in lower case, as the Hub writes the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,12 +89,20 @@ LICENCES: dict[str, Licence] = {
 }
 
 
-def combined(origins: Sequence[Origin], wanted: str | None = None) -> str:
+#: Parts of the name of a licence that is not in `LICENCES` which say that it forbids something.
+_FORBIDDING = {"nc", "nd", "sa", "noncommercial", "research"}
+
+
+def combined(origins: Sequence[Origin], wanted: str | None = None, *, weights: Iterable[Origin] = ()) -> str:
     """The licence, in lower case, under which what derives from the origins may be published.
 
     Where all have the same it is that one; where one is restricted (non-commercial, share-alike) among permissive
     ones, that one. Else it is the one `wanted`, which must not allow what an origin forbids. A licence that is not in
-    `LICENCES` is not guessed at: it can only be kept by all alike, or passed over by a `wanted` one.
+    `LICENCES` is not guessed at: it can only be kept by all alike, or passed over by a `wanted` one; not even that
+    where its name says that it forbids something.
+
+    `weights` are the origins whose weights what is published derives from, where it is a model: under an agreement of
+    theirs it stays.
 
     Raises InputError where an origin has no licence, forbids what is wanted, or several leave no licence, and where
     one must be wanted.
@@ -104,11 +113,15 @@ def combined(origins: Sequence[Origin], wanted: str | None = None) -> str:
                 f"the licence of {origin['name']} is not known, and what derives from it would be published; "
                 f"look it up, and say it: --source-license {origin['name']}=LICENCE"
             )
-        if (facts := _facts(origin)) and facts.no_derivatives:
+        facts = _facts(origin)
+        if facts.no_derivatives if facts else "nd" in _words(_id(origin)):
             raise InputError(
                 f"{_named(origin)} allows nothing derived to be passed on; publish without what comes from it"
             )
     by_id = {_id(origin): origin for origin in origins}
+    bound = {_id(origin): origin for origin in weights if (facts := _facts(origin)) and facts.agreement}
+    if bound:
+        return _checked(_kept(bound, wanted), by_id)
     if wanted:
         return _checked(wanted.lower(), by_id)
     if not by_id:
@@ -116,7 +129,8 @@ def combined(origins: Sequence[Origin], wanted: str | None = None) -> str:
     if len(by_id) == 1:
         return next(iter(by_id))
     known = [LICENCES[name] for name in by_id if name in LICENCES]
-    if shared := [licence for licence in known if licence.share_alike]:
+    shared = [licence for licence in known if licence.share_alike]
+    if shared and len(known) == len(by_id):
         return _checked(max(licence.id for licence in shared), by_id)
     if len(known) == len(by_id) and not any(licence.agreement for licence in known):
         restricted = [licence.id for licence in known if licence.non_commercial]
@@ -126,13 +140,52 @@ def combined(origins: Sequence[Origin], wanted: str | None = None) -> str:
     raise InputError(f"this derives from {listed}, which leave the licence open; choose one: --license")
 
 
+def _kept(bound: Mapping[str, Origin], wanted: str | None) -> str:
+    """The agreement that weights stay under."""
+    if len(bound) > 1:
+        listed = ", ".join(_named(origin) for origin in bound.values())
+        raise InputError(
+            f"these weights would have to stay under several agreements: {listed}; they cannot be published"
+        )
+    name, origin = next(iter(bound.items()))
+    if wanted and wanted.lower() != name:
+        raise InputError(
+            f"weights that derive from {_named(origin)} stay under the {LICENCES[name].agreement}, and {wanted} is "
+            f"another licence; publish them under it: --license {name}"
+        )
+    return name
+
+
+def check_model_name(name: str, origins: Iterable[Origin]) -> None:
+    """Raises InputError where a licence asks for a beginning that the name of a model (without its owner) lacks."""
+    for origin in origins:
+        facts = _facts(origin)
+        begins = _words(facts.name_begins or "") if facts else []
+        if facts and _words(name)[: len(begins)] != begins:
+            raise InputError(
+                f"a model called {name!r} derives from {_named(origin)}, whose licence asks that its name begin with "
+                f"“{facts.name_begins}”; rename it"
+            )
+
+
 def _checked(licence: str, by_id: Mapping[str, Origin]) -> str:
     """`licence`, where no origin forbids it."""
     facts = LICENCES.get(licence, Licence(licence))
     for name, origin in by_id.items():
         theirs = LICENCES.get(name)
-        if theirs is None or name == licence:
+        if name == licence:
             continue
+        if theirs is None:
+            if _FORBIDDING & {*_words(name)}:
+                raise InputError(
+                    f"{_named(origin)} is a licence that is not known here, and its name says it forbids something; "
+                    f"choose {name} itself, or leave out what comes from it"
+                )
+            continue
+        if theirs.attribution and not theirs.agreement and not facts.attribution:
+            raise InputError(
+                f"{_named(origin)} asks that its authors are named, and {licence} does not; choose a licence that does"
+            )
         # within a family a later version will do: only the version at the end differs
         if theirs.share_alike and (facts.share_alike != theirs.share_alike or licence < name):
             raise InputError(
@@ -179,6 +232,11 @@ def _model_terms(origin: Origin, facts: Licence) -> str:
     if facts.only_own_kind:
         words += " Its outputs may not be used to improve models that do not derive from it."
     return f"{words} Weights that derive from it stay under that agreement, and a copy of it must go with them."
+
+
+def _words(name: str) -> list[str]:
+    """`cc-by-nc-4.0` is cc, by, nc, 4, 0."""
+    return re.findall(r"[a-z]+|\d+", name.lower())
 
 
 def _id(origin: Origin) -> str:

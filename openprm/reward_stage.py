@@ -18,6 +18,7 @@ from typing import Any
 from .data_stages import CANDIDATES_PER_SHARD
 from .dataset_stage import Rejections, finish_dataset, most_common, strictly, write_shards
 from .folder import REJECTED
+from .origins import Origin, inherited, unique
 from .processes import end_with_parent
 from .records import Candidate
 from .rejections import InputError
@@ -96,9 +97,13 @@ def reward_candidates(
             "skipped": skipped["skipped"],
             "rejected": dict(rejections.counts),
         }
-        return finish_dataset(folder, Candidate, "candidates", written, counts)
+        # servers tell nothing of a judge but its name
+        judge = [Origin(name=described["judge"], kind="model", licence=None)] if "judge" in described else []
+        origins = unique([*inherited(read), *judge])
+        return {**finish_dataset(folder, Candidate, "candidates", written, counts), "origins": origins}
 
-    parameters = {**source.parameters(), "name": rewarder.name, "reward": rewarder.describe()}
+    described = rewarder.describe()
+    parameters = {**source.parameters(), "name": rewarder.name, "reward": described}
     read = {**source.inputs(), **(inputs or {})}
     manifest = run_shared_stage(out, "rewards", parameters, read, work, finish, force=force)
     return strictly(manifest, out) if strict and manifest is not None else manifest

@@ -87,7 +87,7 @@ def sample_candidates(
         result = {"prompts": len(rows), **counts, "marks": dict(marks), "rejected": dict(rejections.counts)}
         # a server tells nothing of its model but the name
         model = [Origin(name=spec.model, kind="model", licence=None)] if spec.engine == "server" else []
-        origins = unique([*inherited(inputs.values()), *model])
+        origins = unique([*inherited(inputs), *model])
         return {**finish_dataset(folder, Candidate, "candidates", written, result), "origins": origins}
 
     parameters = {**asdict(sampling), "stop": list(sampling.stop), "prompts_per_shard": prompts_per_shard}

@@ -23,12 +23,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .folder import MANIFEST, is_folder, read_manifest
-from .origins import inherited
+from .origins import hub_types, inherited
 from .records import SCHEMA_VERSION
 from .rejections import InputError, first_line
 
 LOG = "log.jsonl"
 MARK = ".stage.json"  # in unfinished work: what it is to become
+_NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
 _FILES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
 
@@ -63,7 +64,7 @@ def run_stage(
         if not partial.exists():
             partial.mkdir(parents=True)
             mark.write_text(key, "utf-8")
-        return _make(partial, out, {**description, "fingerprint": key, "origins": inherited(inputs.values())}, work)
+        return _make(partial, out, {**description, "fingerprint": key, "origins": inherited(inputs)}, work)
 
 
 def describe_stage(
@@ -76,7 +77,7 @@ def describe_stage(
         "stage": name,
         "schema_version": SCHEMA_VERSION,
         "parameters": dict(parameters),
-        "inputs": {key: describe_input(path) for key, path in inputs.items()},
+        "inputs": {role: describe_input(path, role) for role, path in inputs.items()},
     }
 
 
@@ -116,10 +117,11 @@ def write_manifest(path: Path, description: Mapping[str, Any], result: Mapping[s
     return manifest
 
 
-def describe_input(path: str | Path) -> dict[str, str]:
+def describe_input(path: str | Path, role: str = "") -> dict[str, str]:
     """What identifies an input wherever it lies: its name and a hash of its content, on the Hub the commit.
 
-    `path` may be a Hub id, OWNER/NAME, with `@REVISION` or `:CONFIG` behind it.
+    `path` may be a Hub id, OWNER/NAME, with `@REVISION` or `:CONFIG` behind it; the role then tells whether a dataset
+    or a model of that name is meant.
     """
     path = Path(path)
     local, _, config = str(path).partition(":")
@@ -132,7 +134,7 @@ def describe_input(path: str | Path) -> dict[str, str]:
         return {"name": path.name, "hash": files_hash(local)}
     if path.suffix in _FILES:
         raise InputError(f"{path}: there is no such file or folder; check the path")
-    return {"name": str(path), "hash": _commit(local)}
+    return {"name": str(path), "hash": _commit(local, hub_types(role))}
 
 
 def resolve_model(model: str, revision: str | None) -> str | None:
@@ -144,18 +146,21 @@ def resolve_model(model: str, revision: str | None) -> str | None:
         if revision:
             raise InputError(f"{model} is a folder, which has no revision {revision!r}; leave it out")
         return None
-    return _commit(f"{model}@{revision}" if revision else model, kinds=("model",))
+    return _commit(f"{model}@{revision}" if revision else model, ("model",))
 
 
-def _commit(name: str, kinds: Sequence[str] = ("dataset", "model")) -> str:
-    """The commit of OWNER/NAME[@REVISION] on the Hub; without a connection that of a model in the local cache."""
+def _commit(name: str, types: Sequence[str]) -> str:
+    """The commit of OWNER/NAME[@REVISION] on the Hub, of the first type of which there is one.
+
+    Without a connection it is that of a model in the local cache.
+    """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     repository, _, revision = name.partition("@")
     api = HfApi()
-    for kind in kinds:
+    for hub_type in types:
         try:
-            return str(api.repo_info(repository, repo_type=kind, revision=revision or None).sha)
+            return str(api.repo_info(repository, repo_type=hub_type, revision=revision or None).sha)
         except Exception as error:  # of whatever HTTP client the Hub's library uses
             problem = error
     with suppress(ValueError):  # of a name that is none of the Hub's
@@ -167,18 +172,22 @@ def _commit(name: str, kinds: Sequence[str] = ("dataset", "model")) -> str:
     ) from problem
 
 
-def files_hash(path: str | Path, ignore: Sequence[str] = (MANIFEST, LOG, "README.md")) -> str:
+def files_hash(path: str | Path, ignore: Sequence[str] = _NO_CONTENT) -> str:
     """SHA-256 of a file, or of the names and contents of the files in a folder (hidden and `ignore`d ones aside)."""
     path = Path(path)
     if path.is_file():
         with path.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     total = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        name = file.relative_to(path)
-        if name.name not in ignore and not any(part.startswith(".") for part in name.parts):
-            total.update(f"{name.as_posix()}\0{files_hash(file)}\n".encode())
+    for name in hashed_files(path, ignore):
+        total.update(f"{name.as_posix()}\0{files_hash(path / name)}\n".encode())
     return total.hexdigest()
+
+
+def hashed_files(folder: Path, ignore: Sequence[str] = _NO_CONTENT) -> list[Path]:
+    """The paths in a folder, in order, of the files that its hash covers."""
+    names = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
+    return [name for name in names if name.name not in ignore and not any(part.startswith(".") for part in name.parts)]
 
 
 def partial_folder(out: Path) -> Path:

@@ -37,6 +37,8 @@ def train_model(
     checkpoint (`save_steps`). Several processes, which see the same files, train together: start them all with the
     same call, by `torchrun` or `accelerate launch`. `eval_pairs`, of all levels, are measured at the end.
     """
+    if taken := pairs.keys() & {"base", "model", "eval_pairs"}:
+        raise InputError(f"pairs cannot be called {min(taken)!r}: that is another input's name; give them another")
     options = dict(options or {})
     separator = separator or _separator(pairs.values())
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.licences import LICENCES, combined, notices
+from openprm.licences import LICENCES, check_model_name, combined, notices
 from openprm.rejections import InputError
 from openprm.sources import PAIR_SOURCES, PROMPT_SOURCES
 
@@ -47,6 +47,8 @@ def test_one_licence_follows(licences: dict[str, str], expected: str) -> None:
         ({"a": "cc-by-sa-4.0", "b": "cc-by-nc-sa-4.0"}, "must be passed on under the same licence"),
         ({"a": "gpl-3.0", "b": "cc-by-sa-4.0"}, "must be passed on under the same licence"),
         ({"a": "cc-by-sa-4.0", "b": "cc-by-nc-4.0"}, r"b \(cc-by-nc-4.0\) forbids commercial use"),
+        ({"a": "cc-by-nd-4.0-intl"}, "allows nothing derived"),
+        ({"a": "cc-by-sa-4.0", "b": "other"}, r"b \(other\), which leave the licence open"),
         ({}, "nothing says which licence"),
     ],
 )
@@ -80,6 +82,11 @@ def test_a_choice_that_nobody_forbids(licences: dict[str, str], wanted: str) -> 
         ({"b": "CC-BY-SA-4.0"}, "cc-by-sa-3.0", "under the same licence"),
         ({"b": "CC-BY-SA-4.0"}, "cc-by-nc-sa-4.0", "under the same licence"),
         ({"b": None}, "mit", "--source-license b="),
+        ({"b": "MIT"}, "cc0-1.0", "asks that its authors are named, and cc0-1.0 does not"),
+        ({"b": "cc-by-4.0"}, "pddl", "authors"),
+        ({"b": "qwen-research"}, "mit", r"b \(qwen-research\) is a licence that is not known here"),
+        ({"b": "cc-by-nc-sa-4.0-intl"}, "mit", "choose cc-by-nc-sa-4.0-intl itself"),
+        ({"b": "my-nc"}, "cc-by-nc-4.0", "not known here"),
     ],
 )
 def test_a_choice_that_somebody_forbids(licences: dict[str, str | None], wanted: str, said: str) -> None:
@@ -100,11 +107,56 @@ def test_what_is_allowed_forbids_what_the_origins_forbid(licences: list[str], wa
     assert combined(given[::-1], wanted) == found  # in any order
     facts = [LICENCES[licence] for licence in licences if licence in LICENCES]
     assert not [fact for fact in facts if fact.no_derivatives]
+    if any(fact.attribution and not fact.agreement for fact in facts):
+        assert found not in LICENCES or LICENCES[found].attribution
     if any(fact.non_commercial for fact in facts):
         assert LICENCES[found].non_commercial
     assert {fact.share_alike for fact in facts} - {None} <= {
         LICENCES[found].share_alike if found in LICENCES else None
     }
+
+
+LLAMA = {"name": "Llama-3.1-8B", "licence": "llama3.1", "kind": "model"}
+MATH = {"name": "math", "licence": "mit"}
+
+
+def test_weights_stay_under_the_agreement_of_those_they_derive_from() -> None:
+    assert combined([MATH, LLAMA], "mit") == "mit"  # data that it wrote
+    assert combined([MATH, LLAMA], weights=[LLAMA]) == "llama3.1"
+    assert combined([MATH, LLAMA], "Llama3.1", weights=[LLAMA]) == "llama3.1"
+    with pytest.raises(InputError, match=r"stay under the Llama 3.1 Community License.*--license llama3.1"):
+        combined([MATH, LLAMA], "apache-2.0", weights=[LLAMA])
+    with pytest.raises(InputError, match=r"scienceqa .* must be passed on under the same licence, and llama3.1"):
+        combined([LLAMA, {"name": "scienceqa", "licence": "cc-by-nc-sa-4.0"}], weights=[LLAMA])
+    older = {**LLAMA, "name": "old", "licence": "llama2"}
+    with pytest.raises(InputError, match="several agreements"):
+        combined([LLAMA, older], weights=[LLAMA, older])
+    assert combined([MATH], "mit", weights=[MATH]) == "mit"
+
+
+@pytest.mark.parametrize(
+    ("licence", "name", "allowed"),
+    [
+        ("llama3.1", "Llama-PRM", True),
+        ("llama3.1", "llama_3.1-prm", True),
+        ("llama3.1", "openprm", False),
+        ("llama3.1", "llamas", False),
+        ("llama3.1", "my-Llama", False),
+        ("llama3", "Llama-3-PRM", True),
+        ("llama3", "Llama3-PRM", True),
+        ("llama3", "Llama-PRM", False),
+        ("llama2", "openprm", True),
+        ("mit", "openprm", True),
+        ("other", "openprm", True),
+    ],
+)
+def test_names_of_models(licence: str, name: str, allowed: bool) -> None:
+    origin = {"name": "base", "licence": licence, "kind": "model"}
+    if allowed:
+        check_model_name(name, [origin])
+    else:
+        with pytest.raises(InputError, match="asks that its name begin with"):
+            check_model_name(name, [origin])
 
 
 def test_the_papers_own_mix() -> None:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from huggingface_hub.errors import EntryNotFoundError
+
 from openprm.folder import read_manifest
-from openprm.origins import Origin, inherited, unique, with_licences
+from openprm.licences import combined
+from openprm.origins import Origin, check_named, inherited, unique, with_licences
+from openprm.records import Candidate
+from openprm.rejections import InputError
+from openprm.reward_stage import reward_candidates
+from openprm.rewarders import make_rewarder
+from openprm.rewards.base import Outcome
+from openprm.rewards.judge import Judge
 from openprm.shared_stage import run_shared_stage
-from openprm.stages import run_stage
+from openprm.source import CandidateSource
+from openprm.stages import describe_input, run_stage
+from tests.folders import candidate, dataset
 
 MATH = Origin(name="math", kind="data", licence="MIT")
 POLICY = Origin(name="policy", kind="model", licence="llama3.1")
@@ -53,28 +66,93 @@ def test_origins_are_no_part_of_what_a_stage_is_known_by(tmp_path):
 
 def test_a_file_is_an_origin_without_a_licence(tmp_path):
     (tmp_path / "answers.jsonl").write_text("{}")
-    assert inherited([tmp_path / "answers.jsonl"]) == [{"name": "answers.jsonl", "kind": "data", "licence": None}]
+    assert inherited({"candidates": tmp_path / "answers.jsonl"}) == [
+        {"name": "answers.jsonl", "kind": "data", "licence": None}
+    ]
 
 
 def test_a_folder_of_others_is_one_under_the_licence_of_its_card(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    assert inherited([model]) == [{"name": "model", "kind": "model", "licence": None}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
     (model / "README.md").write_text("---\nlicense: llama3.1\n---\n# Model\n")
-    assert inherited([model]) == [{"name": "model", "kind": "model", "licence": "llama3.1"}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": "llama3.1"}]
     (model / "README.md").write_text("# no YAML\n---\n: [\n---\n")
-    assert inherited([model]) == [{"name": "model", "kind": "model", "licence": None}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
 
 
 def test_a_published_folder_says_its_own(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"published_by": "openprm 1", "origins": [MATH]}))
-    assert inherited([tmp_path]) == [MATH]
+    folder = tmp_path / "trees"
+    folder.mkdir()
+    said = {"published_by": "openprm 1", "kind": "trees", "licence": "cc-by-nc-4.0", "origins": [MATH]}
+    (folder / "manifest.json").write_text(json.dumps(said))
+    itself = {"name": "trees", "kind": "data", "licence": "cc-by-nc-4.0"}
+    assert inherited({"trees": folder}) == inherited({"trees": f"{folder}:process"}) == [MATH, itself]
+    with pytest.raises(InputError, match="forbids commercial use"):
+        combined(inherited({"trees": folder}), "mit")
+    (folder / "manifest.json").write_text(json.dumps({**said, "kind": "policy", "origins": []}))
+    assert inherited({"base": folder}) == [{**itself, "kind": "model"}]
+    (folder / "manifest.json").write_text(json.dumps({**said, "origins": ["math"]}))
+    with pytest.raises(InputError, match=r"trees: its manifest.json does not say what it derives from"):
+        inherited({"trees": folder})
+
+
+@pytest.mark.parametrize(
+    ("lines", "licence"),
+    [
+        ("license: [mit]", "mit"),
+        ("license: [mit, cc-by-nc-4.0]", None),
+        ("license: other\nlicense_name: my-own", "my-own"),
+        ("license: other", None),
+        ("license: unknown", None),
+        ("license: {a: b}", None),
+    ],
+)
+def test_the_licence_of_a_card(tmp_path, lines: str, licence: str | None):
+    (tmp_path / "README.md").write_text(f"---\n{lines}\n---\n# Data\n")
+    assert inherited({"data": tmp_path})[0]["licence"] == licence
+
+
+def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(monkeypatch: pytest.MonkeyPatch):
+    def info(self: Any, name: str, *, repo_type: str, revision: str | None) -> Any:
+        there = {"dataset": ("d" * 40, {"license": "mit"}), "model": ("m" * 40, {"license": ["llama3.1"]})}
+        return SimpleNamespace(sha=there[repo_type][0], card_data=there[repo_type][1])
+
+    def none(*_: Any, **__: Any) -> str:
+        raise EntryNotFoundError("none")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", info)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", none)
+    for role, kind, letter, licence in (("base", "model", "m", "llama3.1"), ("pairs", "data", "d", "mit")):
+        (origin,) = inherited({role: "somebody/both"})
+        assert (origin["kind"], origin["revision"], origin["licence"]) == (kind, letter * 40, licence)
+        assert describe_input("somebody/both", role) == {"name": "somebody/both", "hash": letter * 40}
 
 
 def test_licences_named_by_hand():
-    assert with_licences([{"name": "a", "licence": None}, MATH], {"a": "CC0-1.0"}) == [
-        {"name": "a", "licence": "CC0-1.0"},
-        MATH,
-    ]
+    origins: list[Origin] = [{"name": "a", "licence": None}, MATH]
+    assert with_licences(origins, {"a": "CC0-1.0", "math": "CC0-1.0"}) == [{"name": "a", "licence": "CC0-1.0"}, MATH]
+    check_named(origins, {"a": "CC0-1.0"})
+    check_named([{"name": "a", "licence": "mit"}, *origins], {"a": "mit"})  # one of two of that name does not say
+    with pytest.raises(InputError, match=r"math=CC0-1\.0: math says itself that it is under MIT"):
+        check_named(origins, {"math": "CC0-1.0"})
+    with pytest.raises(InputError, match="b=mit: there is no such source; the sources are: a, math"):
+        check_named(origins, {"b": "mit"})
     assert unique([MATH, POLICY, MATH]) == [MATH, POLICY]
+
+
+def test_a_judge_is_an_origin(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    def rewards(self: Judge, batches: Any) -> Any:
+        for batch in batches:
+            yield (
+                batch,
+                [Outcome({"name": self.name, "value": 1.0, "std": None, "origin": "{}"}) for _ in batch.candidates],
+            )
+
+    monkeypatch.setattr(Judge, "rewards", rewards)
+    candidates = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, "One.", 1.0)])
+    judge, inputs = make_rewarder("judge", model="llama-judge", servers=["http://127.0.0.1:9/v1"])
+    manifest = reward_candidates(CandidateSource(str(candidates)), judge, tmp_path / "out", inputs=inputs)
+    assert manifest is not None
+    assert manifest["origins"][-1] == {"name": "llama-judge", "kind": "model", "licence": None}
