@@ -1,8 +1,8 @@
 """The cards of published repositories, filled from their publication manifests and from nothing else.
 
 A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `licence`,
-`origins`, `parts` (the manifests of stages, by split), and of models `evaluation` and `repositories` (the published
-repository of an input, by the input's role, as far as it has one). `repo` is OWNER/NAME.
+`origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role, where the
+same owner publishes it, if anywhere), and of models `evaluation`. `repo` is OWNER/NAME.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from openprm.licences import LICENCES, notices
 from openprm.records import Candidate, Pair, Tree
 
 from .columns import described_columns
+from .inputs import Input, inputs, measured
 from .rebuild import dataset_command, training_command
 from .tables import compared, size_category
 
@@ -23,6 +24,7 @@ Manifest = Mapping[str, Any]
 
 _RECORDS = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
+_BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
@@ -37,8 +39,8 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
     Raises jinja2.UndefinedError or KeyError where the manifest lacks something that a card must say.
     """
     kind, parts = publication["kind"], publication["parts"]
-    owner = repo.partition("/")[0]
     first = next(iter(configs.values()))
+    made_of = {split: inputs(publication, split) for split in parts}
     data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
     fields: dict[str, Any] = {
         **licence_fields(publication["licence"]),
@@ -59,9 +61,20 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
         parameters=compared({split: part["parameters"] for split, part in parts.items()}),
         counts=compared({split: part["counts"] for split, part in parts.items()}),
         columns=list(described_columns(_RECORDS[kind])),
-        commands=[line for split, part in parts.items() if (line := dataset_command(kind, owner, split, part))],
+        made_of=made_of,
+        commands=list(_commands(repo, publication, made_of)),
     )
     return dataset_header(_RECORDS[kind], configs, **fields) + body
+
+
+def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[str, Input]]) -> Iterator[str]:
+    kind = publication["kind"]
+    for split, part in publication["parts"].items():
+        # rewards are given again to the candidates themselves
+        source = Input(repo, repo, split) if kind == "candidates" else made_of[split].get(_BEFORE[kind])
+        line = dataset_command(kind, split, part, source) if source else None
+        if line:
+            yield line
 
 
 def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], config: Manifest) -> str:
@@ -70,22 +83,27 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     """
     from huggingface_hub import ModelCardData
 
-    owner, name = repo.split("/")
+    name = repo.partition("/")[2]
     manifest = publication["parts"]["model"]
     parameters, evaluation = manifest["parameters"], publication.get("evaluation")
     trained = "options" in parameters  # not where a model of others was only converted
-    base_name, base = _base(publication, manifest)
-    pairs = _pairs(owner, publication, manifest) if trained else []
+    made_of = inputs(publication, "model")
+    started = made_of.get("base", made_of.get("model"))
+    base = _base(publication, started) if started else None
+    pairs = [made for role, made in made_of.items() if role not in ("base", "eval_pairs")] if trained else []
+    again = [made.train for made in pairs if made.train]
+    can_be_trained = base is not None and pairs and len(again) == len(pairs)
+    results = list(_model_index(evaluation))
     data = ModelCardData(
         **licence_fields(publication["licence"]),
         base_model=base,
         base_model_relation="finetune" if base and trained else None,
-        datasets=pairs or None,
+        datasets=list(dict.fromkeys(made.hub for made in pairs if made.hub)) or None,
         pipeline_tag="text-classification",
         library_name="transformers",
         tags=_TAGS,
-        model_name=name if evaluation else None,
-        eval_results=list(_model_index(owner, evaluation)) if evaluation else None,
+        model_name=name if results else None,
+        eval_results=results or None,
     )
     question = example["question"]
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
@@ -93,9 +111,9 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
         "model.md.j2",
         **_common(repo, publication),
         trained=trained,
-        base=base,
-        base_name=base_name,
+        base=f"`{base}`" if base else started,
         pairs=pairs,
+        eval_pairs=made_of.get("eval_pairs"),
         question=question,
         response=example["response"],
         chat=[*messages, {"role": "assistant", "content": example["response"]}],
@@ -105,7 +123,9 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
         levels=parameters.get("levels", []),
         evaluation=evaluation,
-        command=training_command(name, pairs, base, parameters) if base and pairs else None,
+        measured=measured(evaluation) if evaluation else None,
+        again={"base": base, "pairs": again} if can_be_trained else None,
+        command=training_command(name, again, base, parameters) if base and can_be_trained else None,
     )
     return header(data) + body
 
@@ -164,19 +184,25 @@ def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: st
 
 
 def eval_results(repo: str, publication: Manifest) -> str | None:
-    """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page; None without results."""
+    """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page.
+
+    None without results, and where the candidates that were measured are in no repository: it names one.
+    """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     from huggingface_hub.utils import yaml_dump
 
-    owner = repo.partition("/")[0]
+    evaluation = publication.get("evaluation")
+    dataset = measured(evaluation).hub if evaluation else None
+    if dataset is None:
+        return None
     entries = [
         EvalResultEntry(
-            dataset_id=f"{owner}/candidates",
+            dataset_id=dataset,
             task_id=f"best_of_{match['n']}_{match['aggregation']}",
             value=row["accuracy"],
             notes=_in_words(row),
         )
-        for row, match in _best_of(publication.get("evaluation"))
+        for row, match in _best_of(evaluation)
     ]
     return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else None
 
@@ -190,7 +216,6 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
                 found[package].append(version)
     return {
         "repo": repo,
-        "owner": repo.partition("/")[0],
         "title": repo.partition("/")[2],
         "parts": publication["parts"],
         "licence": publication["licence"],
@@ -213,36 +238,15 @@ def _is_model(origin: Manifest) -> bool:
     return origin.get("kind") == "model"
 
 
-def _base(publication: Manifest, manifest: Manifest) -> tuple[str | None, str | None]:
-    """The name of the model that this one started from, or was converted from, and its Hub id, where it has one."""
-    role = "base" if "base" in manifest["inputs"] else "model"
-    if role not in manifest["inputs"]:
-        return None, None
-    name = manifest["inputs"][role]["name"].partition("@")[0]
-    if published := publication.get("repositories", {}).get(role):
-        return name, published
+def _base(publication: Manifest, started: Input) -> str | None:
+    """The Hub id of the model that this one started from, or was converted from, where it has one."""
+    if started.repository is not None:
+        return started.repository
+    name = started.name.partition("@")[0]
     for origin in publication["origins"]:
         if _is_model(origin) and origin["name"] == name and origin.get("hub"):
-            return name, str(origin["hub"])
-    return name, name if "/" in name else None
-
-
-def _pairs(owner: str, publication: Manifest, manifest: Manifest) -> list[str]:
-    """The Hub ids of the pairs that a model was trained on, as far as they are published.
-
-    Where nothing says which repository holds what was a folder, it is the owner's own pairs.
-    """
-    ids = []
-    for role, made_of in manifest["inputs"].items():
-        if role in ("base", "eval_pairs"):
-            continue
-        if "/" in made_of["name"]:
-            ids.append(re.split("[@:]", made_of["name"])[0])
-        elif "repositories" not in publication:
-            ids.append(f"{owner}/pairs")
-        elif role in publication["repositories"]:
-            ids.append(publication["repositories"][role])
-    return list(dict.fromkeys(ids))
+            return str(origin["hub"])
+    return started.hub
 
 
 def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[str]]]:
@@ -255,16 +259,20 @@ def _in_words(row: Manifest) -> str:
     return f"{INTERVAL}: {row['low']:.3f} to {row['high']:.3f}"
 
 
-def _model_index(owner: str, evaluation: Manifest) -> Iterator[Any]:
+def _model_index(evaluation: Manifest | None) -> Iterator[Any]:
+    """None where the candidates that were measured are in no repository, which each result names."""
     from huggingface_hub import EvalResult
 
+    dataset = measured(evaluation) if evaluation else None
+    if dataset is None or dataset.hub is None:
+        return
     for row, match in _best_of(evaluation):
         yield EvalResult(
             task_type="text-classification",
             task_name="best of N",
-            dataset_type=f"{owner}/candidates",
+            dataset_type=dataset.hub,
             dataset_name="OpenPRM candidates",
-            dataset_split=evaluation.get("split"),
+            dataset_split=dataset.part,
             metric_type="accuracy",
             metric_name=f"best of {match['n']} by {match['aggregation']}; {_in_words(row)}",
             metric_value=row["accuracy"],

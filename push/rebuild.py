@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .inputs import Input
+
 Manifest = Mapping[str, Any]
 
 _RULES = {"mathematics": "math", "multiple choice": "choice", "instructions followed": "instructions"}
@@ -25,14 +27,15 @@ _TRAINING = {
 }
 
 
-def dataset_command(kind: str, owner: str, split: str, manifest: Manifest) -> str | None:
-    """The line that makes a split of candidates (their rewards), trees or pairs again; None where there is none."""
+def dataset_command(kind: str, split: str, manifest: Manifest, source: Input) -> str | None:
+    """The line that makes a split of candidates (their rewards), trees or pairs again of `source`; None where that is
+    not published beside it, or there is no such line.
+    """
     make = {"candidates": _reward, "trees": _trees, "pairs": _pairs}[kind]
     options = make(manifest["parameters"]) if manifest["stage"] == _STAGES[kind] else None
-    if options is None:
+    if options is None or source.repository is None or source.part is None:
         return None
-    before = {"candidates": "candidates", "trees": "candidates", "pairs": "trees"}[kind]
-    start = ["openprm", _COMMANDS[kind], f"{owner}/{before}", "--split", split]
+    start = ["openprm", _COMMANDS[kind], source.repository, "--split", source.part]
     return _line([*start, *options, "--out", f"rebuilt/{kind}-{split}"])
 
 
@@ -84,7 +87,9 @@ def _pairs(parameters: Manifest) -> list[str] | None:
 
 
 def training_command(name: str, pairs: Sequence[str], base: str, parameters: Manifest) -> str | None:
-    """The line that trains the model again; None where the options that were used are not all the command's."""
+    """The line that trains the model again, on the train splits of `pairs`; None where the options that were used are
+    not all the command's.
+    """
     options = dict(parameters["options"])
     bf16 = options.pop("bf16", False)
     if options.keys() - _TRAINING or parameters["aggregation"] is not None:

@@ -81,7 +81,7 @@ def metric(method: str, accuracy: float) -> dict[str, Any]:
 def evaluation() -> dict[str, Any]:
     return {
         **stage("evaluation", {"seed": 0}, {"prompts": 317, "candidates": 16}, 0, candidates="candidates-test"),
-        "split": "test",
+        "dataset": {"name": "somebody/candidates", "part": "test"},
         "metrics": [
             metric("single sample", 0.551041),
             metric("best of 16: prm/min", 0.868578),
@@ -89,6 +89,15 @@ def evaluation() -> dict[str, Any]:
             metric("coverage@16", 0.996667),
         ],
     }
+
+
+def published(kind: str, parts: dict[str, Any]) -> dict[str, Any]:
+    """Where the inputs of all parts are published: all but the samples that candidates are made of."""
+    if kind == "model":
+        pairs = {"name": "somebody/pairs", "part": "train"}
+        return {"model": {"pairs": pairs, "base": {"name": "somebody/base-7B", "part": "model"}}}
+    before = {"trees": "candidates", "pairs": "trees"}.get(kind)
+    return {part: {before: {"name": f"somebody/{before}", "part": part}} if before else {} for part in parts}
 
 
 def publication(kind: str, **changed: Any) -> dict[str, Any]:
@@ -126,6 +135,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
         "licence": "cc-by-nc-sa-4.0",
         "origins": ORIGINS,
         "parts": splits[kind],
+        "repositories": published(kind, changed.get("parts", splits[kind])),
         "files": {"data/train-00000.parquet": "987654321" * 7 + "0"},
     }
     if kind == "model":

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
+from openprm.push.card_check import check_card
 from openprm.push.cards import (
     dataset_card,
     demo_card,
@@ -21,6 +22,7 @@ from openprm.push.cards import (
     policy_card,
 )
 from openprm.push.columns import DESCRIPTIONS, described_columns
+from openprm.push.inputs import Input
 from openprm.push.rebuild import dataset_command, escape, training_command
 from openprm.push.tables import compared, size_category
 
@@ -102,35 +104,127 @@ def test_a_model_that_nobody_measured() -> None:
     assert eval_results("somebody/prm", unmeasured) is None
 
 
+BASE = {"base": {"name": "somebody/base-7B", "part": "model"}}
+
+
 def test_inputs_on_the_hub_are_named_by_their_ids() -> None:
-    made = publication("model")
+    made = publication("model", repositories={"model": {"pairs1": {"name": "somebody/pairs", "part": "train"}}})
     made["parts"]["model"]["inputs"] = {
         "pairs": {"name": "other/pairs@v1:process", "hash": "a"},
         "pairs1": {"name": "mine", "hash": "b"},
         "base": {"name": "org/start@abc", "hash": "abc"},
     }
-    data = ModelCard(model_card("somebody/prm", made, EXAMPLE, CONFIG)).data
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    data = ModelCard(card).data
     assert data.datasets == ["other/pairs", "somebody/pairs"]
     assert data.base_model == "org/start"
+    assert "on `other/pairs@v1:process` and split `train` of `somebody/pairs`, levels" in card
+    assert parsed(command(card))["pairs"] == ["other/pairs@v1:process", "somebody/pairs"]
 
 
-def test_inputs_that_were_published_beside_it() -> None:
-    made = publication("model", origins=[], repositories={"base": "somebody/policy", "pairs": "somebody/pairs"})
-    data = ModelCard(model_card("somebody/prm", made, EXAMPLE, CONFIG)).data
-    assert (data.base_model, data.datasets) == ("somebody/policy", ["somebody/pairs"])
-    made["repositories"] = {"base": "somebody/policy"}  # a control's pairs, for instance
+def test_pairs_that_are_not_published() -> None:
+    made = publication("model", repositories={"model": BASE})  # a control's pairs, for instance
     card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
     assert "datasets" not in ModelCard(card).data.to_dict()
-    assert "on pairs that are not published" in card
-    assert "openprm train" not in card
+    assert "on `pairs` (not published), levels" in card
+    assert "openprm train" not in card.split("## Use")[0]
+    assert "train_model" not in card
+
+
+@pytest.mark.parametrize("second", [None, "test"])
+def test_all_pairs_are_told_and_a_command_is_whole_or_not_there(second: str | None) -> None:
+    """One of two is not published, or only as another split than the one that a training reads."""
+    made = publication("model")
+    made["parts"]["model"]["inputs"]["pairs1"] = {"name": "more", "hash": "b"}
+    if second:
+        made["repositories"]["model"]["pairs1"] = {"name": "somebody/pairs", "part": second}
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    told = f"split `{second}` of `somebody/pairs`" if second else "`more` (not published)"
+    assert f"on split `train` of `somebody/pairs` and {told}, levels" in card
+    assert ModelCard(card).data.datasets == ["somebody/pairs"]
+    assert "openprm train" not in card.split("## Use")[0]
+    made["parts"]["model"]["parameters"]["options"] = {"max_steps": 150}
+    assert "train_model" not in model_card("somebody/prm", made, EXAMPLE, CONFIG)
 
 
 def test_a_base_that_is_nowhere() -> None:
-    made = publication("model", origins=[{"name": "base", "kind": "model", "licence": "mit"}])
+    pairs = {"pairs": {"name": "somebody/pairs", "part": "train"}}
+    origins = [{"name": "base", "kind": "model", "licence": "mit"}]
+    made = publication("model", origins=origins, repositories={"model": pairs})
     card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
     assert "base_model" not in ModelCard(card).data.to_dict()
-    assert "Trained from `base`" in card
+    assert "Trained from `base` (not published) on split `train` of `somebody/pairs`" in card
     assert "train_model" not in card
+    assert "openprm train" not in card.split("## Use")[0]
+
+
+def test_pairs_to_evaluate_on_are_not_called_held_out() -> None:
+    made = publication("model")
+    assert "`eval`" not in model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    made["parts"]["model"]["inputs"]["eval_pairs"] = {"name": "pairs-test", "hash": "c"}
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    assert "(`eval`: on `pairs-test` (not published))" in card
+    assert "held-out" not in card
+    assert "openprm train somebody/pairs --base" in card  # they change nothing in the model
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_results_are_of_the_split_that_was_measured(split: str) -> None:
+    made = publication("model")
+    made["evaluation"]["dataset"] = {"name": "somebody/candidates", "part": split}
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    assert f"each of 317 prompts of split `{split}` of `somebody/candidates`, with" in card
+    assert ModelCard(card).data.eval_results[0].dataset_split == split
+
+
+def test_results_on_candidates_that_are_not_published() -> None:
+    made = publication("model")
+    made["evaluation"]["dataset"] = None
+    card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
+    assert "prompts of `candidates-test` (not published), with" in card
+    assert "measures its published results again" not in card
+    assert "model-index" not in ModelCard(card).data.to_dict()
+    assert "somebody/candidates" not in card
+    assert eval_results("somebody/prm", made) is None
+    assert check_card(card, made) == []
+
+
+@pytest.mark.parametrize(("kind", "role"), [("trees", "candidates"), ("pairs", "trees")])
+def test_datasets_made_of_what_is_not_published(kind: str, role: str) -> None:
+    made = publication(kind, repositories={})
+    for part in made["parts"].values():
+        part["inputs"][role]["name"] = "imp.jsonl"
+    card = dataset_card(f"somebody/{kind}", made, configs(kind))
+    assert f" `imp.jsonl` (not published){',' if kind == 'pairs' else ' were split'}" in card
+    assert f"somebody/{role}" not in card
+    assert f"openprm {kind} " not in card.split("## Use")[0]
+    assert check_card(card, made) == []
+    for part in made["parts"].values():
+        part["inputs"][role]["name"] = "org/data@v1"
+    card = dataset_card(f"somebody/{kind}", made, configs(kind))
+    assert "`org/data@v1`" in card
+    assert "not published" not in card
+
+
+def test_a_split_made_of_another_split() -> None:
+    parts = {"control": stage("pairs", {**PAIRS, "shuffle_rewards": 7}, {"levels": {"process": 1}}, 1, trees="t")}
+    where = {"control": {"trees": {"name": "somebody/trees", "part": "train"}}}
+    made = publication("pairs", parts=parts, repositories=where)
+    card = dataset_card("somebody/pairs", made, configs("pairs"))
+    assert "- `control`: from split `train` of `somebody/trees`," in card
+    found = parsed(command(card))
+    assert (found["folder"], found["split"], found["shuffle_rewards"]) == ("somebody/trees", "train", 7)
+
+
+def test_a_preference_dataset_is_named() -> None:
+    parts = {"train": stage("pairs", {"columns": {}}, {"levels": {"outcome": 1}}, 1, preferences="org/chosen")}
+    card = dataset_card("somebody/pairs", publication("pairs", parts=parts), configs("pairs"))
+    assert "- `train`: outcome pairs from a preference dataset, `org/chosen`." in card
+
+
+def command(card: str) -> str:
+    """The last that a card gives."""
+    return [code for language, code in blocks(card) if language == "console"][-1]
 
 
 def test_a_model_that_was_only_converted() -> None:
@@ -286,31 +380,35 @@ def parsed(line: str) -> dict[str, Any]:
     return group.commands[words[1]].make_context(words[1], words[2:]).params
 
 
+CANDIDATES = Input("c", "somebody/candidates", "test")
+
+
 def test_commands_are_taken_by_the_command_line() -> None:
-    trees = parsed(dataset_command("trees", "somebody", "test", stage("trees", TREES, {}, 1)) or "")
+    trees = parsed(dataset_command("trees", "test", stage("trees", TREES, {}, 1), CANDIDATES) or "")
     assert (trees["file"], trees["split"]) == ("somebody/candidates", "test")
     assert trees["separator"] == [".\\n", "math=line"]
     assert (trees["threshold"], trees["distinct_numbers"]) == (0.88, True)
 
 
 def test_other_kinds_of_commands() -> None:
-    pairs = dataset_command("pairs", "somebody", "train", stage("pairs", {**PAIRS, "process": False}, {}, 1))
+    trees = Input("t", "somebody/trees", "train")
+    pairs = dataset_command("pairs", "train", stage("pairs", {**PAIRS, "process": False}, {}, 1), trees)
     assert pairs is not None
     found = parsed(pairs)
     assert (found["min_gap"], found["select"], found["process"]) == ("0.5sd", "all", False)
+    assert dataset_command("pairs", "train", stage("pairs", PAIRS, {}, 1), Input("t")) is None
     model = {"kind": "model", "model": "org/orm@abc", "revision": "abc", "engine": "vllm", "dtype": "float32"}
     reward = {**model, "trust_remote_code": False, "engine_options": {}}
-    line = dataset_command(
-        "candidates", "somebody", "train", stage("rewards", {"name": "orm", "reward": reward}, {}, 1)
-    )
+    rewarded = stage("rewards", {"name": "orm", "reward": reward}, {}, 1)
+    line = dataset_command("candidates", "train", rewarded, CANDIDATES)
     assert line is not None
     assert [parsed(line)[name] for name in ("by", "model", "revision")] == ["model", "org/orm", "abc"]
     judge = stage("rewards", {"name": "judge", "reward": {"judge": "x"}}, {}, 1)
-    assert dataset_command("candidates", "somebody", "train", judge) is None
+    assert dataset_command("candidates", "train", judge, CANDIDATES) is None
     imported = stage("candidates", {}, {}, 1)
-    assert dataset_command("candidates", "somebody", "train", imported) is None
+    assert dataset_command("candidates", "train", imported, CANDIDATES) is None
     preferences = stage("pairs", {"columns": {}, "split": None}, {}, 1)
-    assert dataset_command("pairs", "somebody", "train", preferences) is None
+    assert dataset_command("pairs", "train", preferences, trees) is None
 
 
 def test_training_is_repeated_by_command_or_from_python() -> None:
@@ -345,7 +443,7 @@ def test_separators_on_a_command_line() -> None:
 
 
 def test_long_lines_stay_one_command() -> None:
-    line = dataset_command("trees", "somebody", "train", stage("trees", TREES, {}, 1))
+    line = dataset_command("trees", "train", stage("trees", TREES, {}, 1), CANDIDATES)
     assert line is not None
     assert max(map(len, line.splitlines())) < 120
     assert shlex.split(line.replace("\\\n", " "))[-2:] == ["--out", "rebuilt/trees-train"]
