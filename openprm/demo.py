@@ -8,6 +8,8 @@ from importlib.resources import files
 from typing import Any
 
 from .demo_page import EXAMPLE, build_for, serve
+from .folder import read_rows
+from .records import Candidate
 from .rejections import InputError, first_line
 
 #: The version of Gradio that the Space is to run with, as its README.md says.
@@ -30,14 +32,31 @@ def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = 
 
     try:
         scorer = load_scorer(model)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the name") from error
+    except ValueError as error:
+        raise InputError(f"{model} is no reward model: {first_line(error)}") from error
     blocks = build_for(scorer, f"Step rewards by {model}", example)
     try:
         serve(blocks, server_port=port)
     except OSError as error:
         where = "any port from 7860 on" if port is None else f"port {port}"
         raise InputError(f"the demo cannot listen on {where}: taken already; choose another --port") from error
+
+
+def example_of(candidates: str) -> dict[str, Any]:
+    """An example for `build`: the first question of one message, with its first two different answers.
+
+    `candidates` are a folder or a published dataset. `EXAMPLE` where no question has two.
+    """
+    answers: dict[str, dict[str, None]] = {}
+    for row in read_rows(candidates, Candidate):
+        if len(row["question"]) == 1 and row["response"].strip():
+            question = row["question"][0]["content"]
+            answers.setdefault(question, {})[row["response"]] = None
+            if len(answers[question]) == 2:
+                return {"question": question, "answers": [*answers[question]]}
+    return dict(EXAMPLE)
 
 
 def space_files(model_repo: str, example: Mapping[str, Any] = EXAMPLE) -> dict[str, str]:

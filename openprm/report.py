@@ -131,10 +131,11 @@ def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None
         files = [[name, f"{size:,}"] for name, size in repository.files.items()]
         print_table(str(repository), ["file", "bytes"], [*files, ["all", f"{repository.size:,}"]])
     total = sum(repository.size for repository in planned)
+    count = f"{len(planned)} repositories" if len(planned) > 1 else "one repository"
     seen = "private where they are new" if private else "public where they are new"
     tagged = f", tagged {tag}" if tag else ""
     screen.print(
-        escape(f"{len(planned)} repositories, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run).")
+        escape(f"{len(planned)} repositor{"y" if len(planned) == 1 else "ies"}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run).")
     )
 
 

@@ -44,6 +44,9 @@ def write_tree_page(
     from jinja2 import Environment, StrictUndefined
 
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the page a name in it, such as {path / 'trees.html'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     resources = files("openprm.pages")
     script = resources.joinpath("tree.js").read_text("utf-8")
     style = f"{resources.joinpath('tree.css').read_text('utf-8')}{stylesheet('c')}\n"

@@ -8,10 +8,10 @@ from typing import Any
 
 from openprm.dataset_stage import finish_dataset
 from openprm.folder import write_shard
-from openprm.records import Candidate, Generator, Pair, Prompt, Scored, plain_reward
+from openprm.records import Candidate, Generator, Pair, Prompt, Scored, Tree, plain_reward
 from openprm.stages import run_stage
 
-TITLES = {Prompt: "prompts", Candidate: "candidates", Pair: "pairs", Scored: "scores"}
+TITLES = {Prompt: "prompts", Candidate: "candidates", Tree: "trees", Pair: "pairs", Scored: "scores"}
 
 
 class Killed(BaseException):

@@ -15,11 +15,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from openprm.aggregate import AGGREGATIONS
-from openprm.demo import GRADIO, launch, space_files
+from openprm.demo import GRADIO, example_of, launch, space_files
 from openprm.demo_page import EXAMPLE, MAX_ANSWERS, build_for, result, score_answers, serve
+from openprm.records import Candidate
 from openprm.rejections import InputError
 from openprm.scoring import load_scorer
 from tests.browser import PHONE, browser, hard_to_read, open_page, scrolls_sideways, unlabelled  # noqa: F401
+from tests.folders import candidate, dataset
 
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script>${window.hacked=1}{{hacked}}"
 ROOT = Path(__file__).parent.parent
@@ -288,3 +290,10 @@ def test_the_space_needs_no_package(base, tmp_path, open_page):  # noqa: F811
             page.close()
         finally:
             process.kill()
+
+
+def test_an_example_is_taken_from_candidates(tmp_path: Path):
+    rows = [candidate("p", 0, "One.", 1.0), candidate("p", 1, "One.", 1.0), candidate("p", 2, "Two.", 0.0)]
+    folder = dataset(tmp_path / "candidates", Candidate, rows)
+    assert example_of(str(folder)) == {"question": "What is p?", "answers": ["One.", "Two."]}
+    assert example_of(str(dataset(tmp_path / "few", Candidate, rows[:2]))) == EXAMPLE

@@ -7,11 +7,13 @@ import re
 
 import pytest
 
-from openprm.pairs import PairParameters, sibling_pairs
+from openprm.pairs import MinGap, PairParameters, sibling_pairs
+from openprm.records import Tree
 from openprm.rejections import InputError
 from openprm.tree import MergeParameters, build_tree
-from openprm.tree_page import tree_data, write_tree_page
+from openprm.tree_page import show_trees, tree_data, write_tree_page
 from tests.browser import PHONE, browser, hard_to_read, open_page, scrolls_sideways, unlabelled  # noqa: F401
+from tests.folders import dataset
 from tests.test_tree import candidate
 
 HOSTILE = "<img src=x onerror=window.hacked=1></script><script>window.hacked=1</script><!--<script>\u2028 & \"'"
@@ -270,3 +272,23 @@ def test_a_deep_tree_fits_a_phone(tmp_path, open_page, scheme):  # noqa: F811
     page.get_by_text("2 prompts").click()
     assert not scrolls_sideways(page)
     assert not unlabelled(page)
+
+
+def test_a_page_gets_its_folder_and_does_not_take_a_folders_place(tmp_path):
+    assert write(tmp_path / "new" / "trees.html", tree_of(FORK)).is_file()
+    with pytest.raises(InputError, match=r"new is a folder; .*new/trees\.html"):
+        write(tmp_path / "new", tree_of(FORK))
+
+
+def test_the_first_trees_with_a_fork_are_shown(tmp_path):
+    trees = [tree_of({"One.\nTwo": 1.0}, "flat"), tree_of(FORK, "first"), tree_of(FORK, "second")]
+    folder = dataset(tmp_path / "trees", Tree, trees)
+    path = tmp_path / "page.html"
+    show_trees(folder, path, MinGap.parse("0.2"), limit=1)
+    assert [json.loads(text)["id"] for text in embedded(path)] == ["first"]
+    show_trees(folder, path, MinGap.parse("0.1sd"))
+    assert [json.loads(text)["id"] for text in embedded(path)] == ["first", "second"]
+    show_trees(folder, path, MinGap.parse("9"), prompt_id="flat")
+    assert [json.loads(text)["id"] for text in embedded(path)] == ["flat"]
+    with pytest.raises(InputError, match="no trees to show"):
+        show_trees(folder, path, MinGap.parse("0.2"), prompt_id="nobody")

@@ -21,7 +21,10 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("openprm: interrupted; the same command goes on from what is finished", file=sys.stderr)
+            print(
+                "openprm: interrupted; what a stage has finished is kept, and the same command goes on",
+                file=sys.stderr,
+            )
         raise
     except OSError as error:
         kept = "; what is finished is kept: make room, and run the same command again"

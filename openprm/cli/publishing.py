@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Force, Split, named
+from .options import Force, named
 
 _Splits = Annotated[list[str] | None, typer.Option(help="SPLIT=FOLDER; may be repeated.")]
 
@@ -101,7 +101,9 @@ def verify(
 def diff(
     before: Annotated[str, typer.Argument(help="A folder of a stage, or what was published: OWNER/NAME@REVISION.")],
     after: Annotated[str, typer.Argument(help="The other version.")],
-    split: Split = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of what was published; else all. A stage's folder is `train`.")
+    ] = None,
 ) -> None:
     """Compare two versions of a dataset: what was added, removed, changed. Exit code 1 where they differ."""
     from ..compare import diff_datasets, lines
@@ -116,11 +118,17 @@ def diff(
 @app.command()
 def demo(
     model: Annotated[str, typer.Argument(help="Reward model: a folder or an id.")],
+    candidates: Annotated[
+        str | None, typer.Option(help="Folder or id of candidates that the example is from.")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Where to listen, on this machine only; else the first free one from 7860.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Where to listen, on this machine only; else the first free one from 7860."
+        ),
     ] = None,
 ) -> None:
     """Try a model in the browser: answers, coloured step by step."""
-    from ..demo import launch
+    from ..demo import EXAMPLE, example_of, launch
 
-    launch(model, port=port)
+    launch(model, port=port, example=example_of(candidates) if candidates else EXAMPLE)

@@ -31,7 +31,10 @@ def reproduce(
     start: Annotated[str | None, typer.Option(help="With --from: begin at this stage, by name or kind.")] = None,
     published: Annotated[
         str | None,
-        typer.Option("--from", help="OWNER[@REVISION], or a local folder of repositories: what comes before --start."),
+        typer.Option(
+            "--from",
+            help="OWNER, OWNER@REVISION or a local folder of repositories: what comes before --start.",
+        ),
     ] = None,
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
