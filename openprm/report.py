@@ -134,9 +134,7 @@ def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None
     count = f"{len(planned)} repositories" if len(planned) > 1 else "one repository"
     seen = "private where they are new" if private else "public where they are new"
     tagged = f", tagged {tag}" if tag else ""
-    screen.print(
-        escape(f"{len(planned)} repositor{"y" if len(planned) == 1 else "ies"}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run).")
-    )
+    screen.print(escape(f"{count}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run)."))
 
 
 def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
