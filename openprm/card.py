@@ -126,7 +126,8 @@ def shown(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, str):
         # a bar would end the cell, even in code
-        return "`" + value.replace("\n", "\\n").replace("\t", "\\t").replace("|", "\\|") + "`"
+        escaped = value.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+        return "`" + escaped.replace("|", "\\|") + "`"
     return ", ".join(map(shown, value))
 
 

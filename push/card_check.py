@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -17,11 +17,15 @@ from typing import Any
 
 import yaml
 
+from openprm.card import shown
 from openprm.licences import notices
+
+from .links import missing_targets
 
 Manifest = Mapping[str, Any]
 
 _UNFILLED = re.compile(r"\{\{|\}\}|\{%|%\}|\bTODO\b|\bpath/to\b|\[More Information Needed\]")
+_EXAMPLE = re.compile(r'\s*("question": |"response": |chat = )')  # in code: texts of others, that say what they say
 _NOTHING = {"none", "nan", "null", "undefined"}
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _LINK = re.compile(r"(?<=\])\([^)]*\)|<https?://[^>]*>|https?://\S+")
@@ -36,8 +40,11 @@ _UNITS = {"k": 1_000, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 _HASH = re.compile(r"[0-9a-f]{32,}")
 
 
-def check_card(text: str, publication: Manifest) -> list[str]:
-    """What is wrong with a card, a line of words each with the card's line; none where it may be published."""
+def check_card(text: str, publication: Manifest, files: Collection[str] | None = None) -> list[str]:
+    """What is wrong with a card, a line of words each with the card's line; none where it may be published.
+
+    files: all that the repository holds, by path. Links and pictures are checked only where it is given.
+    """
     header, body, first = _parts(text)
     if header is None:
         return ["line 1: the card does not begin with YAML between two lines of ---"]
@@ -52,6 +59,8 @@ def check_card(text: str, publication: Manifest) -> list[str]:
     problems = [*_licence(data, header, publication), *_unfilled(text, publication)]
     problems += [*_results(data, header, publication), *_sizes(data, header, publication)]
     problems += _body(body, first, publication)
+    if files is not None:
+        problems += _links(body, first, files)
     return problems
 
 
@@ -94,10 +103,15 @@ def _line_of(header: str, start: str) -> int:
 
 def _unfilled(text: str, publication: Manifest) -> Iterator[str]:
     said = {value for value in _walk(publication) if isinstance(value, str)}
+    # a chat template, a source called `TODO`: the longest first, as one may be in another
+    fields = sorted({form for value in said for form in _forms(value) if _UNFILLED.search(form)}, key=len)[::-1]
     in_fence = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # only that ends a line of Markdown
         in_fence ^= bool(_FENCE.match(line))
-        found = _UNFILLED.search(line)
+        rest = "" if in_fence and _EXAMPLE.match(line) else line
+        for field in fields:
+            rest = rest.replace(field, "")
+        found = _UNFILLED.search(rest)
         # chat templates and dictionaries of dictionaries have braces of their own in code
         if found and not (in_fence and found[0] in ("{{", "}}", "{%", "%}")):
             yield f"line {number}: a field is not filled: {found[0]}"
@@ -132,16 +146,25 @@ def _sizes(data: Manifest, header: str, publication: Manifest) -> Iterator[str]:
 
 def _body(body: str, first: int, publication: Manifest) -> Iterator[str]:
     known = _Known(publication)
-    in_fence = False
-    for number, line in enumerate(body.splitlines(), first):
-        if _FENCE.match(line):
-            in_fence = not in_fence
-            continue
-        if in_fence:
-            continue
+    for number, line in _outside_fences(body, first):
         for token, value in _numbers(known.without_texts(_strip_fixed(_LINK.sub("", line)))):
             if not known.has(value):
                 yield f"line {number}: {token}: no manifest has this number"
+
+
+def _links(body: str, first: int, files: Collection[str]) -> Iterator[str]:
+    for number, line in _outside_fences(body, first):
+        for target in missing_targets(line, files):
+            yield f"line {number}: {target}: the repository has no such file"
+
+
+def _outside_fences(body: str, first: int) -> Iterator[tuple[int, str]]:
+    in_fence = False
+    for number, line in enumerate(body.split("\n"), first):
+        if _FENCE.match(line):
+            in_fence = not in_fence
+        elif not in_fence:
+            yield number, line
 
 
 class _Number:
@@ -233,7 +256,7 @@ def _mixed(text: str) -> bool:
 
 def _forms(text: str) -> set[str]:
     """As it is, and as a table shows it."""
-    return {text, text.replace("_", " "), text.replace("\n", "\\n").replace("\t", "\\t").replace("|", "\\|")}
+    return {text, text.replace("_", " "), shown(text)[1:-1]}
 
 
 def _strip_fixed(line: str) -> str:

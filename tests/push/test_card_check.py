@@ -106,6 +106,87 @@ def test_a_fence_is_not_read_but_for_what_is_to_be_filled() -> None:
     assert trees("```python\nload('path/to/it')\n```")
 
 
+TEMPLATE = "{% for message in messages %}{{ message['content'] | trim }}\n{% endfor %}\r\u2028{# TODO: path/to #}"
+
+
+def test_what_the_manifest_says_is_no_field() -> None:
+    """A sampling's chat template is one of its parameters; a source may be called anything."""
+    made = publication("candidates")
+    for part in made["parts"].values():
+        part["parameters"] = {**part["parameters"], "chat_template": TEMPLATE, "where": {"path/to_x": "TODO"}}
+    text = dataset_card("somebody/candidates", made, configs("candidates"))
+    assert "| chat template | `{% for" in text
+    assert check_card(text, made) == []
+    assert check_card(text, publication("candidates"))
+    (problem,) = check_card(text + "\n{% for %}\n", made)
+    assert problem.endswith("a field is not filled: {%")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "See path/to/it. TODO: {{ x }} {% y %} [More Information Needed]",
+        "a\u2028```\x85~~~\x0cTODO\r\nTODO",
+        "```\nTODO",
+    ],
+)
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_example_may_say_anything(odd: str, chat: bool) -> None:
+    example = {"question": [{"role": "user", "content": odd}] if chat else odd, "response": odd}
+    text = model_card("somebody/prm", publication("model"), example, CONFIG)
+    assert check_card(text, publication("model")) == []
+    changed = text.replace('model="somebody/prm"', 'model="path/to/it"')
+    assert any("path/to" in problem for problem in check_card(changed, publication("model")))
+
+
+FILES = {"statistics.png", "trees.html", "README.md", "data/train-00000.parquet", "a b.png"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[a](trees.html), [b](./trees.html#2 'all'), ![c](statistics.png), [d](data), [e](#columns)",
+        "[f](manifest.json)",
+        "[a](https://example.org/x.png) <img src='statistics.png'> ![b](a%20b.png) ![c](<a b.png>)",
+        "[a]: trees.html\n[a], [b] and `[c](x.png)`",
+        "```python\ncells[0](x)\n```",
+    ],
+)
+def test_links_to_what_is_there(line: str) -> None:
+    assert check_card(with_line("trees", line)[0], publication("trees"), FILES) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("![a](pictures/a.png)", "pictures/a.png"),
+        ("[![a](statistics.png)](page.html)", "page.html"),
+        ("[a](../pairs) is another repository", "../pairs"),
+        ('<img alt="a" src="a.png">', "a.png"),
+        ("[a]: b.html", "b.html"),
+    ],
+)
+def test_a_link_to_what_is_not_there(line: str, said: str) -> None:
+    text, number = with_line("trees", line)
+    made = publication("trees")
+    assert check_card(text, made, FILES) == [f"line {number}: {said}: the repository has no such file"]
+    assert check_card(text, made) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_own_cards_link_to_what_is_there(kind: str) -> None:
+    pictures = {"statistics.png"} if kind in ("candidates", "trees", "pairs", "model") else set()
+    pages = {"trees.html"} if kind == "trees" else set()
+    assert check_card(card(kind), publication(kind), pictures | pages) == []
+    assert len(check_card(card(kind), publication(kind), set())) == len(pictures | pages)
+
+
+def test_a_model_that_nobody_measured_links_no_picture() -> None:
+    made = publication("model")
+    del made["evaluation"]
+    assert check_card(model_card("somebody/prm", made, EXAMPLE, CONFIG), made, set()) == []
+
+
 def test_no_header() -> None:
     assert check_card("# Trees\n", publication("trees")) == [
         "line 1: the card does not begin with YAML between two lines of ---"
