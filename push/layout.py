@@ -8,34 +8,32 @@ of whose data, and the hash of every file (see `openprm.published`, which reads 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
+from openprm.push.contents import copy_pairs, copy_shards, demo_example, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
 from openprm.push.plots import plot_evaluation, plot_statistics
 
-from openprm.card import SplitFiles
-from openprm.folder import DATA, MANIFEST, read_manifest, read_rows, take_digests, write_shard
-from openprm.licences import combined
-from openprm.origins import unique, with_licences
-from openprm.pairs import PairParameters, sibling_pairs
-from openprm.published import MODEL
-from openprm.records import LEVELS, Candidate, Node, Pair, Tree
+from openprm.folder import MANIFEST, is_folder, read_manifest, read_rows
+from openprm.licences import check_model_name, combined
+from openprm.origins import Origin, check_named, unique, with_licences
+from openprm.published import MODEL, MODELS, open_publication, restore
+from openprm.records import Candidate
 from openprm.rejections import InputError
 from openprm.stages import describe_input, files_hash, run_stage
-from openprm.tree import siblings
-from openprm.tree_page import write_tree_page
 
 DATASETS = ("candidates", "trees", "pairs")
 DEMO = "demo"
+OWNER = "openprm"  # where nobody says another
 CARD = "README.md"
-_SHOWN_TREES = 20
 _EXAMPLE = {"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"}
 
 
@@ -49,7 +47,7 @@ def publish_locally(
     evaluation: str | None = None,
     metrics: Sequence[str] = (),
     demo: str | None = None,
-    owner: str = "openprm",
+    owner: str = OWNER,
     licence: str | None = None,
     source_licences: Mapping[str, str] | None = None,
     force: bool = False,
@@ -61,16 +59,22 @@ def publish_locally(
     licence: of what is published, where its origins leave a choice. source_licences: of origins that do not say
     theirs, by the origin's name.
 
-    Raises InputError where a licence is missing or forbids it, or a card would say what no manifest says.
+    Raises InputError for a name that the Hub does not allow, where `out` holds the layout of another owner (unless
+    `force`), a licence is missing or forbids it, a card would say what no manifest says, and a model could not be
+    given back as it was made.
     """
     datasets = {"candidates": candidates or {}, "trees": trees or {}, "pairs": pairs or {}}
     models = models or {}
-    _check_names([*models], metrics, demo)
+    _check_names(owner, [*models], metrics, demo)
+    _check_splits(datasets)
+    if not force and is_folder(out) and (there := read_manifest(out)["parameters"].get("owner", owner)) != owner:
+        raise InputError(f"{out} holds the layout of {there}; choose another --out for {owner}, or --force")
 
     def work(folder: Path) -> dict[str, Any]:
         root = folder / owner
         if root.exists():
             shutil.rmtree(root)  # a killed run's: copying again is quicker than checking
+        check_named(_origins(datasets, models), source_licences or {})
         lay = _Layout(root, owner, licence, source_licences or {}, _by_content(owner, datasets, models))
         for name, splits in datasets.items():
             if splits:
@@ -100,13 +104,38 @@ def publish_locally(
     return run_stage(out, "publish", parameters, inputs, work, force=force)
 
 
-def _check_names(models: Sequence[str], metrics: Sequence[str], demo: str | None) -> None:
+def _check_names(owner: str, models: Sequence[str], metrics: Sequence[str], demo: str | None) -> None:
+    """They become folders, and names on the Hub."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    for name in (*DATASETS, *models, *metrics):
+        try:
+            validate_repo_id(f"{owner}/{name}")
+        except HFValidationError as error:
+            raise InputError(f"{owner}/{name} cannot be the name of a repository: {error}; rename it") from None
+        if "/" in owner or "/" in name:
+            raise InputError(f"{owner}/{name} cannot be the name of a repository: that is OWNER/NAME; rename it")
     taken = [*DATASETS, *metrics, *([DEMO] if demo else [])]
     for name in models:
         if name in taken:
             raise InputError(f"a model cannot be called {name!r}: that is another repository's name; rename it")
     if demo is not None and demo not in models:
         raise InputError(f"the demo shows {demo!r}, which is none of the models ({', '.join(models) or 'none'})")
+
+
+def _check_splits(datasets: Mapping[str, Mapping[str, str]]) -> None:
+    for name, splits in datasets.items():
+        for split in splits:
+            if not re.fullmatch(r"\w+(\.\w+)*", split):
+                raise InputError(
+                    f"{name}: no split can be called {split!r}; use letters, digits and _, such as train or test_a"
+                )
+
+
+def _origins(datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]) -> list[Origin]:
+    paths = [path for folders in (*datasets.values(), models) for path in folders.values()]
+    return unique(origin for path in paths for origin in read_manifest(path).get("origins", []))
 
 
 def _by_content(
@@ -139,7 +168,7 @@ class _Layout:
 
     def dataset(self, name: str, splits: Mapping[str, str], datasets: Mapping[str, Mapping[str, str]]) -> None:
         folder = self.root / name
-        configs = _copy_pairs(folder, splits) if name == "pairs" else _copy_shards(folder, splits)
+        configs = copy_pairs(folder, splits) if name == "pairs" else copy_shards(folder, splits)
         publication = self._publication(name, {split: read_manifest(path) for split, path in splits.items()})
         if name == "pairs":
             publication["rows"] = {
@@ -149,7 +178,7 @@ class _Layout:
         plot_statistics(name, rows, folder / "statistics.png")
         if name == "trees":
             first = next(iter(splits.values()))
-            _tree_page(folder / "trees.html", f"{self.owner}/{name}", first, datasets["pairs"].values())
+            tree_page(folder / "trees.html", f"{self.owner}/{name}", first, datasets["pairs"].values())
         self._finish(folder, publication, cards.dataset_card(f"{self.owner}/{name}", publication, configs))
 
     def model(self, name: str, path: Path, evaluation: str | None, candidates: Mapping[str, str]) -> None:
@@ -158,8 +187,10 @@ class _Layout:
         manifest = read_manifest(path)
         copy_checkpoint(path, folder)
         publication = self._publication(kind(path), {MODEL: manifest})
+        check_model_name(name, [origin for origin in publication["origins"] if _is_model(origin)])
         if publication["kind"] == "policy":
             self._finish(folder, publication, cards.policy_card(repository, publication))
+            _check_restored(folder, path)
             return
         add_scoring_code(folder)
         if evaluation is not None and (measured := self._measured(evaluation, manifest["files_hash"])):
@@ -170,17 +201,26 @@ class _Layout:
                 (folder / ".eval_results").mkdir()
                 (folder / ".eval_results" / "best_of_n.yaml").write_text(results, "utf-8")
                 _refuse(repository, check_eval_results(results, publication))
-        example = (
-            next(iter(read_rows(next(iter(candidates.values())), Candidate)), _EXAMPLE) if candidates else _EXAMPLE
-        )
+        example = self._example(publication, candidates)
         config = json.loads((folder / "config.json").read_text("utf-8"))
         self._finish(folder, publication, cards.model_card(repository, publication, example, config))
+        _check_restored(folder, path)
+
+    def _example(self, publication: Mapping[str, Any], candidates: Mapping[str, str]) -> Mapping[str, Any]:
+        """The first candidate, where the model is under its terms anyhow: its licence, and all of its origins."""
+        first = next(iter(candidates.values()), None)
+        if first is None:
+            return _EXAMPLE
+        origins, licence = self._terms([read_manifest(first)])
+        if licence != publication["licence"] or any(origin not in publication["origins"] for origin in origins):
+            return _EXAMPLE
+        return next(iter(read_rows(first, Candidate)), _EXAMPLE)
 
     def metric(self, name: str) -> None:
         from openprm.metrics import metric_files
 
         folder = self.root / name
-        _write_files(folder, metric_files(name))
+        write_files(folder, metric_files(name))
         publication = {**_published("metric"), "licence": "apache-2.0", "origins": [], "parts": {}}
         self._finish(folder, publication, cards.metric_card(f"{self.owner}/{name}", name, publication))
 
@@ -188,21 +228,36 @@ class _Layout:
         from openprm.demo import GRADIO, space_files
 
         folder = self.root / DEMO
-        _write_files(folder, space_files(f"{self.owner}/{model}", **_demo_example(candidates)))
-        publication = {**_published("demo"), "licence": "apache-2.0", "origins": [], "parts": {}}
+        first = next(iter(candidates.values()), None)
+        shown = None if first is None else demo_example(first)
+        origins: list[Origin] = []
+        licence = "apache-2.0"
+        if first is not None and shown is not None:  # it is of their text, and under their terms
+            origins, licence = self._terms([read_manifest(first)])
+        write_files(folder, space_files(f"{self.owner}/{model}", **({"example": shown} if shown else {})))
+        publication = {**_published("demo"), "licence": licence, "origins": origins, "parts": {}}
         card = cards.demo_card(f"{self.owner}/{DEMO}", publication, f"{self.owner}/{model}", GRADIO)
         self._finish(folder, publication, card)
 
     def _publication(self, kind: str, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        origins = unique(origin for manifest in parts.values() for origin in manifest.get("origins", []))
-        origins = with_licences(origins, self.source_licences)
+        weights = _weights(parts[MODEL]) if kind in MODELS else []
+        origins, licence = self._terms(parts.values(), weights)
         return {
             **_published(kind),
-            "licence": combined(origins, self.licence),
+            "licence": licence,
             "origins": origins,
             "parts": dict(parts),
             "repositories": {part: self._published_inputs(manifest) for part, manifest in parts.items()},
         }
+
+    def _terms(
+        self, manifests: Iterable[Mapping[str, Any]], weights: Sequence[Origin] = ()
+    ) -> tuple[list[Origin], str]:
+        """The origins of what stages made, with the licences that were named, and the licence that follows."""
+        origins = unique(origin for manifest in manifests for origin in manifest.get("origins", []))
+        origins = with_licences(origins, self.source_licences)
+        weights = with_licences(weights, self.source_licences)
+        return origins, combined(origins, self.licence, weights=weights)
 
     def _published_inputs(self, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
         """Where in this layout the inputs of a stage are, by role, as far as they are."""
@@ -238,6 +293,29 @@ class _Layout:
         write_publication(folder, publication)
 
 
+def _is_model(origin: Origin) -> bool:
+    return origin.get("kind") == "model"
+
+
+def _weights(manifest: Mapping[str, Any]) -> list[Origin]:
+    """The origins that the weights derive from: the one that training began with, else, for safety, every model."""
+    models = [origin for origin in manifest.get("origins", []) if _is_model(origin)]
+    base = manifest["inputs"].get("base", {}).get("name", "").partition("@")[0]
+    return [origin for origin in models if base in (origin["name"], origin.get("hub"))] or models
+
+
+def _check_restored(folder: Path, checkpoint: Path) -> None:
+    """Raises InputError where what is published does not give the checkpoint back byte for byte."""
+    with tempfile.TemporaryDirectory(dir=folder.parent.parent, prefix=".") as temporary:
+        try:
+            restore(open_publication(folder), MODEL, Path(temporary) / "restored")
+        except InputError as error:
+            raise InputError(
+                f"{checkpoint} is not as its {MANIFEST} says: what is published would not give it back ({error}); "
+                "if a file of it was changed or added after it was made, make it again"
+            ) from error
+
+
 def _refuse(repository: str, problems: Sequence[str]) -> None:
     if problems:
         raise InputError(f"the card of {repository} cannot be published: {'; '.join(problems)}")
@@ -256,88 +334,3 @@ def write_publication(folder: Path, publication: Mapping[str, Any]) -> None:
 
 def _published(kind: str) -> dict[str, Any]:
     return {"published_by": f"openprm {version('openprm')}", "kind": kind}
-
-
-def _copy_shards(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
-    """One config; the files of a stage folder become the files of a split."""
-    (folder / DATA).mkdir(parents=True)
-    files = {}
-    for split, path in splits.items():
-        size = 0
-        for file in sorted((Path(path) / DATA).glob("*.parquet")):
-            copy = folder / DATA / file.name.replace("train", split, 1)
-            shutil.copyfile(file, copy)
-            size += copy.stat().st_size
-        files[split] = SplitFiles(f"{DATA}/{split}-*.parquet", read_manifest(path)["rows"], size)
-    return {"default": files}
-
-
-def _copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
-    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two.
-
-    A level without pairs has no config, nor a split of it without pairs a file: `datasets` cannot read an empty one.
-    """
-    parts: dict[str, dict[str, SplitFiles]] = {level: {} for level in LEVELS}
-    for split, path in splits.items():
-        for level in LEVELS:
-            written = folder / f".{level}"
-            rows = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
-            take_digests(written)
-            if rows:
-                target = folder / level / f"{split}-00000.parquet"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(next((written / DATA).glob("*.parquet")), target)
-                parts[level][split] = SplitFiles(f"{level}/{split}-*.parquet", rows, target.stat().st_size)
-            shutil.rmtree(written)
-    everything = {}
-    for split in splits:
-        levels = [part[split] for part in parts.values() if split in part]
-        rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
-        everything[split] = SplitFiles(f"*/{split}-*.parquet", rows, size)
-    return {"all": everything, **{level: part for level, part in parts.items() if part}}
-
-
-def _tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
-    """The first trees with a fork; marked are the siblings of which the process pairs of `pairs` were made."""
-    content = read_manifest(trees)["row_hash"]
-    taken = [manifest for manifest in map(read_manifest, pairs) if _made_of(manifest, content)]
-
-    def marked(tree: Tree) -> list[tuple[Node, Node]]:
-        if not taken:
-            return []
-        names = PairParameters.__dataclass_fields__
-        parameters = PairParameters(**{key: value for key, value in taken[0]["parameters"].items() if key in names})
-        return sibling_pairs(tree, taken[0]["counts"]["min_gap_by_source"][tree["source"]], parameters)
-
-    about = f"The first {_SHOWN_TREES} trees with a fork."
-    if taken:
-        about += " Marked are the siblings of which process pairs were made."
-    forked: Iterator[Any] = (tree for tree in read_rows(trees, Tree) if siblings(tree))  # type: ignore[arg-type]
-    write_tree_page(islice(forked, _SHOWN_TREES), path, title=title, pairs=marked, about=about)
-
-
-def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
-    return manifest["inputs"].get("trees", {}).get("hash") == trees and manifest["parameters"]["process"]
-
-
-def _demo_example(candidates: Mapping[str, str]) -> dict[str, Any]:
-    """The first question of one message, with its first two different answers; nothing where there is none."""
-    answers: dict[str, dict[str, None]] = {}
-    for row in read_rows(next(iter(candidates.values())), Candidate) if candidates else ():
-        if len(row["question"]) == 1 and row["response"].strip():
-            question = row["question"][0]["content"]
-            answers.setdefault(question, {})[row["response"]] = None
-            if len(answers[question]) == 2:
-                return {"example": {"question": question, "answers": [*answers[question]]}}
-    return {}
-
-
-def _write_files(folder: Path, files: Mapping[str, str | Path]) -> None:
-    """Texts, and copies of files, by their path in the repository."""
-    for name, content in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            shutil.copyfile(content, target)
-        else:
-            target.write_text(content, "utf-8")

@@ -11,12 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openprm.folder import MANIFEST
 from openprm.rejections import InputError
-from openprm.stages import LOG
+from openprm.stages import hashed_files
 
 _CONFIG = "config.json"
-_LEFT_OUT = (MANIFEST, LOG, "README.md")
+_PLOT = "statistics.png"
 
 
 def kind(checkpoint: Path) -> str:
@@ -31,15 +30,16 @@ def kind(checkpoint: Path) -> str:
 def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
     """Copies the files that the checkpoint's hash covers into the new folder `folder`."""
     folder.mkdir(parents=True)
-    for path in sorted(checkpoint.iterdir()):
-        if path.is_file() and path.name not in _LEFT_OUT and not path.name.startswith("."):
-            shutil.copyfile(path, folder / path.name)
+    for name in hashed_files(checkpoint):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(checkpoint / name, folder / name)
 
 
 def add_scoring_code(folder: Path) -> None:
     """Makes `pipeline("openprm-scoring", model=..., trust_remote_code=True)` work, as `Pipeline.save_pretrained` does.
 
-    Raises InputError where config.json is not as transformers writes it, so that it could not be given back.
+    Raises InputError where the checkpoint could not be given back: config.json is not as transformers writes it, or
+    names a pipeline, or a file is called as one that is added.
     """
     from transformers.dynamic_module_utils import get_relative_import_files
 
@@ -50,9 +50,15 @@ def add_scoring_code(folder: Path) -> None:
     described = json.loads(text)
     if dumped(described) != text:
         raise InputError(f"{config} is not as transformers writes it: load the model and save it once")
+    if "custom_pipelines" in described:
+        raise InputError(f"{config} names a pipeline of its own; load the model, remove that, and save it once")
+    sources = [Path(source) for source in (scoring.__file__, *get_relative_import_files(str(scoring.__file__)))]
+    for name in [*(source.name for source in sources), _PLOT]:
+        if (folder / name).exists():
+            raise InputError(f"the checkpoint has a file {name}, which publishing would replace; rename it there")
     config.write_text(dumped({**described, "custom_pipelines": {scoring.TASK: _described(scoring)}}), "utf-8")
-    for source in [str(scoring.__file__), *get_relative_import_files(str(scoring.__file__))]:
-        shutil.copyfile(source, folder / Path(source).name)
+    for source in sources:
+        shutil.copyfile(source, folder / source.name)
 
 
 def dumped(config: Any) -> str:

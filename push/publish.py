@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openprm.push.layout import publish_locally
+from openprm.push.layout import OWNER, publish_locally
 
 from openprm.rejections import InputError
 from openprm.reproduce import PRESET, load_preset, resolve
@@ -14,6 +14,8 @@ from openprm.reproduce import PRESET, load_preset, resolve
 
 def lay_out_run(run: Path, **options: Any) -> Path:
     """The layout's folder, below the run's. `options` are `publish_locally`'s and go before the preset's.
+
+    Each owner has a folder of its own: that of the preset's is called as the stage, any other STAGE-OWNER.
 
     Raises InputError where the folder is no run of a preset with a publish stage, or the run is not finished.
     """
@@ -27,8 +29,11 @@ def lay_out_run(run: Path, **options: Any) -> Path:
     folders = {stage: run / stage for stage in stages}
     entry = {key: value for key, value in stages[name].items() if key != "run"}
     datasets = {key: resolve(value, folders) for key, value in entry.items() if key in _FOLDERS}
-    publish_locally(run / name, **{**entry, **datasets, **{key: value for key, value in options.items() if value}})
-    return run / name
+    arguments = {"owner": OWNER, **entry, **datasets, **{key: value for key, value in options.items() if value}}
+    own = arguments["owner"] == entry.get("owner", OWNER)
+    out = run / (name if own else f"{name}-{arguments['owner']}")
+    publish_locally(out, **arguments)
+    return out
 
 
 _FOLDERS = ("candidates", "trees", "pairs", "models", "evaluation")

@@ -58,7 +58,7 @@ def stages(root: Path, outcome: str = "best") -> dict[str, Any]:
         tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(root / "base")
         tokenizer.save_pretrained(root / "base")
         save_reward_model(*load_reward_model(root / "base"), folder)
-        return {"files_hash": files_hash(folder)}
+        return {"files_hash": files_hash(folder), "counts": {}}
 
     run_stage(root / "reward", "model", {"levels": ["process", "outcome"]}, {}, work)
     score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
@@ -175,15 +175,8 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(hub: Path, ru
 
 
 def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, Any], tmp_path: Path):
-    def work(folder: Path) -> dict[str, Any]:
-        shutil.copytree(
-            run["models"]["prm"], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json")
-        )
-        return {"files_hash": files_hash(folder)}
-
     inputs = {"pairs": run["pairs"]["train"], "more": run["pairs"]["test"], "base": run["models"]["prm"]}
-    run_stage(tmp_path / "tuned", "model", {"levels": ["process"]}, inputs, work)
-    models = {**run["models"], "tuned": str(tmp_path / "tuned")}
+    models = {**run["models"], "tuned": _again(run, tmp_path / "tuned", {"metrics": {}}, inputs)}
     publish_locally(tmp_path / "hub", pairs=run["pairs"], models=models, licence="mit")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
@@ -305,3 +298,114 @@ def test_a_killed_publication_starts_over(hub: Path, run: dict[str, Any], tmp_pa
 def test_a_model_may_not_take_a_datasets_name(run: dict[str, Any], tmp_path: Path, name: str):
     with pytest.raises(InputError, match=f"a model cannot be called {name!r}"):
         publish_locally(tmp_path / "hub", **{**run, "models": {name: run["models"]["prm"]}})
+
+
+@pytest.mark.parametrize("owner", ["..", ".", "", "a/b", "../victim", "a--b", "-a"])
+def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any], tmp_path: Path, owner: str):
+    (tmp_path / "victim").mkdir()
+    for name in (owner, str(tmp_path / "victim")):
+        with pytest.raises(InputError, match="cannot be the name of a repository"):
+            publish_locally(tmp_path / "out" / "hub", candidates=run["candidates"], owner=name, licence="mit")
+    assert [path.name for path in tmp_path.iterdir()] == ["victim"]
+
+
+@pytest.mark.parametrize("name", ["../../victim/n", "..", "a/b", "", "a--b"])
+def test_nothing_outside_the_layout_is_touched_for_a_model(run: dict[str, Any], tmp_path: Path, name: str):
+    with pytest.raises(InputError, match="cannot be the name of a repository"):
+        publish_locally(tmp_path / "hub", models={name: run["models"]["prm"]}, licence="mit")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("split", ["../../esc", "train-a", "", "a b", "train.", "train\n"])
+def test_a_split_is_called_as_datasets_calls_one(run: dict[str, Any], tmp_path: Path, split: str):
+    with pytest.raises(InputError, match="trees: no split can be called"):
+        publish_locally(tmp_path / "hub", trees={split: run["trees"]["train"]}, licence="mit")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_layout_of_another_owner_is_not_replaced(run: dict[str, Any], tmp_path: Path):
+    publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="first")
+    with pytest.raises(InputError, match="holds the layout of first; choose another --out for second"):
+        publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="second")
+    publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="second", force=True)
+    assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
+
+
+def under(root: Path, *licences: str | None, text: str = "Red. Blue.") -> dict[str, str]:
+    """Candidates whose origins have these licences."""
+    origins = [{"name": f"data{index}", "licence": licence} for index, licence in enumerate(licences)]
+
+    def work(folder: Path) -> dict[str, Any]:
+        rows = [candidate("p", index, f"{text} {index}", 1.0) for index in range(2)]
+        write_shard(folder, 0, rows, Candidate)
+        return {**finish_dataset(folder, Candidate, "candidates", 1, {}), "origins": origins}
+
+    run_stage(root, "test", {}, {}, work)
+    return {"train": str(root)}
+
+
+def test_a_licence_that_is_known_is_not_overridden(tmp_path: Path):
+    candidates = under(tmp_path / "candidates", "CC-BY-NC-4.0", None)
+    for named, said in (({"data0": "mit"}, "data0 says itself"), ({"data2": "mit"}, "there is no such source")):
+        with pytest.raises(InputError, match=said):
+            publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"data1": "mit", **named})
+
+
+def test_what_a_demo_and_a_models_card_show_is_under_the_terms_of_the_candidates(run: dict[str, Any], tmp_path: Path):
+    restricted = under(tmp_path / "candidates", "CC-BY-NC-4.0")
+    found = {"candidates": restricted, "models": {"prm": _of_mit(run, tmp_path / "prm")}, "demo": "prm"}
+    publish_locally(tmp_path / "hub", **found)
+    root = tmp_path / "hub" / "openprm"
+    assert publication(root / "prm")["licence"] == "mit"
+    assert "Red. Blue." not in (root / "prm" / "README.md").read_text("utf-8")
+    assert "Red. Blue." in (root / "demo" / "example.json").read_text("utf-8")
+    demo = publication(root / "demo")
+    assert (demo["licence"], [origin["name"] for origin in demo["origins"]]) == ("cc-by-nc-4.0", ["data0"])
+    publish_locally(tmp_path / "open", **{**found, "candidates": under(tmp_path / "free", "MIT")})
+    assert "Red. Blue." in (tmp_path / "open" / "openprm" / "prm" / "README.md").read_text("utf-8")
+
+
+def _of_mit(run: dict[str, Any], out: Path, **origin: Any) -> str:
+    """The model, derived from what the candidates of licence MIT in `under` are of, or from another origin."""
+    made = origin or {"name": "data0", "licence": "MIT"}
+    return _again(run, out, {"origins": [made]})
+
+
+def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[str, Any] | None = None) -> str:
+    def work(folder: Path) -> dict[str, Any]:
+        left = shutil.ignore_patterns("manifest.json", "log.jsonl")
+        shutil.copytree(run["models"]["prm"], folder, dirs_exist_ok=True, ignore=left)
+        return {"files_hash": files_hash(folder), "counts": {}, **more}
+
+    run_stage(out, "model", {"levels": ["process"]}, inputs or {}, work)
+    return str(out)
+
+
+def test_weights_stay_under_the_agreement_of_their_base(run: dict[str, Any], tmp_path: Path):
+    model = _of_mit(run, tmp_path / "prm", name="Llama-3.1-8B", kind="model", licence="llama3.1")
+    with pytest.raises(InputError, match=r"stay under the Llama 3\.1 Community License"):
+        publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, licence="apache-2.0")
+    with pytest.raises(InputError, match="rename it"):
+        publish_locally(tmp_path / "hub", models={"prm": model})
+    publish_locally(tmp_path / "hub", models={"Llama-PRM": model})
+    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["licence"] == "llama3.1"
+
+
+def test_weights_are_not_bound_by_who_wrote_what_they_were_trained_on(run: dict[str, Any], tmp_path: Path):
+    base, writer = tmp_path / "qwen", {"name": "Llama-3.1-8B", "kind": "model", "licence": "llama3.1"}
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    origins = [writer, {"name": "qwen", "kind": "model", "licence": "apache-2.0"}]
+    model = _again(run, tmp_path / "prm", {"origins": origins}, {"base": base})
+    publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, licence="apache-2.0")
+    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["licence"] == "apache-2.0"
+
+
+@pytest.mark.parametrize("other", [{"shuffle_rewards": 0}, {"reward_name": "golden"}])
+def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_path: Path, other: dict[str, Any]):
+    trees = run["trees"]["train"]
+    make_pairs(trees, tmp_path / "pairs", MinGap.parse("0.01"), PairParameters(select="all"), **other)
+    publish_locally(
+        tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, licence="mit"
+    )
+    assert "Marked are" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text("utf-8")

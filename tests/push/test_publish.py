@@ -23,12 +23,16 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_run_is_laid_out_for_any_owner(run_folder: Path):  # noqa: F811
     before = files(run_folder / "hub" / "openprm")
     layout = lay_out_run(run_folder, owner="somebody")
+    assert layout == run_folder / "hub-somebody"
     assert [path.name for path in layout.iterdir() if path.is_dir()] == ["somebody"]
     card = (layout / "somebody" / "trees" / "README.md").read_text("utf-8")
     assert "somebody/trees" in card
     assert "openprm/trees" not in card
-    lay_out_run(run_folder, owner="openprm")
-    assert files(layout / "openprm") == before
+    assert files(run_folder / "hub" / "openprm") == before
+    card = run_folder / "hub" / "openprm" / "trees" / "README.md"
+    card.write_text("edited by hand", "utf-8")
+    assert lay_out_run(run_folder, owner="openprm") == run_folder / "hub"
+    assert card.read_text("utf-8") == "edited by hand"
 
 
 def test_a_dry_run_shows_everything_and_asks_nobody(run_folder: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
