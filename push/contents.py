@@ -1,107 +1,237 @@
-"""What the repository of a dataset or a Space holds besides card and manifest: copies, and pages made of rows."""
+"""What there is to read in a file that is about to be published: pieces of bytes, and where each stands."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+import codecs
+import json
+import mmap
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openprm.card import SplitFiles
-from openprm.folder import DATA, read_manifest, read_rows, take_digests, write_shard
-from openprm.pairs import PairParameters, sibling_pairs
-from openprm.records import LEVELS, Candidate, Node, Pair, Tree
-from openprm.tree import siblings
-from openprm.tree_page import write_tree_page
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_SHOWN_TREES = 20
-
-
-def copy_shards(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
-    """One config; the files of a stage folder become the files of a split."""
-    (folder / DATA).mkdir(parents=True)
-    files = {}
-    for split, path in splits.items():
-        size = 0
-        for file in sorted((Path(path) / DATA).glob("*.parquet")):
-            copy = folder / DATA / file.name.replace("train", split, 1)
-            shutil.copyfile(file, copy)
-            size += copy.stat().st_size
-        files[split] = SplitFiles(f"{DATA}/{split}-*.parquet", read_manifest(path)["rows"], size)
-    return {"default": files}
+_PARQUET_BATCH = 32 * 2**20
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PICTURE_TEXT = 16 * 2**20
+_SENTENCEPIECE = (".model", ".spm")
 
 
-def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
-    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two.
+class Sealed(Exception):
+    """A file that cannot be looked into; says why."""
 
-    A level without pairs has no config, nor a split of it without pairs a file: `datasets` cannot read an empty one.
+
+class Piece(NamedTuple):
+    """A buffer of values that lie side by side, the i-th at ends[i] to ends[i + 1].
+
+    `about` says what they are, `where` turns an offset in the buffer into a place in the file. `own`: whether they are
+    the project's words, however the file is called.
     """
-    parts: dict[str, dict[str, SplitFiles]] = {level: {} for level in LEVELS}
-    for split, path in splits.items():
-        for level in LEVELS:
-            written = folder / f".{level}"
-            rows = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
-            take_digests(written)
-            if rows:
-                target = folder / level / f"{split}-00000.parquet"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(next((written / DATA).glob("*.parquet")), target)
-                parts[level][split] = SplitFiles(f"{level}/{split}-*.parquet", rows, target.stat().st_size)
-            shutil.rmtree(written)
-    everything = {}
-    for split in splits:
-        levels = [part[split] for part in parts.values() if split in part]
-        rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
-        everything[split] = SplitFiles(f"*/{split}-*.parquet", rows, size)
-    return {"all": everything, **{level: part for level, part in parts.items() if part}}
+
+    about: str
+    where: Callable[[int], str]
+    buffer: Any
+    ends: Sequence[int]
+    own: bool
 
 
-def tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
-    """The first trees with a fork; marked are the siblings of which the process pairs of `pairs` were made."""
-    content = read_manifest(trees)["row_hash"]
-    taken = [manifest for manifest in map(read_manifest, pairs) if _made_of(manifest, content)]
+def pieces(path: Path, own: bool) -> Iterator[Piece]:
+    """What there is to read in a file. Raises Sealed, and pyarrow's errors for Parquet that cannot be read.
 
-    def marked(tree: Tree) -> list[tuple[Node, Node]]:
-        if not taken:
-            return []
-        names = PairParameters.__dataclass_fields__
-        parameters = PairParameters(**{key: value for key, value in taken[0]["parameters"].items() if key in names})
-        return sibling_pairs(tree, taken[0]["counts"]["min_gap_by_source"][tree["source"]], parameters)
-
-    about = f"The first {_SHOWN_TREES} trees with a fork."
-    if taken:
-        about += " Marked are the siblings of which process pairs were made."
-    forked: Iterator[Any] = (tree for tree in read_rows(trees, Tree) if siblings(tree))  # type: ignore[arg-type]
-    write_tree_page(islice(forked, _SHOWN_TREES), path, title=title, pairs=marked, about=about)
+    `own`: whether the project wrote it. A buffer may be read until the next piece is asked for.
+    """
+    kinds = {".parquet": _parquet, ".safetensors": _safetensors, ".png": _png}
+    if not path.stat().st_size:
+        return iter(())
+    return kinds[path.suffix](path) if path.suffix in kinds else _plain(path, own)
 
 
-def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
-    """Whether process pairs are of trees of this content, by the values that the trees have."""
-    parameters = manifest["parameters"]
-    same = manifest["inputs"].get("trees", {}).get("hash") == trees
-    other = parameters.get("reward_name") is not None or parameters.get("shuffle_rewards") is not None
-    return same and parameters["process"] and not other
+def _named(about: str, content: bytes) -> Piece:
+    return Piece(about, lambda _: about, content, (0, len(content)), True)
 
 
-def demo_example(candidates: str) -> dict[str, Any] | None:
-    """The first question of one message, with its first two different answers; None where there is none."""
-    answers: dict[str, dict[str, None]] = {}
-    for row in read_rows(candidates, Candidate):
-        if len(row["question"]) == 1 and row["response"].strip():
-            question = row["question"][0]["content"]
-            answers.setdefault(question, {})[row["response"]] = None
-            if len(answers[question]) == 2:
-                return {"question": question, "answers": [*answers[question]]}
-    return None
+def _plain(path: Path, own: bool) -> Iterator[Piece]:
+    """Text, and what sentencepiece writes: messages of protocol buffers, which begin with a first piece."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # not closed while somebody looks at it
+    binary = path.suffix in _SENTENCEPIECE and content[:1] == b"\n"
+    if not binary and not _is_text(content):
+        raise Sealed("it is no UTF-8 text")
+    seen = [0, 1]  # an offset, and its line: offsets come in order
+
+    def line(offset: int) -> str:
+        seen[:] = offset, seen[1] + content[seen[0] : offset].count(b"\n")
+        return f"line {seen[1]}"
+
+    yield Piece("", (lambda offset: f"byte {offset}") if binary else line, content, (0, len(content)), own)
 
 
-def write_files(folder: Path, files: Mapping[str, str | Path]) -> None:
-    """Texts, and copies of files, by their path in the repository."""
-    for name, content in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            shutil.copyfile(content, target)
-        else:
-            target.write_text(content, "utf-8")
+def _is_text(content: mmap.mmap) -> bool:
+    """UTF-16 has zeros, or is no UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), 2**20):
+            decoder.decode(content[start : start + 2**20])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return content.find(b"\0") < 0
+
+
+def _safetensors(path: Path) -> Iterator[Piece]:
+    """The header; what follows are tensors up to the end of the file."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        content = file.read(size) if size < path.stat().st_size else b""
+    try:
+        header = json.loads(content)
+        tensors = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, AttributeError, TypeError, LookupError):
+        raise Sealed("it has no header of safetensors") from None
+    if 8 + size + max(tensors, default=0) != path.stat().st_size:
+        raise Sealed("it does not end where its tensors do")
+    yield _named("header", content)
+
+
+def _png(path: Path) -> Iterator[Piece]:
+    """All but the pixels: texts, compressed or not, a colour profile, what a camera tells."""
+    content = path.read_bytes()
+    if not content.startswith(_PNG):
+        raise Sealed("it is no PNG")
+    kind, start = b"", len(_PNG)
+    while start + 12 <= len(content):
+        size, kind = int.from_bytes(content[start : start + 4], "big"), content[start + 4 : start + 8]
+        data, start = content[start + 8 : start + 8 + size], start + 12 + size
+        if kind not in (b"IDAT", b"fdAT"):
+            yield _named(f"chunk {kind.decode('latin-1')}", _unpacked(kind, data))
+    if kind != b"IEND" or start != len(content):
+        raise Sealed("it does not end where its picture does")
+
+
+def _unpacked(kind: bytes, data: bytes) -> bytes:
+    """A chunk's data, with what is compressed in it decompressed."""
+    if kind in (b"zTXt", b"iCCP"):  # name, 0, method
+        name, _, packed = data.partition(b"\0")
+        return name + b"\0" + _inflated(packed[1:])
+    if kind == b"iTXt":  # name, 0, whether compressed, method, language, 0, translated name, 0
+        name, _, rest = data.partition(b"\0")
+        parts = rest[2:].split(b"\0", 2)
+        if len(parts) < 3:
+            raise Sealed("a text of its own is broken")
+        text = _inflated(parts[2]) if rest[0] else parts[2]
+        return b"\0".join([name, *parts[:2], text])
+    return data
+
+
+def _inflated(packed: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(packed, _PICTURE_TEXT)
+    except zlib.error:
+        raise Sealed("a compressed text of its own is broken") from None
+    if not inflater.eof or inflater.unused_data:
+        raise Sealed("a compressed text of its own is too long, or broken")
+    return content
+
+
+def _parquet(path: Path) -> Iterator[Piece]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        for key, value in (schema.metadata or {}).items():
+            yield _named(f"metadata {_shown(key)}", key + b"\0" + value)
+        for field in schema:
+            yield from _field(field, field.name)
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
+        rows = max(1, _PARQUET_BATCH * file.metadata.num_rows // max(size, 1))
+        before = 0
+        for batch in file.iter_batches(rows):
+            for column, values, row in _texts(batch):
+                if (piece := _column(column, values, row, before)) is not None:
+                    yield piece
+            before += batch.num_rows
+
+
+def _shown(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def _field(field: pa.Field, name: str) -> Iterator[Piece]:
+    """The names of a column and of all in it, and what is noted of them."""
+    yield _named(f"column {name}", field.name.encode())
+    for key, value in (field.metadata or {}).items():
+        yield _named(f"metadata {_shown(key)} of {name}", key + b"\0" + value)
+    for index in range(field.type.num_fields):
+        inner = field.type.field(index)
+        yield from _field(inner, f"{name}.{inner.name}")
+
+
+def _column(column: str, values: pa.Array, row: Callable[[int], int], before: int) -> Piece | None:
+    """Of a large_binary array; `before` is the number of rows before its batch."""
+    import numpy as np
+
+    _, offsets, data = values.buffers()
+    if data is None or not len(values):
+        return None
+    ends = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
+    used = data.slice(int(ends[0]), int(ends[-1] - ends[0]))
+    ends = ends - ends[0]
+
+    def where(offset: int) -> str:
+        return f"row {before + row(bisect_right(ends, offset) - 1) + 1}, column {column}"
+
+    return Piece(f"values of {column}", where, used, ends, False)
+
+
+def _texts(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array, Callable[[int], int]]]:
+    """Each column of text, nested ones too, as large_binary, and a function from its indices to rows."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        yield from _leaves(name, column, lambda index: index)
+
+
+def _leaves(
+    name: str, values: pa.Array, row: Callable[[int], int]
+) -> Iterator[tuple[str, pa.Array, Callable[[int], int]]]:
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    kind = values.type
+    if isinstance(values, pa.ExtensionArray):
+        yield from _leaves(name, values.storage, row)
+    elif types.is_dictionary(kind):
+        yield from _leaves(name, values.dictionary_decode(), row)
+    elif types.is_struct(kind):
+        for index, part in enumerate(values.flatten()):
+            yield from _leaves(f"{name}.{kind.field(index).name}", part, row)
+    elif types.is_map(kind):
+        yield from _leaves(f"{name}.key", *_below(values.keys, values.offsets, row))
+        yield from _leaves(f"{name}.value", *_below(values.items, values.offsets, row))
+    elif types.is_fixed_size_list(kind):
+        own = values.values.slice(values.offset * kind.list_size, len(values) * kind.list_size)
+        yield from _leaves(name, own, lambda index: row(index // kind.list_size))
+    elif types.is_list(kind) or types.is_large_list(kind):
+        yield from _leaves(name, *_below(values.values, values.offsets, row))
+    elif types.is_fixed_size_binary(kind):
+        yield name, values.cast(pa.binary()).cast(pa.large_binary()), row
+    elif (
+        types.is_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_string(kind)
+        or types.is_large_binary(kind)
+        or types.is_string_view(kind)
+        or types.is_binary_view(kind)
+    ):
+        yield name, values.cast(pa.large_binary()), row
+    elif not (types.is_primitive(kind) or types.is_null(kind) or types.is_decimal(kind)):
+        raise Sealed(f"column {name} is of type {kind}")
+
+
+def _below(values: pa.Array, offsets: pa.Array, row: Callable[[int], int]) -> tuple[pa.Array, Callable[[int], int]]:
+    """What the lists with these offsets hold of `values`, which other batches may share, and the rows of the lists."""
+    starts = offsets.to_numpy()
+    used = values.slice(starts[0], starts[-1] - starts[0])
+    return used, lambda index: row(bisect_right(starts, index + starts[0]) - 1)

@@ -18,7 +18,7 @@ from typing import Any
 
 from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
-from openprm.push.contents import copy_pairs, copy_shards, demo_example, tree_page, write_files
+from openprm.push.copies import copy_pairs, copy_shards, demo_example, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
 from openprm.push.plots import plot_evaluation, plot_statistics
 
