@@ -58,6 +58,6 @@ def find_model(near: Repository, name: str, content: str) -> tuple[Publication, 
     for other in model_names(near):
         with suppress(InputError):  # of another tool, without a manifest
             publication = open_publication(replace(near, name=other, revision=None))
-            if publication.kind in MODELS and (part := _part_with(publication, content)):
-                return publication, part
+            if publication.kind in MODELS and (same := _part_with(publication, content)):
+                return publication, same
     raise Missing(f"no model of {near.owner} has the content {content[:12]}... (it was called {name!r} when made)")

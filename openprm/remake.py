@@ -5,10 +5,12 @@ What a manifest says is data of others: no name from it becomes a path, and no c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from .claims import recorded_hash
 from .data_stages import CANDIDATES_PER_SHARD, make_pairs, make_trees
 from .dataset_stage import clear, finish_dataset, write_shards
 from .evaluation_stage import evaluate_models
@@ -17,21 +19,36 @@ from .pairs import MinGap, PairParameters
 from .published import MODEL, Publication, part_hash, part_rows, restore
 from .records import Candidate
 from .rejections import InputError
-from .repository import Repository, download
+from .repository import Missing, Repository, download
 from .reward_stage import reward_candidates
 from .rewarders import rewarder_from
 from .rewards.base import UNPARSABLE, Rewarder
 from .scoring_stage import score_candidates
+from .similarity import EDIT_SIMILARITIES
 from .source import CandidateSource
 from .stages import run_stage
 from .tree import MergeParameters
 
 
+class NotRemade(InputError):
+    """By its nature this cannot be made again, whatever is published."""
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """What is wrong with what something was made of is no word on the thing itself."""
+    try:
+        yield
+    except InputError as error:
+        raise Missing(str(error)) from error
+
+
 def remake(publication: Publication, part: str, folder: Path, num_proc: int = 1) -> Path:
     """A split of trees, pairs or rewarded candidates, made again: the folder of the stage, below `folder`.
 
-    Work that is there already is not done again. Raises InputError where it cannot be made again from what is
-    published, saying why.
+    Work that is there already is not done again. Raises NotRemade where it never can be made again, Missing where
+    what it takes is not there, and InputError (or what a value of a wrong type raises) where its manifest does not
+    record what it should.
     """
     return {"candidates": _candidates, "trees": _trees, "pairs": _pairs}[publication.kind](
         publication, part, folder, num_proc
@@ -53,15 +70,19 @@ def _before(publication: Publication, inputs: Mapping[str, Any], kind: str, fold
     """The dataset that an input was, restored from the owner's repository of that kind."""
     if kind not in inputs:
         raise InputError(f"it was not made of {kind}, but of {', '.join(inputs) or 'nothing that is recorded'}")
-    found, part = find_part(publication.repository.sibling(kind), inputs[kind]["hash"])
-    if found.kind != kind:
-        raise InputError(f"{found.repository} is no repository of {kind}, but of {found.kind}")
-    return restored(found, part, folder)
+    content = recorded_hash(inputs[kind], kind)
+    with _needed():
+        found, part = find_part(publication.repository.sibling(kind), content)
+        if found.kind != kind:
+            raise InputError(f"{found.repository} is no repository of {kind}, but of {found.kind}")
+        return restored(found, part, folder)
 
 
 def _trees(publication: Publication, part: str, folder: Path, num_proc: int) -> Path:
     manifest = publication.parts[part]
     parameters = manifest["parameters"]
+    if parameters["similarity"] not in EDIT_SIMILARITIES:
+        raise Missing(f"its similarity, {parameters['similarity']!r}, is none of this package's")
     candidates = _before(publication, manifest["inputs"], "candidates", folder)
     names = ("separator", "similarity", "threshold", "distinct_numbers")
     out = _out(publication, part, folder)
@@ -78,6 +99,9 @@ def _trees(publication: Publication, part: str, folder: Path, num_proc: int) -> 
 def _pairs(publication: Publication, part: str, folder: Path, num_proc: int) -> Path:
     manifest = publication.parts[part]
     parameters = manifest["parameters"]
+    if "preferences" in manifest["inputs"]:
+        recorded_hash(manifest["inputs"]["preferences"], "preferences")
+        raise NotRemade("these pairs were not made of trees, but of preferences that others gave")
     trees = _before(publication, manifest["inputs"], "trees", folder)
     out = _out(publication, part, folder)
     make_pairs(
@@ -95,9 +119,9 @@ def _candidates(publication: Publication, part: str, folder: Path, num_proc: int
     """The candidates without the reward that their stage gave them, rewarded again."""
     manifest = publication.parts[part]
     if manifest["stage"] == "sampling":
-        raise InputError("these are samples as they were drawn, and nothing is sampled again")
+        raise NotRemade("these are samples as they were drawn, and nothing is sampled again")
     if manifest["stage"] != "rewards":
-        raise InputError("their rewards were given with the responses, not computed")
+        raise NotRemade("their rewards were given with the responses, not computed")
     name = manifest["parameters"]["name"]
     rewarder = _rewarder(publication, manifest, folder)
     bare = _out(publication, part, folder).with_name(f"bare-{part_hash(publication, part)[:16]}")
@@ -112,19 +136,24 @@ def _candidates(publication: Publication, part: str, folder: Path, num_proc: int
     # forced: the rows that lie here now are meant, whatever their manifest says
     run_stage(bare, "candidates", {"without": name}, {}, work, force=True)
     out = _out(publication, part, folder)
-    reward_candidates(CandidateSource(str(bare)), rewarder, out, num_proc=num_proc, allow_failures=True)
+    with _needed() if _is_model(manifest) else nullcontext():  # which this machine may not be able to run
+        reward_candidates(CandidateSource(str(bare)), rewarder, out, num_proc=num_proc, allow_failures=True)
     return out
+
+
+def _is_model(manifest: Mapping[str, Any]) -> bool:
+    return manifest["parameters"]["reward"].get("kind") == "model"
 
 
 def _rewarder(publication: Publication, manifest: Mapping[str, Any], folder: Path) -> Rewarder:
     described = manifest["parameters"]["reward"]
     model = None
-    if described.get("kind") == "model" and not described["trust_remote_code"]:
+    if _is_model(manifest) and not described["trust_remote_code"]:
         model = _reward_model(publication, manifest, folder)
     rewarder = rewarder_from(described, manifest["parameters"]["name"], model)
     if rewarder is None:
         how = described.get("kind") or ("judge" if "judge" in described else "unknown")
-        raise InputError(f"its rewards cannot be computed again (kind: {how})")
+        raise NotRemade(f"its rewards cannot be computed again (kind: {how})")
     return rewarder
 
 
@@ -134,7 +163,9 @@ def _reward_model(publication: Publication, manifest: Mapping[str, Any], folder:
         owner, _, name = described["model"].partition("/")
         return download(Repository(owner, name, described["revision"]), "model", None)
     recorded = manifest["inputs"]["model"]
-    return restored(*find_model(publication.repository, recorded["name"], recorded["hash"]), folder)
+    content = recorded_hash(recorded, "model")
+    with _needed():
+        return restored(*find_model(publication.repository, recorded["name"], content), folder)
 
 
 def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -144,10 +175,10 @@ def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**row, "rewards": rewards, "marks": marks}
 
 
-def measure_again(publication: Publication, folder: Path) -> list[dict[str, Any]]:
-    """The rows of a model's published evaluation, measured again: this model's and those of no model.
+def measure_again(publication: Publication, folder: Path) -> dict[str, Any]:
+    """The manifest of a model's published evaluation, measured again: of this model, and of what needs none.
 
-    Raises InputError where the candidates that it was measured on cannot be found.
+    Raises Missing where the candidates that it was measured on cannot be found, InputError as `remake` does.
     """
     evaluation = publication.manifest["evaluation"]
     candidates = _before(publication, evaluation["inputs"], "candidates", folder)
@@ -168,7 +199,6 @@ def measure_again(publication: Publication, folder: Path) -> list[dict[str, Any]
         raise InputError("its evaluation does not say how this model was scored")
     parameters = evaluation["parameters"]
     names = ("aggregations", "answer_pattern", "seed")
-    manifest = evaluate_models(
+    return evaluate_models(
         candidates, scores, folder / f"evaluation-{content[:16]}", **{name: parameters[name] for name in names}
     )
-    return manifest["metrics"]

@@ -1,7 +1,7 @@
 """Check what was published: its files, its rows, and that it comes out the same when it is made again.
 
 Everything that can be checked is, whatever is wrong with the rest. What cannot be (a sampling, a judge's rewards, an
-artifact of which nothing before it is published) is said, and is no failure.
+artifact of which nothing before it is published) is said.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from .claims import check_cards, check_code, check_licence, check_loading, check_origins
 from .difference import Difference, first_difference, short
 from .folder import read_manifest, read_rows, row_digest
 from .published import (
@@ -29,50 +31,17 @@ from .published import (
     part_hash,
     part_rows,
 )
-from .rejections import InputError, first_line, is_disk_full
-from .remake import measure_again, remake, restored
-from .repository import Repository
+from .recount import CandidateCounts
+from .rejections import InputError, first_line
+from .remake import NotRemade, measure_again, remake, restored
+from .repository import Missing, Repository
+from .verdict import Finding, Report, lines
+
+__all__ = ["Finding", "Report", "lines", "verify"]
 
 EQUAL = 1e-9  # of measured numbers, on one machine
 CLOSE = 1e-6  # of measured numbers, between machines
 CLOSE_REWARDS = 1e-4  # of a reward model's logits, between machines and batches
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was checked, whether it is as it should be (None: that cannot be checked), and what was found."""
-
-    what: str
-    ok: bool | None
-    detail: str
-
-    def __str__(self) -> str:
-        state = {True: "ok", False: "WRONG", None: "not checked"}[self.ok]
-        return f"{state:<11}  {self.what}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found in one repository. `ok`: nothing is wrong with what could be checked."""
-
-    repository: str
-    kind: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        return all(finding.ok is not False for finding in self.findings)
-
-
-def lines(report: Report) -> Iterator[str]:
-    """A report in words."""
-    yield f"{report.repository} ({report.kind})"
-    yield from (f"  {finding}" for finding in report.findings)
-    wrong, unchecked = (sum(finding.ok is ok for finding in report.findings) for ok in (False, None))
-    if wrong:
-        yield f"NOT verified: {wrong} of {len(report.findings)} checks found something wrong"
-    else:
-        yield "verified" + (f", but for {unchecked} of {len(report.findings)} checks" if unchecked else "")
 
 
 def verify(
@@ -84,41 +53,45 @@ def verify(
 ) -> Report:
     """Checks one repository, `OWNER/NAME[@REVISION]` or a local folder.
 
-    Files against their SHA-256; rows against the recorded hash; trees, pairs and candidates' rewards against what
-    comes out when they are made again from what was published before them (in the same owner's repositories, or their
-    history); a model's results against a new measurement. `work` is the folder in which things are made again: a
-    killed run goes on from what is there (default: a temporary folder). `say` is told what is being done.
+    Files against their SHA-256; card, licence and origins against the manifest; what loads, and a model's scoring
+    code; rows against the recorded hash; trees, pairs and candidates' rewards against what comes out when they are
+    made again from what was published before them (in the same owner's repositories, or their history); a model's
+    results against a new measurement. `work` is the folder in which things are made again: a killed run goes on from
+    what is there (default: a temporary folder). `say` is told what is being done.
 
-    Raises InputError where nothing that this package published can be opened, OSError where the disk is full.
+    Raises InputError where nothing that this package published can be opened.
     """
     publication = open_publication(where)
     findings = []
     with _folder(work) as folder:
         for what, check in _checks(publication, folder, num_proc):
             say(f"{what} ...")
-            try:
-                findings.append(Finding(what, *check()))
-            except _UNUSABLE as error:
-                findings.append(Finding(what, False, _why(error)))
+            findings.append(_finding(what, check))
     return Report(str(publication.repository), publication.kind, tuple(findings))
 
 
-_Check = Callable[[], tuple[bool | None, str]]
+_Check = Callable[[], tuple[bool, str]]
 
 
 # a manifest that is not what it should be raises anything of these where its values are used
-_UNUSABLE = (InputError, ValueError, KeyError, TypeError, AttributeError, OSError)
+_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def _why(error: Exception) -> str:
-    """In words. A full disk says nothing of what was published: that is raised again."""
-    if is_disk_full(error):
-        raise error
-    if isinstance(error, (InputError, OSError)):
-        return str(error)
-    if isinstance(error, KeyError):
-        return f"its manifest does not record {error}"
-    return f"what its manifest records cannot be used ({type(error).__name__}: {first_line(error)})"
+def _finding(what: str, check: _Check) -> Finding:
+    try:
+        return Finding(what, *check())
+    except NotRemade as error:
+        return Finding(what, None, str(error))
+    except (Missing, OSError) as error:  # no repository, no connection, no room
+        return Finding(what, None, str(error), missing=True)
+    except InputError as error:
+        lacking = isinstance(error.__cause__, ImportError)  # of an extra
+        return Finding(what, None if lacking else False, str(error), missing=lacking)
+    except KeyError as error:
+        return Finding(what, False, f"its manifest does not record {error}")
+    except _UNUSABLE as error:
+        detail = f"what it records cannot be used ({type(error).__name__}: {first_line(error)})"
+        return Finding(what, False, detail)
 
 
 @contextmanager
@@ -133,21 +106,29 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
 
 def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, _Check]]:
     yield "files", lambda: _files(publication)
+    yield "card", lambda: (True, check_cards(publication))
+    yield "licence", lambda: (True, check_licence(publication))
+    if publication.parts:
+        yield "origins", lambda: (True, check_origins(publication))
     if publication.kind in RECORDS:
-        read: dict[str, str | None] = {}
+        yield "what loads", lambda: (True, check_loading(publication))
+        read: dict[str, str] = {}
         for part in publication.parts:
-            yield f"rows of {part}", lambda part=part: _rows(publication, part, read)  # type: ignore[misc]
+            yield f"rows of {part}", partial(_rows, publication, part, read)
         for part in publication.parts:
-            yield (
-                f"{part}, made again",
-                lambda part=part: _made_again(  # type: ignore[misc]
-                    publication, part, folder, num_proc, read.get(part)
-                ),
-            )
+            yield f"{part}, made again", partial(_made_again, publication, part, folder, num_proc, read)
     if publication.kind in MODELS:
         yield "checkpoint", lambda: _checkpoint(publication, folder)
+    if publication.kind == "model":
+        yield "code", lambda: (True, check_code(publication, restored(publication, MODEL, folder), folder))
     if "evaluation" in publication.manifest:
         yield "results, measured again", lambda: _measured(publication, folder)
+    if publication.kind in MODELS:
+        yield "training", _not_trained_again
+
+
+def _not_trained_again() -> NoReturn:
+    raise NotRemade("nothing is trained again: of the weights only the recorded hash is known, nor their metrics")
 
 
 def _files(publication: Publication) -> tuple[bool, str]:
@@ -156,12 +137,14 @@ def _files(publication: Publication) -> tuple[bool, str]:
     return True, f"{len(publication.manifest['files'])} files are those that were published"
 
 
-def _rows(publication: Publication, part: str, read: dict[str, str | None]) -> tuple[bool, str]:
+def _rows(publication: Publication, part: str, read: dict[str, str]) -> tuple[bool, str]:
     """Enters the hash of the rows, as they were read, in `read`."""
-    total, levels = hashlib.sha256(), Counter[str]()
+    total, levels, counts = hashlib.sha256(), Counter[str](), CandidateCounts()
     for row in part_rows(publication, part):
         total.update(row_digest(row))
         levels[row.get("level", "")] += 1
+        if publication.kind == "candidates":
+            counts.add(row)
     found = read[part] = total.hexdigest()
     if found != part_hash(publication, part):
         return False, f"their hash is {found[:12]}..., not {part_hash(publication, part)[:12]}..., as recorded"
@@ -169,19 +152,20 @@ def _rows(publication: Publication, part: str, read: dict[str, str | None]) -> t
     for config, recorded in publication.manifest.get("rows", {}).items():
         if counted.get(config, 0) != recorded.get(part, 0):
             return False, f"{counted.get(config, 0)} rows of {config}, not {recorded.get(part, 0)}, as recorded"
+    if levels.total() != publication.parts[part]["rows"]:
+        return False, f"{levels.total()} rows, not {publication.parts[part]['rows']}, as recorded"
+    if publication.kind == "candidates" and (wrong := counts.wrong(publication.parts[part])):
+        return False, f"the rows have the recorded hash, but {wrong}"
     return True, f"{levels.total()} rows have the recorded hash"
 
 
 def _made_again(
-    publication: Publication, part: str, folder: Path, num_proc: int, read: str | None
-) -> tuple[bool | None, str]:
-    try:
-        made = remake(publication, part, folder, num_proc)
-    except _UNUSABLE as error:
-        return None, _why(error)
+    publication: Publication, part: str, folder: Path, num_proc: int, read: Mapping[str, str]
+) -> tuple[bool, str]:
+    made = remake(publication, part, folder, num_proc)
     again = read_manifest(made)
-    if again["row_hash"] == part_hash(publication, part) == read:
-        return _counts(publication, part, again["counts"])
+    if again["row_hash"] == part_hash(publication, part) == read.get(part):
+        return _counts(publication, part, again)
     logits = publication.parts[part]["parameters"].get("reward", {}).get("kind") == "model"
     near = Counter[str]()
     rebuilt = read_rows(made, RECORDS[publication.kind])
@@ -196,15 +180,18 @@ def _made_again(
     return False, "what is published is made again, but the hash that was recorded is another's"
 
 
-def _counts(publication: Publication, part: str, counts: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether what the manifest counts, and a card repeats, is so. A reward's stage counts what was before it, too."""
-    recorded = publication.parts[part]["counts"]
-    common = recorded.keys() & counts.keys() if publication.kind != "candidates" else set()
-    found = first_difference([{name: recorded[name] for name in common}], [{name: counts[name] for name in common}])
-    if found is None:
-        return True, "identical"
-    what = f"{found.field} is {short(found.rebuilt)}, not {short(found.published)}"
-    return False, f"the rows are identical, but not what the manifest counts: {what}"
+def _counts(publication: Publication, part: str, again: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether what the manifest says beside the rows, and a card repeats, is so.
+
+    Not of rewards: of what was before them their stage counts, too, what is not published.
+    """
+    recorded = publication.parts[part]
+    for name in ("parameters", "counts") if publication.kind != "candidates" else ():
+        found = first_difference([recorded[name]], [again[name]])
+        if found is not None:
+            what = f"{found.field} is {short(found.rebuilt)}, not {short(found.published)}"
+            return False, f"the rows are identical, but not what the manifest says of {name}: {what}"
+    return True, "identical"
 
 
 def _near(published: Iterator[Any], rebuilt: Iterator[Any], near: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -250,12 +237,13 @@ def _checkpoint(publication: Publication, folder: Path) -> tuple[bool, str]:
     return True, "without what publishing added, it has the recorded hash"
 
 
-def _measured(publication: Publication, folder: Path) -> tuple[bool | None, str]:
-    try:
-        rows = measure_again(publication, folder)
-        published = {row["method"]: row for row in publication.manifest["evaluation"]["metrics"]}
-    except _UNUSABLE as error:
-        return None, _why(error)
+def _measured(publication: Publication, folder: Path) -> tuple[bool, str]:
+    evaluation, again = publication.manifest["evaluation"], measure_again(publication, folder)
+    rows, published = again["metrics"], {row["method"]: row for row in evaluation["metrics"]}
+    for counted in ("prompts", "candidates", "unscored"):
+        there, value = evaluation["counts"][counted], again["counts"][counted]
+        if there != value:
+            return False, f"the manifest counts {counted} as {short(there)}, and they are {short(value)}"
     if missing := published.keys() ^ {row["method"] for row in rows}:
         return (
             False,

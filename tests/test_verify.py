@@ -22,7 +22,7 @@ from openprm.rewards.model import ModelRewarder
 from openprm.source import CandidateSource
 from openprm.verify import Report, lines, verify
 from tests.folders import Killed, candidate, dataset, kill
-from tests.publication import change_manifest, change_rows, make_model, make_run, publish, publish_model
+from tests.publication import change_manifest, change_rows, listed, make_model, make_run, publish, publish_model
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +51,38 @@ def detail(report: Report, what: str) -> str:
     return next(finding.detail for finding in report.findings if finding.what == what)
 
 
+#: What is looked at of every dataset before its rows.
+SAID = dict.fromkeys(("files", "card", "licence", "origins", "what loads"), True)
+
+
 @pytest.mark.parametrize("kind", ["candidates", "trees", "pairs"])
 def test_a_dataset_is_made_again_and_identical(owner: Path, kind: str):
     said: list[str] = []
     report = verify(owner / kind, say=said.append)
     assert report.ok
-    assert states(report) == dict.fromkeys(
-        ["files", "rows of train", "rows of test", "train, made again", "test, made again"], True
-    )
+    rows = ["rows of train", "rows of test", "train, made again", "test, made again"]
+    assert states(report) == SAID | dict.fromkeys(rows, True)
+    assert report.exit_code == 0
     assert detail(report, "train, made again") == "identical"
     assert said == [f"{finding.what} ..." for finding in report.findings]
-    assert [*lines(report)][-1] == "verified"
+    assert [*lines(report)][-1] == "verified (exit code 0)"
 
 
 def test_a_model_is_measured_again_and_its_results_are_identical(owner: Path):
     report = verified(owner / "openprm")
-    assert states(report) == {"files": True, "checkpoint": True, "results, measured again": True}
+    checks = ["files", "card", "licence", "origins", "checkpoint", "code", "results, measured again"]
+    assert states(report) == dict.fromkeys(checks, True) | {"training": None}
+    assert report.exit_code == 0
+    assert [*lines(report)][-1] == "verified, but for 1 of 8 checks that nobody can make (exit code 0)"
     assert detail(report, "results, measured again").endswith("rows, identical")
 
 
 def test_what_has_only_files_is_checked_by_them(owner: Path):
+    (owner / "trees" / "README.md").write_text("---\nlicense: apache-2.0\n---\n\n# something\n")
+    list_files(owner / "trees")
     for kind in ("metric", "demo"):
         change_manifest(owner / "trees", lambda manifest, kind=kind: manifest.update(kind=kind, parts={}))
-        assert states(verified(owner / "trees")) == {"files": True}
+        assert states(verified(owner / "trees")) == {"files": True, "card": True, "licence": True}
 
 
 def test_a_changed_value_is_found_where_it_is(owner: Path):
@@ -81,7 +90,7 @@ def test_a_changed_value_is_found_where_it_is(owner: Path):
     change_rows(file, lambda rows: rows[1]["nodes"][2].update(value=7.25))
     report = verified(owner / "trees")
     assert states(report) == {
-        "files": True,
+        **SAID,
         "rows of train": True,
         "rows of test": False,
         "train, made again": True,
@@ -92,7 +101,7 @@ def test_a_changed_value_is_found_where_it_is(owner: Path):
         "first difference in data/test-00000.parquet, row 2, prompt 'test-1', nodes[2].value: published 7.25, rebuilt "
     )
     assert found.startswith(start)
-    assert [*lines(report)][-1] == "NOT verified: 2 of 5 checks found something wrong"
+    assert [*lines(report)][-1] == "NOT verified: 2 of 9 checks found something wrong (exit code 1)"
 
 
 def test_a_change_is_found_although_hashes_were_made_to_fit(owner: Path):
@@ -144,7 +153,7 @@ def test_rows_are_counted_by_config(owner: Path):
 def test_counts_that_are_not_so_are_found(owner: Path):
     change_manifest(owner / "trees", lambda manifest: manifest["parts"]["test"]["counts"].update(nodes=99))
     found = detail(verified(owner / "trees"), "test, made again")
-    assert found.startswith("the rows are identical, but not what the manifest counts: nodes is ")
+    assert found.startswith("the rows are identical, but not what the manifest says of counts: nodes is ")
     assert found.endswith(", not 99")
 
 
@@ -153,6 +162,7 @@ def test_a_damaged_file_stops_no_other_check(owner: Path):
     file.write_bytes(file.read_bytes()[:-50])
     report = verified(owner / "trees")
     assert states(report) == {
+        **SAID,
         "files": False,
         "rows of train": False,
         "rows of test": True,
@@ -168,7 +178,9 @@ def test_without_what_was_before_the_rest_is_checked(owner: Path):
     assert report.ok
     assert states(report)["train, made again"] is None
     assert "there is no such folder" in detail(report, "train, made again")
-    assert [*lines(report)][-1] == "verified, but for 2 of 5 checks"
+    assert report.exit_code == 2
+    last = "nothing is wrong, but NOT all was checked: for 3 of 9 checks something is missing (exit code 2)"
+    assert [*lines(report)][-1] == last
     assert states(verified(owner / "openprm"))["results, measured again"] is None
 
 
@@ -180,20 +192,20 @@ def test_what_was_before_must_itself_be_what_was_published(owner: Path):
 
 
 UNREBUILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "imported": (lambda part: part.update(stage="candidates"), "given with the responses"),
-    "sampled": (lambda part: part.update(stage="sampling"), "nothing is sampled again"),
+    "imported": (
+        lambda part: part.update(stage="candidates") or part["counts"].update(prompts=3),
+        "given with the responses",
+    ),
+    "sampled": (
+        lambda part: part.update(stage="sampling") or part["counts"].update(tokens=0),
+        "nothing is sampled again",
+    ),
     "judged": (lambda part: part["parameters"].update(reward={"judge": "x"}), r"kind: judge"),
     "given": (lambda part: part["parameters"].update(reward={"kind": "given"}), r"kind: given"),
     "remote code": (
         lambda part: part["parameters"].update(reward={"kind": "model", "trust_remote_code": True}),
         "kind: model",
     ),
-    "an unknown pattern": (
-        lambda part: part["parameters"]["reward"].update(pattern="nonsense"),
-        "unknown pattern 'nonsense'",
-    ),
-    "no name": (lambda part: part["parameters"].pop("name"), "its manifest does not record 'name'"),
-    "no mapping": (lambda part: part["parameters"].update(reward=3), "cannot be used"),
 }
 
 
@@ -203,6 +215,7 @@ def test_what_cannot_be_computed_again_is_said(owner: Path, name: str):
     change_manifest(owner / "candidates", lambda manifest: change(manifest["parts"]["train"]))
     report = verified(owner / "candidates")
     assert report.ok
+    assert report.exit_code == 0
     assert states(report)["train, made again"] is None
     assert message in detail(report, "train, made again")
     assert states(report)["test, made again"]
@@ -210,9 +223,12 @@ def test_what_cannot_be_computed_again_is_said(owner: Path, name: str):
 
 def test_pairs_of_preferences_cannot_be_made_again(owner: Path):
     change_manifest(
-        owner / "pairs", lambda manifest: manifest["parts"]["train"].update(inputs={"preferences": {"hash": "0"}})
+        owner / "pairs", lambda manifest: manifest["parts"]["train"].update(inputs={"preferences": {"hash": "0" * 64}})
     )
-    assert "not made of trees, but of preferences" in detail(verified(owner / "pairs"), "train, made again")
+    change_manifest(owner / "pairs", lambda manifest: manifest.pop("repositories"))
+    report = verified(owner / "pairs")
+    assert report.exit_code == 0
+    assert "not made of trees, but of preferences" in detail(report, "train, made again")
 
 
 def test_other_results_are_named_with_both_numbers(owner: Path, run: Path):
@@ -235,7 +251,8 @@ def test_other_results_are_named_with_both_numbers(owner: Path, run: Path):
 def test_a_changed_checkpoint_is_found(owner: Path):
     (owner / "openprm" / "tokenizer_config.json").write_text("{}")
     report = verified(owner / "openprm")
-    assert states(report) == {"files": False, "checkpoint": False, "results, measured again": None}
+    wrong = [what for what, ok in states(report).items() if ok is False]
+    assert wrong == ["files", "checkpoint", "code", "results, measured again"]
     assert detail(report, "files").startswith("tokenizer_config.json is not the file that was published")
 
 
@@ -266,6 +283,10 @@ def test_no_name_in_a_manifest_becomes_a_path(owner: Path, tmp_path: Path):
     for kind in ("trees", "pairs", "openprm"):
         change_manifest(owner / kind, escape)
         assert verified(owner / kind, tmp_path / "a" / "b" / "work").ok
+
+    for name, code in (("x/../../escaped", 2), ("x/..", 1)):
+        change_manifest(owner / "trees", lambda manifest, name=name: _name_others(manifest, name))
+        assert verified(owner / "trees").exit_code == code
     assert not (tmp_path / "a" / "escaped").exists()
     change_manifest(owner / "trees", lambda manifest: manifest["parts"].update({"../x": manifest["parts"]["train"]}))
     with pytest.raises(InputError, match="damaged"):
@@ -346,10 +367,192 @@ def test_no_option_of_another_s_reaches_an_engine(run: Path, engine: str, option
     assert rewarder_from({**description, "engine": engine, "engine_options": options}, "mine", run / "openprm") is None
 
 
-def test_a_full_disk_is_no_finding(owner: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_says_nothing_of_what_was_published(owner: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("openprm.folder.os.replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        verified(owner / "trees")
+    report = verified(owner / "trees")
+    assert report.exit_code == 2
+    assert "No space left" in detail(report, "train, made again")
+
+
+def list_files(folder: Path) -> None:
+    change_manifest(folder, lambda manifest: manifest.update(files=listed(folder)))
+
+
+def _name_others(manifest: dict[str, Any], name: str) -> None:
+    manifest["repositories"]["train"]["candidates"]["name"] = name
+
+
+def _train(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    return lambda folder: change_manifest(folder, lambda manifest: change(manifest["parts"]["train"]))
+
+
+def _manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    return lambda folder: change_manifest(folder, change)
+
+
+def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+        list_files(folder)
+
+    return change
+
+
+def _serve(folder: Path) -> None:
+    shutil.copytree(folder / "data", folder / "served")
+    _text("README.md", "path: data/train", "path: served/train")(folder)
+
+
+def _extra(folder: Path) -> None:
+    shutil.copyfile(folder / "data" / "test-00000.parquet", folder / "data" / "train-extra.parquet")
+    list_files(folder)
+
+
+def _no_code(folder: Path) -> None:
+    (folder / "steps.py").unlink()
+    list_files(folder)
+
+
+_NC = {"name": "x", "kind": "data", "licence": "cc-by-nc-4.0"}
+
+#: What somebody may change, hashes made to fit: the repository, the change, what finds it, and in which words.
+FORGED: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
+    "file that loads": ("trees", _extra, "what loads", "train-extra.parquet is no file of this dataset"),
+    "other folder": ("trees", _serve, "what loads", "served/train-00000.parquet is no file"),
+    "other split": (
+        "trees",
+        _text("README.md", "path: data/train", "path: data/test"),
+        "what loads",
+        "config 'default' reads data/test-00000.parquet",
+    ),
+    "elsewhere": ("trees", _text("README.md", "path: data/", "path: /x/"), "what loads", "no pattern of files"),
+    "filtered": (
+        "trees",
+        _text("README.md", "- config_name: default", "- columns: [source]\n  config_name: default"),
+        "what loads",
+        "is read with columns",
+    ),
+    "other default": (
+        "pairs",
+        _text(
+            "README.md",
+            "- config_name: process\n  data_files",
+            "- config_name: process\n  default: true\n  data_files",
+        ),
+        "what loads",
+        "is not what loads where none is named",
+    ),
+    "other types": ("trees", _text("README.md", "dtype: float64", "dtype: float32"), "what loads", "other types"),
+    "number on the card": ("trees", _text("README.md", "# trees", "# trees\n\n98765 trees"), "card", "98765"),
+    "no card": ("trees", lambda folder: (folder / "README.md").unlink() or list_files(folder), "card", "is missing"),
+    "result": (
+        "openprm",
+        _text(".eval_results/openprm.yaml", "[]", "- {value: 0.98765}"),
+        "card",
+        "openprm.yaml: value 0.98765",
+    ),
+    "licence": ("trees", _manifest(lambda manifest: manifest.update(licence=None)), "licence", "must be named"),
+    "forbidden": ("trees", _manifest(lambda manifest: manifest["origins"].append(_NC)), "licence", "commercial"),
+    "no origins": ("trees", _manifest(lambda manifest: manifest.pop("origins")), "origins", "'origins'"),
+    "origin left out": ("trees", _train(lambda part: part["origins"].append(_NC)), "origins", "x (cc-by-nc-4.0)"),
+    "named as another": (
+        "trees",
+        _manifest(lambda manifest: manifest["repositories"]["train"]["candidates"].update(part="test")),
+        "origins",
+        "its manifest names openprm/candidates (test)",
+    ),
+    "measured on another": (
+        "openprm",
+        _manifest(lambda manifest: manifest["evaluation"]["dataset"].update(part="train")),
+        "origins",
+        "its manifest names openprm/candidates (train)",
+    ),
+    "code": ("openprm", _text("scoring.py", "import", "import os\nimport"), "code", "scoring.py: not as"),
+    "no code": ("openprm", _no_code, "code", "steps.py: not as"),
+    "pipeline": ("openprm", _text("config.json", "scoring.Open", "evil--x.Open"), "code", "config.json: not as"),
+    "rows": ("trees", _train(lambda part: part.update(rows=99)), "rows of train", "3 rows, not 99"),
+    "counts of candidates": (
+        "candidates",
+        _train(lambda part: part["counts"].update(rewarded=99)),
+        "rows of train",
+        "rewarded is 12, not 99",
+    ),
+    "parameter": (
+        "trees",
+        _train(lambda part: part["parameters"].pop("similarity")),
+        "train, made again",
+        "does not record 'similarity'",
+    ),
+    "bad parameter": ("trees", _train(lambda part: part["parameters"].update(threshold=7)), "train, made again", "7"),
+    "no input": ("trees", _train(lambda part: part.update(inputs={})), "train, made again", "not made of candidates"),
+    "bad hash": (
+        "trees",
+        _train(lambda part: part["inputs"]["candidates"].update(hash=0)),
+        "train, made again",
+        "input 'candidates' is no hash",
+    ),
+    "unknown pattern": (
+        "candidates",
+        _train(lambda part: part["parameters"]["reward"].update(pattern="nonsense")),
+        "train, made again",
+        "unknown pattern 'nonsense'",
+    ),
+    "no name": (
+        "candidates",
+        _train(lambda part: part["parameters"].pop("name")),
+        "train, made again",
+        "does not record 'name'",
+    ),
+    "no mapping": (
+        "candidates",
+        _train(lambda part: part["parameters"].update(reward=3)),
+        "train, made again",
+        "cannot be used",
+    ),
+    "prompts measured": (
+        "openprm",
+        _manifest(lambda manifest: manifest["evaluation"]["counts"].update(prompts=3000)),
+        "results, measured again",
+        "counts prompts as 3000, and they are 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_what_was_forged_is_found_though_hashes_fit(owner: Path, name: str):
+    kind, change, what, words = FORGED[name]
+    change(owner / kind)
+    report = verified(owner / kind)
+    assert states(report)["files"]
+    assert states(report)[what] is False
+    assert report.exit_code == 1
+    assert words in detail(report, what)
+
+
+def test_an_input_that_is_nowhere_leaves_the_check_open(owner: Path):
+    _train(lambda part: part["inputs"]["candidates"].update(hash="0" * 64))(owner / "trees")
+    report = verified(owner / "trees")
+    assert report.exit_code == 2
+    assert states(report)["train, made again"] is None
+
+
+def test_the_code_of_another_version_is_not_called_wrong(owner: Path):
+    change_manifest(owner / "openprm", lambda manifest: manifest.update(published_by="openprm 0.0.1"))
+    assert states(verified(owner / "openprm"))["code"]
+    _text("scoring.py", "import", "import os\nimport")(owner / "openprm")
+    report = verified(owner / "openprm")
+    assert report.exit_code == 2
+    assert "published by openprm 0.0.1, and this is openprm" in detail(report, "code")
+
+
+def test_what_needs_an_extra_that_is_not_here_is_missing(owner: Path, monkeypatch: pytest.MonkeyPatch):
+    def lacking(*_: Any) -> None:
+        raise InputError("needs the extra") from ImportError()
+
+    monkeypatch.setattr(remake, "rewarder_from", lacking)
+    assert verified(owner / "candidates").exit_code == 2

@@ -86,15 +86,19 @@ def verify(
     ] = None,
     num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Check what was published: its files, and that it can be made again from what was published before it."""
+    """Check what was published: its files, card and licence, and that it comes out the same when it is made again.
+
+    Exit code 0: verified. 1: something is wrong. 2: nothing is, but something that can be checked was not: what it
+    takes is missing (what was published before it, the network, room on the disk, an extra). What never can be
+    checked (a sampling, a judge's or imported rewards, a training) leaves 0.
+    """
     from ..verify import lines
     from ..verify import verify as verified
 
     report = verified(repository, work, say=typer.echo, num_proc=num_proc)
     for line in lines(report):
         typer.echo(line)
-    if not report.ok:
-        raise typer.Exit(1)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()
