@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from openprm.folder import read_manifest, read_rows
+from openprm.folder import read_manifest, read_rows, rows_hash
 from openprm.scoring import load_scorer
 from tests.hub import Hub
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
@@ -141,7 +141,38 @@ def blocks(card: str, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", card, re.S | re.M)
 
 
-@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n", "pair_accuracy"])
+def published(run: Path, name: str) -> dict[str, str]:
+    """The hashes of a dataset's splits."""
+    parts = json.loads((run / "hub" / "openprm" / name / "manifest.json").read_text("utf-8"))["parts"]
+    return {f"{name}-{split}": part["row_hash"] for split, part in parts.items()}
+
+
+def rebuilt(folder: Path, name: str) -> dict[str, str]:
+    """The hashes of what a card's commands made; of candidates but for the rewards that they were given once more."""
+    found = {}
+    for path in sorted((folder / "rebuilt").glob(f"{name}-*")):
+        rows = list(read_rows(path))
+        if name == "candidates":
+            for row in rows:
+                rewards = {reward["name"]: reward["value"] for reward in row["rewards"]}
+                again = row["rewards"].pop()
+                assert again["value"] == rewards[again["name"].removesuffix("-again")]
+        found[path.name] = rows_hash(rows)
+    return found
+
+
+def test_a_tag_names_what_trees_and_pairs_are_made_of(stranger: Stranger, finished_run: Path):  # noqa: F811
+    for name, before in (("trees", "candidates"), ("pairs", "trees")):
+        block = blocks(cards(finished_run)[name], "console")[-1]
+        stranger.shell(block.replace(f"openprm/{before} ", f"openprm/{before}@v1.0 "))
+        assert rebuilt(stranger.folder, name) == published(finished_run, name)
+        inputs = read_manifest(stranger.folder / "rebuilt" / f"{name}-test")["inputs"]
+        assert inputs[before]["name"] == f"openprm/{before}@v1.0"
+
+
+@pytest.mark.parametrize(
+    "name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n", "pair_accuracy"]
+)
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
     card = cards(finished_run)[name]
     ran = 0
@@ -153,4 +184,6 @@ def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, fi
         stranger.shell(block)
         ran += 1
     assert ran
+    if name in ("candidates", "trees", "pairs"):
+        assert rebuilt(stranger.folder, name) == published(finished_run, name)
     assert set(re.findall(r"^```(\w*)$", card, re.M)) <= {"python", "console", "bibtex", ""}
