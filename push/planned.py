@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from openprm.folder import MANIFEST
 from openprm.rejections import InputError
@@ -48,35 +49,50 @@ class Planned:
 def plan(root: Path, owner: str) -> list[Planned]:
     """The repositories below `root`, in the order of sending. Touches no network.
 
-    Raises InputError for a folder without a publication manifest, and for a name that the Hub does not allow.
+    Raises InputError for what is no repository (see `publications`), and for a name that the Hub does not allow.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     planned = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []:
+    for folder, manifest in publications(root).items():
         name = f"{owner}/{folder.name}"
         try:
             validate_repo_id(name)
         except HFValidationError as error:
             raise InputError(f"{folder}: {name} cannot be the name of a repository: {error}; rename it") from None
-        kind = publication_kind((folder / MANIFEST).read_bytes() if (folder / MANIFEST).is_file() else b"")
-        if kind is None:
-            raise InputError(f"{folder} has no {MANIFEST} of a publication; lay it out again, or move it elsewhere")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-        planned.append(Planned(name, kind, folder, sizes))
-    if not planned:
-        raise InputError(f"{root}: there is no repository to publish; lay out a finished run first")
+        planned.append(Planned(name, manifest["kind"], folder, sizes))
     order = list(TYPES)
     return sorted(planned, key=lambda repository: (order.index(repository.kind), repository.name))
 
 
-def publication_kind(manifest: bytes) -> str | None:
-    """The kind that a publication manifest says, None where it is none."""
+def publications(root: Path) -> dict[Path, dict[str, Any]]:
+    """The folders below `root` with their publication manifests, in the order of their names.
+
+    Raises InputError where there is none, and for anything else that lies there.
+    """
+    found = {}
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        if not path.is_dir():
+            raise InputError(f"{path} is no repository; move it elsewhere")
+        manifest = publication((path / MANIFEST).read_bytes() if (path / MANIFEST).is_file() else b"")
+        if manifest is None:
+            raise InputError(f"{path} has no {MANIFEST} of a publication; lay it out again, or move it elsewhere")
+        found[path] = manifest
+    if not found:
+        raise InputError(f"{root}: there is no repository to publish; lay out a finished run first")
+    return found
+
+
+def publication(manifest: bytes) -> dict[str, Any] | None:
+    """The content of a publication manifest, None where it is none. Its `files` are a mapping from paths."""
     try:
         content = json.loads(manifest)
     except ValueError:
         return None
     ours = isinstance(content, dict) and str(content.get("published_by")).startswith("openprm ")
-    return content.get("kind") if ours and content.get("kind") in TYPES else None
+    if not ours or content.get("kind") not in [*TYPES] or not isinstance(content.get("files"), dict):
+        return None
+    return content

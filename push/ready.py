@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from openprm.push.card_check import check_card
+from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.layout import CARD, write_publication
+from openprm.push.planned import publications
 from openprm.push.scan import here, scan
 
 from openprm.folder import MANIFEST
@@ -24,20 +25,18 @@ def make_ready(root: Path, *, places: Sequence[str] = (), allow: Sequence[str] =
     A card that was edited by hand is checked like any other, and its hash entered. `places` are folders of this
     machine that nothing should name, besides those that the scan knows; `allow` are exact texts known to be harmless.
 
-    Raises InputError with all that is wrong: files changed since they were laid out, cards, secrets, local paths.
+    Raises InputError with all that is wrong: files changed since they were laid out, cards, secrets, local paths; and
+    for anything beside the repositories.
     """
     secrets, known = here()
     problems: list[str] = []
     ready = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        changed = _changed(folder, manifest["files"])
+    for folder, manifest in publications(root).items():
+        changed = _changed(folder, {CARD: None, **manifest["files"]})
         problems += [f"{folder / name} {what}; lay it out again (--force)" for name, what in changed.items()]
-        card = (folder / CARD).read_text("utf-8")
-        found = check_card(card, manifest)
-        problems += [f"{folder / CARD}: {problem}" for problem in found]
+        problems += _said(folder, manifest)
         problems += [f"{folder.name}/{finding}" for finding in scan(folder, secrets, [*known, *places], allow)]
-        if not problems and files_hash(folder / CARD) != manifest["files"][CARD]:
+        if not problems and files_hash(folder / CARD) != manifest["files"].get(CARD):
             write_publication(folder, {key: value for key, value in manifest.items() if key != "files"})
             manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         ready[folder.name] = manifest
@@ -48,7 +47,19 @@ def make_ready(root: Path, *, places: Sequence[str] = (), allow: Sequence[str] =
     return ready
 
 
-def _changed(folder: Path, hashes: Mapping[str, str]) -> dict[str, str]:
+def _said(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the card and the results of a repository, which say what its manifest says."""
+    checks = [(path, check_eval_results) for path in sorted(folder.glob(".eval_results/*.yaml"))]
+    for path, check in [(path, check_card) for path in folder.glob(CARD)] + checks:
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            yield f"{path} cannot be read: {error}; save it as UTF-8"
+        else:
+            yield from (f"{path}: {problem}" for problem in check(text, manifest))
+
+
+def _changed(folder: Path, hashes: Mapping[str, str | None]) -> dict[str, str]:
     """The files, but for the card, that are not as they were laid out, and what is the matter."""
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     found = {name: "is missing" for name in hashes if name not in there}

@@ -8,6 +8,7 @@ one sends only those that are missing.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openprm.push.patience import FIRST_CONTACT, Patience, explained, failures, is_passing, patiently, status
-from openprm.push.planned import Planned, publication_kind
+from openprm.push.planned import Planned, publication
 
 from openprm.folder import MANIFEST
 from openprm.rejections import InputError
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _HUBS_OWN = ".gitattributes"
-#: What the Hub may put into a repository that somebody has just created.
-_STUB = {_HUBS_OWN, "README.md"}
+_CARD = "README.md"
+#: A card as the Hub may put it into a repository that somebody has just created: YAML, and in a Space one sentence.
+_STUB = re.compile(
+    rb"\s*(?:---\r?\n(?:(?!---).*\n)*---\s*(?:Check out the configuration reference at https?://\S+\s*)?)?"
+)
 #: How the Hub refuses a commit whose parent is not the head any more, or while another is being made.
 _OVERTAKEN = (409, 412)
 
@@ -119,14 +123,13 @@ class Remote:
         """What stands against publishing the repository over what is there."""
         problems = []
         if head is not None:
-            for check in (lambda: self._check_ours(repository, head), lambda: self._is_tagged(repository)):
+            checks = (self._check_ours, self._check_private, lambda *_: self._is_tagged(repository))
+            for check in checks:
                 try:
-                    check()
+                    check(repository, head)
                 except Obstacle as obstacle:
                     problems.append(str(obstacle))
-            if self._private and not head.private:
-                problems.append(f"{repository.name} is public; make it private on its page, or publish without that")
-            elif self._private is False and head.private:
+            if self._private is False and head.private:
                 self._say(f"{repository} is private and stays so; make it public on its page")
         return problems
 
@@ -141,7 +144,10 @@ class Remote:
             )
             head = self._look_again(repository)
             self._check_ours(repository, head)
+            self._check_private(repository, head)  # somebody else may have been quicker to make it
         new, gone = self._changes(repository, head)
+        if kept := sorted(_others(repository, head) - set(gone)):
+            self._say(f"{repository} keeps what was not published from here: {', '.join(kept)}")
         commit = self._commit(repository, head, new, gone) if new or gone else head.commit
         if self._tag is not None and not self._is_tagged(repository):
             tag = self._tag
@@ -160,14 +166,20 @@ class Remote:
         return head
 
     def _check_ours(self, repository: Planned, head: Head) -> None:
-        theirs = set(head.files) - _STUB
-        ours = MANIFEST in theirs and publication_kind(self._download(repository, head, MANIFEST)) == repository.kind
-        if theirs and not ours:
+        theirs = set(head.files) - {_HUBS_OWN}
+        if theirs == {_CARD} and _STUB.fullmatch(self._download(repository, head, _CARD)):
+            return
+        manifest = publication(self._download(repository, head, MANIFEST)) if MANIFEST in theirs else None
+        if theirs and (manifest is None or manifest["kind"] != repository.kind):
             listed = ", ".join(sorted(theirs)[:3])
             raise Obstacle(
                 f"{repository.name} holds something else than {repository.kind} of openprm ({listed}); publish under"
                 " another name or owner, or delete it"
             )
+
+    def _check_private(self, repository: Planned, head: Head) -> None:
+        if self._private and not head.private:
+            raise Obstacle(f"{repository.name} is public; make it private on its page, or publish without that")
 
     def _download(self, repository: Planned, head: Head, path: str) -> bytes:
         from huggingface_hub import hf_hub_url
@@ -201,7 +213,7 @@ class Remote:
         return True
 
     def _changes(self, repository: Planned, head: Head) -> tuple[list[str], list[str]]:
-        """The files that are to be sent, and those that are to be deleted."""
+        """The files that are to be sent, and those that are to be deleted: what was published from here before."""
 
         def differs(path: str, size: int) -> bool:
             there = head.files.get(path)
@@ -211,7 +223,9 @@ class Remote:
             return self._digest(repository.folder / path, bool(there.lfs)) != known
 
         new = [path for path, size in repository.files.items() if differs(path, size)]
-        return new, sorted(set(head.files) - set(repository.files) - {_HUBS_OWN})
+        others = _others(repository, head)
+        before = publication(self._download(repository, head, MANIFEST)) if others and MANIFEST in head.files else None
+        return new, sorted(others & set(before["files"] if before else ()))
 
     def _commit(self, repository: Planned, head: Head, new: list[str], gone: list[str]) -> str:
         """The commit that makes the repository equal. An answer that was lost is found out by looking."""
@@ -251,3 +265,8 @@ class Remote:
 
 def _where(repository: Planned) -> dict[str, Any]:
     return {"repo_id": repository.name, "repo_type": repository.type}
+
+
+def _others(repository: Planned, head: Head) -> set[str]:
+    """The files on the Hub that the repository does not have."""
+    return set(head.files) - set(repository.files) - {_HUBS_OWN}

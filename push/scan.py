@@ -94,10 +94,11 @@ def _scan_file(path: Path, name: str, search: Search) -> list[Finding]:
         for piece in pieces(path, not _DATA.fullmatch(path.name)):
             for match in search(piece.buffer, piece.ends, piece.own):
                 key = (piece.about, match.kind, match.text)
-                where = search.hidden(piece.where(match.start))
-                new = Finding(shown, where, match.kind, masked(match))
-                known = findings.get(key)
-                findings[key] = replace(known, count=known.count + 1) if known else new
+                if key in findings:
+                    findings[key] = replace(findings[key], count=findings[key].count + 1)
+                else:
+                    where = search.hidden(piece.where(match.start))
+                    findings[key] = Finding(shown, where, match.kind, masked(match))
     except Sealed as why:
         remedy = f"{why}; publish Parquet, safetensors, PNG or UTF-8 text, or leave it out"
         return [*findings.values(), Finding(shown, "the whole file", SEALED, remedy)]

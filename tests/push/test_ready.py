@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.push.layout import publish_locally
+from openprm.push.layout import publish_locally, write_publication
 from openprm.push.ready import make_ready
 
 from openprm.dataset_stage import finish_dataset
@@ -82,6 +82,42 @@ def test_a_card_with_a_number_of_its_own_is_refused(root: Path):
 def test_files_that_are_not_as_laid_out_are_told(root: Path, change: Any, message: str):
     change(root / "candidates")
     with pytest.raises(InputError, match=message):
+        make_ready(root)
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "[]", '{"published_by": "openprm 1", "kind": "trees"}'])
+def test_a_stray_folder_is_told(root: Path, manifest: str | None):
+    (root / "notes").mkdir()
+    if manifest is not None:
+        (root / "notes" / "manifest.json").write_text(manifest)
+    with pytest.raises(InputError, match=r"notes has no manifest\.json of a publication; .*move it elsewhere"):
+        make_ready(root)
+
+
+def test_a_stray_file_is_told(root: Path):
+    (root / ".DS_Store").write_text("x")
+    with pytest.raises(InputError, match=r"\.DS_Store is no repository; move it elsewhere"):
+        make_ready(root)
+
+
+def test_a_card_that_is_gone_or_no_text_is_told(root: Path):
+    card = root / "candidates" / "README.md"
+    card.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"README\.md cannot be read"):
+        make_ready(root)
+    card.unlink()
+    with pytest.raises(InputError, match=r"README\.md is missing"):
+        make_ready(root)
+
+
+def test_results_that_no_manifest_has_are_refused(root: Path):
+    results = root / "candidates" / ".eval_results" / "best_of_n.yaml"
+    results.parent.mkdir()
+    results.write_text("- value: 0.987654\n")
+    before = manifest(root)
+    del before["files"]
+    write_publication(root / "candidates", before)
+    with pytest.raises(InputError, match=r"best_of_n\.yaml: value 0\.987654: no manifest has it"):
         make_ready(root)
 
 

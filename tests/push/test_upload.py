@@ -166,6 +166,12 @@ def test_a_folder_that_is_no_publication_is_not_sent(root: Path, manifest: str |
         plan(root, "openprm")
 
 
+def test_a_file_beside_the_repositories_is_told(root: Path):
+    (root / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.txt is no repository; move it elsewhere"):
+        plan(root, "openprm")
+
+
 def test_names_that_the_hub_does_not_allow_are_refused(root: Path, tmp_path: Path):
     with pytest.raises(InputError, match="cannot be the name of a repository"):
         plan(root, "a b")
@@ -269,10 +275,14 @@ def test_a_tag_of_another_content_stops_everything(root: Path, hub: Hub):
     assert not changes(hub)
 
 
-OTHER_KIND = b'{"published_by": "openprm 0.1.0", "kind": "pairs"}'
+OTHERS = [
+    b"{}",
+    b'{"published_by": "openprm 0.1.0", "kind": "pairs", "files": {}}',
+    b'{"published_by": "openprm 0.1.0", "kind": "trees", "files": null}',
+]
 
 
-@pytest.mark.parametrize("files", [{"model.bin": b"1"}, {"manifest.json": OTHER_KIND}, {"manifest.json": b"{}"}])
+@pytest.mark.parametrize("files", [{"model.bin": b"1"}, *({"manifest.json": manifest} for manifest in OTHERS)])
 def test_a_repository_of_something_else_stops_everything(root: Path, hub: Hub, files: dict[str, bytes]):
     for name in ("trees", "orm"):
         other_repository(hub, name, files)
@@ -282,11 +292,66 @@ def test_a_repository_of_something_else_stops_everything(root: Path, hub: Hub, f
     assert not changes(hub)
 
 
-def test_a_repository_that_is_new_may_have_a_card(root: Path, hub: Hub):
+STUBS = [
+    b"",
+    b"---\nlicense: mit\n---\n",
+    b"---\r\nlicense: mit\r\n---",
+    b"---\ntitle: demo\nsdk: gradio\n---\n\nCheck out the configuration reference at https://hub/docs/spaces-config\n",
+]
+
+
+@pytest.mark.parametrize("card", STUBS)
+def test_a_repository_that_is_new_may_have_a_card_without_words(root: Path, hub: Hub, card: bytes):
     for name in KINDS:
-        other_repository(hub, name, {"README.md": b"soon\n"})
+        other_repository(hub, name, {"README.md": card})
     publish(root, hub)
     assert is_published(hub, root)
+
+
+@pytest.mark.parametrize("card", [b"# Mine\n", b"---\nlicense: mit\n---\n# Mine\n---\n", b"---\nno end"])
+def test_a_card_of_somebodys_own_stops_everything(root: Path, hub: Hub, card: bytes):
+    for name in ("trees", "demo"):
+        other_repository(hub, name, {"README.md": card})
+    hub.requests.clear()
+    with pytest.raises(InputError, match=r"openprm/trees holds something else .*\(README\.md\).*; openprm/demo holds"):
+        publish(root, hub)
+    assert not changes(hub)
+    assert published(hub, "trees") == {"README.md": card}
+
+
+def test_what_others_added_stays_and_is_named(root: Path, hub: Hub):
+    publish(root, hub, tag="v1")
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    added = {"LICENSE": b"MIT\n", "notes/new.md": b"hello\n"}
+    add(api, "trees", added)
+    (root / "trees" / "data" / "test-00000.parquet").unlink()
+    write_manifest(root / "trees", "trees")
+    said: list[str] = []
+    sent = {part.repository.name: part for part in publish(root, hub, said)}
+    assert sent["openprm/trees"].deleted == ("data/test-00000.parquet",)
+    assert published(hub, "trees") == {**contents(root / "trees"), **added}
+    assert [line for line in said if "LICENSE" in line] == [
+        "dataset openprm/trees keeps what was not published from here: LICENSE, notes/new.md"
+    ]
+    hub.requests.clear()
+    again = publish(root, hub, said, tag="v2")
+    assert not commits(hub)
+    assert all(not part.sent and not part.deleted for part in again)
+    publish(root, hub, tag="v2")  # the tag's content is this one
+
+
+def test_a_repository_that_appears_meanwhile_and_is_public_gets_nothing(root: Path, hub: Hub, monkeypatch: Any):
+    looks = remote.Remote.obstacles
+
+    def obstacles(self: Any, repository: Any, head: Any) -> list[str]:
+        if repository.kind == "trees":
+            other_repository(hub, "trees", {})
+        return looks(self, repository, head)
+
+    monkeypatch.setattr(remote.Remote, "obstacles", obstacles)
+    with pytest.raises(InputError, match=r"openprm/trees is public; .* Published: openprm/candidates"):
+        publish(root, hub, private=True)
+    assert published(hub, "trees") == {}
 
 
 def test_tokens_that_may_not_write_are_refused_at_once(root: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch):
