@@ -8,7 +8,6 @@ of whose data, and the hash of every file (see `openprm.published`, which reads 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.copies import copy_pairs, copy_shards, demo_example, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
+from openprm.push.names import DEMO, check_names, check_splits
 from openprm.push.plots import plot_evaluation, plot_statistics
 
 from openprm.folder import MANIFEST, is_folder, read_manifest, read_rows
@@ -30,8 +30,6 @@ from openprm.records import Candidate
 from openprm.rejections import InputError
 from openprm.stages import describe_input, files_hash, run_stage
 
-DATASETS = ("candidates", "trees", "pairs")
-DEMO = "demo"
 OWNER = "openprm"  # where nobody says another
 CARD = "README.md"
 _EXAMPLE = {"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"}
@@ -65,8 +63,8 @@ def publish_locally(
     """
     datasets = {"candidates": candidates or {}, "trees": trees or {}, "pairs": pairs or {}}
     models = models or {}
-    _check_names(owner, [*models], metrics, demo)
-    _check_splits(datasets)
+    check_names(owner, [*models], metrics, demo)
+    check_splits(datasets)
     if not force and is_folder(out) and (there := read_manifest(out)["parameters"].get("owner", owner)) != owner:
         raise InputError(f"{out} holds the layout of {there}; choose another --out for {owner}, or --force")
 
@@ -102,35 +100,6 @@ def publish_locally(
         "source_licences": dict(source_licences or {}),
     }
     return run_stage(out, "publish", parameters, inputs, work, force=force)
-
-
-def _check_names(owner: str, models: Sequence[str], metrics: Sequence[str], demo: str | None) -> None:
-    """They become folders, and names on the Hub."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    for name in (*DATASETS, *models, *metrics):
-        try:
-            validate_repo_id(f"{owner}/{name}")
-        except HFValidationError as error:
-            raise InputError(f"{owner}/{name} cannot be the name of a repository: {error}; rename it") from None
-        if "/" in owner or "/" in name:
-            raise InputError(f"{owner}/{name} cannot be the name of a repository: that is OWNER/NAME; rename it")
-    taken = [*DATASETS, *metrics, *([DEMO] if demo else [])]
-    for name in models:
-        if name in taken:
-            raise InputError(f"a model cannot be called {name!r}: that is another repository's name; rename it")
-    if demo is not None and demo not in models:
-        raise InputError(f"the demo shows {demo!r}, which is none of the models ({', '.join(models) or 'none'})")
-
-
-def _check_splits(datasets: Mapping[str, Mapping[str, str]]) -> None:
-    for name, splits in datasets.items():
-        for split in splits:
-            if not re.fullmatch(r"\w+(\.\w+)*", split):
-                raise InputError(
-                    f"{name}: no split can be called {split!r}; use letters, digits and _, such as train or test_a"
-                )
 
 
 def _origins(datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]) -> list[Origin]:
