@@ -123,6 +123,7 @@ def check_loading(publication: Publication) -> str:
 
     from .records import features
 
+    publication.fetch()  # the patterns are matched with what is there
     names = {part: sorted(part_files(publication, part)) for part in publication.parts}
     listed = {name for files in names.values() for name in files}
     unknown = publication.manifest["files"].keys() - listed - _BESIDE_DATA
