@@ -35,17 +35,16 @@ class Origin(TypedDict, total=False):
     citation: str | None
 
 
-def inherited(inputs: Mapping[str, str | Path] | Iterable[str | Path]) -> list[Origin]:
+def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
     """The origins of what a stage reads, each once: folders of stages, published repositories, Hub ids, or files.
 
-    `inputs` are by role, which tells a model of the Hub from a dataset of the same name; without roles they are data.
+    `inputs` are by role, which tells a model of the Hub from a dataset of the same name.
     What says nothing of its origins is one itself, under the licence that its card names, if any. What was published
     is one besides its own: it may be under a licence that asks more.
 
     Raises InputError for a published manifest whose origins cannot be read.
     """
-    by_role = inputs.items() if isinstance(inputs, Mapping) else (("", path) for path in inputs)
-    return unique(origin for role, path in by_role for origin in _origins(str(path), hub_types(role)))
+    return unique(origin for role, path in inputs.items() for origin in _origins(str(path), hub_types(role)))
 
 
 def hub_types(role: str) -> tuple[str, str]:

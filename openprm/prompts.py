@@ -96,7 +96,7 @@ class PromptFile:
 
     def origins(self) -> list[Origin]:
         """Where the data is from and under which licence, as far as the file or folder says."""
-        return inherited([self.path])
+        return inherited(self.inputs())
 
     @property
     def paper_rows(self) -> None:

@@ -90,7 +90,7 @@ def run_shared_stage(
             if mark is None or mark["run"] != run:
                 raise InputError(f"{out}: another run took the place of this one (--force); run it again")
             if not workers(shared):
-                return _make(shared, out, {**described, "origins": inherited(inputs.values())}, finish)
+                return _make(shared, out, {**described, "origins": inherited(inputs)}, finish)
         time.sleep(POLL)
 
 

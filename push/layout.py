@@ -257,7 +257,7 @@ class _Layout:
         }
 
     def _finish(self, folder: Path, publication: Mapping[str, Any], card: str) -> None:
-        _refuse(f"{self.owner}/{folder.name}", check_card(card, publication))
+        _refuse(f"{self.owner}/{folder.name}", check_card(card, publication, _files(folder)))
         (folder / CARD).write_text(card, "utf-8")
         write_publication(folder, publication)
 
@@ -283,6 +283,10 @@ def _check_restored(folder: Path, checkpoint: Path) -> None:
                 f"{checkpoint} is not as its {MANIFEST} says: what is published would not give it back ({error}); "
                 "if a file of it was changed or added after it was made, make it again"
             ) from error
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def _refuse(repository: str, problems: Sequence[str]) -> None:

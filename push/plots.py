@@ -207,10 +207,16 @@ def _trees(rows: Rows) -> Iterator[_Distribution | _Shares]:
 def _pairs(rows: Rows) -> Iterator[_Distribution]:
     for split, pairs in rows.items():
         gaps: dict[str, Counter[float]] = {"process": Counter(), "outcome": Counter()}
+        lengths: dict[str, Counter[float]] = {"chosen": Counter(), "rejected": Counter()}
         for pair in pairs:
             if pair["gap"] is not None:
                 _count(gaps[pair["level"]], pair["gap"])
-        yield _Distribution(f"gap ({split})", gaps)
+            for side, counts in lengths.items():
+                _count(counts, len(pair[side]))
+        if any(gaps.values()):
+            yield _Distribution(f"gap ({split})", gaps)
+        else:  # preferences of others say which is better, and not by how much
+            yield _Distribution(f"length in characters ({split})", lengths)
 
 
 def _count(counts: Counter[float], value: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ def make_ready(root: Path, *, places: Sequence[str] = (), allow: Sequence[str] =
 
 def _said(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the card and the results of a repository, which say what its manifest says."""
+    card = partial(check_card, files=manifest["files"])
     checks = [(path, check_eval_results) for path in sorted(folder.glob(".eval_results/*.yaml"))]
-    for path, check in [(path, check_card) for path in folder.glob(CARD)] + checks:
+    for path, check in [(path, card) for path in folder.glob(CARD)] + checks:
         try:
             text = path.read_text("utf-8")
         except UnicodeDecodeError as error:

@@ -115,7 +115,7 @@ assert openprm.__file__.startswith({str(installed)!r}), openprm.__file__
 assert openprm.builders.__file__.startswith({str(installed)!r}), openprm.builders.__file__
 assert load_preset("tiny")["stages"]
 from importlib.resources import files
-assert files("openprm.cards").joinpath("dataset.md.j2").is_file()
+assert files("openprm.cards").joinpath("model.md.j2").is_file()
 sys.argv = ["openprm", "--help"]
 from openprm.cli import main
 main()

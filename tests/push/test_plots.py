@@ -35,7 +35,7 @@ def trees(prompts: int) -> list[Any]:
 
 
 def pairs(gaps: list[float | None], level: str = "process") -> list[dict[str, Any]]:
-    return [{"level": level, "gap": gap} for gap in gaps]
+    return [{"level": level, "gap": gap, "chosen": "Five.", "rejected": "Six"} for gap in gaps]
 
 
 def rows(kind: str) -> dict[str, list[Any]]:
@@ -68,7 +68,7 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no metrics"):
         plot_evaluation({"metrics": []}, tmp_path / "a.png")
     with pytest.raises(InputError, match="no numbers in these pairs"):
-        plot_statistics("pairs", {"train": pairs([None, float("nan")])}, tmp_path / "a.png")
+        plot_statistics("pairs", {"train": []}, tmp_path / "a.png")
     with pytest.raises(InputError, match="no numbers in these trees"):
         plot_statistics("trees", {"train": []}, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
@@ -114,6 +114,12 @@ def test_what_pairs_show() -> None:
     train, test = plots._pairs({"train": pairs([0.5, 0.5]) + pairs([1.0], "outcome"), "test": pairs([0.25])})
     assert train.groups == {"process": {0.5: 2}, "outcome": {1.0: 1}}
     assert test.groups == {"process": {0.25: 1}}
+
+
+def test_pairs_without_gaps_show_how_long_they_are() -> None:
+    (train,) = plots._pairs({"train": pairs([None, None])})
+    assert train.groups == {"chosen": {5: 2}, "rejected": {3: 2}}
+    assert "characters" in train.title
 
 
 def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
