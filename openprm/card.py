@@ -26,9 +26,9 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """The Parquet files of one split: a pattern below the folder, how many rows, how many bytes."""
+    """The Parquet files of one split: a pattern below the folder (or several, in order), how many rows and bytes."""
 
-    pattern: str
+    pattern: str | list[str]
     rows: int
     size: int
 

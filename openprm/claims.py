@@ -158,7 +158,11 @@ def _named_files(publication: Publication, config: Mapping[str, Any]) -> dict[st
     """By split, the files that a config's patterns match."""
     if more := config.keys() - {"config_name", "data_files", "default"}:
         raise InputError(f"by the card, config {config['config_name']!r} is read with {', '.join(sorted(more))}")
-    return {entry["split"]: sorted(_matching(publication.folder, entry["path"])) for entry in config["data_files"]}
+    found = {}
+    for entry in config["data_files"]:
+        patterns = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
+        found[entry["split"]] = sorted(name for pattern in patterns for name in _matching(publication.folder, pattern))
+    return found
 
 
 def _matching(folder: Path, pattern: Any) -> Iterator[str]:

@@ -68,7 +68,7 @@ def _origins(path: str, types: Sequence[str]) -> list[Origin]:
     manifest = _manifest(folder / MANIFEST)
     if "published_by" in manifest:
         kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
-        return _published_origins(manifest, Origin(name=folder.resolve().name, kind=kind))
+        return published_origins(manifest, Origin(name=folder.resolve().name, kind=kind))
     said = manifest.get("origins")
     return _card_origin(folder) if said is None else said
 
@@ -81,13 +81,21 @@ def _manifest(file: Path) -> dict[str, Any]:
     return {}
 
 
-def _published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
-    """The origins of what was published, and itself: it is under its own licence, not only under theirs."""
+def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
+    """The origins of what was published; and itself, where it is not under the licence that theirs come to.
+
+    Raises InputError where the manifest does not say them.
+    """
+    from .licences import combined
+
     origins, licence = manifest.get("origins"), manifest.get("licence")
     if not isinstance(origins, list) or not all(
         isinstance(origin, dict) and isinstance(origin.get("name"), str) for origin in origins
     ):
         raise InputError(f"{itself['name']}: its {MANIFEST} does not say what it derives from; publish it again")
+    with suppress(InputError):  # several, say, between which the publisher chose
+        if combined(origins) == licence:
+            return origins
     return [*origins, Origin(**{**itself, "licence": licence if isinstance(licence, str) else None})]
 
 
@@ -127,7 +135,7 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
             published = _manifest(Path(file))
             if "published_by" in published:
                 itself = Origin(name=repository, kind=kind, hub=repository, revision=info.sha)
-                return _published_origins(published, itself)
+                return published_origins(published, itself)
         licence = _card_licence(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
         return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, licence=licence)]
     kind = "model" if types[0] == "model" else "data"

@@ -19,6 +19,7 @@ from .card import SplitFiles, write_card
 from .data_stages import PAIRS_PER_SHARD
 from .dataset_stage import write_shards
 from .folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
+from .origins import Origin, published_origins, with_licences
 from .records import LEVELS, Candidate, Pair, Tree
 from .rejections import InputError, first_line
 from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
@@ -218,9 +219,22 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
                 f"{publication.repository} ({part}) is not what its manifest says: the hash of its content is "
                 f"{found[:12]}..., not {_result(manifest)[:12]}...; it was damaged or changed after it was published"
             )
+        manifest["origins"] = _origins(publication, manifest)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
         put_in_place(partial, out)
     return manifest
+
+
+def _origins(publication: Publication, manifest: Mapping[str, Any]) -> list[Origin]:
+    """A stage's, with the licences that the publisher named, and under the one that the publisher chose."""
+    repository = publication.repository
+    itself = Origin(
+        name=repository.name if repository.is_local else repository.id,
+        kind="model" if publication.kind in MODELS else "data",
+    )
+    named = {origin["name"]: origin["licence"] for origin in publication.manifest["origins"] if origin.get("licence")}
+    origins = with_licences(manifest.get("origins", []), named)
+    return published_origins({**publication.manifest, "origins": origins}, itself)
 
 
 def _result(manifest: Mapping[str, Any]) -> str:

@@ -55,8 +55,8 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
         **_common(repo, publication),
         configs=configs,
         splits=listed_splits(configs),
-        file=next(iter(list(configs.values())[-1].values())).pattern.replace("*", "00000"),
-        pattern=next(iter(first.values())).pattern,
+        file=_glob(next(iter(list(configs.values())[-1].values())).pattern).replace("*", "00000"),
+        pattern=_glob(next(iter(first.values())).pattern),
         split=next(iter(first)),
         parameters=compared({split: part["parameters"] for split, part in parts.items()}),
         counts=compared({split: part["counts"] for split, part in parts.items()}),
@@ -65,6 +65,11 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
         commands=list(_commands(repo, publication, made_of)),
     )
     return dataset_header(_RECORDS[kind], configs, **fields) + body
+
+
+def _glob(pattern: str | list[str]) -> str:
+    """One pattern for several folders."""
+    return pattern if isinstance(pattern, str) else f"*/{pattern[0].rpartition('/')[2]}"
 
 
 def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[str, Input]]) -> Iterator[str]:

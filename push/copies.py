@@ -53,7 +53,9 @@ def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, S
     for split in splits:
         levels = [part[split] for part in parts.values() if split in part]
         rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
-        everything[split] = SplitFiles(f"*/{split}-*.parquet", rows, size)
+        # in the stage's order, which a mere `*/` would turn round
+        patterns = [f"{level}/{split}-*.parquet" for level in LEVELS if split in parts[level]]
+        everything[split] = SplitFiles(patterns, rows, size)
     return {"all": everything, **{level: part for level, part in parts.items() if part}}
 
 

@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from openprm.push.model_files import add_scoring_code
+
 from openprm.card import SplitFiles, dataset_header
 from openprm.data_stages import make_pairs, make_trees
 from openprm.evaluation_stage import evaluate_models
 from openprm.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
 from openprm.pairs import MinGap, PairParameters
 from openprm.published import RECORDS
-from openprm.push.model_files import add_scoring_code
 from openprm.records import LEVELS, Candidate, Pair
 from openprm.reward_stage import reward_candidates
 from openprm.rewards.answers import golden_rule

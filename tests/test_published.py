@@ -107,9 +107,12 @@ def test_a_dataset_is_restored_as_its_stage_left_it(owner: Path, run: Path, tmp_
         made = run / f"{kind}{end}"
         assert list(part_rows(publication, split)) == list(read_rows(made))
         out = tmp_path / "out" / f"{kind}{end}"
-        assert restore(publication, split, out) == read_manifest(made) == read_manifest(out)
-        assert {name: content for name, content in contents(out).items() if name != "README.md"} == {
-            name: content for name, content in contents(made).items() if name not in ("README.md", "rejected.jsonl")
+        itself = {"name": kind, "kind": "data", "licence": "apache-2.0"}  # which the stage knew nothing of
+        restored = restore(publication, split, out)
+        assert restored == {**read_manifest(made), "origins": [itself]} == read_manifest(out)
+        others = ("README.md", "rejected.jsonl", "manifest.json")
+        assert {name: content for name, content in contents(out).items() if name not in others} == {
+            name: content for name, content in contents(made).items() if name not in others
         }
         assert (out / "README.md").read_text() == (made / "README.md").read_text()
         assert describe_input(out) == describe_input(made)
@@ -125,7 +128,10 @@ def test_a_model_is_restored_as_it_was_trained(owner: Path, run: Path, tmp_path:
             (owner / "openprm" / name).unlink()
         change_manifest(owner / "openprm", lambda manifest: manifest.update(kind="policy"))
     restore(open_publication(owner / "openprm"), "model", tmp_path / "openprm")
-    assert contents(tmp_path / "openprm") == contents(run / "openprm")
+    restored, trained = contents(tmp_path / "openprm"), contents(run / "openprm")
+    said = {**json.loads(restored.pop("manifest.json")), "origins": []}
+    assert said == {**json.loads(trained.pop("manifest.json")), "origins": []}
+    assert restored == trained
 
 
 def test_restoring_twice_changes_nothing_and_another_result_is_never_replaced(owner: Path, tmp_path: Path):
@@ -220,3 +226,23 @@ def test_a_restored_folder_is_the_same_input_to_the_stages_behind_it(owner: Path
     manifest = make_trees(CandidateSource(str(tmp_path / "candidates")), tmp_path / "trees", parameters)
     assert (tmp_path / "trees" / "log.jsonl").read_text() == log  # skipped
     assert manifest == json.loads((run / "trees" / "manifest.json").read_text())
+
+
+def test_what_is_restored_stays_under_the_licence_it_was_published_under(owner: Path, tmp_path: Path):
+    def licensed(origin: str | None, whole: str) -> list[Any]:
+        change_manifest(
+            owner / "trees",
+            lambda manifest: (
+                manifest.update(licence=whole, origins=[{"name": "sums", "licence": origin or "mit"}]),
+                manifest["parts"]["train"].update(origins=[{"name": "sums", "licence": origin}]),
+            ),
+        )
+        out = tmp_path / f"{origin}-{whole}"
+        return restore(open_publication(owner / "trees"), "train", out)["origins"]
+
+    assert licensed("mit", "mit") == [{"name": "sums", "licence": "mit"}]
+    assert licensed(None, "mit") == [{"name": "sums", "licence": "mit"}]  # as its publisher named it
+    assert licensed("mit", "cc-by-nc-4.0") == [
+        {"name": "sums", "licence": "mit"},
+        {"name": "trees", "kind": "data", "licence": "cc-by-nc-4.0"},
+    ]

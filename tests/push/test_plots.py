@@ -133,7 +133,7 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
         for index in range(1000):
             alive.append(index)
             assert len(alive) <= 3
-            yield Row(level="process", gap=index / 1000)
+            yield Row(level="process", gap=index / 1000, chosen="", rejected="")
 
     plot_statistics("pairs", {"train": stream()}, tmp_path / "a.png")
 
