@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,6 +158,8 @@ def _commit(name: str, types: Sequence[str]) -> str:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", repository):
+        raise InputError(f"{name}: there is no such file or folder, nor is it OWNER/NAME on the Hub; check the path")
     api = HfApi()
     for hub_type in types:
         try:

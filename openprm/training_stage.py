@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .aggregate import DEFAULT_AGGREGATION
 from .folder import is_folder, read_manifest, read_rows
 from .records import Pair
 from .rejections import InputError
@@ -32,14 +33,17 @@ def train_model(
     """Stage: a reward model trained on pairs of the given levels. Returns the manifest.
 
     `pairs` are folders (or ids) by a name of their own; `options` are those of `OpenPRMConfig`. With levels
-    ("outcome",) the result is an outcome reward model, the baseline. `separator`, how the model will split responses,
-    is by default that of the trees the pairs are from, where all have the same one. A killed run goes on from its last
-    checkpoint (`save_steps`). Several processes, which see the same files, train together: start them all with the
-    same call, by `torchrun` or `accelerate launch`. `eval_pairs`, of all levels, are measured at the end.
+    ("outcome",) the result is an outcome reward model, the baseline, which is read at the end of an answer unless
+    `aggregation` says otherwise. `separator`, how the model will split responses, is by default that of the trees the
+    pairs are from, where all have the same one. A killed run goes on from its last checkpoint (`save_steps`). Several
+    processes, which see the same files, train together: start them all with the same call, by `torchrun` or
+    `accelerate launch`. `eval_pairs`, of all levels, are measured at the end.
     """
     if taken := pairs.keys() & {"base", "model", "eval_pairs"}:
         raise InputError(f"pairs cannot be called {min(taken)!r}: that is another input's name; give them another")
     options = dict(options or {})
+    if aggregation is None:  # not the base's: an outcome reward model is a good start for a process one
+        aggregation = DEFAULT_AGGREGATION if "process" in levels else "last"
     separator = separator or _separator(pairs.values())
 
     def rows(path: str | Path) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from openprm.folder import MANIFEST, is_folder, read_manifest, read_rows
 from openprm.licences import check_model_name, combined
 from openprm.origins import Origin, check_named, unique, with_licences
 from openprm.published import MODEL, MODELS, open_publication, restore
-from openprm.records import Candidate
+from openprm.records import Candidate, Pair, Tree
 from openprm.rejections import InputError
 from openprm.stages import describe_input, files_hash, run_stage
 
@@ -118,6 +118,9 @@ def _by_content(
     return found
 
 
+_RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
+
+
 class _Layout:
     """The owner's folder, with what holds for all repositories in it."""
 
@@ -143,7 +146,8 @@ class _Layout:
             publication["rows"] = {
                 config: {split: part.rows for split, part in parts.items()} for config, parts in configs.items()
             }
-        rows: dict[str, Iterator[dict[str, Any]]] = {split: read_rows(path) for split, path in splits.items()}
+        record = _RECORDS[name]
+        rows: dict[str, Iterator[dict[str, Any]]] = {split: read_rows(path, record) for split, path in splits.items()}
         plot_statistics(name, rows, folder / "statistics.png")
         if name == "trees":
             first = next(iter(splits.values()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from openprm.push.layout import OWNER, publish_locally
 
+from openprm.folder import is_folder
 from openprm.rejections import InputError
 from openprm.reproduce import PRESET, load_preset, resolve
 
@@ -28,12 +29,22 @@ def lay_out_run(run: Path, **options: Any) -> Path:
         raise InputError(f"{preset} has no stage that publishes; say what to publish by options")
     folders = {stage: run / stage for stage in stages}
     entry = {key: value for key, value in stages[name].items() if key != "run"}
+    for folder in _inputs(entry, stages):
+        if not is_folder(run / folder):
+            raise InputError(f"{run / folder} is not there, or not finished: run `openprm reproduce` to its end first")
     datasets = {key: resolve(value, folders) for key, value in entry.items() if key in _FOLDERS}
     arguments = {"owner": OWNER, **entry, **datasets, **{key: value for key, value in options.items() if value}}
     own = arguments["owner"] == entry.get("owner", OWNER)
     out = run / (name if own else f"{name}-{arguments['owner']}")
     publish_locally(out, **arguments)
     return out
+
+
+def _inputs(entry: Mapping[str, Any], stages: Mapping[str, Any]) -> list[str]:
+    """The stages that the publishing one takes."""
+    values = [entry[key] for key in _FOLDERS if key in entry]
+    names = [name for value in values for name in (value.values() if isinstance(value, dict) else [value])]
+    return [name for name in names if name in stages]
 
 
 _FOLDERS = ("candidates", "trees", "pairs", "models", "evaluation")

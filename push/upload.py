@@ -6,6 +6,7 @@ finished by the next.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from openprm.push.planned import Planned, plan
 from openprm.push.remote import Remote
 
 from openprm.rejections import InputError
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def upload(
     from huggingface_hub import HfApi, get_token
 
     planned = plan(root, owner)
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise InputError(f"{tag!r} cannot be a tag: use letters, digits, dots and dashes, as in v1.0")
     token = token or get_token()
     if token is None:
         raise InputError("the Hub does not know you: log in with `hf auth login`, or set HF_TOKEN to a token")

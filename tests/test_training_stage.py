@@ -251,6 +251,9 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
 def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     options = {**OPTIONS, "max_steps": 1}
     manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=("outcome",))
+    # nothing teaches it what the steps before the last are worth
+    assert json.loads((tmp_path / "orm" / "config.json").read_text())["openprm"]["aggregation"] == "last"
+    assert json.loads((trained[1] / "config.json").read_text())["openprm"]["aggregation"] == "min"
     assert manifest["counts"]["levels"] == {"outcome": 7}
     only = dataset(tmp_path / "outcome", Pair, [row for row in pairs(9) if row["level"] == "outcome"])
     with pytest.raises(InputError, match=r"no pairs of level process in .*outcome"):

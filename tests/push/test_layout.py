@@ -409,3 +409,8 @@ def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_p
         tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, licence="mit"
     )
     assert "Marked are" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text("utf-8")
+
+
+def test_a_folder_of_another_kind_is_told(run: dict[str, Any], tmp_path: Path):
+    with pytest.raises(InputError, match="holds no trees"):
+        publish_locally(tmp_path / "hub", trees={"train": run["pairs"]["train"]}, licence="mit")

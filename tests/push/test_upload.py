@@ -705,3 +705,9 @@ def test_a_killed_upload_leaves_whole_repositories_and_is_finished_by_the_next(
                 assert len(titles(hub, name)) == 3
             again = {put.path.split("/")[2] for put in hub.requests if put.method == "PUT"}
             assert not again & stored, f"killed at request {at}: sent again"
+
+
+@pytest.mark.parametrize("tag", ["v 2", "", "-v", "a..b", "a/../b", "v1."])
+def test_what_cannot_be_a_tag_is_refused_before_anybody_is_asked(laid_out: Path, tag: str):
+    with pytest.raises(InputError, match="cannot be a tag"):
+        upload(laid_out, "openprm", private=None, tag=tag, token="hf_x", endpoint="http://127.0.0.1:9")
