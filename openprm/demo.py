@@ -44,10 +44,10 @@ def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = 
         raise InputError(f"the demo cannot listen on {where}: taken already; choose another --port") from error
 
 
-def example_of(candidates: str) -> dict[str, Any]:
+def example_of(candidates: str) -> dict[str, Any] | None:
     """An example for `build`: the first question of one message, with its first two different answers.
 
-    `candidates` are a folder or a published dataset. `EXAMPLE` where no question has two.
+    `candidates` are a folder or a published dataset. None where no question has two.
     """
     answers: dict[str, dict[str, None]] = {}
     for row in read_rows(candidates, Candidate):
@@ -56,7 +56,7 @@ def example_of(candidates: str) -> dict[str, Any]:
             answers.setdefault(question, {})[row["response"]] = None
             if len(answers[question]) == 2:
                 return {"question": question, "answers": [*answers[question]]}
-    return dict(EXAMPLE)
+    return None
 
 
 def space_files(model_repo: str, example: Mapping[str, Any] = EXAMPLE) -> dict[str, str]:

@@ -122,6 +122,16 @@ def hub_error(repository: Repository, error: Exception) -> Exception:
     )
 
 
+def commit(repository: Repository, kind: str) -> str:
+    """The commit that its revision is now, as the Hub says, whatever is in the cache."""
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().repo_info(repository.id, repo_type=kind, revision=repository.revision).sha)
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        raise hub_error(repository, error) from error
+
+
 def commits(repository: Repository, kind: str) -> list[str]:
     """The commits that lead to the newest state, that one first."""
     from huggingface_hub import HfApi

@@ -34,7 +34,7 @@ from .published import (
 from .recount import CandidateCounts
 from .rejections import InputError, first_line
 from .remake import NotRemade, measure_again, remake, restored
-from .repository import Missing, Repository
+from .repository import Missing, Repository, commit
 from .verdict import Finding, Report, lines
 
 __all__ = ["Finding", "Report", "lines", "verify"]
@@ -105,6 +105,8 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
 
 
 def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, _Check]]:
+    if not publication.repository.is_local:
+        yield "commit", lambda: _commit(publication)
     yield "files", lambda: _files(publication)
     yield "card", lambda: (True, check_cards(publication))
     yield "licence", lambda: (True, check_licence(publication))
@@ -129,6 +131,16 @@ def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[t
 
 def _not_trained_again() -> NoReturn:
     raise NotRemade("nothing is trained again: of the weights only the recorded hash is known, nor their metrics")
+
+
+def _commit(publication: Publication) -> tuple[bool, str]:
+    """Without a connection the Hub's library takes what is in its cache, which may be old, and says nothing."""
+    there = commit(publication.repository, publication.type)
+    here = publication.folder.name
+    return (
+        there == here,
+        f"{here[:12]} is what the Hub has" if there == here else f"{here[:12]}, the Hub has {there[:12]}",
+    )
 
 
 def _files(publication: Publication) -> tuple[bool, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from openprm.card import SplitFiles
 from openprm.folder import DATA, read_manifest, read_rows, take_digests, write_shard
 from openprm.pairs import PairParameters, sibling_pairs
-from openprm.records import LEVELS, Candidate, Node, Pair, Tree
+from openprm.records import LEVELS, Node, Pair, Tree
 from openprm.tree import siblings
 from openprm.tree_page import write_tree_page
 
@@ -84,18 +84,6 @@ def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
     same = manifest["inputs"].get("trees", {}).get("hash") == trees
     other = parameters.get("reward_name") is not None or parameters.get("shuffle_rewards") is not None
     return same and parameters["process"] and not other
-
-
-def demo_example(candidates: str) -> dict[str, Any] | None:
-    """The first question of one message, with its first two different answers; None where there is none."""
-    answers: dict[str, dict[str, None]] = {}
-    for row in read_rows(candidates, Candidate):
-        if len(row["question"]) == 1 and row["response"].strip():
-            question = row["question"][0]["content"]
-            answers.setdefault(question, {})[row["response"]] = None
-            if len(answers[question]) == 2:
-                return {"question": question, "answers": [*answers[question]]}
-    return None
 
 
 def write_files(folder: Path, files: Mapping[str, str | Path]) -> None:

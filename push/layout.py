@@ -17,7 +17,7 @@ from typing import Any
 
 from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
-from openprm.push.copies import copy_pairs, copy_shards, demo_example, tree_page, write_files
+from openprm.push.copies import copy_pairs, copy_shards, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
 from openprm.push.names import DEMO, check_names, check_splits
 from openprm.push.plots import plot_evaluation, plot_statistics
@@ -198,11 +198,11 @@ class _Layout:
         self._finish(folder, publication, cards.metric_card(f"{self.owner}/{name}", name, publication))
 
     def demo(self, model: str, candidates: Mapping[str, str]) -> None:
-        from openprm.demo import GRADIO, space_files
+        from openprm.demo import GRADIO, example_of, space_files
 
         folder = self.root / DEMO
         first = next(iter(candidates.values()), None)
-        shown = None if first is None else demo_example(first)
+        shown = None if first is None else example_of(first)
         origins: list[Origin] = []
         licence = "apache-2.0"
         if first is not None and shown is not None:  # it is of their text, and under their terms

@@ -135,4 +135,4 @@ def demo(
     """Try a model in the browser: answers, coloured step by step."""
     from ..demo import EXAMPLE, example_of, launch
 
-    launch(model, port=port, example=example_of(candidates) if candidates else EXAMPLE)
+    launch(model, port=port, example=(example_of(candidates) if candidates else None) or EXAMPLE)
