@@ -171,7 +171,7 @@ def test_a_tag_names_what_trees_and_pairs_are_made_of(stranger: Stranger, finish
 
 
 @pytest.mark.parametrize(
-    "name", ["candidates", "trees", "pairs", "openprm", "orm", "policy", "best_of_n", "pair_accuracy"]
+    "name", ["candidates", "trees", "pairs", "openprm", "policy", "best_of_n", "pair_accuracy"]
 )
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
     card = cards(finished_run)[name]
