@@ -68,6 +68,9 @@ def publish_locally(
     if not force and is_folder(out) and (there := read_manifest(out)["parameters"].get("owner", owner)) != owner:
         raise InputError(f"{out} holds the layout of {there}; choose another --out for {owner}, or --force")
 
+    if evaluation is not None:
+        _check_measured(evaluation, models)
+
     def work(folder: Path) -> dict[str, Any]:
         root = folder / owner
         if root.exists():
@@ -100,6 +103,15 @@ def publish_locally(
         "source_licences": dict(source_licences or {}),
     }
     return run_stage(out, "publish", parameters, inputs, work, force=force)
+
+
+def _check_measured(evaluation: str, models: Mapping[str, str]) -> None:
+    """Raises InputError where the evaluation is about none of the models, so that nothing of it would be published."""
+    found = read_manifest(evaluation).get("models", {})
+    measured = {made["hash"] for made in found.values() if made is not None}
+    if measured.isdisjoint(describe_input(path)["hash"] for path in models.values()):
+        names = ", ".join(models) or "none"
+        raise InputError(f"{evaluation} measured none of the models ({names}); leave it out, or give theirs")
 
 
 def _origins(datasets: Mapping[str, Mapping[str, str]], models: Mapping[str, str]) -> list[Origin]:

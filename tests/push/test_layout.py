@@ -414,3 +414,10 @@ def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_p
 def test_a_folder_of_another_kind_is_told(run: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match="holds no trees"):
         publish_locally(tmp_path / "hub", trees={"train": run["pairs"]["train"]}, licence="mit")
+
+
+def test_an_evaluation_of_other_models_is_told(run: dict[str, Any], tmp_path: Path):
+    with pytest.raises(InputError, match=r"measured none of the models \(none\)"):
+        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=run["evaluation"], licence="mit")
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=str(tmp_path / "nowhere"), licence="mit")
