@@ -101,7 +101,7 @@ def run_preset(
         raise InputError("a run begins in the middle from what is published: give both --start and --from")
     beginning = None
     if start is not None and published is not None:
-        beginning = plan_beginning(stages, start, end, published, lambda name: _stages_of(stages, name))
+        beginning = plan_beginning(stages, start, end, published, lambda name: stages_of(stages, name))
     Path(out).mkdir(parents=True, exist_ok=True)
     write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
     manifests: dict[str, dict[str, Any]] = {}
@@ -125,14 +125,19 @@ def run_preset(
 
 
 def _make(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
-    inputs, run = RUNNERS[stages[name]["run"]]
-    folders = {earlier: out / earlier for earlier in _before(stages, name)}
-    entry = {key: value for key, value in stages[name].items() if key != "run"}
-    arguments = {key: resolve(value, folders) if key in inputs else value for key, value in entry.items()}
+    _, run = RUNNERS[stages[name]["run"]]
     try:
-        return run(out=out / name, **arguments)
+        return run(out=out / name, **arguments(stages, name, out))
     except TypeError as error:
         raise InputError(f"stage {name!r}: {error}") from error
+
+
+def arguments(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
+    """What a stage is run with, in a run below `out`: its parameters, and folders in place of the stages it takes."""
+    inputs, _ = RUNNERS[stages[name]["run"]]
+    folders = {earlier: out / earlier for earlier in _before(stages, name)}
+    entry = {key: value for key, value in stages[name].items() if key != "run"}
+    return {key: _resolve(value, folders) if key in inputs else value for key, value in entry.items()}
 
 
 def _last(stages: Mapping[str, Any], until: str | None) -> str:
@@ -143,7 +148,7 @@ def _last(stages: Mapping[str, Any], until: str | None) -> str:
     return last[-1]
 
 
-def _stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
+def stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
     """The stages that one takes as inputs."""
     entry = stages[name]
     values = [value for key in RUNNERS[entry["run"]][0] for value in _references(entry.get(key))]
@@ -156,10 +161,10 @@ def _before(stages: Mapping[str, Any], name: str) -> list[str]:
     return names[: names.index(name)]
 
 
-def resolve(value: Any, folders: Mapping[str, Path]) -> Any:
+def _resolve(value: Any, folders: Mapping[str, Path]) -> Any:
     """An input of a stage, or several by name, with the folder of each stage in its place."""
     if isinstance(value, dict):
-        return {key: resolve(item, folders) for key, item in value.items()}
+        return {key: _resolve(item, folders) for key, item in value.items()}
     return str(folders.get(value, value))
 
 

@@ -135,12 +135,10 @@ def _not_trained_again() -> NoReturn:
 
 def _commit(publication: Publication) -> tuple[bool, str]:
     """Without a connection the Hub's library takes what is in its cache, which may be old, and says nothing."""
-    there = commit(publication.repository, publication.type)
-    here = publication.folder.name
-    return (
-        there == here,
-        f"{here[:12]} is what the Hub has" if there == here else f"{here[:12]}, the Hub has {there[:12]}",
-    )
+    there, here = commit(publication.repository, publication.type), publication.folder.name
+    if there != here:
+        return False, f"{here[:12]}, the Hub has {there[:12]}"
+    return True, f"{here[:12]} is what the Hub has"
 
 
 def _files(publication: Publication) -> tuple[bool, str]:

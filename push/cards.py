@@ -188,7 +188,7 @@ def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: st
     return header(data) + render("demo.md.j2", **_common(repo, publication), model_repo=model_repo)
 
 
-def eval_results(repo: str, publication: Manifest) -> str | None:
+def eval_results(publication: Manifest) -> str | None:
     """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page.
 
     None without results, and where the candidates that were measured are in no repository: it names one.

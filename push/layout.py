@@ -20,6 +20,7 @@ from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.copies import copy_pairs, copy_shards, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
 from openprm.push.names import DEMO, check_names, check_splits
+from openprm.push.planned import file_names
 from openprm.push.plots import plot_evaluation, plot_statistics
 
 from openprm.folder import MANIFEST, is_folder, read_manifest, read_rows
@@ -181,7 +182,7 @@ class _Layout:
         if evaluation is not None and (measured := self._measured(evaluation, manifest["files_hash"])):
             publication["evaluation"] = measured
             plot_evaluation(measured, folder / "statistics.png")
-            results = cards.eval_results(repository, publication)
+            results = cards.eval_results(publication)
             if results is not None:
                 (folder / ".eval_results").mkdir()
                 (folder / ".eval_results" / "best_of_n.yaml").write_text(results, "utf-8")
@@ -273,7 +274,7 @@ class _Layout:
         }
 
     def _finish(self, folder: Path, publication: Mapping[str, Any], card: str) -> None:
-        _refuse(f"{self.owner}/{folder.name}", check_card(card, publication, _files(folder)))
+        _refuse(f"{self.owner}/{folder.name}", check_card(card, publication, file_names(folder)))
         (folder / CARD).write_text(card, "utf-8")
         write_publication(folder, publication)
 
@@ -301,10 +302,6 @@ def _check_restored(folder: Path, checkpoint: Path) -> None:
             ) from error
 
 
-def _files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
 def _refuse(repository: str, problems: Sequence[str]) -> None:
     if problems:
         raise InputError(f"the card of {repository} cannot be published: {'; '.join(problems)}")
@@ -312,11 +309,7 @@ def _refuse(repository: str, problems: Sequence[str]) -> None:
 
 def write_publication(folder: Path, publication: Mapping[str, Any]) -> None:
     """Writes `manifest.json`, with the hash of every other file, into a repository's folder."""
-    hashes = {
-        path.relative_to(folder).as_posix(): files_hash(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / MANIFEST
-    }
+    hashes = {name: files_hash(folder / name) for name in file_names(folder) if name != MANIFEST}
     text = json.dumps({**publication, "files": hashes}, indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, "utf-8")
 

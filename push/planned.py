@@ -46,6 +46,11 @@ class Planned:
         return f"{self.type} {self.name}"
 
 
+def file_names(folder: Path) -> list[str]:
+    """The paths of all files in a folder of a repository, as they are there, in order."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
 def plan(root: Path, owner: str) -> list[Planned]:
     """The repositories below `root`, in the order of sending. Touches no network.
 
@@ -61,8 +66,7 @@ def plan(root: Path, owner: str) -> list[Planned]:
             validate_repo_id(name)
         except HFValidationError as error:
             raise InputError(f"{folder}: {name} cannot be the name of a repository: {error}; rename it") from None
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+        sizes = {path: (folder / path).stat().st_size for path in file_names(folder)}
         planned.append(Planned(name, manifest["kind"], folder, sizes))
     order = list(TYPES)
     return sorted(planned, key=lambda repository: (order.index(repository.kind), repository.name))

@@ -10,7 +10,7 @@ from openprm.push.layout import OWNER, publish_locally
 
 from openprm.folder import is_folder
 from openprm.rejections import InputError
-from openprm.reproduce import PRESET, load_preset, resolve
+from openprm.reproduce import PRESET, arguments, load_preset, stages_of
 
 
 def lay_out_run(run: Path, **options: Any) -> Path:
@@ -27,24 +27,12 @@ def lay_out_run(run: Path, **options: Any) -> Path:
     name = next((name for name, entry in stages.items() if entry["run"] == "publish"), None)
     if name is None:
         raise InputError(f"{preset} has no stage that publishes; say what to publish by options")
-    folders = {stage: run / stage for stage in stages}
-    entry = {key: value for key, value in stages[name].items() if key != "run"}
-    for folder in _inputs(entry, stages):
-        if not is_folder(run / folder):
-            raise InputError(f"{run / folder} is not there, or not finished: run `openprm reproduce` to its end first")
-    datasets = {key: resolve(value, folders) for key, value in entry.items() if key in _FOLDERS}
-    arguments = {"owner": OWNER, **entry, **datasets, **{key: value for key, value in options.items() if value}}
-    own = arguments["owner"] == entry.get("owner", OWNER)
-    out = run / (name if own else f"{name}-{arguments['owner']}")
-    publish_locally(out, **arguments)
+    for stage in stages_of(stages, name):
+        if not is_folder(run / stage):
+            raise InputError(f"{run / stage} is not there, or not finished: run `openprm reproduce` to its end first")
+    given = {key: value for key, value in options.items() if value}
+    chosen = {"owner": OWNER, **arguments(stages, name, run), **given}
+    own = chosen["owner"] == stages[name].get("owner", OWNER)
+    out = run / (name if own else f"{name}-{chosen['owner']}")
+    publish_locally(out, **chosen)
     return out
-
-
-def _inputs(entry: Mapping[str, Any], stages: Mapping[str, Any]) -> list[str]:
-    """The stages that the publishing one takes."""
-    values = [entry[key] for key in _FOLDERS if key in entry]
-    names = [name for value in values for name in (value.values() if isinstance(value, dict) else [value])]
-    return [name for name in names if name in stages]
-
-
-_FOLDERS = ("candidates", "trees", "pairs", "models", "evaluation")

@@ -10,7 +10,7 @@ from typing import Any
 
 from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.layout import CARD, write_publication
-from openprm.push.planned import publications
+from openprm.push.planned import file_names, publications
 from openprm.push.scan import here, scan
 
 from openprm.folder import MANIFEST
@@ -63,7 +63,7 @@ def _said(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _changed(folder: Path, hashes: Mapping[str, str | None]) -> dict[str, str]:
     """The files, but for the card, that are not as they were laid out, and what is the matter."""
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    there = set(file_names(folder)) - {MANIFEST}
     found = {name: "is missing" for name in hashes if name not in there}
     found |= {name: "was added" for name in there if name not in hashes}
     for name in sorted(there & set(hashes) - {CARD}):

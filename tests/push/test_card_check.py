@@ -233,7 +233,7 @@ def test_rows_in_the_header() -> None:
 
 def test_eval_results() -> None:
     made = publication("model")
-    text = eval_results("somebody/prm", made)
+    text = eval_results(made)
     assert text is not None
     assert check_eval_results(text, made) == []
     assert check_eval_results(text.replace("0.868578", "0.9"), made) == []  # as rounded as a person may

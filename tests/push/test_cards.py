@@ -101,7 +101,7 @@ def test_a_model_that_nobody_measured() -> None:
     assert "model_name" not in data
     assert "## Results" not in card
     assert "statistics.png" not in card
-    assert eval_results("somebody/prm", unmeasured) is None
+    assert eval_results(unmeasured) is None
 
 
 BASE = {"base": {"name": "somebody/base-7B", "part": "model"}}
@@ -185,7 +185,7 @@ def test_results_on_candidates_that_are_not_published() -> None:
     assert "measures its published results again" not in card
     assert "model-index" not in ModelCard(card).data.to_dict()
     assert "somebody/candidates" not in card
-    assert eval_results("somebody/prm", made) is None
+    assert eval_results(made) is None
     assert check_card(card, made) == []
 
 
@@ -256,7 +256,7 @@ def test_a_spaces_header(cards: dict[str, str]) -> None:
 
 
 def test_eval_results() -> None:
-    text = eval_results("somebody/prm", publication("model"))
+    text = eval_results(publication("model"))
     assert text is not None
     (entry,) = parse_eval_result_entries(yaml.safe_load(text))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("somebody/candidates", "best_of_16_min", 0.868578)
