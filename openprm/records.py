@@ -176,6 +176,25 @@ class Scored(TypedDict):
     truncated: bool
 
 
+class Answer(Candidate):
+    """What a search answered to one prompt, and what that cost; a candidate like any other besides.
+
+    `steps` and `step_rewards` are as in `Scored`; both are empty, and `score` is None, where no reward model chose.
+    `n_considered`: the complete answers that it chose from. `generated_tokens` and `scored_tokens` count what the
+    language model generated and the reward model computed for this prompt in all, `n_tokens` the answer alone.
+    """
+
+    steps: list[str]
+    step_rewards: list[float | None]
+    score: float | None
+    aggregation: str | None
+    method: str
+    budget: int
+    n_considered: int
+    generated_tokens: int
+    scored_tokens: int
+
+
 def plain_reward(name: str, value: float) -> Reward:
     """A reward that was given once."""
     return Reward(name=name, value=value, std=None, n_judgements=None)

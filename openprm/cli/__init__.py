@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import data, models, publishing, runs, sampling  # noqa: F401 (they add their commands)
+from . import data, measuring, models, publishing, runs, sampling, searching  # noqa: F401 (they add their commands)
 from .app import app
 
 _INTERRUPTED = 130  # how typer ends on Ctrl-C
