@@ -1,7 +1,7 @@
 """What search is made of: partial answers, and the two functions that extend and reward them.
 
-A search (`openprm.beam`, `openprm.drawing`) takes a `Generate` and a `Score` and knows nothing of engines, tokenizers or
-separators. It calls each with what all prompts need at one depth, so that an engine is never served one prompt at a
+A search (`openprm.beam`, `openprm.drawing`) takes a `Generate` and a `Score` and knows nothing of engines, tokenizers
+or separators. It calls each with what all prompts need at one depth, so that an engine is never served one prompt at a
 time. `openprm.engines.extending` makes a `Generate` of a language model, `openprm.step_scorer` a `Score` of a reward
 model.
 """
