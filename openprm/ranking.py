@@ -1,0 +1,74 @@
+"""How well a reward model tells better from worse: preference pairs, and the first wrong step. Pure Python.
+
+It travels with published metrics, and imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from statistics import fmean
+from typing import TypedDict
+
+#: Instead of the index of a step: there is no wrong one.
+NO_ERROR = -1
+
+
+class FirstErrorF1(TypedDict):
+    """How often the first wrong step of an answer is found, each 0 to 1.
+
+    `erroneous`: the share of answers with a wrong step where exactly the first one is found. `correct`: the share of
+    answers without one where none is. `f1`: the harmonic mean of the two.
+    """
+
+    f1: float
+    erroneous: float
+    correct: float
+
+
+def pair_accuracy(chosen_rewards: Sequence[float], rejected_rewards: Sequence[float]) -> float:
+    """The share of pairs whose chosen side has the higher reward; a tie is a loss, as in RewardBench.
+
+    Raises ValueError where there are no pairs, the lengths differ, or a reward is NaN.
+    """
+    if len(chosen_rewards) != len(rejected_rewards):
+        raise ValueError(f"{len(chosen_rewards)} chosen and {len(rejected_rewards)} rejected rewards are not pairs")
+    if not len(chosen_rewards):
+        raise ValueError("no pairs to compare")
+    if any(map(isnan, chosen_rewards)) or any(map(isnan, rejected_rewards)):
+        raise ValueError("a reward is NaN")
+    return fmean(float(a > b) for a, b in zip(chosen_rewards, rejected_rewards, strict=True))
+
+
+def first_error(step_rewards: Sequence[float], threshold: float = 0.0) -> int:
+    """The index (from 0) of the first step whose reward is below `threshold`, or `NO_ERROR`.
+
+    The threshold is in the rewards' own units: choose it on other answers than those that are measured. Raises
+    ValueError where a reward is NaN.
+    """
+    if any(map(isnan, step_rewards)):
+        raise ValueError("a reward is NaN")
+    return next((index for index, reward in enumerate(step_rewards) if reward < threshold), NO_ERROR)
+
+
+def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> FirstErrorF1:
+    """ProcessBench's F1 (Zheng et al., 2024) of predicted first wrong steps, each an index from 0 or `NO_ERROR`.
+
+    Raises ValueError where the lengths differ, an index is below `NO_ERROR`, or there are not both answers with and
+    answers without a wrong step among the references: the F1 needs the accuracy on either.
+    """
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"{len(predictions)} predictions and {len(references)} references are not of the same answers"
+        )
+    if min([*predictions, *references], default=NO_ERROR) < NO_ERROR:
+        raise ValueError(f"a step's index is from 0 on, or {NO_ERROR} where no step is wrong")
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for predicted, reference in zip(predictions, references, strict=True):
+        found[reference == NO_ERROR].append(predicted == reference)
+    if not found[True] or not found[False]:
+        missing = "without" if found[False] else "with"
+        raise ValueError(f"there is no answer {missing} a wrong step among the references; F1 needs both kinds")
+    erroneous, correct = fmean(found[False]), fmean(found[True])
+    total = erroneous + correct
+    return FirstErrorF1(f1=2 * erroneous * correct / total if total else 0.0, erroneous=erroneous, correct=correct)
