@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from .dataset_stage import Rejections, finish_dataset, most_common, strictly, write_shards
+from .engines import RewardSpec
+from .engines.base import Failure
 from .folder import REJECTED
 from .records import SCHEMA_VERSION, Candidate, Scored
 from .rejections import InputError
 from .sharding import Made, Work, list_unfinished, response_key, rows_in_order, work_through
 from .shared_stage import run_shared_stage
 from .source import CandidateSource
+from .step_scorer import ScoredAnswer, StepScorer
 from .store import Store, Unfinished
 
 RESPONSES_PER_SHARD = 2048
@@ -24,7 +25,7 @@ RESPONSES_PER_SHARD = 2048
 
 def score_candidates(
     candidates: CandidateSource,
-    model: str | Path,
+    model: str | Path | RewardSpec,
     out: str | Path,
     *,
     aggregation: str | None = None,
@@ -35,23 +36,26 @@ def score_candidates(
     """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest.
 
     Several processes may run this at once, with the same arguments. Responses that cannot be scored (empty, or too
-    long from the first step on) are listed in `rejected.jsonl`.
+    long from the first step on) are listed in `rejected.jsonl`. `model` is a folder or a Hub id, which transformers
+    loads in float32, or a `RewardSpec` that says another engine.
     """
+    spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
 
     def compute(taken: Iterable[tuple[int, Sequence[Any]]]) -> Iterator[tuple[int, list[Made]]]:
-        scorer = None
-        for index, rows in taken:
-            if scorer is None:
-                from .scoring import load_scorer
-
-                scorer = load_scorer(str(model))
-            made = _score(scorer, rows, aggregation, separator)
-            problem = next((one.unfinished for one in made if one.unfinished), None)
-            if strict and problem:
-                raise InputError(
-                    f"{candidates.path}, {problem.key}: {problem.reason}; {problem.remedy} (stopped by --strict)"
-                )
-            yield index, made
+        scorer: StepScorer | None = None
+        try:
+            for index, rows in taken:
+                scorer = scorer or StepScorer.load(spec, separator, aggregation)
+                made = _score(scorer, rows)
+                problem = next((one.unfinished for one in made if one.unfinished), None)
+                if strict and problem:
+                    raise InputError(
+                        f"{candidates.path}, {problem.key}: {problem.reason}; {problem.remedy} (stopped by --strict)"
+                    )
+                yield index, made
+        finally:
+            if scorer is not None:
+                scorer.close()
 
     def work(folder: Path) -> bool:
         described = Work(
@@ -92,37 +96,33 @@ def score_candidates(
         return finish_dataset(folder, Scored, "scores", written, counts)
 
     parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
-    inputs = {**candidates.inputs(), "model": str(model)}
+    if (engine := spec.parameters()) != RewardSpec(spec.model).parameters():
+        parameters["engine"] = engine
+    inputs = {**candidates.inputs(), "model": spec.identity()}
     manifest = run_shared_stage(out, "scores", parameters, inputs, work, finish, force=force)
     assert manifest is not None  # there are no shares of this stage
     return strictly(manifest, out) if strict else manifest
 
 
-def _score(scorer: Any, rows: Sequence[Candidate], aggregation: str | None, separator: str | None) -> list[Made]:
-    # The pipeline's own three steps, over a whole shard: it sorts what it batches by length, and a row that cannot
-    # be scored does not stop the others.
-    answers: dict[int, Any] = {}
-    made: list[Made] = []
-    for index, row in enumerate(rows):
-        try:
-            answers[index] = scorer.preprocess(row, separator)["answer"]
-            made.append(Made([]))
-        except (ValueError, TemplateError) as error:
-            remedy = "leave it out, or see what the reason says"
-            made.append(Made([], Unfinished(response_key(row), str(error), remedy, transient=False)))
-    rewards = scorer.rewarder.rewards([answer.sequences for answer in answers.values()])
-    for (index, answer), found in zip(answers.items(), rewards, strict=True):
-        output = scorer.postprocess({"rewards": found, "answer": answer}, aggregation)
-        scored = Scored(
-            schema_version=SCHEMA_VERSION,
-            prompt_id=rows[index]["prompt_id"],
-            source=rows[index]["source"],
-            sample_index=rows[index]["sample_index"],
-            steps=output["steps"],
-            step_rewards=output["rewards"],
-            score=output["score"],
-            aggregation=output["aggregation"],
-            truncated=output["truncated"],
-        )
-        made[index] = Made([scored])
-    return made
+def _score(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Made]:
+    return [_made(row, scored) for row, scored in zip(rows, scorer.score_rows(rows), strict=True)]
+
+
+def _made(row: Candidate, scored: ScoredAnswer | Failure) -> Made:
+    if isinstance(scored, Failure):
+        return Made([], Unfinished(response_key(row), scored.reason, scored.remedy, scored.transient))
+    return Made(
+        [
+            Scored(
+                schema_version=SCHEMA_VERSION,
+                prompt_id=row["prompt_id"],
+                source=row["source"],
+                sample_index=row["sample_index"],
+                steps=scored.steps,
+                step_rewards=scored.rewards,
+                score=scored.score,
+                aggregation=scored.aggregation,
+                truncated=scored.truncated,
+            )
+        ]
+    )

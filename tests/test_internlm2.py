@@ -206,7 +206,7 @@ def expected() -> list[float]:
 
 def test_the_rewards_are_theirs(converted: Path, expected: list[float]):
     engine = TransformersRewardEngine(converted)
-    assert engine.score([their_ids(*one) for one in CONVERSATIONS]) == pytest.approx(expected, abs=1e-5)
+    assert engine.rewards([[their_ids(*one) for one in CONVERSATIONS]])[0] == pytest.approx(expected, abs=1e-5)
     assert max(expected) - min(expected) > 0.1
 
 
@@ -231,7 +231,7 @@ def test_rewards_are_theirs_up_to_the_longest_sequence_they_were_made_for(
     engine = TransformersRewardEngine(tmp_path / "ours")
     assert engine.max_length == 24
     for ids in (their_ids(*one)[-24:] for one in CONVERSATIONS):
-        assert engine.score([ids]) == pytest.approx([internlm2_reward(ids, config, few)], abs=1e-5)
+        assert engine.rewards([[ids]])[0] == pytest.approx([internlm2_reward(ids, config, few)], abs=1e-5)
 
 
 def test_the_checkpoint_is_plain(converted: Path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..rejections import InputError
-from .base import Generator
+from .base import Generator, RewardEngine
 
 ENGINES = ("transformers", "vllm", "server")
 
@@ -50,12 +50,11 @@ def _name_of(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class GeneratorSpec:
-    """Which engine generates with which model; nothing is loaded before `make`.
+class EngineSpec:
+    """Which engine runs which model; nothing is loaded before `make`.
 
     `model`: a folder or a Hub id; for servers the name they know it by. `servers`: base addresses of OpenAI-compatible
-    servers. `options` go to the engine as they are (vLLM: `tensor_parallel_size`, ...; transformers: `batch_size`;
-    servers: `concurrency`, ...).
+    servers. `options` go to the engine as they are.
     """
 
     model: str
@@ -71,9 +70,40 @@ class GeneratorSpec:
             raise InputError(f"unknown engine {self.engine!r}; choose one of {', '.join(ENGINES)}")
         if (self.engine == "server") != bool(self.servers):
             raise InputError("the engine `server` needs the addresses of servers, and no other engine takes any")
-        if self.engine == "server" and (self.revision or self.dtype != "auto" or self.trust_remote_code):
-            raise InputError("revision, dtype and trust_remote_code are the servers' matter; start them so")
+        if self.engine == "server" and self.dtype != type(self).dtype:
+            raise InputError("dtype is the servers' matter; start them with it")
         decisive(self.options)
+
+    def parameters(self) -> dict[str, Any]:
+        """What a result is determined by, besides the model itself. All options of servers are about speed."""
+        if self.engine == "server":
+            return {"engine": self.engine, "model": _name_of(self.model)}
+        return {
+            "engine": self.engine,
+            "dtype": self.dtype,
+            "trust_remote_code": self.trust_remote_code,
+            "engine_options": decisive(self.options),
+        }
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "trust_remote_code": self.trust_remote_code,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(EngineSpec):
+    """An engine that generates. Options, for instance: `batch_size` of transformers, vLLM's `tensor_parallel_size`,
+    servers' `concurrency`.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "server" and (self.revision or self.trust_remote_code):
+            raise InputError("revision and trust_remote_code are the servers' matter; start them so")
 
     def make(self) -> Generator:
         """The engine, with its model loaded. Raises InputError where that cannot be."""
@@ -87,30 +117,56 @@ class GeneratorSpec:
             from .server import ServerGenerator
 
             return ServerGenerator(self.servers, self.model, **self.options)
-        common: dict[str, Any] = {
-            "revision": self.revision,
-            "dtype": self.dtype,
-            "trust_remote_code": self.trust_remote_code,
-        }
         if self.engine == "vllm":
             from .vllm import VllmGenerator
 
-            return VllmGenerator(self.model, **common, **self.options)
+            return VllmGenerator(self.model, **self._loading())
         from .hf import TransformersGenerator
 
-        return TransformersGenerator.load(self.model, **common, **self.options)
+        return TransformersGenerator.load(self.model, **self._loading())
 
     def identity(self) -> str:
         """The model as an input of a stage: a folder, or a Hub id with its revision."""
         return f"{self.model}@{self.revision}" if self.revision else self.model
 
-    def parameters(self) -> dict[str, Any]:
-        """What the samples are determined by, besides the model itself. All options of servers are about speed."""
+
+@dataclass(frozen=True)
+class RewardSpec(EngineSpec):
+    """An engine that rewards. Options, for instance: `packed` of transformers, vLLM's `max_model_len`, servers'
+    `concurrency`.
+
+    `checkpoint`: a folder or a Hub id, where its tokenizer and its settings are read from; to be given where servers
+    know the model by another name. `revision` and `trust_remote_code` are about the checkpoint.
+    """
+
+    dtype: str = "float32"
+    checkpoint: str | None = None
+
+    def make(self) -> RewardEngine:
+        """The engine, with its model loaded. Raises InputError where that cannot be."""
+        try:
+            return self._make()
+        except TypeError as error:
+            raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
+
+    def _make(self) -> RewardEngine:
         if self.engine == "server":
-            return {"engine": self.engine, "model": _name_of(self.model)}
-        return {
-            "engine": self.engine,
-            "dtype": self.dtype,
-            "trust_remote_code": self.trust_remote_code,
-            "engine_options": decisive(self.options),
-        }
+            from .server_rewards import ServerRewardEngine
+
+            return ServerRewardEngine(self.servers, self.model, **self.options)
+        if self.engine == "vllm":
+            from .vllm import VllmRewardEngine
+
+            return VllmRewardEngine(self.model, **self._loading())
+        from .hf_rewards import TransformersRewardEngine
+
+        return TransformersRewardEngine(self.model, **self._loading())
+
+    @property
+    def source(self) -> str:
+        """The folder or the Hub id of the checkpoint."""
+        return self.checkpoint or self.model
+
+    def identity(self) -> str:
+        """The model as an input of a stage: a folder, or a Hub id with its revision."""
+        return f"{self.source}@{self.revision}" if self.revision else self.source

@@ -2,8 +2,10 @@
 
     for batch, answers in generator.generate(batches, sampling):
         ...
+    step_rewards = rewarder.rewards([encode_prefixes(tokenizer, question, steps)])
 
-`hf` (transformers), `vllm` (in process) and `server` (any OpenAI-compatible servers) implement it.
+`hf` and `hf_rewards` (transformers), `vllm` (in process), `server` (any OpenAI-compatible servers) and
+`server_rewards` (vLLM's servers) implement it.
 """
 
 from __future__ import annotations
@@ -131,8 +133,14 @@ class RewardEngine(Protocol):
     #: Longest sequence the model takes, in tokens.
     max_length: int
 
-    def score(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """The raw reward (a logit) of each sequence, in order. The same whatever stands beside it in the batch."""
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        """The raw reward (a logit) of each sequence of each group, read at its last token, in the order given.
+
+        A group is sequences that share their beginnings, such as the growing prefixes of one answer: what they share
+        is computed once, where the engine can. A reward is the same whatever stands beside it, up to the arithmetic
+        of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees that, and
+        InputError where nothing can be rewarded any more (no server answers).
+        """
 
     def close(self) -> None:
         """Gives back what the engine holds."""

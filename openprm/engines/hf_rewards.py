@@ -1,7 +1,7 @@
 """Reward token sequences with transformers: for small models, laptops and tests (big runs go to vLLM).
 
 engine = TransformersRewardEngine("runs/tiny/orm")
-engine.score([[1, 5, 7], [1, 5]])
+engine.rewards([[[1, 5], [1, 5, 7]]])
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 class TransformersRewardEngine:
-    """A `RewardEngine`: an `AutoModelForSequenceClassification` with one label, in plain passes.
+    """A `RewardEngine`: an `AutoModelForSequenceClassification` with one label.
+
+    What sequences share is computed once where that is exact with this model, which is tried when it is loaded;
+    `packed` False takes plain passes, True does not try (see `SequenceRewarder`).
 
     A causal model is read at the last token of each sequence, whatever that token is, as vLLM does. transformers
     itself reads at the right-most token that differs from the padding token, so each call pads with a token that
@@ -44,6 +47,7 @@ class TransformersRewardEngine:
         revision: str | None = None,
         dtype: str = "float32",
         trust_remote_code: bool = False,
+        packed: bool | None = None,
         max_tokens: int | None = None,
     ) -> None:
         from ..packing import DEFAULT_MAX_TOKENS, SequenceRewarder
@@ -51,7 +55,7 @@ class TransformersRewardEngine:
         self.version: str | None = version("transformers")
         self.max_tokens = max_tokens or DEFAULT_MAX_TOKENS
         loaded = _load(model, revision, dtype, trust_remote_code)
-        self._rewarder: SequenceRewarder | None = SequenceRewarder(loaded, packed=False)
+        self._rewarder: SequenceRewarder | None = SequenceRewarder(loaded, packed)
         text = loaded.config.get_text_config()
         self.max_length: int = getattr(text, "max_position_embeddings", None) or sys.maxsize
         self._configs: list[Any] = [loaded.config, text]
@@ -59,14 +63,14 @@ class TransformersRewardEngine:
         self._vocabulary = range(text.vocab_size)
         self._warned = False
 
-    def score(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """The raw reward (a logit) of each sequence, in order. Raises ValueError for an empty sequence."""
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        """See `RewardEngine`. Raises ValueError for an empty sequence."""
         if self._rewarder is None:
             raise RuntimeError("the engine is closed")
+        padding = self._padding([sequence for group in groups for sequence in group])
         for config in self._configs:
-            config.pad_token_id = self._padding(sequences)
-        groups = self._rewarder.rewards([[sequence] for sequence in sequences], self.max_tokens)
-        return [reward for group in groups for reward in group]
+            config.pad_token_id = padding
+        return self._rewarder.rewards(groups, self.max_tokens)
 
     def close(self) -> None:
         """Gives the model's memory back."""

@@ -186,23 +186,26 @@ class VllmRewardEngine:
         self.version = self._engine.version
         self.max_length = self._engine.max_length
 
-    def score(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """The raw reward (a logit) of each sequence, in order. Raises ValueError for one that is empty or too long."""
-        for sequence in sequences:
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
+        for sequence in (sequence for group in groups for sequence in group):
             if not 0 < len(sequence) <= self.max_length:
                 raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
-        return self._engine.run(self._score(sequences))
+        return self._engine.run(self._rewards(groups))
 
     def close(self) -> None:
         """Ends vLLM's processes."""
         self._engine.close()
 
-    async def _score(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        return await asyncio.gather(*map(self._group, groups))
+
+    async def _group(self, group: Sequence[Sequence[int]]) -> list[float]:
         from vllm import PoolingParams
 
         # not token_classify, which would skip the prefix cache
-        params = [PoolingParams(task="classify", use_activation=False) for _ in sequences]
-        return await asyncio.gather(*map(self._engine.pool, sequences, params))
+        params = [PoolingParams(task="classify", use_activation=False) for _ in group]
+        return await asyncio.gather(*map(self._engine.pool, group, params))
 
 
 def _for_seeds() -> dict[str, Any]:

@@ -121,9 +121,9 @@ class _Loaded:
 
     def outcomes(self, candidates: Sequence[Candidate], name: str) -> list[Outcome]:
         encoded = [self._encode(candidate) for candidate in candidates]
-        found = iter(self.engine.score([sequence for sequence in encoded if not isinstance(sequence, Failure)]))
+        found = iter(self.engine.rewards([[one] for one in encoded if not isinstance(one, Failure)]))
         return [
-            Outcome(None, failure=sequence) if isinstance(sequence, Failure) else _outcome(name, next(found))
+            Outcome(None, failure=sequence) if isinstance(sequence, Failure) else _outcome(name, *next(found))
             for sequence in encoded
         ]
 

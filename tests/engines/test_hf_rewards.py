@@ -36,13 +36,18 @@ def one_by_one(folder: Path, sequences: list[list[int]]) -> list[float]:
         return [model(input_ids=torch.tensor([sequence])).logits.item() for sequence in sequences]
 
 
+def rewards(engine: TransformersRewardEngine, sequences: list[list[int]]) -> list[float]:
+    (found,) = engine.rewards([sequences])
+    return found
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2-window", "bert", "bloom"])
 @pytest.mark.parametrize("pad", [PAD, None, EOS])
 def test_each_sequence_is_read_at_its_end_whatever_the_padding_token(tmp_path: Path, name: str, pad: int | None):
     folder = saved(tmp_path, name, pad_token_id=pad)
     engine = TransformersRewardEngine(folder)
     expected = one_by_one(folder, SEQUENCES)
-    assert engine.score(SEQUENCES) == pytest.approx(expected, abs=1e-4)
+    assert rewards(engine, SEQUENCES) == pytest.approx(expected, abs=1e-4)
     assert len({round(value, 3) for value in expected}) == 4  # two are the same sequence
     config = json.loads((folder / "config.json").read_text())
     assert config.get("pad_token_id") == pad  # the checkpoint stays as it is
@@ -56,8 +61,8 @@ def test_each_sequence_is_read_at_its_end_whatever_the_padding_token(tmp_path: P
 def test_rewards_depend_on_the_sequence_alone(engine_and_folder: Any, sequences: list[list[int]], max_tokens: int):
     engine, folder = engine_and_folder
     engine.max_tokens = max_tokens
-    assert engine.score(sequences) == pytest.approx(one_by_one(folder, sequences), abs=1e-4)
-    assert engine.score(sequences[::-1])[::-1] == pytest.approx(engine.score(sequences), abs=1e-4)
+    assert rewards(engine, sequences) == pytest.approx(one_by_one(folder, sequences), abs=1e-4)
+    assert rewards(engine, sequences[::-1])[::-1] == pytest.approx(rewards(engine, sequences), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +74,15 @@ def engine_and_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_no_token_is_left_to_pad_with(tmp_path: Path):
     engine = TransformersRewardEngine(saved(tmp_path))
     sequences = [list(range(tiny_models.VOCABULARY)), [5, PAD], [7]]
-    assert engine.score(sequences) == pytest.approx(one_by_one(tmp_path, sequences), abs=1e-4)
+    assert rewards(engine, sequences) == pytest.approx(one_by_one(tmp_path, sequences), abs=1e-4)
 
 
 def test_a_padding_token_at_the_end_is_mentioned_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     engine = TransformersRewardEngine(saved(tmp_path, pad_token_id=EOS))
-    engine.score([[1, 5]])
+    rewards(engine, [[1, 5]])
     assert "padding token" not in caplog.text
-    engine.score([[1, EOS]])
-    engine.score([[1, EOS]])
+    rewards(engine, [[1, EOS]])
+    rewards(engine, [[1, EOS]])
     assert caplog.text.count("padding token (2)") == 1
 
 
@@ -86,18 +91,18 @@ def test_what_the_engine_says_of_itself(tmp_path: Path):
     assert engine.engine == "transformers"
     assert engine.version
     assert engine.max_length == 256
-    assert engine.score([]) == []
+    assert engine.rewards([]) == []
     with pytest.raises(ValueError, match="sequence 0 is empty"):
-        engine.score([[]])
+        rewards(engine, [[]])
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
-        engine.score([[1]])
+        rewards(engine, [[1]])
 
 
 def test_dtype(tmp_path: Path):
     folder = saved(tmp_path, dtype=torch.bfloat16)
-    precise = TransformersRewardEngine(folder).score(SEQUENCES)
-    rough = TransformersRewardEngine(folder, dtype="bfloat16").score(SEQUENCES)
+    precise = rewards(TransformersRewardEngine(folder), SEQUENCES)
+    rough = rewards(TransformersRewardEngine(folder, dtype="bfloat16"), SEQUENCES)
     assert precise != rough
     assert precise == pytest.approx(rough, abs=0.5)
     with pytest.raises(InputError, match="unknown dtype 'int8'; choose one of float32"):
@@ -146,4 +151,4 @@ def test_a_models_own_code_runs_only_when_trusted(tmp_path: Path):
     with pytest.raises(InputError, match=r"needs code of its own.*trust_remote_code=True"):
         TransformersRewardEngine(folder)
     engine = TransformersRewardEngine(folder, trust_remote_code=True)
-    assert engine.score(SEQUENCES) == pytest.approx(expected, abs=1e-4)
+    assert rewards(engine, SEQUENCES) == pytest.approx(expected, abs=1e-4)
