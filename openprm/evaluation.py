@@ -1,11 +1,13 @@
 """How good a choice among N answers is: accuracies with intervals (paper, sections 4.4 and 5.2).
 
 The unit of every average and every resample is the prompt. Ties are averaged over, never broken by the
-order of the samples, and subsets are counted, never drawn: with the same rows the numbers are the same.
+order of the samples, and subsets are counted where there is a formula (best of n, coverage). Only votes among fewer
+than all candidates, and the paper's own protocol, draw subsets, by a seed: the same rows give the same numbers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TypedDict
@@ -14,6 +16,7 @@ import numpy as np
 
 from .aggregate import AGGREGATIONS, aggregate
 from .search import coverage, expected_best_of_n, expected_vote
+from .subsets import best_in, covered_in, random_subsets, vote_in
 
 #: Resamples drawn at a time, to bound the memory.
 _BLOCK = 500
@@ -58,6 +61,15 @@ class CurvePoint(TypedDict):
     high: float
 
 
+class VotePoint(CurvePoint):
+    """The same of a vote.
+
+    `drawing_error` is the standard error of `accuracy` that is due to the subsets drawn; 0 where it is exact.
+    """
+
+    drawing_error: float
+
+
 def aggregated_scores(
     step_rewards: Mapping[str, Sequence[Sequence[float]]], aggregations: Sequence[str] = tuple(AGGREGATIONS)
 ) -> dict[str, list[float]]:
@@ -86,7 +98,7 @@ def evaluate_selection(prompts: Sequence[PromptCandidates], seed: int = 0, n_res
     """
     n, scorers = _shape(prompts)
     values = {"single sample": [fmean(prompt["correct"]) for prompt in prompts]}
-    votes = any(answer is not None for prompt in prompts for answer in prompt["answers"])
+    votes = _has_votes(prompts)
     if votes:
         values[f"majority vote@{n}"] = [expected_vote(p["answers"], p["correct"]) for p in prompts]
     for name in scorers:
@@ -124,19 +136,84 @@ def scaling_curve(prompts: Sequence[PromptCandidates], seed: int = 0, n_resample
     draws five. Raises as `evaluate_selection` does.
     """
     available, scorers = _shape(prompts)
-    sizes = [n for n in (2**i for i in range(available.bit_length())) if n < available] + [available]
+    sizes = curve_sizes(available)
     values = {
         (f"best of n: {name}", n): [expected_best_of_n(p["scores"][name], p["correct"], n) for p in prompts]
         for name in scorers
         for n in sizes
     }
     values |= {("coverage", n): [coverage(prompt["correct"], n) for prompt in prompts] for n in sizes}
-    table = np.array(list(values.values()), dtype=float)
-    low, high = _intervals(table, seed, n_resamples)
+    return _points(values, seed, n_resamples)
+
+
+def vote_curve(
+    prompts: Sequence[PromptCandidates], seed: int = 0, n_resamples: int = 10_000, draws: int = 200
+) -> list[VotePoint]:
+    """The majority vote, and the vote weighted by each scorer, for the same n as in `scaling_curve`.
+
+    There is no formula for a vote among n of N: each prompt's value is the mean over `draws` random subsets, the same
+    for all votes. It is exact for n = 1 and n = N. The interval, over prompts, covers the drawing too, which is
+    independent from prompt to prompt. Empty where no candidate has an answer. Raises as `evaluate_selection` does.
+    """
+    available, scorers = _shape(prompts)
+    if not _has_votes(prompts):
+        return []
+    sizes = curve_sizes(available)
+    methods: dict[str, str | None] = {"majority vote": None, **{f"weighted vote: {name}": name for name in scorers}}
+    values: dict[tuple[str, int], list[float]] = {(method, n): [] for method in methods for n in sizes}
+    variances = dict.fromkeys(values, 0.0)
+    for index, prompt in enumerate(prompts):
+        for n in sizes:
+            drawn = random_subsets(available, n, draws, np.random.default_rng([seed, index, n]))
+            for method, name in methods.items():
+                scores = None if name is None else prompt["scores"][name]
+                if n == 1:
+                    value = fmean(prompt["correct"])
+                elif n == available:
+                    value = expected_vote(prompt["answers"], prompt["correct"], scores)
+                else:
+                    found = vote_in(drawn, prompt["answers"], prompt["correct"], scores)
+                    value = float(found.mean())
+                    variances[method, n] += float(found.var(ddof=1)) / draws
+                values[method, n].append(value)
     return [
-        CurvePoint(method=method, n=n, accuracy=float(table[i].mean()), low=low[i], high=high[i])
-        for i, (method, n) in enumerate(values)
+        VotePoint(**point, drawing_error=math.sqrt(variances[point["method"], point["n"]]) / len(prompts))
+        for point in _points(values, seed, n_resamples)
     ]
+
+
+def paper_protocol(
+    prompts: Sequence[PromptCandidates], n: int, repetitions: int = 5, seed: int = 0
+) -> dict[str, list[float]]:
+    """The paper's way to measure n of N samples (section 4.4): draw n of each prompt's, choose, and do it again.
+
+    The mean accuracy over prompts in each of the `repetitions`, of which the paper reports the mean, by the methods'
+    names in `scaling_curve` and `vote_curve`. It is an estimate of what those two give exactly, or more closely.
+    Raises ValueError where `n` is not within 1..N, and as `evaluate_selection` does.
+    """
+    available, scorers = _shape(prompts)
+    if not 1 <= n <= available:
+        raise ValueError(f"cannot draw {n} of {available} candidates")
+    votes = _has_votes(prompts)
+    sums: dict[str, np.ndarray] = {}
+    for index, prompt in enumerate(prompts):
+        drawn = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n]))
+        correct, answers = prompt["correct"], prompt["answers"]
+        found = {"coverage": covered_in(drawn, correct)}
+        if votes:
+            found["majority vote"] = vote_in(drawn, answers, correct)
+        for name in scorers:
+            found[f"best of n: {name}"] = best_in(drawn, prompt["scores"][name], correct)
+            if votes:
+                found[f"weighted vote: {name}"] = vote_in(drawn, answers, correct, prompt["scores"][name])
+        for method, values in found.items():
+            sums[method] = sums.get(method, 0) + values
+    return {method: (total / len(prompts)).tolist() for method, total in sums.items()}
+
+
+def curve_sizes(available: int) -> list[int]:
+    """1, 2, 4, ... and `available`."""
+    return [n for n in (2**i for i in range(available.bit_length())) if n < available] + [available]
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0, n_resamples: int = 10_000) -> tuple[float, float]:
@@ -148,19 +225,18 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, n_resamples: int 
     return low[0], high[0]
 
 
-def pair_accuracy(chosen_rewards: Sequence[float], rejected_rewards: Sequence[float]) -> float:
-    """The share of pairs whose chosen side has the higher reward; a tie is a loss, as in RewardBench.
+def _points(values: Mapping[tuple[str, int], Sequence[float]], seed: int, n_resamples: int) -> list[CurvePoint]:
+    """A point for each (method, n) of the prompts' values."""
+    table = np.array(list(values.values()), dtype=float)
+    low, high = _intervals(table, seed, n_resamples)
+    return [
+        CurvePoint(method=method, n=n, accuracy=float(table[i].mean()), low=low[i], high=high[i])
+        for i, (method, n) in enumerate(values)
+    ]
 
-    Raises ValueError where there are no pairs, the lengths differ, or a reward is NaN.
-    """
-    chosen, rejected = np.asarray(chosen_rewards, float), np.asarray(rejected_rewards, float)
-    if chosen.shape != rejected.shape:
-        raise ValueError(f"{len(chosen)} chosen and {len(rejected)} rejected rewards are not pairs")
-    if not len(chosen):
-        raise ValueError("no pairs to compare")
-    if np.isnan(chosen).any() or np.isnan(rejected).any():
-        raise ValueError("a reward is NaN")
-    return float((chosen > rejected).mean())
+
+def _has_votes(prompts: Sequence[PromptCandidates]) -> bool:
+    return any(answer is not None for prompt in prompts for answer in prompt["answers"])
 
 
 def _intervals(table: np.ndarray, seed: int, n_resamples: int) -> tuple[list[float], list[float]]:

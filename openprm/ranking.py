@@ -58,9 +58,7 @@ def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> Fir
     answers without a wrong step among the references: the F1 needs the accuracy on either.
     """
     if len(predictions) != len(references):
-        raise ValueError(
-            f"{len(predictions)} predictions and {len(references)} references are not of the same answers"
-        )
+        raise ValueError(f"{len(predictions)} predictions and {len(references)} references are not of one set")
     if min([*predictions, *references], default=NO_ERROR) < NO_ERROR:
         raise ValueError(f"a step's index is from 0 on, or {NO_ERROR} where no step is wrong")
     found: dict[bool, list[bool]] = {True: [], False: []}

@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -12,9 +13,11 @@ from openprm.evaluation import (
     aggregated_scores,
     bootstrap_interval,
     evaluate_selection,
-    pair_accuracy,
+    paper_protocol,
     scaling_curve,
+    vote_curve,
 )
+from openprm.search import expected_vote
 
 values = st.lists(st.floats(-5, 5), min_size=1, max_size=20)
 
@@ -129,6 +132,52 @@ def test_scaling_curve_goes_from_a_single_sample_to_the_table():
     assert coverage == sorted(coverage)
 
 
+def test_vote_curve_goes_from_a_single_sample_to_the_table():
+    prompts = make_prompts(n=6)
+    rows = table(prompts)
+    points = {(p["method"], p["n"]): p for p in vote_curve(prompts, n_resamples=500)}
+    assert [n for method, n in points if method == "majority vote"] == [1, 2, 4, 6]
+    for method, end in {"majority vote": "majority vote@6", "weighted vote: good": "weighted vote@6: good"}.items():
+        assert points[method, 1]["accuracy"] == pytest.approx(rows["single sample"]["accuracy"])
+        for key in ("accuracy", "low", "high"):
+            assert points[method, 6][key] == pytest.approx(rows[end][key])
+        assert points[method, 1]["drawing_error"] == points[method, 6]["drawing_error"] == 0
+        assert 0 < points[method, 4]["drawing_error"] < 0.02
+    assert vote_curve([{**prompt, "answers": [None] * 6} for prompt in prompts]) == []
+
+
+def test_a_vote_among_some_is_near_the_mean_over_all_subsets():
+    prompts = make_prompts(n_prompts=30, n=7)
+    for method, name in {"majority vote": None, "weighted vote: good": "good"}.items():
+        exact = fmean(
+            expected_vote(
+                [p["answers"][i] for i in some],
+                [p["correct"][i] for i in some],
+                None if name is None else [p["scores"][name][i] for i in some],
+            )
+            for p in prompts
+            for some in combinations(range(7), 4)
+        )
+        point = next(p for p in vote_curve(prompts, n_resamples=2, draws=400) if (p["method"], p["n"]) == (method, 4))
+        assert abs(point["accuracy"] - exact) < 4 * point["drawing_error"] < 0.05
+
+
+def test_the_papers_protocol_converges_to_the_exact_values():
+    prompts = make_prompts(n_prompts=20)
+    exact = {p["method"]: p["accuracy"] for p in scaling_curve(prompts, n_resamples=2) if p["n"] == 4}
+    few, many = (paper_protocol(prompts, 4, repetitions) for repetitions in (5, 4000))
+    assert {len(values) for values in few.values()} == {5}
+    assert set(many) == {*exact, "majority vote", *(f"weighted vote: {name}" for name in ("good", "blind", "wrong"))}
+    for method, value in exact.items():
+        error = np.std(many[method]) / math.sqrt(4000)
+        assert abs(fmean(many[method]) - value) <= 4 * error + 1e-12
+        assert abs(fmean(few[method]) - value) <= 5 * np.std(many[method]) / math.sqrt(5) + 1e-12
+    # all eight of eight leave nothing to chance
+    assert set(paper_protocol(prompts, 8)["best of n: good"]) == {table(prompts)["best of 8: good"]["accuracy"]}
+    with pytest.raises(ValueError, match="cannot draw 9 of 8"):
+        paper_protocol(prompts, 9)
+
+
 def test_aggregated_scores():
     scores = aggregated_scores({"prm": [[1.0, -2.0], [0.0], []]}, ["min", "last"])
     assert scores == {"prm/min": [-2.0, 0.0, -math.inf], "prm/last": [-2.0, 0.0, -math.inf]}
@@ -149,13 +198,3 @@ def test_the_interval_is_the_normal_one_for_many_values():
     assert (low, high) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.006)
     with pytest.raises(ValueError, match="no values"):
         bootstrap_interval([])
-
-
-def test_pair_accuracy():
-    assert pair_accuracy([1.0, 0.0, 2.0, 1.0], [0.0, 0.0, 3.0, -1.0]) == 0.5  # the tie is a loss
-    with pytest.raises(ValueError, match="not pairs"):
-        pair_accuracy([1.0], [])
-    with pytest.raises(ValueError, match="no pairs"):
-        pair_accuracy([], [])
-    with pytest.raises(ValueError, match="NaN"):
-        pair_accuracy([math.nan], [0.0])

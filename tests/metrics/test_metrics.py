@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import openprm
-from openprm.evaluation import evaluate_selection, pair_accuracy
+from openprm.evaluation import evaluate_selection
 from openprm.metrics import METRICS, metric_files
+from openprm.ranking import pair_accuracy
 from openprm.rejections import InputError
 from openprm.search import expected_best_of_n
 from tests.hub import Hub
