@@ -1,0 +1,133 @@
+"""Partial and whole answers with the rewards of their steps, and rewarding many of them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .aggregate import aggregate
+from .engines.base import Failure
+from .partial import Partial, Prefix, Rewarded, Score
+from .records import Message
+
+
+@dataclass(frozen=True)
+class Rated:
+    """An answer, partial or whole, with the rewards of its steps and their aggregate.
+
+    `score` is -inf where no step has a reward. Fewer rewards than steps where the rest could not be rewarded (it does
+    not fit into the reward model); the score is then made of those before, as in `openprm.scoring`.
+    """
+
+    partial: Partial
+    step_rewards: tuple[float, ...] = ()
+    score: float = -math.inf
+
+    @property
+    def truncated(self) -> bool:
+        return len(self.step_rewards) < len(self.partial.steps)
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Higher is better: by the score, but whatever was not rewarded to its end comes behind all that was."""
+        return bool(self.step_rewards) and not self.truncated, self.score
+
+    @property
+    def weight(self) -> float:
+        """What it brings to a weighted vote: its score, or -inf where it was not rewarded to its end."""
+        return -math.inf if self.truncated else self.score
+
+
+#: Where every answer begins.
+EMPTY = Rated(Partial())
+
+
+@dataclass(frozen=True)
+class Child:
+    """An extension of `parent`, an answer to prompt number `prompt`: its steps beyond the parent's have no reward."""
+
+    prompt: int
+    parent: Rated
+    partial: Partial
+
+    @property
+    def wants_rewards(self) -> bool:
+        return len(self.partial.steps) > len(self.parent.step_rewards) and not self.parent.truncated
+
+    @property
+    def key(self) -> tuple[int, tuple[str, ...]]:
+        """What its rewards depend on."""
+        return self.prompt, self.partial.steps
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A child with its rewards, and what they cost. `repeated`: another child had the same steps, and paid.
+
+    With a `failure`, the rewards are its parent's.
+    """
+
+    rated: Rated
+    n_tokens: int = 0
+    repeated: bool = False
+    failure: Failure | None = None
+
+
+def rate(
+    questions: Sequence[Sequence[Message]], children: Sequence[Child], score: Score | None, aggregation: str
+) -> list[Rating]:
+    """Each child rated, by at most one call of `score`; without `score` nothing has a reward.
+
+    The same steps of one prompt are asked for once. Children without a new step keep their parent's rewards, and so do
+    children of a truncated parent, since what they add is longer still.
+    """
+    if score is None:
+        return [Rating(Rated(child.partial)) for child in children]
+    firsts: dict[tuple[int, tuple[str, ...]], Child] = {}
+    for child in children:
+        if child.wants_rewards:
+            firsts.setdefault(child.key, child)
+    prefixes = [
+        Prefix(questions[child.prompt], child.partial.steps, known=len(child.parent.step_rewards))
+        for child in firsts.values()
+    ]
+    replies = dict(zip(firsts, score(prefixes) if prefixes else [], strict=True))
+    return [
+        _rating(child, firsts[child.key], replies[child.key], aggregation)
+        if child.wants_rewards
+        else Rating(replace(child.parent, partial=child.partial))
+        for child in children
+    ]
+
+
+def fatal(ratings: Sequence[Rating]) -> Failure | None:
+    """Why a prompt whose children were rated so cannot go on; None where it can.
+
+    A transient failure ends it, or else its result would depend on a server's health. Other failures only rank last,
+    unless nothing has a reward.
+    """
+    failures = [rating.failure for rating in ratings if rating.failure]
+    transient = [failure for failure in failures if failure.transient]
+    if transient or not any(rating.rated.step_rewards for rating in ratings):
+        return next(iter(transient or failures), None)
+    return None
+
+
+def ranked(answers: Sequence[Rated]) -> list[Rated]:
+    """The answers, best first; tied ones stay in their order."""
+    return sorted(answers, key=lambda answer: answer.rank, reverse=True)
+
+
+def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: str) -> Rating:
+    repeated = child is not first
+    if isinstance(reply, Rewarded) and not all(map(math.isfinite, reply.rewards)):
+        reply = Failure(
+            "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
+        )
+    if isinstance(reply, Failure):
+        rated = replace(first.parent, partial=child.partial)
+        return Rating(rated, repeated=repeated, failure=reply)
+    rewards = first.parent.step_rewards + reply.rewards
+    rated = Rated(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
+    return Rating(rated, 0 if repeated else reply.n_tokens, repeated)

@@ -1,0 +1,69 @@
+"""The two functions that a search is given, made of arithmetic: a small language of steps, and its rewards."""
+
+import random
+from collections.abc import Sequence
+
+from openprm.engines.base import Failure, prompt_seed
+from openprm.partial import Extension, Partial, Prefix, Request, Rewarded
+
+
+class Language:
+    """Generates steps of one letter; an answer ends with probability `ending` at each. Every request stands alone.
+
+    `calls` keeps what each call was asked for. `failing`: texts of questions that cannot be extended.
+    """
+
+    def __init__(self, letters: str = "abc", ending: float = 0.3, failing: Sequence[str] = ()):
+        self.letters, self.ending, self.failing = letters, ending, failing
+        self.calls: list[list[Request]] = []
+
+    def __call__(self, requests: Sequence[Request]) -> list[list[Extension] | Failure]:
+        self.calls.append(list(requests))
+        return [self._extend(request) for request in requests]
+
+    def _extend(self, request: Request) -> list[Extension] | Failure:
+        content = request.question[0]["content"]
+        if content in self.failing:
+            return Failure("the question is too long", "shorten it", transient=False)
+        random_ = random.Random(prompt_seed(request.seed, content + request.partial.text))
+        return [self._way(request.partial, random_, request.whole) for _ in range(request.n)]
+
+    def _way(self, partial: Partial, random_: random.Random, whole: bool) -> Extension:
+        assert not partial.finished
+        n_tokens = 0
+        while True:
+            step = random_.choice(self.letters)
+            n_tokens += 1 + self.letters.index(step)
+            finish = "stop" if random_.random() < self.ending else None
+            partial = Partial((*partial.steps, step), (*partial.tokens, ord(step)), finish)
+            if finish or not whole:
+                return Extension(partial, n_tokens)
+
+
+class Rewards:
+    """Rewards each beginning of an answer by a draw of its own, of few distinct values, so that ties are common.
+
+    `max_steps`: what is longer does not fit. `failing`: failures by the text of a prefix.
+    """
+
+    def __init__(self, max_steps: int = 1000, failing: dict[str, Failure] | None = None):
+        self.max_steps, self.failing = max_steps, failing or {}
+        self.calls: list[list[Prefix]] = []
+
+    def __call__(self, prefixes: Sequence[Prefix]) -> list[Rewarded | Failure]:
+        self.calls.append(list(prefixes))
+        return [self._rewarded(prefix) for prefix in prefixes]
+
+    def of(self, question: str, steps: Sequence[str]) -> list[float]:
+        texts = (question + "".join(steps[: index + 1]) for index in range(len(steps)))
+        return [float(prompt_seed(7, text) % 9 - 4) for text in texts]
+
+    def _rewarded(self, prefix: Prefix) -> Rewarded | Failure:
+        if "".join(prefix.steps) in self.failing:
+            return self.failing["".join(prefix.steps)]
+        rewards = self.of(prefix.question[0]["content"], prefix.steps)[: self.max_steps]
+        return Rewarded(tuple(rewards[prefix.known :]), n_tokens=len(prefix.steps))
+
+
+def questions(*contents: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": content}] for content in contents]
