@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..rejections import InputError
 from .base import Failure
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from openai import APIStatusError
 
 T = TypeVar("T")
+
+#: The path of chat completions, from a server's base address on.
+CHAT = "chat/completions"
 
 _CONNECT_TIMEOUT = 10.0  # seconds; also for a probe
 _LONGEST_REASON = 300  # characters: a server may repeat the whole request
@@ -112,19 +115,21 @@ class Endpoint:
         self._extra = {"return_token_ids": True} if "vllm" in makers else {}
         return True
 
-    async def ask(self, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
-        """What `read` makes of the JSON body of a chat completion; it raises ValueError for what is no answer.
+    async def ask(self, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        """What `read` makes of the JSON that the server answers; it raises ValueError for what is no answer.
 
-        Raises Trouble for what may go well another time, Unanswered for a refusal of this request, InputError for one
-        that concerns all requests, and Unsupported where that is for a parameter.
+        `path` is from the base address on, such as `CHAT`, or `../classify` beside it. Raises Trouble for what may go
+        well another time, Unanswered for a refusal of this request, InputError for one that concerns all requests, and
+        Unsupported where that is for a parameter.
         """
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
-        create = self._client.chat.completions.with_raw_response.create
+        body = {**request, **self._extra} if path == CHAT else request
         try:
             async with asyncio.timeout(self._timeout):  # the client's own limit is for each part of an answer
-                raw = await create(**request, extra_body=self._extra)
-            return read(json.loads(raw.content))
+                # as bytes: what is no JSON is the reader's matter
+                raw = await self._client.post(urljoin(f"{self.url}/", path), body=body, cast_to=bytes)
+            return read(json.loads(raw))
         except APIStatusError as error:
             raise self._refusal(error) from None
         except (APITimeoutError, TimeoutError):
@@ -132,7 +137,7 @@ class Endpoint:
         except APIConnectionError as error:
             raise Trouble(self._said(error.__cause__ or error)) from None
         except ValueError as error:
-            raise Trouble(f"no chat completion: {self._said(error)}") from None
+            raise Trouble(f"no answer that can be read: {self._said(error)}") from None
 
     def _refusal(self, error: APIStatusError) -> Exception:
         status, said = error.status_code, f"HTTP {error.status_code}: {self._said(error)}"

@@ -2,7 +2,7 @@
 
     fleet = Fleet(["http://first:8000/v1", "http://second:8000/v1"])
     async with fleet:
-        samples = await fleet.ask({"model": "policy", "messages": messages, "n": 64}, read)
+        samples = await fleet.ask(CHAT, {"model": "policy", "messages": messages, "n": 64}, read)
 
 What may go well another time is tried again, rather at another server: HTTP 429 and 5xx, time-outs, broken
 connections, bodies that `read` makes no sense of. A server that fails three times in a row is left out until it
@@ -113,7 +113,7 @@ class Fleet:
         for server in self._servers:
             await server.endpoint.close()
 
-    async def ask(self, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+    async def ask(self, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """See `Endpoint.ask`. Raises Unanswered also where no attempt succeeds."""
         attempts = failed = 0
         server: _Server | None = None
@@ -121,7 +121,7 @@ class Fleet:
             server = await self._acquire(avoid=server)
             pause = min(self._backoff * 2**attempts, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
             try:
-                answer = await server.endpoint.ask(request, read)
+                answer = await server.endpoint.ask(path, request, read)
             except Trouble as trouble:
                 attempts += 1
                 failed += not trouble.busy

@@ -20,7 +20,7 @@ from ..records import Message
 from ..rejections import InputError
 from .background import in_batches
 from .base import Answers, Batch, Sample, Sampling
-from .endpoint import Unanswered, Unsupported
+from .endpoint import CHAT, Unanswered, Unsupported
 from .fleet import Connection, Fleet
 
 _VERSION_TIMEOUT = 5.0  # seconds
@@ -99,7 +99,7 @@ class ServerGenerator:
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
         }
         try:
-            return await self._fleet.ask(request, samples_in)
+            return await self._fleet.ask(CHAT, request, samples_in)
         except Unsupported as error:
             if error.parameter != "max_tokens" or limit != "max_tokens":
                 raise InputError(f"{error}; sample from another server or model") from None
