@@ -208,7 +208,7 @@ def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], N
     engine = generator._engine
     work = [
         (
-            encode_prompt(generator._tokenizer, question, SAMPLING),
+            encode_prompt(generator.tokenizer, question, SAMPLING),
             generator._params(SAMPLING, seed, SAMPLING.max_new_tokens),
         )
         for batch in batches

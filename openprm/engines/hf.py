@@ -12,6 +12,7 @@ give the same samples. A run that may be resumed repeats whole batches.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from transformers import (
 from ..records import Message
 from ..rejections import InputError, first_line
 from .base import Answers, Batch, Failure, Sample, Sampling
+from .continuing import Row
 from .prompting import encode_prompt, end_ids, too_long
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class TransformersGenerator:
     The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS
     token or at one of those in the model's generation config; nothing else is taken from that config (its
     temperature, top-k or penalties): what is sampled from is what the caller says. `batch_size` questions are
-    generated at a time, `n` sequences each (default: as many as make 64 sequences).
+    generated at a time, `n` sequences each (default: as many as make 64 sequences); of rows to go on with, so many.
 
     Raises ValueError where there is no end-of-turn token.
     """
@@ -131,9 +133,7 @@ class TransformersGenerator:
                 (fitting if room == sampling.max_new_tokens else narrow).append(index)
         size = self.batch_size or max(1, _SEQUENCES // sampling.n)
         groups = [fitting[start : start + size] for start in range(0, len(fitting), size)]
-        device = self.lm.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with self._random(seed):
             for group in [*groups, *([index] for index in narrow)]:
                 room = min(self._room(prompts[index], sampling) for index in group)
                 samples = self._generate([prompts[index] for index in group], sampling, room)
@@ -141,16 +141,54 @@ class TransformersGenerator:
                     answers[index] = Answers(some, seed)
         return [answer for answer in answers if answer is not None]
 
+    @contextmanager
+    def _random(self, seed: int) -> Iterator[None]:
+        """A stream of random numbers of its own."""
+        device = self.lm.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
     def _room(self, prompt: list[int], sampling: Sampling) -> int:
         """Tokens that a response may have."""
         if self.max_length is None:
             return sampling.max_new_tokens
         return min(sampling.max_new_tokens, self.max_length - len(prompt))
 
+    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuing.Continuing`. Rows of about the same length are generated together."""
+        found: list[list[int] | Failure] = [[] for _ in rows]
+        with self._random(rows[0].seed if rows else 0):
+            for batch in in_batches(rows, self.batch_size or _SEQUENCES, self.max_length):
+                some = [rows[index] for index in batch]
+                ends = _RowEnds(some, self.end_ids)
+                self._write([row.tokens for row in some], sampling, max(row.room for row in some), 1, ends)
+                for index, new in zip(batch, ends.new, strict=True):
+                    found[index] = new
+        return found
+
     def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int) -> list[list[Sample]]:
+        start = max(map(len, prompts))
+        stop = [_StopAt(sampling.stop, self.tokenizer, start)] if sampling.stop else []
+        rows = self._write(prompts, sampling, room, sampling.n, *stop)
+        ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
+        texts = self.tokenizer.batch_decode(
+            [row[:end] for row, end in zip(rows, ends, strict=True)],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        samples = [
+            _sample(text, len(row), end, sampling.stop) for text, row, end in zip(texts, rows, ends, strict=True)
+        ]
+        return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
+
+    def _write(
+        self, prompts: list[list[int]], sampling: Sampling, room: int, n: int, *criteria: StoppingCriteria
+    ) -> list[list[int]]:
+        """What is generated behind each prompt, `n` times, at most `room` tokens; filled up with end tokens."""
         config = GenerationConfig(
             max_new_tokens=room,
-            num_return_sequences=sampling.n,
+            num_return_sequences=n,
             eos_token_id=self.end_ids,
             # Finished rows are filled with an end token too, so that the first one always marks the end:
             # a model may well generate its padding token.
@@ -170,23 +208,11 @@ class TransformersGenerator:
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 generation_config=config,
-                stopping_criteria=StoppingCriteriaList(
-                    [_StopAt(sampling.stop, self.tokenizer, input_ids.shape[1])] if sampling.stop else []
-                ),
+                stopping_criteria=StoppingCriteriaList(criteria),
             )
         finally:
             self.lm.generation_config = own_config
-        rows = output[:, input_ids.shape[1] :].tolist()
-        ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
-        texts = self.tokenizer.batch_decode(
-            [row[:end] for row, end in zip(rows, ends, strict=True)],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
-        )
-        samples = [
-            _sample(text, len(row), end, sampling.stop) for text, row, end in zip(texts, rows, ends, strict=True)
-        ]
-        return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
+        return output[:, input_ids.shape[1] :].tolist()
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, (prompts, longest), padded on the left."""
@@ -195,6 +221,46 @@ class TransformersGenerator:
         input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         return input_ids.to(self.lm.device), mask.to(self.lm.device)
+
+
+def in_batches(rows: Sequence[Row], size: int, max_length: int | None) -> list[list[int]]:
+    """Indices of rows to generate together: at most `size`, of about the same length.
+
+    All of a batch may grow by as much as the one with the most room, and none beyond `max_length`: the finished ones
+    are filled up, and a position that the model has not would be an error there too.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
+        longest = len(rows[index].tokens)
+        last = batches[-1] if batches else []
+        room = max(rows[one].room for one in [*last, index])
+        if last and len(last) < size and (max_length is None or longest + room <= max_length):
+            last.append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+class _RowEnds(StoppingCriteria):
+    """Ends each row where it says, and keeps what was generated for it until then in `new`."""
+
+    def __init__(self, rows: Sequence[Row], end_ids: Sequence[int]) -> None:
+        self.rows = rows
+        self.end_ids = end_ids
+        self.new: list[list[int]] = [[] for _ in rows]
+        self.ended = [False] * len(rows)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        for index, token in enumerate(input_ids[:, -1].tolist()):
+            if not self.ended[index]:
+                row, new = self.rows[index], self.new[index]
+                new.append(token)
+                self.ended[index] = (
+                    token in self.end_ids
+                    or len(new) == row.room
+                    or (row.is_complete is not None and row.is_complete(new))
+                )
+        return torch.tensor(self.ended, device=input_ids.device)
 
 
 class _StopAt(StoppingCriteria):

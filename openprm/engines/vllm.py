@@ -19,6 +19,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -28,11 +30,12 @@ from jinja2 import TemplateError
 from ..records import Message
 from ..rejections import InputError, first_line
 from .base import Answers, Batch, Failure, Sample, Sampling
+from .continuing import Row
 from .prompting import encode_prompt, end_ids, too_long
 from .vllm_engine import VllmEngine
 
 if TYPE_CHECKING:
-    from vllm import RequestOutput, SamplingParams
+    from vllm import CompletionOutput, RequestOutput, SamplingParams
 
 #: Batches are taken while fewer sequences are unfinished than this many times what the engine runs at once.
 AHEAD = 2
@@ -76,14 +79,14 @@ class VllmGenerator:
         self.max_length = self._engine.max_length
         settings = self._engine.llm.vllm_config
         self._room = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
-        self._tokenizer: Any = self._engine.llm.get_tokenizer()
-        self._end_ids = end_ids(self._tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
+        self.tokenizer: Any = self._engine.llm.get_tokenizer()
+        self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
     def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
         """See `Generator`. A loop that is left early leaves nothing running."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        if not (sampling.chat_template or self._tokenizer.chat_template):
+        if not (sampling.chat_template or self.tokenizer.chat_template):
             raise InputError(f"{self.model} has no chat template; give the one that it was trained with")
         waiting = iter(batches)
         complete: SimpleQueue[Future[tuple[Batch, list[Answers]]]] = SimpleQueue()
@@ -108,9 +111,54 @@ class VllmGenerator:
             for future in running:
                 future.cancel()
 
+    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuing.Continuing`. Rows share their beginnings through the prefix cache."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        future = self._engine.submit(self._go_on_all(rows, sampling))
+        try:
+            return future.result()
+        except EngineDeadError as error:
+            raise InputError(f"{self.model}: vLLM's engine has died; its log says why") from error
+        finally:
+            future.cancel()
+
     def close(self) -> None:
         """Ends vLLM's processes."""
         self._engine.close()
+
+    async def _go_on_all(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        return await asyncio.gather(*(self._go_on(row, sampling) for row in rows))
+
+    async def _go_on(self, row: Row, sampling: Sampling) -> list[int] | Failure:
+        from vllm.exceptions import VLLMClientError
+
+        one = replace(sampling, n=1, max_new_tokens=row.room, stop=() if row.stop is None else (row.stop,))
+        params = self._params(one, row.seed, row.room)
+        try:
+            if row.is_complete is None or row.stop is not None:
+                (found,) = (await self._engine.sample(row.tokens, params)).outputs
+                return list(found.token_ids) if found.finish_reason in ("stop", "length") else _gave_up(found)
+            return await self._go_on_until(row, params)
+        except VLLMClientError as error:
+            return Failure(first_line(error), "change the question or leave it out", False)
+
+    async def _go_on_until(self, row: Row, params: SamplingParams) -> list[int] | Failure:
+        """vLLM runs ahead of whoever reads, so the row ends at the first token that completes it."""
+        from vllm.sampling_params import RequestOutputKind
+
+        assert row.is_complete is not None
+        params.output_kind = RequestOutputKind.DELTA
+        params.detokenize = False
+        new: list[int] = []
+        async with aclosing(self._engine.stream(row.tokens, params)) as outputs:
+            async for output in outputs:
+                (found,) = output.outputs
+                for token in found.token_ids:
+                    new.append(token)
+                    if token in self.end_ids or len(new) == row.room or row.is_complete(new):
+                        return new
+        return _gave_up(found)
 
     def _has_room(self) -> bool:
         # behind everything submitted before, which then has been counted
@@ -128,7 +176,7 @@ class VllmGenerator:
         from vllm.exceptions import VLLMClientError
 
         try:
-            prompt = encode_prompt(self._tokenizer, question, sampling)
+            prompt = encode_prompt(self.tokenizer, question, sampling)
             if (room := self.max_length - len(prompt)) < 1:
                 return Answers([], seed, too_long(len(prompt), self.max_length))
             output = await self._engine.sample(prompt, self._params(sampling, seed, room))
@@ -146,7 +194,7 @@ class VllmGenerator:
             top_p=sampling.top_p,
             max_tokens=min(sampling.max_new_tokens, room),
             stop=list(sampling.stop),
-            stop_token_ids=self._end_ids,
+            stop_token_ids=self.end_ids,
             seed=seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -224,5 +272,8 @@ def _answers(output: RequestOutput, seed: int) -> Answers:
     samples = [Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason) for one in whole]
     if len(whole) == len(output.outputs):
         return Answers(samples, seed)
-    reasons = {str(one.finish_reason) for one in output.outputs} - {"stop", "length"}
-    return Answers(samples, seed, Failure(f"vLLM gave up: {', '.join(sorted(reasons))}", "try again", transient=True))
+    return Answers(samples, seed, _gave_up(next(one for one in output.outputs if one not in whole)))
+
+
+def _gave_up(output: CompletionOutput) -> Failure:
+    return Failure(f"vLLM gave up: {output.finish_reason}", "try again", transient=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
@@ -74,8 +74,11 @@ class VllmEngine:
 
     async def sample(self, prompt: Sequence[int], params: SamplingParams) -> RequestOutput:
         """All samples of one prompt, when the last one is finished."""
-        outputs = self.llm.generate(_tokens(prompt), params, str(next(self._ids)))
-        return [output async for output in outputs][-1]
+        return [output async for output in self.stream(prompt, params)][-1]
+
+    def stream(self, prompt: Sequence[int], params: SamplingParams) -> AsyncGenerator[RequestOutput, None]:
+        """The samples of one prompt, as they grow; closing it ends the request."""
+        return self.llm.generate(_tokens(prompt), params, str(next(self._ids)))
 
     async def pool(self, prompt: Sequence[int], params: PoolingParams) -> float:
         """The one number that the model makes of a sequence."""
