@@ -155,7 +155,7 @@ class RewardSpec(EngineSpec):
 
             return ServerRewardEngine(self.servers, self.model, **self.options)
         if self.engine == "vllm":
-            from .vllm import VllmRewardEngine
+            from .vllm_rewards import VllmRewardEngine
 
             return VllmRewardEngine(self.model, **self._loading())
         from .hf_rewards import TransformersRewardEngine

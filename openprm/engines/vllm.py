@@ -1,11 +1,11 @@
-"""Sample and reward with vLLM in this process: for the GPUs of one machine (`server` reaches a fleet of machines).
+"""Sample with vLLM in this process: for the GPUs of one machine (`server` reaches a fleet of machines).
 
     generator = VllmGenerator("meta-llama/Llama-3.1-8B-Instruct", tensor_parallel_size=2)
     for batch, answers in generator.generate(batches, sampling):
         ...
     generator.close()
 
-vLLM starts processes: a script that uses these classes does so behind `if __name__ == "__main__":`.
+vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
 
 A sample is drawn from its own seed, whatever else is sampled beside it. So it can be repeated as far as the model's
 arithmetic does not depend on the rest of a batch. In float32 on a CPU it never did here: the same questions in other
@@ -198,62 +198,6 @@ class VllmGenerator:
             seed=seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-
-
-class VllmRewardEngine:
-    """A `RewardEngine` (see `base`) with vLLM: any sequence-classification checkpoint with one label.
-
-    Rewards are raw logits, whatever activation the checkpoint asks for, read at the last token of each sequence. What
-    sequences have in common at their beginning is computed once, while it stays in vLLM's prefix cache.
-
-    Raises InputError as `VllmEngine` does, and for what is no reward model.
-    """
-
-    engine = "vllm"
-
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        revision: str | None = None,
-        dtype: str = "float32",
-        trust_remote_code: bool = False,
-        **engine_args: Any,
-    ) -> None:
-        from ..checkpoint import reward_model_config
-
-        reward_model_config(model, revision=revision, trust_remote_code=trust_remote_code)
-        self._engine = VllmEngine(
-            str(model),
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            dtype=dtype,
-            runner="pooling",
-            **engine_args,
-        )
-        self.version = self._engine.version
-        self.max_length = self._engine.max_length
-
-    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
-        """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
-        for sequence in (sequence for group in groups for sequence in group):
-            if not 0 < len(sequence) <= self.max_length:
-                raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
-        return self._engine.run(self._rewards(groups))
-
-    def close(self) -> None:
-        """Ends vLLM's processes."""
-        self._engine.close()
-
-    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
-        return await asyncio.gather(*map(self._group, groups))
-
-    async def _group(self, group: Sequence[Sequence[int]]) -> list[float]:
-        from vllm import PoolingParams
-
-        # not token_classify, which would skip the prefix cache
-        params = [PoolingParams(task="classify", use_activation=False) for _ in group]
-        return await asyncio.gather(*map(self._engine.pool, group, params))
 
 
 def _for_seeds() -> dict[str, Any]:

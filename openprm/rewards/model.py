@@ -25,8 +25,8 @@ class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.encoding`).
 
     `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM. `name` (default: the folder's
-    name, the Hub id) is that of the rewards. `engine_options` go to `TransformersRewardEngine` or
-    `openprm.engines.vllm.VllmRewardEngine`. An empty response, one that the model's chat template does not render and
+    name, the Hub id) is that of the rewards. `engine_options` go to the engine.
+    An empty response, one that the model's chat template does not render and
     one that is too long for the model are failures; nothing is cut.
 
     Raises InputError for an engine option that has a parameter of its own here (no option can allow a model's code),
@@ -104,7 +104,7 @@ class ModelRewarder:
 
     def _make_engine(self, options: dict[str, Any]) -> RewardEngine:
         if self.engine == "vllm":
-            from ..engines.vllm import VllmRewardEngine
+            from ..engines.vllm_rewards import VllmRewardEngine
 
             return VllmRewardEngine(self.model, **options)
         from ..engines.hf_rewards import TransformersRewardEngine

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from openprm.engines.base import Batch, Sampling
-from openprm.engines.vllm import VllmGenerator, VllmRewardEngine
+from openprm.engines.vllm import VllmGenerator
 from openprm.records import Message
 from openprm.rejections import InputError
 from tests import tiny_models
@@ -56,18 +56,6 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It asks for a sigmoid, as a reward model of others may: rewards are raw all the same."""
-    folder = tmp_path_factory.mktemp("vllm") / "reward"
-    tokenizer = tiny_models.tokenizer()
-    model = tiny_models.model(vocab_size=len(tokenizer), **HEADS)
-    model.config.problem_type = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="session", autouse=True)
 def on_a_small_cpu() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -84,23 +72,10 @@ def generator(policy: Path) -> Iterator[VllmGenerator]:
     made.close()
 
 
-@pytest.fixture(scope="session")
-def rewards(reward_model: Path) -> Iterator[VllmRewardEngine]:
-    made = VllmRewardEngine(reward_model, **ENGINE)
-    yield made
-    made.close()
-
-
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
-@pytest.mark.parametrize("engine", [VllmGenerator, VllmRewardEngine])
-def test_without_vllm_it_says_what_to_install(engine: type, reward_model: Path) -> None:
+def test_without_vllm_it_says_what_to_install(policy: Path) -> None:
     with pytest.raises(InputError, match=r"openprm\[vllm\]"):
-        engine(reward_model)
-
-
-def test_a_language_model_gives_no_rewards(policy: Path) -> None:
-    with pytest.raises(InputError, match="sequence-classification"):
-        VllmRewardEngine(policy)
+        VllmGenerator(policy)
 
 
 @with_vllm
@@ -250,30 +225,6 @@ class TestGenerator:
         empty = batch(3, [], [])
         assert list(generator.generate([empty], SAMPLING)) == [(empty, [])]
         assert list(generator.generate([], SAMPLING)) == []
-
-
-@with_vllm
-@pytest.mark.slow
-class TestRewardEngine:
-    def test_rewards_are_those_of_transformers(self, rewards: VllmRewardEngine, reward_model: Path) -> None:
-        rng = random.Random(0)
-        start = [rng.randrange(3, 90) for _ in range(40)]  # shared: the prefix cache is used
-        sequences = [[rng.randrange(3, 90) for _ in range(rng.randrange(1, 200))] for _ in range(20)]
-        sequences += [[*start, *sequence[:50]] for sequence in sequences]
-        model = AutoModelForSequenceClassification.from_pretrained(reward_model)
-        with torch.no_grad():
-            plain = [model(torch.tensor([sequence])).logits.item() for sequence in sequences]
-        assert min(plain) < -0.1  # no sigmoid
-        assert max(plain) > 1
-        assert rewards.score(sequences) == pytest.approx(plain, abs=1e-3)
-        assert rewards.score(sequences[::-1]) == pytest.approx(plain[::-1], abs=1e-3)
-        assert rewards.score([]) == []
-
-    def test_what_does_not_fit(self, rewards: VllmRewardEngine) -> None:
-        assert rewards.max_length == 256
-        for length in (0, 257):
-            with pytest.raises(ValueError, match=f"{length} tokens"):
-                rewards.score([[5], [5] * length])
 
 
 @with_vllm

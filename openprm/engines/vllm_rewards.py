@@ -1,0 +1,81 @@
+"""Reward token sequences with vLLM in this process.
+
+    engine = VllmRewardEngine("openprm/openprm", dtype="bfloat16", tensor_parallel_size=2)
+    engine.rewards([[[1, 5], [1, 5, 7]]])
+    engine.close()
+
+vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..rejections import InputError
+from .vllm_engine import VllmEngine
+
+
+class VllmRewardEngine:
+    """A `RewardEngine` (see `base`) with vLLM: any sequence-classification checkpoint with one label.
+
+    Rewards are raw logits, whatever activation the checkpoint asks for, read at the last token of each sequence. What
+    sequences have in common at their beginning is computed once, in whole blocks, while it stays in vLLM's prefix
+    cache.
+
+    Raises InputError as `VllmEngine` does, for what is no reward model, and where vLLM's engine has died.
+    """
+
+    engine = "vllm"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        trust_remote_code: bool = False,
+        **engine_args: Any,
+    ) -> None:
+        from ..checkpoint import reward_model_config
+
+        reward_model_config(model, revision=revision, trust_remote_code=trust_remote_code)
+        self._engine = VllmEngine(
+            str(model),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            runner="pooling",
+            **engine_args,
+        )
+        self.model = self._engine.model
+        self.version = self._engine.version
+        self.max_length = self._engine.max_length
+
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        for sequence in (sequence for group in groups for sequence in group):
+            if not 0 < len(sequence) <= self.max_length:
+                raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
+        try:
+            return self._engine.run(self._rewards(groups))
+        except EngineDeadError as error:
+            raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
+
+    def close(self) -> None:
+        """Ends vLLM's processes."""
+        self._engine.close()
+
+    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+        return await asyncio.gather(*map(self._group, groups))
+
+    async def _group(self, group: Sequence[Sequence[int]]) -> list[float]:
+        from vllm import PoolingParams
+
+        # not token_classify, which would skip the prefix cache
+        params = [PoolingParams(task="classify", use_activation=False) for _ in group]
+        return await asyncio.gather(*map(self._engine.pool, group, params))
