@@ -20,18 +20,33 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openprm.data_stages import make_candidates, make_pairs, make_trees
+from openprm.evaluation import (
+    CurvePoint,
+    PromptCandidates,
+    aggregated_scores,
+    bootstrap_interval,
+    curve_sizes,
+    scaling_curve,
+    vote_curve,
+)
+from openprm.folder import read_rows
 from openprm.mapping import Columns
 from openprm.pairs import MinGap, PairParameters
-from openprm.report import print_summary
+from openprm.records import Candidate, Scored
+from openprm.report import console, print_summary, print_table
+from openprm.rewards.answers import normalize
 from openprm.scoring_stage import score_candidates
+from openprm.search import coverage, expected_best_of_n, expected_vote
 from openprm.source import CandidateSource
 from openprm.stages import write_whole
 from openprm.training_stage import train_model
@@ -41,8 +56,9 @@ DATASETS = ("gsm8k", "mmlu_pro")
 TIERS, MODELS = 4, 4
 TRAIN_PROMPTS, TEST_PROMPTS = 500, 150
 LETTERS = "ABCDEFGHIJ"
-#: Each dataset's pattern of a final answer, for votes (see `openprm.rewards.extract_answer`).
-ANSWERS = {"gsm8k": "answer", "mmlu_pro": "choice"}
+#: The scorer that only knows which model is strong.
+PICKER = "model strength"
+Prompts = list[PromptCandidates]
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,108 @@ def score(out: Path) -> None:
         print_summary(score_candidates(CandidateSource(str(out / f"{name}-test")), out / "openprm", scores), scores)
 
 
+def measure(folder: Path, out: Path) -> None:
+    """Prints the curves of both datasets, among all models and within tiers, and writes OUT/results.json."""
+    results: dict[str, Any] = {}
+    for name in DATASETS:
+        prompts = measured(folder, out, name)
+        within = [
+            [_within(prompt, range(tier * MODELS, (tier + 1) * MODELS)) for tier in range(TIERS)] for prompt in prompts
+        ]
+        results[name] = {
+            "all models": {"curve": [*scaling_curve(prompts), *vote_curve(prompts)], "pairs": pairs_won(prompts)},
+            "models of about equal strength": {
+                "curve": mean_curve(within),
+                "pairs": pairs_won([part for parts in within for part in parts]),
+            },
+        }
+        for among, found in results[name].items():
+            _print(f"{name}: {len(prompts)} prompts, {among}", found)
+    write_whole(out / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def measured(folder: Path, out: Path, name: str) -> Prompts:
+    """The test prompts with the scores of all their candidates; the answers are those that the source read."""
+    strength = json.loads((out / f"{name}.json").read_text("utf-8"))["strength"]
+    stated = pq.read_table(folder / name / "candidates.parquet", columns=["prompt_id", "model", "pred"]).to_pylist()
+    preds = {(row["prompt_id"], row["model"]): row["pred"] for row in stated}
+    scored = {(row["prompt_id"], row["sample_index"]): row for row in read_rows(out / f"{name}-scores", Scored)}
+    grouped: dict[str, list[Any]] = defaultdict(list)
+    for row in read_rows(out / f"{name}-test", Candidate):
+        grouped[row["prompt_id"]].append(row)
+    prompts = []
+    for prompt_id, rows in grouped.items():
+        steps = [scored.get((prompt_id, row["sample_index"]), {"step_rewards": []})["step_rewards"] for row in rows]
+        known = [[reward for reward in rewards if reward is not None] for rewards in steps]
+        models = [row["generator"]["model"] for row in rows]
+        scores = aggregated_scores({"openprm": known}, ("min", "mean", "last"))
+        scores[PICKER] = [strength[model] for model in models]
+        answers = [preds[prompt_id, model] for model in models]
+        prompts.append(
+            PromptCandidates(
+                correct=[row["rewards"][0]["value"] for row in rows],
+                answers=[normalize(answer) if answer else None for answer in answers],
+                scores=scores,
+            )
+        )
+    return prompts
+
+
+def _within(prompt: PromptCandidates, tier: int) -> PromptCandidates:
+    places = range(tier * MODELS, (tier + 1) * MODELS)
+    return PromptCandidates(
+        correct=[prompt["correct"][place] for place in places],
+        answers=[prompt["answers"][place] for place in places],
+        scores={name: [values[place] for place in places] for name, values in prompt["scores"].items()},
+    )
+
+
+def mean_curve(within: Sequence[Prompts]) -> list[CurvePoint]:
+    """Best of n, vote and coverage within each tier, averaged over a prompt's tiers: the prompt stays the unit."""
+    values: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for parts in within:
+        for n in curve_sizes(MODELS):
+            for scorer in parts[0]["scores"]:
+                best = [expected_best_of_n(part["scores"][scorer], part["correct"], n) for part in parts]
+                values[f"best of n: {scorer}", n].append(fmean(best))
+            values["coverage", n].append(fmean(coverage(part["correct"], n) for part in parts))
+        votes = [expected_vote(part["answers"], part["correct"]) for part in parts]
+        values["majority vote", MODELS].append(fmean(votes))
+    points = []
+    for (method, n), found in values.items():
+        low, high = bootstrap_interval(found)
+        points.append(CurvePoint(method=method, n=n, accuracy=fmean(found), low=low, high=high))
+    return points
+
+
+def pairs_won(prompts: Prompts) -> dict[str, float]:
+    """By scorer, the share of pairs of a right and a wrong answer to one prompt of which the right one scores higher.
+
+    A tie counts half, and each prompt as much as it has pairs.
+    """
+    won: dict[str, list[float]] = defaultdict(list)
+    for prompt in prompts:
+        right = [place for place, value in enumerate(prompt["correct"]) if value]
+        wrong = [place for place, value in enumerate(prompt["correct"]) if not value]
+        for scorer, scores in prompt["scores"].items():
+            won[scorer] += [(scores[a] > scores[b]) + (scores[a] == scores[b]) / 2 for a, b in product(right, wrong)]
+    return {scorer: fmean(found) for scorer, found in won.items()}
+
+
+def _print(title: str, found: dict[str, Any]) -> None:
+    sizes = sorted({point["n"] for point in found["curve"]})
+    rows: dict[str, dict[int, str]] = defaultdict(dict)
+    for point in found["curve"]:
+        shown = f"{point['accuracy']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
+        rows[point["method"]][point["n"]] = shown
+    print_table(
+        title,
+        ["choice", *(f"of {n}" for n in sizes)],
+        [[method, *(cells.get(n, "") for n in sizes)] for method, cells in rows.items()],
+    )
+    console().print("right above wrong: " + ", ".join(f"{name} {share:.3f}" for name, share in found["pairs"].items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -158,6 +276,7 @@ def main() -> None:
     prepare(given.data, given.out)
     train(given.base, given.out)
     score(given.out)
+    measure(given.data, given.out)
 
 
 if __name__ == "__main__":
