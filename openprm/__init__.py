@@ -21,7 +21,7 @@ _MODULES = {
     "OpenPRMScoringPipeline": "scoring",
     "OpenPRMTrainer": "trainer",
     "Pair": "records",
-    "SequenceRewarder": "packing",
+    "SequenceRewarder": "sequences",
     "Tree": "records",
     "best_of_n": "search",
     "build_tree": "tree",

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from .aggregate import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
 from .encoding import encode_prefixes
-from .packing import DEFAULT_MAX_TOKENS, SequenceRewarder
+from .sequences import DEFAULT_MAX_TOKENS, SequenceRewarder
 from .steps import DEFAULT_SEPARATOR, split
 
 TASK = "openprm-scoring"
@@ -58,7 +58,7 @@ class OpenPRMScoringPipeline(_Pipeline):
     Options, when the pipeline is made or called: `separator` (how a response is split, see `openprm.steps`),
     `aggregation` (see `openprm.aggregate`), `max_length` (in tokens; default: what tokenizer and model allow),
     `batch_size` (answers a batch) and `max_tokens` (tokens a forward pass; these two change speed and memory only).
-    `packed`, when it is made: see `openprm.packing.SequenceRewarder`.
+    `packed`, when it is made: see `openprm.sequences.SequenceRewarder`.
     The defaults of the first two are the checkpoint's own, where its config records them under `openprm`.
 
     Raises ValueError for an input it cannot read, an empty answer, and one whose first step does not fit.

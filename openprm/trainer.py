@@ -18,7 +18,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from .checkpoint import check_reward_model
 from .objective import pair_loss, pair_metrics
-from .packing import SequenceRewarder
+from .sequences import SequenceRewarder
 from .training_data import (
     EncodedPair,
     GlobalBatchSampler,

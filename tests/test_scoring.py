@@ -193,7 +193,7 @@ def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
     score = scorer(config={"separator": ".\n", "aggregation": "last"})
     expected = score(INPUTS)
     score.save_pretrained(folder)
-    assert {f"{name}.py" for name in ("scoring", "packing", "encoding", "steps", "aggregate")} == {
+    assert {f"{name}.py" for name in ("scoring", "packing", "passes", "sequences", "encoding", "steps", "aggregate")} == {
         path.name for path in folder.glob("*.py")
     }
     code = """

@@ -50,7 +50,7 @@ class TransformersRewardEngine:
         packed: bool | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        from ..packing import DEFAULT_MAX_TOKENS, SequenceRewarder
+        from ..sequences import DEFAULT_MAX_TOKENS, SequenceRewarder
 
         self.version: str | None = version("transformers")
         self.max_tokens = max_tokens or DEFAULT_MAX_TOKENS

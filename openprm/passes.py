@@ -1,0 +1,145 @@
+"""Forward passes of a reward model over packs: plain, packed, or behind beginnings that were computed before.
+
+It travels with published models: it imports nothing but torch, transformers and `packing`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from .packing import Pack, collate, pack
+
+#: Kinds of attention that take a mask of ours.
+ATTENTION = ("sdpa", "eager", "flex_attention")
+
+
+class Passes:
+    """The passes of one sequence-classification model with one label.
+
+    Methods that take a model take this one or what wraps it (DDP, FSDP, DeepSpeed), and call it once.
+    """
+
+    def __init__(self, model: Any):
+        self.model = model
+        # By name at any level, so that a head that PEFT has wrapped is found too.
+        self._heads = [module for name, module in model.named_modules() if name.rpartition(".")[2] == "score"]
+        self._plain_options = (
+            {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+        )
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """The model's padding token, as its config has it now."""
+        return self.model.config.get_text_config().pad_token_id
+
+    def unfit(self) -> str:
+        """Why packed passes cannot even be tried with this model; empty if they can."""
+        attention = self.model.config._attn_implementation
+        if len(self._heads) != 1:
+            return "it has no single `score` head over its tokens, as decoders' reward models do"
+        if attention not in ATTENTION:
+            return (
+                f"attention by {attention!r} takes no mask of ours "
+                '(to pack, load the model with attn_implementation="sdpa" or "eager")'
+            )
+        return ""
+
+    def plain(self, model: Any, packs: Sequence[Pack]) -> Tensor:
+        """The rewards [B], in float32, of packs of one sequence each, by transformers' own reading."""
+        return model(**self._plain_inputs(packs)).logits[:, 0].float()
+
+    def plain_state(self, sequence: Sequence[int]) -> Tensor:
+        """The hidden state [D] that a plain pass reads a sequence's reward from.
+
+        Raises RuntimeError where a reward is not what the head makes of the last token.
+        """
+        output, hidden, logits = self._call(self.model, self._plain_inputs([pack([sequence])]))
+        if not torch.equal(output.logits.float(), logits[:, -1].float()):
+            raise RuntimeError("the reward is not the head's logit at the last token")
+        return hidden[0, -1]
+
+    def packed(self, model: Any, packs: Sequence[Pack], before: Cache | None = None) -> tuple[Tensor, Tensor]:
+        """At the packs' ends, pack after pack: hidden states [E, D], and rewards [E] in float32.
+
+        `before` holds the keys and values that packs cut from their beginnings follow (`behind`).
+        """
+        inputs = self._packed_inputs(packs)
+        if before is not None:
+            inputs |= {"past_key_values": before, "use_cache": True}
+        _, hidden, logits = self._call(model, inputs)
+        rows = [row for row, one in enumerate(packs) for _ in one.ends]
+        ends = [end for one in packs for end in one.ends]
+        return hidden[rows, ends], logits[rows, ends, 0].float()
+
+    def beginnings(self, tokens: Sequence[Sequence[int]]) -> list[Keys]:
+        """By layer the keys and values of these beginnings, one a row, shorter ones padded on the right."""
+        cache = DynamicCache()  # without a config: its layers keep everything, and our masks make the windows
+        inputs = self._packed_inputs([pack([beginning]) for beginning in tokens])
+        self.model(**{**inputs, "past_key_values": cache, "use_cache": True})
+        return [(keys, values) for keys, values, _ in cache]
+
+    def _plain_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:
+        """One unbranched pack a row, padded on the right."""
+        length = max(len(one.tokens) for one in packs)
+        input_ids = torch.full((len(packs), length), self.pad_token_id or 0)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, one in enumerate(packs):
+            input_ids[row, : len(one.tokens)] = torch.tensor(one.tokens)
+            attention_mask[row, : len(one.tokens)] = 1
+        device = self.model.device
+        inputs = {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
+        return {**inputs, **self._plain_options}
+
+    def _packed_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:
+        device = self.model.device
+        dtype = self.model.dtype
+        if torch.is_autocast_enabled(device.type):  # a float32 mask's minimum would be -inf in the attention's dtype
+            dtype = torch.get_autocast_dtype(device.type)
+        return collate(packs, self.pad_token_id or 0, self.model.config, dtype, device)
+
+    def _call(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, Tensor, Tensor]:
+        """One call of the (wrapped) model: its output, and hidden states [B, L, D] and logits [B, L, 1] at the head.
+
+        By a hook: calling the backbone itself would go round what wraps the model.
+        """
+        calls: list[tuple[Tensor, Tensor]] = []
+        (head,) = self._heads
+        handle = head.register_forward_hook(lambda _, args, output: calls.append((args[0], output)))
+        try:
+            output = model(**inputs)
+        finally:
+            handle.remove()
+        if len(calls) != 1 or calls[0][1].shape != (*inputs["input_ids"].shape, 1):
+            raise RuntimeError("the model's `score` head does not give one logit for each token in one call")
+        return output, *calls[0]
+
+
+#: A layer's keys and values, each [rows, heads, tokens, size].
+Keys = tuple[Tensor, Tensor]
+
+
+def behind(layers: Sequence[Keys], rows: Sequence[int], size: int) -> Cache:
+    """What the packs of one pass follow: for each, the first `size` tokens of the beginning in its row."""
+    return Cache(layers=[_Behind(keys, list(rows), size) for keys in layers])
+
+
+class _Behind(DynamicLayer):
+    """Gathers a layer's keys and values when that layer asks for them, and keeps nothing: memory is for one layer."""
+
+    def __init__(self, before: Keys, rows: list[int], size: int):
+        super().__init__()
+        self.before, self.rows, self.size = before, rows, size
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Keys:
+        keys, values = (whole[self.rows, :, : self.size] for whole in self.before)
+        return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
+
+    def get_seq_length(self) -> int:
+        return self.size
