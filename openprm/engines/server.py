@@ -50,8 +50,7 @@ class ServerGenerator:
         self.model = os.path.basename(model) if os.path.isabs(model) else model
         self._fleet = Fleet(servers, **connection)
         self._limit = "max_tokens"
-        #: What the servers tell of their versions (vLLM does); None where none does.
-        self.version = _versions(self._fleet.urls)
+        self.version = versions(self._fleet.urls)
         self._run: weakref.ref[Generator[Any, None, None]] | None = None
 
     def generate(
@@ -133,7 +132,8 @@ def _sample(choice: dict[str, Any], total: int | None) -> Sample:
     )
 
 
-def _versions(urls: Sequence[str]) -> str | None:
+def versions(urls: Sequence[str]) -> str | None:
+    """What servers tell of their versions (vLLM's do); None where none does."""
     with ThreadPoolExecutor(16) as pool:
         return ", ".join(sorted({version for version in pool.map(_version, urls) if version})) or None
 

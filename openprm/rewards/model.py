@@ -25,9 +25,8 @@ class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.encoding`).
 
     `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM. `name` (default: the folder's
-    name, the Hub id) is that of the rewards. `engine_options` go to the engine.
-    An empty response, one that the model's chat template does not render and
-    one that is too long for the model are failures; nothing is cut.
+    name, the Hub id) is that of the rewards. `engine_options` go to the engine. An empty response, one that the
+    model's chat template does not render and one that is too long for the model are failures; nothing is cut.
 
     Raises InputError for an engine option that has a parameter of its own here (no option can allow a model's code),
     and, at the first batch, for what is no reward model or has no chat template.

@@ -30,6 +30,8 @@ class FaultyServer:
         self.behaviour, self.most, self.key = behaviour, most, key
         self.message = "as the test says"
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.models: list[dict[str, Any]] = []
         self.faults: Counter[str] = Counter()
         self.in_flight = self.most_in_flight = 0
         self.down = False
@@ -57,13 +59,14 @@ class FaultyServer:
             def do_GET(self) -> None:
                 if server.down:
                     return self.drop()
-                return self.reply(server.probed, {"object": "list", "data": []})
+                return self.reply(server.probed, {"object": "list", "data": server.models})
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with server._lock:
                     number = len(server.requests)
                     server.requests.append(request)
+                    server.paths.append(self.path)
                     server.in_flight += 1
                     server.most_in_flight = max(server.most_in_flight, server.in_flight)
                 try:
