@@ -1,0 +1,64 @@
+"""What there is to measure in a run's folder: candidates that models have scored, and answers to the same prompts.
+
+Folders belong together by what their manifests say they were made of (names tell nothing), and are called by what
+stands behind `scores-` and `answers-` in their names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .folder import is_folder, read_manifest
+from .rejections import InputError
+
+
+@dataclass(frozen=True)
+class ScalingInputs:
+    """One set of candidates, the scores of them, and what searches answered to their prompts, by name."""
+
+    candidates: Path
+    scores: dict[str, Path]
+    answers: dict[str, Path]
+
+
+def find_inputs(run: str | Path) -> list[ScalingInputs]:
+    """Each set of candidates in a run's folder that has scores. Raises InputError where there is none."""
+    run = Path(run)
+    if not run.is_dir():
+        raise InputError(f"{run}: there is no such folder; give the folder of a run")
+    manifests = {path: read_manifest(path) for path in sorted(run.iterdir()) if is_folder(path)}
+    by_hash = {manifest["row_hash"]: path for path, manifest in manifests.items() if "row_hash" in manifest}
+    scores: dict[Path, dict[str, Path]] = {}
+    for path, manifest in manifests.items():
+        if manifest["stage"] == "scores" and (of := by_hash.get(manifest["inputs"]["candidates"]["hash"])):
+            scores.setdefault(of, {})[path.name.removeprefix("scores-")] = path
+    if not scores:
+        raise InputError(
+            f"{run} has no scores of candidates that it also holds; make some with `openprm score`, or name both with "
+            "--candidates and --scores"
+        )
+    answers = {path: manifest for path, manifest in manifests.items() if manifest["stage"] == "answers"}
+    found = []
+    for candidates, scored in scores.items():
+        came_from = _ancestors(candidates, manifests, by_hash)
+        answered = {
+            path.name.removeprefix("answers-"): path
+            for path, manifest in answers.items()
+            if manifest["inputs"]["prompts"]["hash"] in came_from
+        }
+        found.append(ScalingInputs(candidates, scored, answered))
+    return found
+
+
+def _ancestors(path: Path, manifests: dict[Path, dict[str, Any]], by_hash: dict[str, Path]) -> set[str]:
+    """The hashes of all that a folder was made of, as far back as the run's folder shows."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for entry in manifests[waiting.pop()]["inputs"].values():
+            if entry["hash"] not in found:
+                found.add(entry["hash"])
+                waiting += [by_hash[entry["hash"]]] if entry["hash"] in by_hash else []
+    return found
