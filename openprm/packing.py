@@ -96,11 +96,11 @@ class Shared:
 
 
 def share(beginnings: Sequence[list[int]], shortest: float) -> list[Shared]:
-    """Each item in one cluster, so that computing a cluster's beginning once saves as many tokens as it can.
+    """Each item in one cluster, whose beginning is to be computed once.
 
     A cluster of n items that share p tokens, at least `shortest`, saves (n - 1) p. In lexicographic order the items
-    with any common prefix stand in a row, and two such rows lie apart or one within the other: a tree, in which each
-    row either is a cluster or is left to those within it, whichever saves more.
+    with a common prefix are neighbours, and two such runs lie apart or one within the other: a tree. Each run either
+    becomes a cluster or is left to those within it, whichever saves more.
     """
     order = sorted(range(len(beginnings)), key=beginnings.__getitem__)
     rows = [beginnings[index] for index in order]

@@ -1,48 +1,22 @@
-"""Packed passes give what one plain pass per sequence gives, or are not used."""
+"""Tries of sequences, the beginnings they share, and the inputs of a pass."""
 
 from __future__ import annotations
 
-import logging
-import random
-from functools import lru_cache
+import itertools
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openprm import packing
-from openprm.packing import Pack, SequenceRewarder, batches, collate, pack
+from openprm.packing import Pack, batches, collate, pack, share
 from tests import tiny_models
 
-TOLERANCE = 1e-4
-
 sequences = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=9), min_size=1, max_size=8)
-
-
-@lru_cache
-def rewarder(name: str) -> SequenceRewarder:
-    return SequenceRewarder(tiny_models.model(name))
-
-
-def one_by_one(model, groups) -> torch.Tensor:
-    """The oracle: each sequence alone through transformers' own forward, nothing of ours."""
-    rows = [sequence for group in groups for sequence in group]
-    return torch.stack([model(input_ids=torch.tensor([row])).logits[0, 0] for row in rows])
-
-
-def prefixes(seed: int, sizes=(9, 14, 23, 40), end=(5, 2)) -> list[list[int]]:
-    tokens = random.Random(seed).choices(range(3, tiny_models.VOCABULARY), k=max(sizes))
-    return [[*tokens[:size], *end] for size in sizes]
-
-
-def flat(rewards) -> torch.Tensor:
-    return torch.tensor([reward for group in rewards for reward in group])
-
-
-GROUPS = [prefixes(1), prefixes(2, (5, 30)), [[7, 8, 9], [7, 8, 9], [7, 8]], [[9]]]
-
-# --- the trie ---
+#: Sequences that begin alike, so that there is something to share.
+alike = st.builds(
+    lambda start, rests: [start + rest for rest in rests], st.lists(st.integers(3, 6), max_size=5), sequences
+)
 
 
 def walk(packed: Pack, end: int) -> list[int]:
@@ -69,28 +43,99 @@ def test_an_empty_sequence_is_an_error_and_no_sequences_are_an_empty_pack():
     assert pack([]) == Pack([], [], [], [])
 
 
-@given(sequences, st.sampled_from([None, 1, 2, 3]))
-@settings(max_examples=40, deadline=None)
-def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, window):
-    class Config:
-        sliding_window = window
+@given(alike)
+def test_what_is_behind_a_beginning_follows_it(rows):
+    packed = pack(rows)
+    beginning = packed.beginning()
+    size = len(beginning)
+    assert all(row[:size] == beginning and len(row) > size for row in rows)
+    assert size == min(len(row) for row in rows) - 1 or len({row[size] for row in rows}) > 1
+    rest = packed.behind(size)
+    assert [beginning + walk(rest, end) for end in rest.ends] == rows
+    assert rest.depths == packed.depths[size:]
 
-        def get_text_config(self):
-            return self
 
-    packs = [pack(rows), pack(rows[:1])]
-    inputs = collate(packs, 0, Config(), torch.float32, "cpu")
+# --- what is shared ---
+
+
+def saved(clusters) -> int:
+    return sum(len(cluster.tokens) * (len(cluster.items) - 1) for cluster in clusters)
+
+
+def most_saved(rows, shortest) -> int:
+    """What all rows share, computed once; or each part of them that goes on alike, the same way."""
+    level = len([*itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))])
+    if len({tuple(row) for row in rows}) == 1:
+        return level * (len(rows) - 1) if level >= shortest else 0
+    parts = [[row for row in rows if row[level : level + 1] == [token]] for token in (3, 4)]
+    within = sum(most_saved(part, shortest) for part in parts if part)
+    return max(within, level * (len(rows) - 1) if level >= shortest else 0)
+
+
+@given(st.lists(st.lists(st.integers(3, 4), max_size=6), max_size=6), st.integers(1, 3))
+@settings(deadline=None)
+def test_what_is_shared_is_one_beginning_or_those_within_whichever_saves_more(rows, shortest):
+    clusters = share(rows, shortest)
+    assert sorted(index for cluster in clusters for index in cluster.items) == list(range(len(rows)))
+    for cluster in clusters:
+        assert all(rows[index][: len(cluster.tokens)] == cluster.tokens for index in cluster.items)
+        assert len(cluster.tokens) >= shortest or (not cluster.tokens and len(cluster.items) == 1)
+    assert saved(clusters) == (most_saved(rows, shortest) if rows else 0)
+
+
+def test_many_rows_each_within_the_next_are_no_trouble():
+    clusters = share([[7] * size for size in range(1, 3000)], 1)
+    assert sum(len(cluster.items) for cluster in clusters) == 2999
+    assert share([], 1) == []
+
+
+# --- the inputs of a pass ---
+
+
+class Config:
+    _attn_implementation = "sdpa"
+
+    def __init__(self, window=None):
+        self.sliding_window = window
+
+    def get_text_config(self):
+        return self
+
+
+@given(alike, alike, st.sampled_from([None, 1, 2, 3]))
+@settings(max_examples=60, deadline=None)
+def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, others, window):
+    whole = [pack(rows), pack(others)]
+    cuts = [len(packed.beginning()) for packed in whole]
+    packs = [packed.behind(cut) for packed, cut in zip(whole, cuts, strict=True)]
+    inputs = collate(packs, 0, Config(window), torch.float32, "cpu")
     mask = inputs["attention_mask"]
-    assert mask.shape == (2, 1, len(packs[0].tokens), len(packs[0].tokens))
-    for row, packed in enumerate(packs):
-        for query in range(len(packed.tokens)):
+    length = max(len(packed.tokens) for packed in packs)
+    assert mask.shape == (2, 1, length, max(cuts) + length)
+    for row, (packed, cut) in enumerate(zip(whole, cuts, strict=True)):
+        assert inputs["position_ids"][row, : len(packed.tokens) - cut].tolist() == packed.depths[cut:]
+        for query in range(cut, len(packed.tokens)):
             seen, node = set(), query
             while node >= 0 and (window is None or len(seen) < window):
-                seen.add(node)
+                seen.add(node if node < cut else max(cuts) + node - cut)
                 node = packed.parents[node]
-            assert set((mask[row, 0, query] == 0).nonzero().flatten().tolist()) == seen
-    assert mask.unique().tolist() in ([0.0], [torch.finfo(torch.float32).min, 0.0])
+            assert set((mask[row, 0, query - cut] == 0).nonzero().flatten().tolist()) == seen
+    assert set(mask.unique().tolist()) <= {0.0, torch.finfo(torch.float32).min}
     assert (mask.max(-1).values == 0).all(), "padding must see something too, or a softmax is NaN"
+
+
+@given(alike, st.sampled_from([None, 2]))
+@settings(max_examples=10, deadline=None)
+def test_block_masks_allow_what_additive_masks_allow(rows, window):
+    packs = [pack(rows), pack(rows[:1])]
+    packs = [packed.behind(len(packed.beginning())) for packed in packs]
+    config = Config(window)
+    dense = collate(packs, 0, config, torch.float32, "cpu")["attention_mask"] == 0
+    config._attn_implementation = "flex_attention"
+    block = collate(packs, 0, config, torch.float32, "cpu")["attention_mask"]
+    assert block.shape == (2, 1, *dense.shape[2:])
+    for place in itertools.product(*map(range, dense.shape)):
+        assert block.mask_mod(*map(torch.tensor, place)) == dense[place]
 
 
 def test_a_layer_type_that_no_mask_can_express_is_an_error():
@@ -109,243 +154,3 @@ def test_batches_hold_everything_once_within_the_budget(lengths, max_tokens):
     assert all(
         len(batch) == 1 or all(lengths[index] <= 9 for index in batch) for batch in batches(lengths, max_tokens, 9)
     )
-
-
-# --- rewards and gradients ---
-
-
-@pytest.mark.parametrize("name", tiny_models.PACKABLE)
-def test_packed_rewards_are_those_of_one_pass_per_sequence(name):
-    scorer = rewarder(name)
-    assert scorer.packed
-    assert scorer.difference is not None
-    assert scorer.difference < TOLERANCE
-    with torch.no_grad():
-        expected = one_by_one(scorer.model, GROUPS)
-    assert expected.std() > 0.1, "rewards that are all alike prove nothing"
-    torch.testing.assert_close(flat(scorer.rewards(GROUPS)), expected, atol=TOLERANCE, rtol=0)
-
-
-@pytest.mark.parametrize("name", tiny_models.PACKABLE)
-@settings(max_examples=6, deadline=None)
-@given(groups=st.lists(sequences, min_size=1, max_size=3))
-def test_packed_rewards_of_any_groups(name, groups):
-    scorer = rewarder(name)
-    with torch.no_grad():
-        expected = one_by_one(scorer.model, groups)
-    torch.testing.assert_close(flat(scorer.rewards(groups)), expected, atol=TOLERANCE, rtol=0)
-
-
-def gradients(model, rewards) -> dict[str, torch.Tensor]:
-    weights = torch.linspace(-1, 1, len(rewards))
-    model.zero_grad()
-    (weights * rewards).sum().backward()
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-
-
-@pytest.mark.parametrize("name", [*tiny_models.PACKABLE, *tiny_models.NOT_PACKABLE])
-def test_gradients_are_those_of_one_pass_per_sequence(name):
-    scorer = rewarder(name)
-    expected = gradients(scorer.model, one_by_one(scorer.model, GROUPS))
-    found = gradients(scorer.model, scorer.forward(scorer.model, GROUPS))
-    assert max(gradient.abs().max() for gradient in expected.values()) > 0.1
-    for parameter, gradient in expected.items():
-        # Sums over many tokens: relative to the largest of the parameter.
-        error = (found[parameter] - gradient).abs().max() / gradient.abs().max().clamp(min=1)
-        assert error < TOLERANCE, parameter
-
-
-def test_gradients_with_checkpointing():
-    model = tiny_models.model()
-    scorer = SequenceRewarder(model)
-    expected = gradients(model, scorer.forward(model, GROUPS))
-    model.gradient_checkpointing_enable()
-    model.train()
-    found = gradients(model, scorer.forward(model, GROUPS))
-    for parameter, gradient in expected.items():
-        torch.testing.assert_close(found[parameter], gradient, atol=TOLERANCE, rtol=TOLERANCE)
-
-
-def test_sdpa_and_eager_agree():
-    sdpa, eager = (tiny_models.model(attn_implementation=kind) for kind in ("sdpa", "eager"))
-    found = [flat(SequenceRewarder(model).rewards(GROUPS)) for model in (sdpa, eager)]
-    torch.testing.assert_close(*found, atol=TOLERANCE, rtol=0)
-
-
-class Wrapper(torch.nn.Module):
-    """What DDP is to a model: its hooks must see every call, and exactly one a step."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.module, self.calls = model, 0
-
-    def forward(self, **inputs):
-        self.calls += 1
-        return self.module(**inputs)
-
-
-@pytest.mark.parametrize("name", ["llama", "bert"])
-def test_training_calls_the_wrapped_model_once(name):
-    scorer = rewarder(name)
-    wrapped = Wrapper(scorer.model)
-    rewards = scorer.forward(wrapped, GROUPS)
-    assert wrapped.calls == 1
-    assert rewards.dtype == torch.float32
-    torch.testing.assert_close(rewards, one_by_one(scorer.model, GROUPS), atol=TOLERANCE, rtol=0)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_packed(dtype):
-    model = tiny_models.model(dtype=dtype)
-    scorer = SequenceRewarder(model)
-    assert scorer.packed
-    with torch.no_grad():
-        torch.testing.assert_close(
-            flat(scorer.rewards(GROUPS)), one_by_one(model, GROUPS).float(), atol=0.05, rtol=0.02
-        )
-
-
-def test_autocast_gives_finite_rewards_and_gradients():
-    model = tiny_models.model(attn_implementation="eager")
-    scorer = SequenceRewarder(model)
-    with torch.autocast("cpu", torch.bfloat16):
-        rewards = scorer.forward(model, GROUPS)
-    assert all(gradient.isfinite().all() for gradient in gradients(model, rewards).values())
-    torch.testing.assert_close(rewards.detach(), one_by_one(model, GROUPS).detach(), atol=0.1, rtol=0.05)
-
-
-# --- order, batches, padding ---
-
-
-@pytest.mark.parametrize("name", ["llama", "mistral-window", "bert", "mpt", "qwen3-next"])
-@pytest.mark.parametrize("max_tokens", [1, 70, 10_000])
-def test_rewards_do_not_depend_on_batches_or_order(name, max_tokens):
-    scorer = rewarder(name)
-    expected = scorer.rewards(GROUPS)
-    found = scorer.rewards(GROUPS[::-1], max_tokens)[::-1]
-    assert [len(group) for group in found] == [len(group) for group in GROUPS]
-    torch.testing.assert_close(flat(found), flat(expected), atol=TOLERANCE, rtol=0)
-
-
-def test_groups_without_sequences_keep_their_place():
-    scorer = rewarder("llama")
-    first, empty, last = scorer.rewards([GROUPS[0], [], GROUPS[3]])
-    assert (len(first), empty, len(last)) == (4, [], 1)
-    assert scorer.rewards([]) == []
-
-
-@pytest.mark.parametrize("name", ["llama", "gpt2", "mpt"])
-def test_without_a_padding_token_rewards_work_and_training_says_what_to_do(name):
-    model = tiny_models.model(name, pad_token_id=None)
-    scorer = SequenceRewarder(model)
-    with torch.no_grad():
-        expected = one_by_one(model, GROUPS)
-    torch.testing.assert_close(flat(scorer.rewards(GROUPS)), expected, atol=TOLERANCE, rtol=0)
-    with pytest.raises(ValueError, match="set model"):
-        scorer.forward(model, GROUPS)
-
-
-def test_sequences_that_end_with_the_padding_token_are_read_where_transformers_reads_them(caplog):
-    model = tiny_models.model(pad_token_id=2)
-    scorer = SequenceRewarder(model)
-    assert scorer.packed
-    groups = [prefixes(3), [[4, 2, 2], [4]]]
-    with torch.no_grad():
-        expected = one_by_one(model, groups)
-    with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(flat(scorer.rewards(groups)), expected, atol=TOLERANCE, rtol=0)
-        scorer.rewards(groups)
-    assert len(caplog.records) == 1
-    assert "padding token" in caplog.text
-
-
-# --- the trial at load time ---
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("mpt", "differ by"), ("bloom", "failed"), ("qwen3-next", "linear_attention"), ("bert", "`score` head")],
-)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_models_that_cannot_be_packed_take_plain_passes_and_say_why(name, reason, dtype, caplog):
-    with caplog.at_level(logging.WARNING, logger="openprm.packing"):
-        scorer = SequenceRewarder(tiny_models.model(name, dtype=dtype))
-    assert not scorer.packed
-    assert len(caplog.records) == 1
-    assert reason in caplog.text
-    # In bfloat16 the model itself depends on what else is in a batch: by 0.17 with Qwen3-Next in transformers 5.16.
-    if dtype == torch.float32:
-        with torch.no_grad():
-            expected = one_by_one(scorer.model, GROUPS)
-        torch.testing.assert_close(flat(scorer.rewards(GROUPS)), expected, atol=TOLERANCE, rtol=0)
-
-
-def test_forcing_packed_passes_is_refused_without_a_head_and_wrong_with_alibi():
-    with pytest.raises(ValueError, match="score"):
-        SequenceRewarder(tiny_models.model("bert"), packed=True)
-    forced = SequenceRewarder(tiny_models.model("mpt"), packed=True)
-    with torch.no_grad():
-        expected = one_by_one(forced.model, GROUPS)
-    assert (flat(forced.rewards(GROUPS)) - expected).abs().max() > 0.01, "so the trial is needed"
-
-
-def test_a_new_head_of_zeros_does_not_hide_a_mismatch():
-    model = tiny_models.model("mpt")
-    torch.nn.init.zeros_(model.score.weight)
-    assert not SequenceRewarder(model).packed
-
-
-@pytest.mark.parametrize("name", ["mistral-window", "gemma2"])
-def test_a_window_longer_than_the_trial_is_tried_all_the_same(name, monkeypatch):
-    model = tiny_models.model(name, sliding_window=200)
-    assert SequenceRewarder(model).packed
-    assert model.config.sliding_window == 200
-
-    def forgets_the_window(packs, pad_token_id, config, dtype, device):
-        inputs = collate(packs, pad_token_id, tiny_models.model("llama").config, dtype, device)
-        if config.get_text_config().to_dict().get("layer_types"):
-            inputs["attention_mask"] = dict.fromkeys(config.layer_types, inputs["attention_mask"])
-        return inputs
-
-    monkeypatch.setattr(packing, "collate", forgets_the_window)
-    assert not SequenceRewarder(model).packed
-
-
-def test_the_trial_leaves_random_state_and_modes_alone():
-    model = tiny_models.model("qwen2")
-    model.train()
-    model.score.eval()
-    state = torch.get_rng_state()
-    SequenceRewarder(model).rewards(GROUPS)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert model.training
-    assert not model.score.training
-    assert not model.score._forward_hooks
-
-
-def test_attention_without_masks_is_not_packed(caplog):
-    model = tiny_models.model()
-    model.config._attn_implementation = "flash_attention_2"
-    with caplog.at_level(logging.WARNING, logger="openprm.packing"):
-        assert not SequenceRewarder(model).packed
-    assert 'attn_implementation="sdpa"' in caplog.text
-
-
-def test_more_than_one_label_is_an_error():
-    with pytest.raises(ValueError, match="num_labels=1"):
-        SequenceRewarder(tiny_models.model(num_labels=2))
-
-
-def test_rotary_frequencies_that_depend_on_the_longest_sequence_of_a_pass():
-    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64}
-    rope |= {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
-    model = tiny_models.model("llama", rope_parameters=rope)
-    scorer = SequenceRewarder(model)
-    assert scorer.packed
-    groups = [prefixes(5, (20, 60, 90)), prefixes(6, (30, 50)), prefixes(7, (70,))]
-    with torch.no_grad():
-        expected = one_by_one(model, groups)
-        packed_at_once = SequenceRewarder(tiny_models.model("llama"), packed=True)
-        packed_at_once.model, packed_at_once._heads = model, scorer._heads
-    assert (flat(packed_at_once.rewards(groups)) - expected).abs().max() > 0.01
-    torch.testing.assert_close(flat(scorer.rewards(groups)), expected, atol=TOLERANCE, rtol=0)
