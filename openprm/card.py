@@ -21,6 +21,7 @@ DESCRIPTIONS = {
     "chosen, rejected.",
     "scores": "Responses scored step by step by a process reward model.",
     "prompts": "Instructions with their golden answers.",
+    "answers": "Answers searched with a process reward model, one row per prompt, with what each search cost.",
 }
 
 

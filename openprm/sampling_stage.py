@@ -58,7 +58,7 @@ def sample_candidates(
     sampling = sampling or Sampling()
     if spec.engine != "server":
         spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
-    rows = _read_prompts(prompts)
+    rows = read_prompts(prompts)
     shards = list(batched(rows, prompts_per_shard))
 
     def work(folder: Path) -> bool:
@@ -104,7 +104,8 @@ def sample_candidates(
     )
 
 
-def _read_prompts(prompts: str | Path) -> list[Prompt]:
+def read_prompts(prompts: str | Path) -> list[Prompt]:
+    """Raises InputError where a prompt_id stands in several rows."""
     rows: list[Prompt] = list(read_rows(prompts, Prompt))  # type: ignore[arg-type]
     repeated = [prompt_id for prompt_id, count in Counter(row["prompt_id"] for row in rows).items() if count > 1]
     if repeated:
