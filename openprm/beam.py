@@ -158,9 +158,9 @@ class _BeamSearch(Search):
         return [answer for beam in self.beams for answer in beam.kept], dropped
 
     def complete(self) -> list[Rated]:
-        cut = [
-            replace(answer, partial=replace(answer.partial, finish_reason="length"))
-            for beam in self.beams
-            for answer in beam.open
-        ]
-        return [answer for beam in self.beams for answer in beam.complete] + cut
+        return [answer for beam in self.beams for answer in [*beam.complete, *map(_cut, beam.open)]]
+
+
+def _cut(answer: Rated) -> Rated:
+    """What is unfinished at the end, finished as it stands."""
+    return replace(answer, partial=replace(answer.partial, finish_reason="length"))

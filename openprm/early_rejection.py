@@ -95,7 +95,7 @@ def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregati
     """The rule whose risk is `risk`, from prompts with the rewards of all steps of N answers each.
 
     Raises ValueError where `risk` is not between 0 and 1, the prompts are too few for it (at least
-    (1 - risk) / risk are needed) or differ in N, or a prompt has no answers.
+    (1 - risk) / risk are needed) or differ in N, a prompt has no answers, or a reward is NaN.
     """
     if not 0 < risk < 1:
         raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
@@ -176,7 +176,10 @@ def _best(answers: Sequence[StepRewards], among: Sequence[int], aggregation: str
 
 
 def _known(rewards: StepRewards) -> list[float]:
-    return [reward for reward in rewards if reward is not None]
+    known = [reward for reward in rewards if reward is not None]
+    if any(map(math.isnan, known)):
+        raise ValueError("a step's reward is NaN: score the answers again")
+    return known
 
 
 def _below(score: float, top: float) -> float:

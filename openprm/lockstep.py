@@ -25,10 +25,11 @@ class Found:
     """What a search found for one prompt.
 
     best: of the highest rank; of tied ones, the first
-    complete: the finished answers that it was chosen from: a beam's in the order in which they were finished, a
-        drawing's in the order in which they were drawn, equal ones included
+    complete: the answers that it was chosen from: of a beam search every finished one, in the order in which they
+        were finished, and what was cut at the last depth; of a drawing all that were not stopped, in the order in
+        which they were drawn, equal ones included
     generated_tokens, scored_tokens: what the language model generated and the reward model computed, in all
-    merged: duplicates among what was generated, which were not rewarded again
+    merged: extensions with a duplicate (the same text, finished or not) at their depth, which was rewarded for both
     stopped: answers that early rejection stopped
     depths: how often the prompt was extended
     """
@@ -46,7 +47,7 @@ class Found:
 class Decision:
     """What was decided for one prompt at one depth: the answers kept, best first, and how many were left out.
 
-    dropped: not kept; merged: duplicates of others
+    dropped: not kept; merged: see `Found`
     """
 
     kept: tuple[Rated, ...]
@@ -84,7 +85,7 @@ class Search(ABC):
     merged: int = field(default=0, init=False)
     stopped: int = field(default=0, init=False)
     depths: int = field(default=0, init=False)
-    _extensions: int = field(default=0, init=False)
+    _merged: int = field(default=0, init=False)
 
     @property
     @abstractmethod
@@ -117,20 +118,20 @@ class Search(ABC):
                 return []
             extensions.append(reply)
         ways = [way for reply in extensions for way in reply]
-        self._extensions = len(ways)
         self.generated_tokens += sum(way.n_tokens for way in ways)
-        return self.children(extensions)
+        children = self.children(extensions)
+        self._merged = len(ways) - len({(child.partial.text, child.partial.finished) for child in children})
+        self.merged += self._merged
+        return children
 
     def take(self, ratings: Sequence[Rating], depth: int) -> Decision | None:
         """Decides on the rated children; None where the search has failed."""
         self.failure = self.failure or fatal(ratings)
         if self.failure:
             return None
-        merged = self._extensions - len(ratings) + sum(rating.repeated for rating in ratings)
-        self.merged += merged
         self.scored_tokens += sum(rating.n_tokens for rating in ratings)
         kept, dropped = self.decide([rating.rated for rating in ratings], depth)
-        return Decision(tuple(ranked(kept)), dropped, merged)
+        return Decision(tuple(ranked(kept)), dropped, self._merged)
 
     def result(self) -> Found | Failure:
         if self.failure:

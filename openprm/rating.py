@@ -63,14 +63,13 @@ class Child:
 
 @dataclass(frozen=True)
 class Rating:
-    """A child with its rewards, and what they cost. `repeated`: another child had the same steps, and paid.
+    """A child with its rewards, and how many tokens they took (none, where another child with the same steps paid).
 
     With a `failure`, the rewards are its parent's.
     """
 
     rated: Rated
     n_tokens: int = 0
-    repeated: bool = False
     failure: Failure | None = None
 
 
@@ -120,14 +119,13 @@ def ranked(answers: Sequence[Rated]) -> list[Rated]:
 
 
 def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: str) -> Rating:
-    repeated = child is not first
     if isinstance(reply, Rewarded) and not all(map(math.isfinite, reply.rewards)):
         reply = Failure(
             "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
         )
     if isinstance(reply, Failure):
         rated = replace(first.parent, partial=child.partial)
-        return Rating(rated, repeated=repeated, failure=reply)
+        return Rating(rated, failure=reply)
     rewards = first.parent.step_rewards + reply.rewards
     rated = Rated(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
-    return Rating(rated, 0 if repeated else reply.n_tokens, repeated)
+    return Rating(rated, reply.n_tokens if child is first else 0)

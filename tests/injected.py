@@ -10,11 +10,13 @@ from openprm.partial import Extension, Partial, Prefix, Request, Rewarded
 class Language:
     """Generates steps of one letter; an answer ends with probability `ending` at each. Every request stands alone.
 
-    `calls` keeps what each call was asked for. `failing`: texts of questions that cannot be extended.
+    An end comes with the last step; where `odd`, it may also come behind it, alone or with one step more.
+    `failing`: texts of questions that cannot be extended. `calls` keeps what each call was asked for.
     """
 
-    def __init__(self, letters: str = "abc", ending: float = 0.3, failing: Sequence[str] = ()):
+    def __init__(self, letters: str = "abc", ending: float = 0.3, odd: bool = True, failing: Sequence[str] = ()):
         self.letters, self.ending, self.failing = letters, ending, failing
+        self.ends = (0, 1, 2) if odd else (1,)
         self.calls: list[list[Request]] = []
 
     def __call__(self, requests: Sequence[Request]) -> list[list[Extension] | Failure]:
@@ -32,10 +34,10 @@ class Language:
         assert not partial.finished
         n_tokens = 0
         while True:
-            step = random_.choice(self.letters)
-            n_tokens += 1 + self.letters.index(step)
             finish = "stop" if random_.random() < self.ending else None
-            partial = Partial((*partial.steps, step), (*partial.tokens, ord(step)), finish)
+            steps = tuple(random_.choices(self.letters, k=random_.choice(self.ends) if finish else 1))
+            n_tokens += len(steps) + bool(finish)
+            partial = Partial(partial.steps + steps, partial.tokens + tuple(map(ord, steps)), finish)
             if finish or not whole:
                 return Extension(partial, n_tokens)
 
