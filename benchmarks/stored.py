@@ -170,9 +170,7 @@ def measure(folder: Path, out: Path) -> None:
     results: dict[str, Any] = {}
     for name in DATASETS:
         prompts = measured(folder, out, name)
-        within = [
-            [_within(prompt, range(tier * MODELS, (tier + 1) * MODELS)) for tier in range(TIERS)] for prompt in prompts
-        ]
+        within = [[_within(prompt, tier) for tier in range(TIERS)] for prompt in prompts]
         results[name] = {
             "all models": {"curve": [*scaling_curve(prompts), *vote_curve(prompts)], "pairs": pairs_won(prompts)},
             "models of about equal strength": {
