@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .engines import RewardSpec
 from .rejections import InputError
 from .rewards import PATTERNS
 from .rewards.base import Rewarder
@@ -29,6 +31,7 @@ def make_rewarder(
     revision: str | None = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
+    checkpoint: str | None = None,
     rubric: str | None = None,
     judgements: int = 1,
     file: str | None = None,
@@ -37,8 +40,9 @@ def make_rewarder(
     """The rewarder, and what it reads, by role, as inputs of a stage.
 
     by: `math`, `choice`, `answer`, `stated` or `re:PATTERN` (golden answers, each compared in its way);
-      `instructions` (the share that a response follows); `model` (a reward model); `judge` (a model behind `servers`);
-      `file` (rewards that a file gives by prompt_id and sample_index, in `column`).
+      `instructions` (the share that a response follows); `model` (a reward model, see `RewardSpec`; behind `servers`
+      if there are any); `judge` (a model behind `servers`); `file` (rewards that a file gives by prompt_id and
+      sample_index, in `column`).
 
     Raises InputError for another `by`, and where it needs a model or servers that are not given.
     """
@@ -81,26 +85,26 @@ def make_rewarder(
             raise InputError(f"a judge cannot be made with {dict(engine_options or {})}: {error}") from error
     from .rewards.model import ModelRewarder
 
-    commit = resolve_model(model, revision)
-    rewarder = ModelRewarder(
+    spec = RewardSpec(
         model,
-        name=name,
-        engine=engine,  # type: ignore[arg-type]  # which says itself what it does not know
-        revision=commit,
-        trust_remote_code=trust_remote_code,
+        "server" if servers else engine,
         dtype=dtype,
-        engine_options=engine_options,
+        trust_remote_code=trust_remote_code,
+        servers=tuple(servers),
+        options=engine_options or {},
+        checkpoint=checkpoint,
     )
-    return rewarder, {"model": f"{model}@{commit}" if commit else model}
+    spec = replace(spec, revision=resolve_model(spec.source, revision))
+    return ModelRewarder(spec, name=name), {"model": spec.identity()}
 
 
 def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path | None = None) -> Rewarder | None:
     """The rewarder that describes itself so (`Rewarder.describe`), for rewards called `name`.
 
     `model` is the folder of the model, where it was one. None where the rewards cannot be computed again: a judge's,
-    those of a file, a model's without its folder, whose code would have to be trusted, or with options of the engine
-    that a description of others may not set. Raises InputError where an extra is missing, KeyError where the
-    description lacks something.
+    those of a file, a model's behind servers or without its folder, whose code would have to be trusted, or with
+    options of the engine that a description of others may not set. Raises InputError where an extra is missing,
+    KeyError where the description lacks something.
     """
     rule = description.get("rule")
     if rule == "golden answer":
@@ -119,13 +123,14 @@ def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path |
         from .rewards.instructions import instructions_rule
 
         return instructions_rule(name)
-    if description.get("kind") != "model" or model is None or description["trust_remote_code"]:
+    if description.get("kind") != "model" or model is None:
+        return None
+    if description["trust_remote_code"] or description["engine"] == "server":
         return None
     options = description["engine_options"]
     if not all(option in _HARMLESS and isinstance(value, int) for option, value in options.items()):
         return None
     from .rewards.model import ModelRewarder
 
-    return ModelRewarder(
-        model, name=name, engine=description["engine"], dtype=description["dtype"], engine_options=options
-    )
+    spec = RewardSpec(str(model), description["engine"], dtype=description["dtype"], options=options)
+    return ModelRewarder(spec, name=name)

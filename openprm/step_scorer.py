@@ -59,14 +59,7 @@ class StepScorer:
         suffix: str = "",
         max_length: int | None = None,
     ) -> None:
-        if aggregation not in AGGREGATIONS:
-            raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
-        split("", separator)
-        if not tokenizer.chat_template:
-            raise InputError(
-                f"the tokenizer of {tokenizer.name_or_path} has no chat template, so it is not known how the model "
-                "reads a conversation; put the one it was trained with into its folder as chat_template.jinja"
-            )
+        _check(tokenizer, separator, aggregation)
         self.engine = engine
         self.separator = separator
         self.aggregation = aggregation
@@ -85,21 +78,17 @@ class StepScorer:
         from .checkpoint import reward_model_config
 
         origin: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+        settings = getattr(reward_model_config(spec.source, **origin), "openprm", None) or {}
         try:
-            settings = getattr(reward_model_config(spec.source, **origin), "openprm", None) or {}
             tokenizer = AutoTokenizer.from_pretrained(spec.source, **origin)
         except (OSError, ValueError) as error:
-            served = "; give the checkpoint that the servers serve, for its tokenizer" if spec.servers else ""
-            raise InputError(f"{spec.source}: no tokenizer and settings: {first_line(error)}{served}") from error
+            raise InputError(f"{spec.source}: its tokenizer cannot be loaded: {first_line(error)}") from error
+        separator = separator or settings.get("separator", DEFAULT_SEPARATOR)
+        aggregation = aggregation or settings.get("aggregation", DEFAULT_AGGREGATION)
+        _check(tokenizer, separator, aggregation)  # before a model is loaded, which may take long
         engine = spec.make()
-        return cls(
-            engine,
-            tokenizer,
-            separator or settings.get("separator", DEFAULT_SEPARATOR),
-            aggregation or settings.get("aggregation", DEFAULT_AGGREGATION),
-            settings.get("suffix", ""),
-            min(engine.max_length, tokenizer.model_max_length),
-        )
+        longest = min(engine.max_length, tokenizer.model_max_length)
+        return cls(engine, tokenizer, separator, aggregation, settings.get("suffix", ""), longest)
 
     def close(self) -> None:
         """Gives back what the engine holds."""
@@ -111,60 +100,51 @@ class StepScorer:
         A failure for an empty response, one that the chat template does not render, one whose first step does not
         fit, and one of whose rewards is no number.
         """
-        steps: list[list[str]] = []
-        encoded: list[list[list[int]] | Failure] = []
-        for row in rows:
-            steps.append(split(row["response"], self.separator))
-            encoded.append(self._encode_answer(row["question"], steps[-1]))
-        found = self._rewards(encoded)
+        answers = [(row["question"], split(row["response"], self.separator)) for row in rows]
+        encoded = [self._encode_answer(question, steps) for question, steps in answers]
         return [
-            one if isinstance(one, Failure) else self._scored(texts, one)
-            for texts, one in zip(steps, found, strict=True)
+            one if isinstance(one, Failure) else self._scored(steps, one)
+            for (_, steps), one in zip(answers, self._rewards(encoded), strict=True)
         ]
 
     def score(self, prefixes: Sequence[Prefix]) -> list[Rewarded | Failure]:
         """A `partial.Score`: one reward for each step from `known` on, as far as they fit into the model.
 
-        `n_tokens` counts the question with the beginnings that are rewarded, what they share once: what an engine
-        computes that shares within an answer, and keeps nothing of earlier calls or of other prefixes.
+        A failure where not even the first of them fits, where the chat template does not render the answer, and where
+        a reward is no number. `n_tokens` counts the question with the beginnings that are rewarded, what they share
+        once: what an engine computes that shares within an answer, and keeps nothing of earlier calls or of other
+        prefixes.
         """
         from .packing import pack
 
-        encoded = [self._encode_from(one) for one in prefixes]
+        encoded = [self._encode(one) for one in prefixes]
         costs = [0 if isinstance(one, Failure) else len(pack(one).tokens) for one in encoded]
         return [
             one if isinstance(one, Failure) else Rewarded(tuple(one), cost)
             for one, cost in zip(self._rewards(encoded), costs, strict=True)
         ]
 
-    def _encode_answer(self, question: Any, steps: Sequence[str]) -> list[list[int]] | Failure:
-        if not "".join(steps).strip():
-            return Failure("the response is empty: there is no step to reward", "leave it out", transient=False)
-        sequences = self._encode(question, steps)
-        if isinstance(sequences, Failure):
-            return sequences
-        return self._fitting(sequences) or Failure(
-            f"the question with the first step takes {len(sequences[0])} tokens, and at most {self.max_length} fit",
-            "shorten it, split into shorter steps, or use a reward model with a longer context",
-            transient=False,
-        )
+    def _encode_answer(self, question: Any, steps: list[str]) -> list[list[int]] | Failure:
+        if "".join(steps).strip():
+            return self._encode(Prefix(question, tuple(steps)))
+        return Failure("the response is empty", "leave it out, or sample it again", transient=False)
 
-    def _encode_from(self, prefix: Prefix) -> list[list[int]] | Failure:
+    def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
+        """One sequence a step from `known` on, up to the first that does not fit."""
         if prefix.known >= len(prefix.steps):
             return []
         first, *rest = prefix.steps[prefix.known :]
-        sequences = self._encode(prefix.question, ["".join(prefix.steps[: prefix.known]) + first, *rest])
-        return sequences if isinstance(sequences, Failure) else self._fitting(sequences)
-
-    def _encode(self, question: Any, steps: Sequence[str]) -> list[list[int]] | Failure:
-        """One sequence a step."""
+        ends = ["".join(prefix.steps[: prefix.known]) + first, *rest]
         try:
-            return encode_prefixes(self._tokenizer, question, steps, self._suffix)
+            sequences = encode_prefixes(self._tokenizer, prefix.question, ends, self._suffix)
         except (ValueError, TemplateError) as error:  # templates refuse roles they do not know
             return Failure(first_line(error), _NOT_RENDERED, transient=False)
-
-    def _fitting(self, sequences: list[list[int]]) -> list[list[int]]:
-        return list(takewhile(lambda sequence: len(sequence) <= self.max_length, sequences))
+        return list(takewhile(lambda sequence: len(sequence) <= self.max_length, sequences)) or Failure(
+            f"up to step {prefix.known + 1}, question and response take {len(sequences[0])} tokens; "
+            f"the reward model reads at most {self.max_length}",
+            "use a reward model with a longer context, shorter steps or shorter responses",
+            transient=False,
+        )
 
     def _rewards(self, encoded: Sequence[list[list[int]] | Failure]) -> list[list[float] | Failure]:
         found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)]))
@@ -183,4 +163,15 @@ class StepScorer:
 
 def _checked(rewards: list[float]) -> list[float] | Failure:
     wrong = [reward for reward in rewards if not math.isfinite(reward)]
-    return Failure(f"a reward is {wrong[0]}", "use dtype float32", transient=False) if wrong else rewards
+    return Failure(f"the reward is {wrong[0]}", "use dtype float32", transient=False) if wrong else rewards
+
+
+def _check(tokenizer: Any, separator: str, aggregation: str) -> None:
+    if aggregation not in AGGREGATIONS:
+        raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
+    split("", separator)
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template, so it is not known how the model reads "
+            "a conversation; put the one it was trained with into its folder as chat_template.jinja"
+        )

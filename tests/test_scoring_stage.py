@@ -64,7 +64,7 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
         f"prompt 'p{p}', sample {i}" for p in range(3) for i in (1, 3)
     ]
     assert "is empty" in listed[0]["reason"]
-    assert "first step takes" in listed[1]["reason"]
+    assert "up to step 1" in listed[1]["reason"]
     assert sum(manifest["counts"]["rejected"].values()) == 6
     assert str(tmp_path) not in (tmp_path / "scores" / "manifest.json").read_text()
     assert not list((tmp_path / "scores" / "data").glob(".*"))

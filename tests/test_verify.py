@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from openprm import remake
+from openprm.engines import RewardSpec
 from openprm.folder import read_manifest, read_rows, rows_hash
 from openprm.published import open_publication, part_rows
 from openprm.records import Candidate
@@ -348,7 +349,7 @@ def test_a_rule_is_known_by_its_description(by: str):
 
 def test_a_reward_model_is_known_by_its_description_and_folder(run: Path):
     options = {"max_model_len": 99}
-    rewarder = ModelRewarder(run / "openprm", name="mine", engine="vllm", dtype="bfloat16", engine_options=options)
+    rewarder = ModelRewarder(RewardSpec(str(run / "openprm"), "vllm", dtype="bfloat16", options=options), name="mine")
     description = rewarder.describe()
     again = rewarder_from(description, "mine", run / "openprm")
     assert again is not None

@@ -8,6 +8,9 @@ import typer
 
 from .app import app
 from .options import (
+    Checkpoint,
+    Dtype,
+    EngineOptions,
     Force,
     IdColumn,
     Out,
@@ -16,10 +19,13 @@ from .options import (
     QuestionsOptions,
     ResponseColumn,
     Revision,
+    Servers,
     Split,
     Strict,
+    TrustRemoteCode,
     Where,
     candidate_source,
+    engine_options,
     named,
     unescape,
 )
@@ -87,6 +93,13 @@ def score(
     out: Out,
     aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the model's own.")] = None,
     separator: Annotated[str | None, typer.Option(help="Where steps end; else the model's own.")] = None,
+    engine: Annotated[str, typer.Option(help="transformers, vllm or server.")] = "transformers",
+    server: Servers = None,
+    checkpoint: Checkpoint = None,
+    engine_option: EngineOptions = None,
+    revision: Revision = None,
+    dtype: Dtype = "float32",
+    trust_remote_code: TrustRemoteCode = False,
     question_column: QuestionColumn = "question",
     response_column: ResponseColumn = "response",
     id_column: IdColumn = None,
@@ -97,10 +110,21 @@ def score(
     strict: Strict = False,
     force: Force = False,
 ) -> None:
-    """Score responses step by step."""
+    """Score responses step by step. The same command goes on where a killed run ended, or joins one at work."""
+    from ..engines import RewardSpec
     from ..report import print_summary
     from ..scoring_stage import score_candidates
 
+    spec = RewardSpec(
+        model,
+        "server" if server else engine,
+        revision,
+        dtype,
+        trust_remote_code,
+        tuple(server or ()),
+        engine_options(engine_option),
+        checkpoint,
+    )
     columns = {
         "question": question_column,
         "response": response_column,
@@ -110,7 +134,7 @@ def score(
     read = candidate_source(file, columns, split, where, questions, questions_options, None, None)
     manifest = score_candidates(
         read,
-        model,
+        spec,
         out,
         aggregation=aggregation,
         separator=unescape(separator) if separator else None,

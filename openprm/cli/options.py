@@ -34,6 +34,9 @@ Servers = Annotated[
         "--server", help="Address of an OpenAI-compatible server, such as http://host:8000/v1; may be repeated."
     ),
 ]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="The reward model's folder or id, where servers know it by another name.")
+]
 EngineOptions = Annotated[list[str] | None, typer.Option("--engine-option", help=_ENGINE_OPTION)]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the Hub.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, ...")]

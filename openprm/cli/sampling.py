@@ -10,6 +10,7 @@ import typer
 from .app import app
 from .options import (
     AllowFailures,
+    Checkpoint,
     Dtype,
     EngineOptions,
     Force,
@@ -110,8 +111,9 @@ def reward(
     out: Out,
     name: Annotated[str | None, typer.Option(help="Of the reward; golden, instructions, or the model's.")] = None,
     model: Annotated[str | None, typer.Option(help="Reward model, or the judge: a folder, an id, a name.")] = None,
-    engine: Annotated[str, typer.Option(help="For a reward model: transformers or vllm.")] = "transformers",
+    engine: Annotated[str, typer.Option(help="For a reward model: transformers, vllm or server.")] = "transformers",
     server: Servers = None,
+    checkpoint: Checkpoint = None,
     engine_option: EngineOptions = None,
     revision: Revision = None,
     dtype: Dtype = "float32",
@@ -159,6 +161,7 @@ def reward(
         revision=revision,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        checkpoint=checkpoint,
         rubric=rubric.read_text("utf-8") if rubric else None,
         judgements=judgements,
         file=rewards,

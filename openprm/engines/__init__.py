@@ -31,6 +31,7 @@ NOT_DECISIVE = frozenset(
         "download_dir",
     }
 )
+_RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
 _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)
 
 
@@ -72,6 +73,8 @@ class EngineSpec:
             raise InputError("the engine `server` needs the addresses of servers, and no other engine takes any")
         if self.engine == "server" and self.dtype != type(self).dtype:
             raise InputError("dtype is the servers' matter; start them with it")
+        if taken := sorted(_RESERVED & self.options.keys()):
+            raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         decisive(self.options)
 
     def parameters(self) -> dict[str, Any]:
@@ -141,6 +144,14 @@ class RewardSpec(EngineSpec):
 
     dtype: str = "float32"
     checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "server" and "/" not in self.source and not os.path.isdir(self.source):
+            raise InputError(
+                f"the servers' name {self.source!r} is neither a folder nor OWNER/NAME on the Hub; give the "
+                "checkpoint that they serve, for its tokenizer (--checkpoint)"
+            )
 
     def make(self) -> RewardEngine:
         """The engine, with its model loaded. Raises InputError where that cannot be."""

@@ -3,149 +3,72 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from jinja2 import TemplateError
-
-from ..encoding import encode
-from ..engines import decisive
-from ..engines.base import Failure, RewardEngine
+from ..engines import RewardSpec, decisive
+from ..engines.base import Failure
+from ..partial import Prefix, Rewarded
 from ..records import Candidate, plain_reward
 from ..rejections import InputError, first_line
+from ..step_scorer import StepScorer
 from .base import Outcome, RewardBatch
-
-_RESERVED = {"model", "revision", "trust_remote_code", "dtype"}
 
 
 class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.encoding`).
 
-    `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM. `name` (default: the folder's
-    name, the Hub id) is that of the rewards. `engine_options` go to the engine. An empty response, one that the
-    model's chat template does not render and one that is too long for the model are failures; nothing is cut.
+    `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM, which transformers loads in
+    float32; or a `RewardSpec` that says another engine. `name` (default: the folder's name, the Hub id) is that of the
+    rewards. An empty response, one that the model's chat template does not render and one that is too long for the
+    model are failures; nothing is cut.
 
-    Raises InputError for an engine option that has a parameter of its own here (no option can allow a model's code),
-    and, at the first batch, for what is no reward model or has no chat template.
+    Raises InputError, at the first batch, for what is no reward model or has no chat template.
     """
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        name: str | None = None,
-        engine: Literal["transformers", "vllm"] = "transformers",
-        revision: str | None = None,
-        trust_remote_code: bool = False,
-        dtype: str = "float32",
-        engine_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        if engine not in ("transformers", "vllm"):
-            raise InputError(f"unknown engine {engine!r} for a reward model; choose 'transformers' or 'vllm'")
-        if taken := sorted(_RESERVED.intersection(engine_options or {})):
-            raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
-        self.model = str(model)
-        self.identity = Path(model).resolve().name if Path(model).exists() else str(model)
+    def __init__(self, model: str | Path | RewardSpec, *, name: str | None = None) -> None:
+        self.spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
+        source = Path(self.spec.source)
+        self.identity = source.resolve().name if source.exists() else self.spec.source
         self.name = name or self.identity
-        self.engine = engine
-        self.revision = revision
-        self.trust_remote_code = trust_remote_code
-        self.dtype = dtype
-        self.engine_options = dict(engine_options or {})
-        self._loaded: _Loaded | None = None
+        self._scorer: StepScorer | None = None
 
     def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
         for batch in batches:
-            if self._loaded is None:
-                self._loaded = self._load()
-            yield batch, self._loaded.outcomes(batch.candidates, self.name)
+            if self._scorer is None:
+                self._scorer = StepScorer.load(self.spec)
+            yield batch, self._outcomes(self._scorer, batch.candidates)
 
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "model",
             "model": self.identity,
-            "revision": self.revision,
-            "suffix": _suffix(self.model, self.revision),
-            "engine": self.engine,
-            "dtype": self.dtype,
-            "trust_remote_code": self.trust_remote_code,
-            "engine_options": decisive(self.engine_options),
+            "revision": self.spec.revision,
+            "suffix": _suffix(self.spec.source, self.spec.revision),
+            "engine": self.spec.engine,
+            "dtype": self.spec.dtype,
+            "trust_remote_code": self.spec.trust_remote_code,
+            "engine_options": decisive(self.spec.options),
         }
 
     def close(self) -> None:
         """Gives back what the engine holds; the next batch makes it anew."""
-        if self._loaded is not None:
-            self._loaded.engine.close()
-            self._loaded = None
+        if self._scorer is not None:
+            self._scorer.close()
+            self._scorer = None
 
-    def _load(self) -> _Loaded:
-        from transformers import AutoTokenizer
+    def _outcomes(self, scorer: StepScorer, candidates: Sequence[Candidate]) -> list[Outcome]:
+        """The reward of a response as one step."""
+        empty = Failure("the response is empty", "leave it out, or sample it again", transient=False)
+        whole = [one for one in candidates if one["response"].strip()]
+        found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole]))
+        return [self._outcome(next(found) if one["response"].strip() else empty) for one in candidates]
 
-        from ..checkpoint import reward_model_config
-
-        origin: dict[str, Any] = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-        reward_model_config(self.model, **origin)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model, **origin)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.model}: its tokenizer cannot be loaded: {first_line(error)}") from error
-        if not tokenizer.chat_template:
-            raise InputError(
-                f"{self.model} has no chat template, so it is not known how it reads a conversation; put the one it "
-                "was trained with into its folder as chat_template.jinja"
-            )
-        engine = self._make_engine({**self.engine_options, "dtype": self.dtype, **origin})
-        longest = min(engine.max_length, tokenizer.model_max_length)
-        return _Loaded(engine, tokenizer, _suffix(self.model, self.revision), longest)
-
-    def _make_engine(self, options: dict[str, Any]) -> RewardEngine:
-        if self.engine == "vllm":
-            from ..engines.vllm_rewards import VllmRewardEngine
-
-            return VllmRewardEngine(self.model, **options)
-        from ..engines.hf_rewards import TransformersRewardEngine
-
-        return TransformersRewardEngine(self.model, **options)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    engine: RewardEngine
-    tokenizer: Any
-    suffix: str
-    longest: int
-
-    def outcomes(self, candidates: Sequence[Candidate], name: str) -> list[Outcome]:
-        encoded = [self._encode(candidate) for candidate in candidates]
-        found = iter(self.engine.rewards([[one] for one in encoded if not isinstance(one, Failure)]))
-        return [
-            Outcome(None, failure=sequence) if isinstance(sequence, Failure) else _outcome(name, *next(found))
-            for sequence in encoded
-        ]
-
-    def _encode(self, candidate: Candidate) -> list[int] | Failure:
-        if not candidate["response"].strip():
-            return Failure("the response is empty", "leave it out, or sample it again", transient=False)
-        try:
-            sequence = encode(self.tokenizer, candidate["question"], candidate["response"], self.suffix)
-        except (ValueError, TemplateError) as error:  # templates refuse roles they do not know
-            return Failure(first_line(error), "use a reward model that reads such conversations", transient=False)
-        if len(sequence) > self.longest:
-            return Failure(
-                f"question and response take {len(sequence)} tokens; the reward model reads at most {self.longest}",
-                "use a reward model with a longer context, or sample shorter responses",
-                transient=False,
-            )
-        return sequence
-
-
-def _outcome(name: str, reward: float) -> Outcome:
-    if not math.isfinite(reward):
-        return Outcome(None, failure=Failure(f"the reward is {reward}", "use dtype float32", transient=False))
-    return Outcome(plain_reward(name, reward))
+    def _outcome(self, rewarded: Rewarded | Failure) -> Outcome:
+        if isinstance(rewarded, Failure):
+            return Outcome(None, failure=rewarded)
+        return Outcome(plain_reward(self.name, *rewarded.rewards))
 
 
 def _suffix(model: str, revision: str | None) -> str:

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 
 from openprm.checkpoint import load_reward_model, save_reward_model
 from openprm.encoding import encode
+from openprm.engines import RewardSpec
 from openprm.engines.base import Failure
 from openprm.records import SCHEMA_VERSION, Candidate, generated_by
 from openprm.rejections import InputError
@@ -112,7 +113,8 @@ def test_what_is_wrong_with_one_candidate_leaves_the_others(base: Path):
     )
     assert values([found[0], *found[4:]]) == pytest.approx(plain_rewards(base), abs=1e-4)
     assert (
-        failure(found[1]).reason == f"question and response take {length} tokens; the reward model reads at most 256"
+        failure(found[1]).reason
+        == f"up to step 1, question and response take {length} tokens; the reward model reads at most 256"
     )
     assert failure(found[2]).reason == "the response is empty"
     assert "needs a text" in failure(found[3]).reason
@@ -154,13 +156,13 @@ def test_a_reward_that_is_no_number_is_a_failure(base: Path, tmp_path: Path):
 
 
 def test_the_engine_is_made_at_the_first_batch_and_kept(base: Path):
-    rewarder = ModelRewarder(base, engine_options={"max_tokens": 1})
+    rewarder = ModelRewarder(RewardSpec(str(base), options={"max_tokens": 1}))
     assert list(rewarder.rewards([])) == []
-    assert rewarder._loaded is None
+    assert rewarder._scorer is None
     first = values(outcomes(rewarder, *RESPONSES))
-    loaded = rewarder._loaded
+    loaded = rewarder._scorer
     assert values(outcomes(rewarder, *RESPONSES)) == first
-    assert rewarder._loaded is loaded
+    assert rewarder._scorer is loaded
     rewarder.close()
     assert values(outcomes(rewarder, *RESPONSES)) == first
 
@@ -175,10 +177,10 @@ def test_models_that_cannot_reward_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="nowhere cannot be read as a model"):
         outcomes(ModelRewarder(tmp_path / "nowhere"), RESPONSES[0])
     with pytest.raises(InputError, match="unknown engine 'jax'"):
-        ModelRewarder("model", engine="jax")  # type: ignore[arg-type]
+        RewardSpec("model", "jax")
 
 
 @pytest.mark.parametrize("option", ["trust_remote_code", "revision", "dtype", "model"])
 def test_what_has_a_parameter_of_its_own_is_no_engine_option(option: str):
     with pytest.raises(InputError, match=f"{option} is no engine option, but a parameter of its own"):
-        ModelRewarder("m", engine_options={option: True})
+        RewardSpec("m", options={option: True})
