@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..rejections import InputError
 
-METRICS: tuple[str, ...] = ("best_of_n", "pair_accuracy")
+METRICS: tuple[str, ...] = ("best_of_n", "coverage", "majority_vote", "pair_accuracy", "first_error_f1")
 
 
 def metric_files(name: str) -> dict[str, Path]:

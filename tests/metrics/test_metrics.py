@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import openprm
 from openprm.evaluation import evaluate_selection
 from openprm.metrics import METRICS, metric_files
-from openprm.ranking import pair_accuracy
+from openprm.ranking import first_error, first_error_f1, pair_accuracy
 from openprm.rejections import InputError
-from openprm.search import expected_best_of_n
+from openprm.search import coverage, expected_best_of_n, expected_vote
 from tests.hub import Hub
 
 PACKAGE = Path(openprm.__file__).parent
@@ -70,6 +70,35 @@ def test_pair_accuracy_is_the_packages(load, pairs):
     assert results == {"pair_accuracy": pytest.approx(pair_accuracy(chosen, rejected))}
 
 
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=prompts(), data=st.data())
+def test_votes_and_coverage_are_the_packages(load, rows, data):
+    scores, correct = zip(*rows, strict=True)
+    answers = [data.draw(st.lists(st.sampled_from(["1", "2", ""]), min_size=len(c), max_size=len(c))) for c in correct]
+    voting = [[answer or None for answer in given] for given in answers]
+    results = load("majority_vote").compute(predictions=answers, references=correct, scores=scores)
+    assert results == {
+        "majority_vote": pytest.approx(fmean(map(expected_vote, voting, correct))),
+        "weighted_vote": pytest.approx(fmean(map(expected_vote, voting, correct, scores))),
+        "single_sample": pytest.approx(fmean(map(fmean, correct))),
+    }
+    assert "weighted_vote" not in load("majority_vote").compute(predictions=answers, references=correct)
+    assert load("coverage").compute(predictions=correct, n=1) == {
+        "coverage": pytest.approx(fmean(coverage(c, 1) for c in correct))
+    }
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.lists(REWARDS, min_size=1, max_size=4), st.integers(-1, 3)), max_size=5))
+def test_first_error_f1_is_the_packages(load, rows):
+    rewards, references = zip(*rows, ([1.0, -1.0], 1), ([1.0], -1), strict=True)
+    found = [first_error(some, 0.5) for some in rewards]
+    expected = first_error_f1(found, references)
+    metric = load("first_error_f1")
+    assert metric.compute(predictions=found, references=references) == expected
+    assert metric.compute(predictions=rewards, references=references, threshold=0.5) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "inputs"),
     [
@@ -80,6 +109,12 @@ def test_pair_accuracy_is_the_packages(load, pairs):
         ("pair_accuracy", {"predictions": [math.nan], "references": [0.0]}),
         ("pair_accuracy", {"predictions": [1.0], "references": []}),
         ("pair_accuracy", {"predictions": [], "references": []}),
+        ("coverage", {"predictions": [[0, 1]], "n": 3}),
+        ("coverage", {"predictions": []}),
+        ("majority_vote", {"predictions": [["1"]], "references": [[0, 1]]}),
+        ("majority_vote", {"predictions": [["1"]], "references": [[0]], "scores": []}),
+        ("majority_vote", {"predictions": [], "references": []}),
+        ("first_error_f1", {"predictions": [0, 1], "references": [0, 0]}),
     ],
 )
 def test_what_cannot_be_measured_is_an_error(load, name, inputs):
@@ -92,8 +127,9 @@ def test_what_is_published():
         "best_of_n.py": PACKAGE / "metrics" / "best_of_n" / "best_of_n.py",
         "search.py": PACKAGE / "search.py",
     }
+    assert metric_files("first_error_f1")["ranking.py"] == PACKAGE / "ranking.py"
     assert all(path.is_file() for name in METRICS for path in metric_files(name).values())
-    with pytest.raises(InputError, match="best_of_n, pair_accuracy"):
+    with pytest.raises(InputError, match="best_of_n, coverage, majority_vote, pair_accuracy, first_error_f1"):
         metric_files("none")
 
 
@@ -128,4 +164,5 @@ def test_a_stranger_loads_them_from_the_hub_and_runs_their_examples(tmp_path, mo
         )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen == {"best_of_n": [0, 8], "pair_accuracy": [0, 3]}, done.stdout  # failed, tried
+    examples = {"best_of_n": 8, "coverage": 5, "majority_vote": 8, "pair_accuracy": 3, "first_error_f1": 6}
+    assert seen == {name: [0, tried] for name, tried in examples.items()}, done.stdout  # failed, tried

@@ -1,0 +1,75 @@
+"""The accuracy of a majority vote, plain or weighted, for `evaluate.load`.
+
+evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+"""
+
+from statistics import fmean
+
+import datasets
+import evaluate
+
+from .search import expected_vote
+
+_DESCRIPTION = """\
+How often the answer that most candidates give is correct, when each prompt's N candidates vote. With scores (as of a
+reward model) the votes are weighted by exp(score). Tied answers are averaged over, so that the order of the candidates
+does not matter.
+"""
+
+_KWARGS_DESCRIPTION = """
+Args:
+    predictions (list of lists of str): for each prompt, the answers of its candidates, spelled so that equal answers
+        are equal strings. An empty one is a candidate without an answer, which has no vote.
+    references (list of lists of float): for each prompt, how correct its candidates are, in the same order: 1 or 0.
+    scores (list of lists of float, optional): for each prompt, the scores of its candidates; higher is better.
+Returns:
+    majority_vote (float): the mean correctness of the answer that wins.
+    weighted_vote (float): the same of the weighted vote, where there are scores.
+    single_sample (float): the mean correctness of a candidate drawn at random, the baseline.
+Examples:
+    >>> import evaluate
+    >>> metric = evaluate.load("openprm/majority_vote")
+    >>> answers = [["4", "5", "4"], ["7", "", "8"]]
+    >>> correct = [[1, 0, 1], [0, 0, 1]]
+    >>> metric.compute(predictions=answers, references=correct)  # the second prompt's answers are tied
+    {'majority_vote': 0.75, 'single_sample': 0.5}
+    >>> scores = [[0.0, 2.0, 0.1], [-1.0, 0.0, 3.0]]
+    >>> results = metric.compute(predictions=answers, references=correct, scores=scores)
+    >>> results["weighted_vote"]  # 5 outweighs two votes for 4, and 8 the one for 7
+    0.5
+"""
+
+_CITATION = """\
+@article{openprm,
+  title = {OpenPRM: Building Open-domain Process-based Reward Models with Preference Trees},
+  author = {Anonymous},
+  note = {ICLR 2025 submission}
+}
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class MajorityVote(evaluate.Metric):
+    def _info(self):
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.List(datasets.Value("string")),
+                    "references": datasets.List(datasets.Value("float64")),
+                }
+            ),
+        )
+
+    def _compute(self, predictions, references, scores=None):
+        answers = [[answer or None for answer in given] for given in predictions]
+        prompts = list(zip(answers, references, strict=True))
+        if not prompts:
+            raise ValueError("no prompts to vote for")
+        found = {"majority_vote": fmean(expected_vote(answers, correct) for answers, correct in prompts)}
+        if scores is not None:
+            weighted = [expected_vote(*prompt, weights) for prompt, weights in zip(prompts, scores, strict=True)]
+            found["weighted_vote"] = fmean(weighted)
+        return {**found, "single_sample": fmean(fmean(correct) for _, correct in prompts)}
