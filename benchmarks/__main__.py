@@ -25,7 +25,7 @@ def main() -> None:
     torch.set_num_threads(1)  # small tensors gain nothing from more, and lose much on a busy machine
     real = Path(sys.argv[1]) if len(sys.argv) > 1 else REAL
     parts: Iterator[Comparison | str] = chain(
-        trees.on_synthetic(), trees.on_real(real), models.scoring(), models.training()
+        trees.on_synthetic(), trees.on_real(real), models.scoring(), models.sharing(), models.training()
     )
     screen = console()
     rows, notes = [], []

@@ -1,4 +1,4 @@
-"""Rewarding and training with shared prefixes computed once, against plain passes, on a small random Llama."""
+"""Rewarding and training with shared prefixes computed once, against not, on a small random Llama."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from openprm.sequences import DEFAULT_MAX_TOKENS, SequenceRewarder
 VOCABULARY, PAD, END = 512, 0, 2
 QUESTION, STEP = 40, 20  # tokens
 ANSWERS, PAIRS = 4, 8
+PROMPT, STEPS = 200, 8  # of responses to one prompt: its tokens, and the steps of each
 TOLERANCE = 1e-4
 
 Groups = list[list[list[int]]]
@@ -43,11 +44,17 @@ def _tokens(count: int, rng: random.Random) -> list[int]:
 
 
 def answers(steps: int, rng: random.Random) -> Groups:
-    """For each answer one sequence a step: the question, the answer up to there, the end of the turn."""
+    """To a question each."""
+    return [group for _ in range(ANSWERS) for group in responses(1, QUESTION, steps, rng)]
+
+
+def responses(count: int, prompt: int, steps: int, rng: random.Random) -> Groups:
+    """To one prompt. For each one sequence a step: the prompt, the response up to there, the end of the turn."""
+    question = _tokens(prompt, rng)
     groups = []
-    for _ in range(ANSWERS):
-        whole = _tokens(QUESTION + steps * STEP, rng)
-        groups.append([[*whole[: QUESTION + (step + 1) * STEP], END] for step in range(steps)])
+    for _ in range(count):
+        whole = [*question, *_tokens(steps * STEP, rng)]
+        groups.append([[*whole[: prompt + (step + 1) * STEP], END] for step in range(steps)])
     return groups
 
 
@@ -76,6 +83,24 @@ def scoring() -> Iterator[Comparison]:
                 "answers/s",
                 repetitions=3,
             )
+
+
+def sharing() -> Iterator[Comparison]:
+    reward_model = model()
+    shared, packed = SequenceRewarder(reward_model), SequenceRewarder(reward_model)
+    packed.shares_prompts = False
+    rng = random.Random(0)
+    for prompts, count in ((1, 64), (16, 4)):
+        groups = [group for _ in range(prompts) for group in responses(count, PROMPT, STEPS, rng)]
+        _equal(_flat(shared.rewards(groups)), _flat(packed.rewards(groups)))
+        yield compare(
+            f"score, {prompts} x {count} responses to a prompt",
+            "packed, the prompt in each",
+            partial(shared.rewards, groups),
+            partial(packed.rewards, groups),
+            len(groups),
+            "responses/s",
+        )
 
 
 def training() -> Iterator[Comparison]:
