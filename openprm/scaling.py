@@ -96,7 +96,8 @@ class EarlyRejectionRow(TypedDict):
 class Search:
     """What a search answered, prompt by prompt in the candidates' order.
 
-    correct: 1 or 0; 0 where there is no answer. scorer and aggregation: what it chose by; None for a plain vote.
+    method: what tells it from others, such as "pbs" or "best-of-n, risk 0.1". correct: 1 or 0; 0 where there is no
+    answer. scorer and aggregation: what it chose by; None for a plain vote.
     """
 
     name: str

@@ -55,17 +55,20 @@ def make_scaling(
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        results = _measure(
-            read_scored(candidates, scores),
-            scores,
-            {name: _graded(path, _rule(candidates, by)) for name, path in answers.items()},
-            answers,
-            aggregations,
-            equivalence,
-            answer_pattern,
-            early_risks,
-            seed,
-        )
+        prompts = read_scored(candidates, scores)
+        if not prompts:
+            raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
+        measured = [
+            PromptCandidates(
+                correct=prompt.correct,
+                answers=labels(prompt.responses, equivalence, answer_pattern, prompt.rows[0]["question"]),
+                scores=aggregated_scores(prompt.known_rewards(), aggregations),
+            )
+            for prompt in prompts
+        ]
+        models = {scored["hash"]: name for name, path in scores.items() if (scored := scored_by(path))}
+        searches = [_search(name, path, prompts, _rule(candidates, by), models) for name, path in answers.items()]
+        results = _measure(prompts, measured, searches, scores, aggregations, early_risks, seed)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         (folder / "table.md").write_text(markdown(results), "utf-8")
         pictures = plot_scaling(results, folder)
@@ -89,33 +92,21 @@ def make_scaling(
 
 def _measure(
     prompts: Sequence[ScoredPrompt],
+    measured: Sequence[PromptCandidates],
+    searches: Sequence[Search],
     scores: Mapping[str, str | Path],
-    graded: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    answers: Mapping[str, str | Path],
     aggregations: Sequence[str],
-    equivalence: str,
-    pattern: str,
     risks: Sequence[float],
     seed: int,
 ) -> dict[str, Any]:
     """All that results.json holds."""
-    measured = [
-        PromptCandidates(
-            correct=prompt.correct,
-            answers=labels(prompt.responses, equivalence, pattern, prompt.rows[0]["question"]),
-            scores=aggregated_scores(prompt.known_rewards(), aggregations),
-        )
-        for prompt in prompts
-    ]
     lengths = [row["n_tokens"] for prompt in prompts for row in prompt.rows]
     tokens = None if None in lengths else fmean(lengths)
     chosen_by = {name: _aggregation(path, aggregations) for name, path in scores.items()}
-    models = {scored["hash"]: name for name, path in scores.items() if (scored := scored_by(path))}
-    searches = [_search(name, found, prompts, _scorer(answers[name], models)) for name, found in graded.items()]
     return {
         "counts": {
             "prompts": len(prompts),
-            "candidates": len(prompts[0].rows) if prompts else 0,
+            "candidates": len(prompts[0].rows),
             "tokens_per_candidate": tokens,
             "unscored": unscored(prompts, scores),
         },
@@ -174,26 +165,22 @@ def _graded(answers: str | Path, rule: Rewarder) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _scorer(answers: str | Path, models: Mapping[str, str]) -> str | None:
-    """The name of the reward model that answers were chosen by: that of its scores, where there are any."""
-    inputs = read_manifest(answers)["inputs"] if is_folder(answers) else {}
-    if "prm" not in inputs:
-        return None
-    return models.get(inputs["prm"]["hash"], inputs["prm"]["name"])
-
-
 def _search(
-    name: str, found: Mapping[str, Mapping[str, Any]], prompts: Sequence[ScoredPrompt], scorer: str | None
+    name: str, answers: str | Path, prompts: Sequence[ScoredPrompt], rule: Rewarder, models: Mapping[str, str]
 ) -> Search:
+    """A folder's answers, graded, as a search, whose reward model is called as its scores are, if it gave any."""
+    found = _graded(answers, rule)
     rows = [found[prompt.prompt_id] for prompt in prompts if prompt.prompt_id in found]
     if not rows:
         raise InputError(f"answers {name!r} are to none of the candidates' prompts; answer the same prompts")
+    manifest = read_manifest(answers) if is_folder(answers) else {"inputs": {}, "parameters": {}}
+    prm, stopping = manifest["inputs"].get("prm"), manifest["parameters"].get("rule")
     first = rows[0]
     return Search(
         name=name,
-        method=first["method"],
+        method=first["method"] + (f", risk {stopping['risk']:g}" if stopping else ""),
         budget=first["budget"],
-        scorer=scorer,
+        scorer=models.get(prm["hash"], prm["name"]) if prm else None,
         aggregation=first["aggregation"],
         correct=[found[prompt.prompt_id]["correct"] if prompt.prompt_id in found else 0.0 for prompt in prompts],
         unanswered=len(prompts) - len(rows),

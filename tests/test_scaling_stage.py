@@ -24,7 +24,7 @@ from .folders import candidate, nothing_local
 from .test_evaluation_stage import scored
 
 PROMPTS = 12
-TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "candidates"}
+TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "answers"}
 
 
 def stage(out: Path, name: str, record: type, rows: list[Any], inputs: dict[str, Any], **parameters: Any) -> Path:
@@ -81,6 +81,8 @@ def make_run(run: Path) -> Path:
     plain: dict[str, Any] = {"score": None, "aggregation": None, "steps": [], "step_rewards": []}
     votes = [answer(row, "The answer is 99", "majority-vote", **plain, **{"scored_tokens": 0}) for row in first]
     stage(run / "answers-vote", "answers", Answer, votes, inputs)
+    wrong = [answer(row, "The answer is 99", "best-of-n") for row in first]
+    stage(run / "answers-early", "answers", Answer, wrong, {**inputs, "prm": run / "blind"}, rule={"risk": 0.1})
     return run
 
 
@@ -117,6 +119,7 @@ def test_a_run_is_measured_as_it_lies_there(run: Path):
     assert (searches["pbs"]["accuracy"], searches["pbs"]["unanswered"]) == (0.75, 3)
     assert (searches["pbs"]["generated_tokens"], searches["pbs"]["scored_tokens"]) == (30, 40)
     assert (searches["vote"]["line"], searches["vote"]["accuracy"]) == ("majority-vote", 0)
+    assert searches["early"]["line"] == "best-of-n, risk 0.1: blind/min"
     against = {entry["against"]: entry["difference"] for entry in searches["pbs"]["differences"]}
     # by `min` all tie; and the vote is for 99
     assert against == {"majority vote": 0.75, "best of n: wise/min": 0.5, "weighted vote: wise/min": 0.75}
@@ -128,7 +131,7 @@ def test_a_run_is_measured_as_it_lies_there(run: Path):
 
 def test_the_same_run_gives_the_same_files(run: Path, tmp_path: Path):
     (found,) = find_inputs(run)
-    assert {*found.scores, *found.answers} == {"wise", "blind", "pbs", "vote"}
+    assert {*found.scores, *found.answers} == {"wise", "blind", "pbs", "vote", "early"}
     hashes = []
     for name in ("one", "two"):
         make_scaling(found.candidates, found.scores, found.answers, tmp_path / name)
