@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -170,3 +171,78 @@ def convert(
     from ..report import print_summary
 
     print_summary(convert_internlm2(model, out, revision=revision, force=force), out)
+
+
+@app.command()
+def parity(
+    model: Annotated[str, typer.Argument(help="Reward model: a folder or an id.")],
+    file: Annotated[str, typer.Argument(help="Candidates: a file, a dataset, or a folder of `openprm candidates`.")],
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="transformers, vllm; may be repeated. Else transformers, and vllm if it is installed."),
+    ] = None,
+    server: Servers = None,
+    served: Annotated[str | None, typer.Option(help="The servers' name for the model; else as it is given.")] = None,
+    engine_option: EngineOptions = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="Besides float32; may be repeated. Else bfloat16.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Responses in the sample, about.")] = 32,
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest difference of a reward in float32.")] = 1e-3,
+    aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the model's own.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Where steps end; else the model's own.")] = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = False,
+    question_column: QuestionColumn = "question",
+    response_column: ResponseColumn = "response",
+    id_column: IdColumn = None,
+    split: Split = None,
+    where: Where = None,
+    questions: Questions = None,
+    questions_options: QuestionsOptions = None,
+) -> None:
+    """Compare the step rewards of all engines, dtypes and batches with plain float32 ones, on your own responses.
+
+    Engine options are vLLM's. Exit code 1 where a reward in float32 differs by more than the tolerance.
+    """
+    from importlib.util import find_spec
+
+    from ..engines import RewardSpec
+    from ..parity import check_parity, sample
+    from ..rejections import Rejection
+    from ..report import print_table
+
+    columns = {"question": question_column, "response": response_column, "reward": None, "prompt_id": id_column}
+    source = candidate_source(file, columns, split, where, questions, questions_options, None, None)
+    engines = engine or ["transformers", *(["vllm"] if find_spec("vllm") else [])]
+    loaded = RewardSpec(model, revision=revision, trust_remote_code=trust_remote_code)
+    options = engine_options(engine_option)
+    dtypes = dtype or ["bfloat16"]
+    others = [replace(loaded, dtype=name) for name in dtypes if "transformers" in engines]
+    if "vllm" in engines:
+        others += [replace(loaded, engine="vllm", dtype=name, options=options) for name in ("float32", *dtypes)]
+    others += [
+        replace(loaded, model=served or model, engine="server", servers=(url,), checkpoint=model)
+        for url in server or ()
+    ]
+    chosen = sample((row for row in source.read() if not isinstance(row, Rejection)), rows)
+    found = check_parity(
+        chosen,
+        loaded,
+        others,
+        aggregation=aggregation,
+        separator=unescape(separator) if separator else None,
+    )
+    lines, wrong = [], False
+    for one in found:
+        apart = one.deviation
+        wrong |= one.dtype == "float32" and apart.largest > tolerance
+        changed = f"{apart.changed} of {apart.prompts}"
+        lines.append(
+            [one.engine, one.dtype or "its own", one.batch, f"{apart.largest:.1e}", f"{apart.mean:.1e}", changed]
+        )
+    print_table(
+        f"step rewards of {len(chosen)} responses, against plain float32 passes of one sequence each",
+        ["engine", "dtype", "batch", "largest difference", "mean", "another best of n"],
+        lines,
+    )
+    if wrong:
+        raise typer.Exit(1)
