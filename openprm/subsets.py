@@ -42,11 +42,12 @@ def vote_in(
     An answer's correctness is the mean of the subset's candidates that give it. None has no vote: where all of a
     subset are None, it is the subset's mean.
     """
-    given = dict.fromkeys(answer for answer in answers if answer is not None)
-    gives = np.array([[answer == other for other in given] for answer in answers], float).reshape(len(answers), -1)
     right = np.asarray(correct, float)
+    given = list(dict.fromkeys(answer for answer in answers if answer is not None))
     if not given:
         return subsets @ right / subsets.sum(axis=1)
+    place = {answer: index for index, answer in enumerate(given)}
+    gives = np.equal.outer([-1 if a is None else place[a] for a in answers], np.arange(len(given))).astype(float)
     voting = subsets & gives.any(axis=1)
     voters = voting @ gives
     ballots = voters if scores is None else _weights(voting, np.asarray(scores, float)) @ gives
@@ -63,5 +64,5 @@ def _weights(voting: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """exp(score), relative to the best of each subset's voters, so that it neither overflows nor vanishes."""
     among = np.where(voting, scores, -np.inf)
     top = among.max(axis=1, keepdims=True)
-    relative = np.subtract(among, top, out=np.zeros_like(among), where=among < top)
-    return voting * np.exp(relative)
+    unscored = np.isneginf(top)  # all of them weigh the same
+    return np.where(unscored, voting, np.exp(among - np.where(unscored, 0, top)))
