@@ -59,8 +59,8 @@ def generate_answers(
     `counts` of the manifest: prompts answered, generated and scored tokens in all, extensions merged as duplicates,
     and answers stopped by early rejection. Raises InputError as `openprm.searcher` does.
     """
-    check(method, prm, sampling)
-    spec = replace(spec, revision=resolve_model(spec.model, spec.revision)) if spec.engine != "server" else spec
+    check(spec, prm, method, sampling)
+    spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
     if prm is not None:
         prm = replace(prm, revision=resolve_model(prm.source, prm.revision))
     method, separator = with_defaults(method, prm, separator)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from .aggregate import DEFAULT_AGGREGATION
 from .engines import GeneratorSpec, RewardSpec
 from .engines.base import Failure, Sampling
-from .engines.extending import Extender
+from .engines.extending import Extender, check_engine
 from .lockstep import Found, Watch
 from .methods import Method
 from .records import Message
@@ -43,8 +43,8 @@ class Searcher:
 
         Raises InputError where the two do not make the method, or a model cannot be loaded.
         """
+        check(spec, prm, method, sampling)
         method, separator = with_defaults(method, prm, separator)
-        check(method, prm, sampling)
         extender = Extender.load(spec, separator, sampling)
         try:
             scorer = StepScorer.load(prm, separator, method.aggregation) if prm else None
@@ -67,8 +67,9 @@ class Searcher:
             self.scorer.close()
 
 
-def check(method: Method, prm: RewardSpec | None, sampling: Sampling) -> None:
+def check(spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling: Sampling) -> None:
     """Raises InputError where these do not make a search."""
+    check_engine(spec)
     if method.uses_rewards and prm is None:
         raise InputError(f"{method.name} needs a reward model; name one (--prm), or take the majority-vote")
     if prm is not None and not method.uses_rewards:

@@ -47,6 +47,14 @@ def complete_steps(text: str, separator: str) -> list[str]:
     return split(text + _NO_SPACE if is_stop(separator) else text.rstrip(_CUT), separator)[:-1]
 
 
+def check_engine(spec: GeneratorSpec) -> None:
+    """Raises InputError where the engine cannot go on from token ids."""
+    if spec.engine == "server":
+        raise InputError(
+            "servers cannot go on with an answer from its token ids; search with the engine vllm or transformers"
+        )
+
+
 @dataclass(frozen=True)
 class _Known:
     """What is decided of a request before anything is generated: its rows, or why there are none."""
@@ -83,10 +91,7 @@ class Extender:
     @classmethod
     def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> Extender:
         """Raises InputError where the model cannot be loaded, or the engine cannot go on from token ids."""
-        if spec.engine == "server":
-            raise InputError(
-                "servers cannot go on with an answer from its token ids; search with the engine vllm or transformers"
-            )
+        check_engine(spec)
         writer = spec.make()
         try:
             return cls(writer, separator, sampling)  # type: ignore[arg-type]

@@ -1,0 +1,287 @@
+"""Answering prompts by searching, with real small models: the stage, and the command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openprm import cli, tiny
+from openprm.engines import GeneratorSpec, RewardSpec
+from openprm.engines.base import Failure, Sampling, prompt_seed
+from openprm.engines.extending import Extender
+from openprm.folder import read_rows, rows_hash
+from openprm.generation_stage import generate_answers, read_rule
+from openprm.methods import METHODS, Method
+from openprm.partial import Request
+from openprm.records import Answer, Candidate, Prompt
+from openprm.rejections import InputError
+from openprm.sampling_stage import sample_candidates
+from openprm.scoring import load_scorer
+from openprm.scoring_stage import score_candidates
+from openprm.searcher import Searcher
+from openprm.source import CandidateSource
+from openprm.tiny_stages import make_policy, make_prompts
+
+from . import tiny_models
+from .folders import Killed, contents, dataset, nothing_local
+
+SAMPLING = Sampling(n=1, temperature=1.15, max_new_tokens=48, seed=5)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    make_policy(folder, steps=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with random weights that reads what the policy writes."""
+    folder = tmp_path_factory.mktemp("prm") / "prm"
+    tokenizer = tiny.tokenizer()
+    model = tiny_models.model(vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    model.config.openprm = {"separator": ".\n", "aggregation": "mean", "suffix": ""}
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five prompts, two a shard in what follows: three shards."""
+    folder = tmp_path_factory.mktemp("prompts") / "prompts"
+    make_prompts(folder, n=5, split="test")
+    return folder
+
+
+@pytest.fixture
+def generate(prompts: Path, policy: Path, prm: Path) -> Any:
+    def call(out: Path, method: Method, sampling: Sampling = SAMPLING, **options: Any) -> Any:
+        spec = RewardSpec(str(prm)) if method.uses_rewards else None
+        return generate_answers(
+            prompts, GeneratorSpec(str(policy)), spec, out, method, sampling, prompts_per_shard=2, **options
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_answer_to_each_prompt(name: str, tmp_path: Path, generate: Any, prompts: Path, prm: Path):
+    manifest = generate(tmp_path / "out", Method(name, 4))
+    rows = list(read_rows(tmp_path / "out", Answer))
+    assert [row["prompt_id"] for row in rows] == [prompt["prompt_id"] for prompt in read_rows(prompts)]
+    assert (manifest["rows"], manifest["row_hash"]) == (5, rows_hash(rows))
+    assert set(manifest["inputs"]) == {"prompts", "model"} | ({"prm"} if name != "majority-vote" else set())
+    counts = manifest["counts"]
+    assert counts["prompts"] == 5
+    assert counts["tokens"] == sum(row["generated_tokens"] for row in rows) > 5 * 4
+    assert counts["scored_tokens"] == sum(row["scored_tokens"] for row in rows)
+    for row in rows:
+        assert (row["method"], row["budget"], row["sample_index"]) == (name, 4, 0)
+        assert row["generator"]["seed"] == prompt_seed(5, row["prompt_id"])
+        assert 0 < row["n_tokens"] <= min(48, row["generated_tokens"])
+        assert ("truncated" in row["marks"]) == (row["finish_reason"] == "length")
+        assert row["n_considered"] >= 1
+    if name == "majority-vote":
+        assert {
+            (*row["steps"], *row["step_rewards"], row["score"], row["aggregation"], row["scored_tokens"])
+            for row in rows
+        } == {(None, None, 0)}
+    else:  # rewarded as `openprm score` does
+        asked = [{"question": row["question"], "response": row["response"]} for row in rows]
+        for row, scored in zip(rows, load_scorer(str(prm))(asked), strict=True):
+            assert row["steps"] == scored["steps"]
+            assert row["step_rewards"] == pytest.approx(scored["rewards"], abs=1e-4)
+            assert row["score"] == pytest.approx(scored["score"], abs=1e-4)
+            assert row["aggregation"] == scored["aggregation"] == "mean"
+    assert nothing_local(tmp_path / "out", tmp_path)
+
+
+def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: Any):
+    manifest = generate(tmp_path / "out", Method("pbs", 4, "min"), separator="line")
+    assert (manifest["parameters"]["aggregation"], manifest["parameters"]["separator"]) == ("min", "line")
+    assert {row["aggregation"] for row in read_rows(tmp_path / "out")} == {"min"}
+    own = generate(tmp_path / "own", Method("pbs", 4))["parameters"]
+    assert (own["aggregation"], own["separator"]) == ("mean", ".\n")
+
+
+def test_answers_are_candidates(tmp_path: Path, generate: Any):
+    generate(tmp_path / "out", Method("pbs", 4))
+    assert len(list(CandidateSource(str(tmp_path / "out")).read())) == 5
+    assert set(Candidate.__annotations__) < set(next(iter(read_rows(tmp_path / "out"))))
+
+
+def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, monkeypatch: pytest.MonkeyPatch):
+    expected = generate(tmp_path / "whole", Method("pbs", 4))
+    asked: list[int] = []
+    search = Searcher.__call__
+
+    def counted(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+        asked.append(len(questions))
+        return search(self, questions, seeds, watch)
+
+    def dies(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+        if len(asked) == 1:
+            raise Killed
+        return counted(self, questions, seeds, watch)
+
+    monkeypatch.setattr(Searcher, "__call__", dies)
+    with pytest.raises(Killed):
+        generate(tmp_path / "out", Method("pbs", 4))
+    monkeypatch.setattr(Searcher, "__call__", counted)
+    assert generate(tmp_path / "out", Method("pbs", 4)) == expected
+    assert asked == [2, 2, 1]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    generate(tmp_path / "out", Method("pbs", 4))
+    assert len(asked) == 3
+
+
+def test_what_another_try_may_finish_is_tried_again_alone(
+    tmp_path: Path, generate: Any, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    down = [row["question"] for row in read_rows(prompts)][1]
+    extend = Extender.__call__
+
+    def fails(self: Extender, requests: list[Request]) -> Any:
+        failure = Failure("the engine gave up", "try again", transient=True)
+        found = extend(self, requests)
+        return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
+
+    monkeypatch.setattr(Extender, "__call__", fails)
+    with pytest.raises(InputError, match="1 failed that another try may finish"):
+        generate(tmp_path / "out", Method("pbs", 4))
+    monkeypatch.undo()
+    manifest = generate(tmp_path / "out", Method("pbs", 4))
+    assert manifest["counts"]["prompts"] == 5
+    assert not (tmp_path / "out" / "rejected.jsonl").exists()
+
+
+def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
+    rows = list(read_rows(prompts))[:2]
+    long = {
+        **rows[0],
+        "prompt_id": "long",
+        "question": [{"role": "user", "content": rows[0]["question"][0]["content"] * 9}],
+    }
+    given = dataset(tmp_path / "given", Prompt, [*rows, long])
+    manifest = generate_answers(
+        given, GeneratorSpec(str(policy)), RewardSpec(str(prm)), tmp_path / "out", Method("pbs", 4), SAMPLING
+    )
+    assert manifest is not None
+    assert manifest["rows"] == 2
+    assert "'long'" in (tmp_path / "out" / "rejected.jsonl").read_text()
+
+
+def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
+    spec, rewards = GeneratorSpec(str(policy)), RewardSpec(str(prm))
+    greedy = Sampling(n=1, temperature=0, max_new_tokens=8)
+    for prm_spec, method, sampling, problem in [
+        (None, Method("pbs"), SAMPLING, "pbs needs a reward model"),
+        (rewards, Method("majority-vote"), SAMPLING, "needs no reward model"),
+        (rewards, Method("pbs"), greedy, "all answers to a prompt are alike"),
+        (RewardSpec(str(policy)), Method("pbs"), SAMPLING, "reward model"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            generate_answers(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
+    server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
+    with pytest.raises(InputError, match="servers cannot go on"):
+        generate_answers(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
+
+
+# ---- Early rejection ----
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory, policy: Path, prm: Path) -> Path:
+    """Six responses to each of twelve other prompts, scored."""
+    folder = tmp_path_factory.mktemp("scores")
+    make_prompts(folder / "prompts", n=12, split="train")
+    sampling = Sampling(n=6, temperature=1.15, max_new_tokens=48)
+    sample_candidates(folder / "prompts", GeneratorSpec(str(policy)), folder / "samples", sampling)
+    score_candidates(CandidateSource(str(folder / "samples")), str(prm), folder / "scores")
+    return folder / "scores"
+
+
+def test_early_rejection_saves_tokens(tmp_path: Path, generate: Any, scores: Path, prm: Path):
+    plain = generate(tmp_path / "plain", Method("best-of-n", 6))
+    rule = read_rule(scores, RewardSpec(str(prm)), Method("best-of-n", 6), 0.5)
+    assert (rule.aggregation, rule.n_answers, rule.n_prompts, rule.risk) == ("mean", 6, 12, 0.5)
+    manifest = generate(tmp_path / "out", Method("best-of-n", 6, rule=rule))
+    assert manifest["counts"]["stopped"] > 0
+    assert manifest["counts"]["tokens"] < plain["counts"]["tokens"]
+    assert manifest["parameters"]["rule"]["threshold"] == rule.threshold
+
+
+def test_a_rule_needs_enough_scores_of_the_same_model(tmp_path: Path, scores: Path, prm: Path, policy: Path):
+    spec = RewardSpec(str(prm))
+    assert read_rule(scores, spec, Method("best-of-n", 4), 0.5).n_answers == 4
+    with pytest.raises(InputError, match="have 6 responses to a prompt; calibrate on 7"):
+        read_rule(scores, spec, Method("best-of-n", 7), 0.5)
+    with pytest.raises(InputError, match="12 prompts are too few"):
+        read_rule(scores, spec, Method("best-of-n", 6), 0.05)
+    other = tmp_path / "other"
+    model = tiny_models.model(vocab_size=58)
+    model.save_pretrained(other)
+    with pytest.raises(InputError, match="not given by"):
+        read_rule(scores, RewardSpec(str(other)), Method("best-of-n", 6), 0.5)
+
+
+# ---- The command ----
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: Any) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["openprm", "generate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capfd.readouterr()
+
+    return call
+
+
+DRAWN = ("--temperature", "1.15", "--max-new-tokens", "48", "--budget", "4")
+
+
+def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
+    question = tiny.dials(1, 0, "test")[0].question
+    code, out, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
+    assert code == 0, err
+    searcher = Searcher.load(
+        GeneratorSpec(str(policy)),
+        RewardSpec(str(prm)),
+        Method("pbs", 4),
+        Sampling(temperature=1.15, max_new_tokens=48),
+    )
+    (found,) = searcher([[{"role": "user", "content": question}]], [0])
+    assert not isinstance(found, Failure)
+    assert out == found.best.partial.text + "\n"
+    assert "pbs: 2 beams, each extended in 2 ways at every step" in err
+    assert f"step {found.depths}: " in err
+    assert f"{found.best.score:+.3f} (mean)" in err
+    assert f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored" in err
+
+
+def test_a_folder_of_prompts(run: Any, tmp_path: Path, prompts: Path, policy: Path, prm: Path, scores: Path):
+    rejecting = ("--early-rejection", "0.5", "--calibration", scores)
+    code, out, err = run(policy, prompts, "--prm", prm, "--out", tmp_path / "out", *DRAWN, *rejecting)
+    assert code == 0, err
+    assert "answers: 5 rows" in out
+    assert {row["method"] for row in read_rows(tmp_path / "out")} == {"best-of-n"}
+
+
+def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path):
+    for arguments, problem in [
+        ((policy,), "give either --prompt, or a folder of prompts and --out"),
+        ((policy, prompts), "give either --prompt, or a folder of prompts and --out"),
+        ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
+        ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "needs both"),
+        ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),
+    ]:
+        code, _, err = run(*arguments)
+        assert code != 0
+        assert problem in " ".join(err.replace("│", " ").split())
