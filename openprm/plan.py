@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .engines.base import Sampling
@@ -191,10 +191,19 @@ def _prompts(context: _Context) -> tuple[StagePlan, _Made]:
 
 
 def _candidates(context: _Context) -> tuple[StagePlan, _Made]:
-    defaults = Sampling()
+    return _sampled(context, context.number("n", Sampling().n))
+
+
+def _generate(context: _Context) -> tuple[StagePlan, _Made]:
+    """A search is planned as sampling so many whole answers as its budget; rewarding them is not counted."""
+    stage, made = _sampled(context, context.number("budget", 16))
+    return stage, replace(made, n=1)
+
+
+def _sampled(context: _Context, n: float) -> tuple[StagePlan, _Made]:
+    """`n` responses to each prompt."""
     given, model = context.input("prompts").prompts, context.model("model")
-    n = context.number("n", defaults.n)
-    longest = context.number("max_new_tokens", defaults.max_new_tokens)
+    longest = context.number("max_new_tokens", Sampling().max_new_tokens)
     read = math.fsum(count * context.assumed("prompt_tokens", source) for source, count in given.items())
     generated = math.fsum(count * n * context.assumed("response_tokens", source) for source, count in given.items())
     samples = math.fsum(given.values()) * n
@@ -290,6 +299,7 @@ def _nothing(context: _Context) -> tuple[StagePlan, _Made]:
 _PLANNERS: dict[str, Callable[[_Context], tuple[StagePlan, _Made]]] = {
     "prompts": _prompts,
     "candidates": _candidates,
+    "generate": _generate,
     "reward": _reward,
     "trees": _trees,
     "pairs": _pairs,

@@ -120,6 +120,65 @@ def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str
     return score_candidates(CandidateSource(candidates), model, out, **options)
 
 
+def _generate(
+    out: Folder,
+    prompts: str,
+    model: str,
+    method: str,
+    budget: int = 16,
+    prm: str | None = None,
+    aggregation: str | None = None,
+    separator: str | None = None,
+    calibration: str | None = None,
+    early_rejection: float | None = None,
+    engine: str = "transformers",
+    engine_options: Mapping[str, Any] | None = None,
+    dtype: str = "auto",
+    revision: str | None = None,
+    prm_engine: str = "transformers",
+    prm_options: Mapping[str, Any] | None = None,
+    prm_dtype: str = "float32",
+    prm_revision: str | None = None,
+    prompts_per_shard: int = 64,
+    **sampling: Any,
+) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from .engines import GeneratorSpec, RewardSpec
+    from .engines.base import Sampling
+    from .generation_stage import generate_answers, read_rule
+    from .methods import Method
+
+    spec = GeneratorSpec(model, engine, revision, dtype, options=engine_options or {})
+    reward_spec = prm and RewardSpec(prm, prm_engine, prm_revision, prm_dtype, options=prm_options or {})
+    chosen = Method(method, budget, aggregation)
+    if early_rejection is not None:
+        if not (calibration and reward_spec):
+            raise InputError("early_rejection needs a `prm`, and scores for its `calibration`")
+        chosen = replace(chosen, rule=read_rule(calibration, reward_spec, chosen, early_rejection))
+    manifest = generate_answers(
+        prompts,
+        spec,
+        reward_spec or None,
+        out,
+        chosen,
+        Sampling(n=1, **sampling),
+        separator=separator,
+        prompts_per_shard=prompts_per_shard,
+        replace_finished=True,
+    )
+    assert manifest is not None  # which only a share would leave to others
+    return manifest
+
+
+def _scaling(
+    out: Folder, candidates: str, scores: Mapping[str, str], answers: Mapping[str, str] | None = None, **options: Any
+) -> dict[str, Any]:
+    from .scaling_stage import make_scaling
+
+    return make_scaling(candidates, scores, answers or {}, out, **options)
+
+
 def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:
     from .evaluation_stage import evaluate_models
 
@@ -145,5 +204,7 @@ RUNNERS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "train": (("pairs", "base", "eval_pairs"), _train),
     "score": (("candidates", "model"), _score),
     "evaluate": (("candidates", "scores"), _evaluate),
+    "generate": (("prompts", "model", "prm", "calibration"), _generate),
+    "scaling": (("candidates", "scores", "answers"), _scaling),
     "publish": (("candidates", "trees", "pairs", "models", "evaluation"), _publish),
 }

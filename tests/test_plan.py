@@ -44,6 +44,7 @@ STAGES: dict[str, Any] = {
     "helpsteer2": {"run": "preferences", "source": "helpsteer2"},
     "prm": {"run": "train", "pairs": {"a": "pairs", "b": "helpsteer2"}, "base": "orm", "num_train_epochs": 2},
     "scores": {"run": "score", "candidates": "golden", "model": "prm"},
+    "answers": {"run": "generate", "prompts": "some", "model": "org/policy", "prm": "prm", "method": "pbs", "budget": 4},
 }
 
 
@@ -71,6 +72,8 @@ def test_the_arithmetic():
     trained = stages["prm"]
     assert (trained.pairs, trained.tokens) == (180, 2 * 2 * (40 * 50 + 50 * 50))
     assert trained.gpu_hours == pytest.approx(6 * 5e5 * 18_000 / (1e9 * 0.25 * 3600))
+    answers = stages["answers"]
+    assert (answers.prompts, answers.samples, answers.generated) == (20, 80, 80 * 40)
     assert stages["scores"].gpu_hours == rewarded.gpu_hours, "a model that starts from another has its parameters"
 
 
@@ -195,8 +198,8 @@ def test_numbers(value: float | None, text: str):
 def test_tiny_declares_how_many():
     stages = of(plan(preset("tiny")))
     samples = [stage for stage in stages.values() if stage.kind == "candidates"]
-    assert [stage.samples for stage in samples] == [32_000, 4_800]
-    assert [stage.generated_at_most for stage in samples] == [32_000 * 48, 4_800 * 48]
+    assert [stage.samples for stage in samples] == [32_000, 4_800, 38_400]
+    assert [stage.generated_at_most for stage in samples] == [32_000 * 48, 4_800 * 48, 38_400 * 48]
     assert all(math.isnan(stage.gpu_hours) for stage in samples)
 
 
