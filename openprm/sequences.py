@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -67,11 +68,12 @@ class SequenceRewarder:
         if packed and unfit:
             raise ValueError(f"the model cannot be packed: {unfit}; use packed=None")
         self.packed = packed is not False  # also while it is tried out
+        plain = cache(self._calls.plain_state)
         if packed is None:
-            reason = unfit or self._tried(math.inf)
+            reason = unfit or self._tried(math.inf, plain)
             self.packed = self._used(reason, "Step rewards take one plain pass per step, which is slower")
         self.shares_prompts = self.packed and self._used(
-            self._tried(1), "The prompt is computed for each of its responses anew, which is slower"
+            self._tried(1, plain), "The prompt is computed for each of its responses anew, which is slower"
         )
 
     def rewards(self, groups: Groups, max_tokens: int = DEFAULT_MAX_TOKENS) -> list[list[float]]:
@@ -202,21 +204,22 @@ class SequenceRewarder:
             logger.warning("%s: %s.", otherwise, reason)
         return not reason
 
-    def _tried(self, shortest: float) -> str:
+    def _tried(self, shortest: float, plain: Callable[[tuple[int, ...]], Tensor]) -> str:
         """Why packing, with beginnings of at least `shortest` tokens shared, is not exact; empty if it is."""
         text = self.model.config.get_text_config()
         groups = _trial(text.vocab_size, self.pad_token_id)
         with _evaluating(self.model), _small_window(text), torch.no_grad():
             try:
-                self.difference = self._difference(groups, shortest)
+                self.difference = self._difference(groups, shortest, plain)
             except Exception as error:  # what a model does not understand, in whatever way, is not packed
-                return f"packing failed on a trial input ({type(error).__name__}: {error})"
+                message = str(error).partition("\n")[0]
+                return f"packing failed on a trial input ({type(error).__name__}: {message})"
         tolerance = TOLERANCE[self.model.dtype]
         if not self.difference <= tolerance:  # written so that NaN is a mismatch
             return f"packed and plain hidden states differ by {self.difference:.1e} (tolerance {tolerance:.0e})"
         return ""
 
-    def _difference(self, groups: Groups, shortest: float) -> float:
+    def _difference(self, groups: Groups, shortest: float, plain: Callable[[tuple[int, ...]], Tensor]) -> float:
         """The largest relative difference of the hidden states at the ends.
 
         Hidden states tell more than the one reward made of them: a new head may be zero.
@@ -226,8 +229,8 @@ class SequenceRewarder:
         for batch, (hidden, _) in self._packed_passes(packs, self._allowed(DEFAULT_MAX_TOKENS), shortest):
             sequences = [sequence for index in batch for sequence in groups[index]]
             for found, sequence in zip(hidden, sequences, strict=True):
-                plain = self._calls.plain_state(sequence)
-                distance = (found - plain).float().norm() / plain.float().norm()
+                expected = plain(tuple(sequence))
+                distance = (found - expected).float().norm() / expected.float().norm()
                 largest = max(largest, distance.nan_to_num(nan=torch.inf).item())
         return largest
 
@@ -247,17 +250,19 @@ def _rotary_switch(text: Any) -> float:
 
 
 def _trial(vocabulary: int, pad_token_id: int | None) -> list[list[list[int]]]:
-    """Growing prefixes with an end of turn each, and two sides of a pair, that share their beginning; two more groups
-    that share another; and one that shares nothing. All of different sizes.
+    """Groups of different sizes, four of which share two beginnings.
+
+    Growing prefixes with an end of turn each, and two sides of a pair; a pair and a single sequence; and many
+    branches, the last of them further behind their beginning than a window that is no mask's (GPT-Neo's, 256).
     """
     generator = torch.Generator().manual_seed(0)  # its own: training's random state stays as it is
     # Padding inside a sequence means something else to some models.
     usable = torch.tensor([token for token in range(vocabulary) if token != pad_token_id])
-    ids = usable[torch.randint(len(usable), (96,), generator=generator)].tolist()
+    ids = usable[torch.randint(len(usable), (400,), generator=generator)].tolist()
     turn, side, end = ids[:48], ids[48:64], ids[64:67]
     first = [[turn[:size] + end for size in (16, 24, 32, 48)], [turn[:16] + side + end, turn[:20] + end]]
     second = [[side[:9] + end, side[:12] + end], [side + end + turn[:8]]]
-    return [*first, *second, [[*end, *side[:5]]]]
+    return [*first, *second, [ids[360:] + ids[start : start + 40] for start in range(67, 347, 40)]]
 
 
 @contextmanager

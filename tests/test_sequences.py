@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention.flex_attention import flex_attention
+from transformers.integrations import flex_attention as integration
 
 from openprm import passes
 from openprm.packing import collate
@@ -176,6 +178,24 @@ def test_sdpa_and_eager_agree():
     torch.testing.assert_close(*found, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_block_masks_give_the_same_rewards(name, monkeypatch):
+    def uncompiled(query, key, value, training, **options):
+        return flex_attention(query, key, value, **options)
+
+    # What torch compiles of it for CPUs takes minutes, and is wrong for some lengths (torch 2.13).
+    monkeypatch.setattr(integration, "compile_friendly_flex_attention", uncompiled)
+    sizes = {"hidden_size": 64, "head_dim": 16}  # the least that it takes
+    scorer = SequenceRewarder(tiny_models.model(name, attn_implementation="flex_attention", **sizes))
+    assert scorer.shares_prompts
+    plain = tiny_models.model(name, attn_implementation="sdpa", **sizes)
+    with torch.no_grad():
+        expected = one_by_one(plain, PROMPTED)
+    torch.testing.assert_close(flat(scorer.rewards(PROMPTED)), expected, atol=TOLERANCE, rtol=0)
+
+
 class Wrapper(torch.nn.Module):
     """What DDP is to a model: its hooks must see every call, and exactly one a step."""
 
@@ -268,7 +288,13 @@ def test_sequences_that_end_with_the_padding_token_are_read_where_transformers_r
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("mpt", "differ by"), ("bloom", "failed"), ("qwen3-next", "linear_attention"), ("bert", "`score` head")],
+    [
+        ("mpt", "differ by"),
+        ("gpt-neo", "differ by"),
+        ("bloom", "failed"),
+        ("qwen3-next", "linear_attention"),
+        ("bert", "`score` head"),
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_models_that_cannot_be_packed_take_plain_passes_and_say_why(name, reason, dtype, caplog):
@@ -302,7 +328,7 @@ def test_a_new_head_of_zeros_does_not_hide_a_mismatch():
 @pytest.mark.parametrize("name", ["mistral-window", "gemma2"])
 def test_a_window_longer_than_the_trial_is_tried_all_the_same(name, monkeypatch):
     model = tiny_models.model(name, sliding_window=200)
-    assert SequenceRewarder(model).packed
+    assert SequenceRewarder(model).shares_prompts
     assert model.config.sliding_window == 200
 
     def forgets_the_window(packs, pad_token_id, config, dtype, device):

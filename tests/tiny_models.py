@@ -46,9 +46,18 @@ PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", {"n_inner": 48, "num_key_value_heads": None}),
 }
 
-#: Configurations whose sequences cannot: ALiBi, linear attention, an encoder.
+#: Configurations whose sequences cannot: ALiBi, linear attention, a window of the model's own, an encoder.
 NOT_PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
-    "mpt": ("MptConfig", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256}),
+    "gpt-neo": (
+        "GPTNeoConfig",
+        {
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "max_position_embeddings": 512,
+        },
+    ),
+    "mpt": ("MptConfig", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 512}),
     "bloom": ("BloomConfig", {"n_head": 4, "n_layer": 2}),
     "qwen3-next": (
         "Qwen3NextConfig",
