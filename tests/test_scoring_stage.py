@@ -11,6 +11,7 @@ import pytest
 
 from openprm import dataset_stage, scoring_stage
 from openprm.checkpoint import load_reward_model, save_reward_model
+from openprm.engines import RewardSpec
 from openprm.folder import read_rows, rows_hash
 from openprm.records import Candidate
 from openprm.rejections import InputError
@@ -19,6 +20,7 @@ from openprm.scoring_stage import score_candidates
 from openprm.shared_stage import run_shared_stage
 from openprm.source import CandidateSource
 
+from .engines.faulty_server import RewardServer, reliable
 from .folders import Killed, candidate, contents, dataset, kill
 
 
@@ -132,3 +134,41 @@ def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
     found = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, " ")])
     with pytest.raises(InputError, match="no response could be scored"):
         score_candidates(CandidateSource(str(found)), model, tmp_path / "scores")
+
+
+def test_the_default_engine_is_known_by_no_parameter(tmp_path: Path, model: Path):
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
+    first = score_candidates(found, model, tmp_path / "scores")
+    assert score_candidates(found, RewardSpec(str(model)), tmp_path / "scores") == first
+    assert "engine" not in first["parameters"]
+    rough = score_candidates(found, RewardSpec(str(model), dtype="bfloat16"), tmp_path / "scores")
+    assert rough["parameters"]["engine"]["dtype"] == "bfloat16"
+    assert rough["row_hash"] != first["row_hash"]
+
+
+def test_scoring_goes_on_when_its_servers_are_back(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
+    with RewardServer(longest=256) as server:
+        options = {"backoff": 0.005, "retries": 2, "patience": 0.5, "concurrency": 1}
+        spec = RewardSpec("reward", "server", servers=(server.url,), checkpoint=str(model), options=options)
+        expected = score_candidates(found, spec, tmp_path / "whole")
+        asked, server.requests = len(server.requests), []
+
+        def dying(number: int, request: dict[str, Any]) -> str:
+            server.down = server.down or number == 7
+            return "drop" if server.down else "answer"
+
+        server.behaviour = dying
+        with pytest.raises(InputError, match=r"attempts failed|no server"):
+            score_candidates(found, spec, tmp_path / "killed")
+        server.down, server.behaviour = False, reliable
+        server.requests = []
+        assert score_candidates(found, spec, tmp_path / "killed") == expected
+        assert 0 < len(server.requests) < asked
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert expected["inputs"]["model"]["name"] == model.name
+    assert "127.0.0.1" not in (tmp_path / "whole" / "manifest.json").read_text()

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server that answers as a test says: real sockets, no model."""
+"""Small servers that answer as a test says, OpenAI-compatible or with vLLM's rewards: real sockets, no model."""
 
 from __future__ import annotations
 
@@ -132,3 +132,15 @@ class FaultyServer:
             for i in range(n)
         ]
         return {"object": "chat.completion", "choices": choices, "usage": {"completion_tokens": 3 * n}}
+
+
+class RewardServer(FaultyServer):
+    """Gives the sum of a sequence's tokens, in the shape and at the address of vLLM's, in an order of its own."""
+
+    def __init__(self, behaviour: Behaviour = reliable, longest: int | None = 16, **options: Any) -> None:
+        super().__init__(behaviour, **options)
+        self.models = [{"id": "reward", "max_model_len": longest}]
+
+    def completion(self, request: dict[str, Any]) -> dict[str, Any]:
+        sums = [float(sum(sequence)) for sequence in request["input"]]
+        return {"data": [{"index": i, "probs": [value]} for i, value in reversed(list(enumerate(sums)))]}

@@ -10,22 +10,10 @@ import pytest
 from openprm.engines.server_rewards import ServerRewardEngine, rewards_in
 from openprm.rejections import InputError
 
-from .faulty_server import Behaviour, FaultyServer, reliable
+from .faulty_server import RewardServer
 
 QUICK: dict[str, Any] = {"timeout": 20, "backoff": 0.005, "patience": 30}
 GROUPS = [[[i], [i, 5], [i, 5, 7]] for i in range(40)]
-
-
-class RewardServer(FaultyServer):
-    """Gives the sum of a sequence's tokens, in the shape and at the address of vLLM's, in an order of its own."""
-
-    def __init__(self, behaviour: Behaviour = reliable, longest: int | None = 16, **options: Any) -> None:
-        super().__init__(behaviour, **options)
-        self.models = [{"id": "reward", "max_model_len": longest}]
-
-    def completion(self, request: dict[str, Any]) -> dict[str, Any]:
-        sums = [float(sum(sequence)) for sequence in request["input"]]
-        return {"data": [{"index": i, "probs": [value]} for i, value in reversed(list(enumerate(sums)))]}
 
 
 @pytest.fixture(autouse=True)
