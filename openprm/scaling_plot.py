@@ -16,7 +16,7 @@ from .rejections import InputError
 
 _COLUMNS = 3
 _AXES = (3.1, 3.4)  # of a panel, in inches
-_LEFT, _RIGHT, _BOTTOM, _TOP = 0.6, 2.1, 0.55, 0.4  # around it: numbers, names of lines, numbers, its title
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.6, 2.4, 0.55, 0.4  # around it: numbers, names of lines, numbers, its title
 _FONT = 8.5
 _KEY = (1.05, 1.1, 1.15)  # where a piece of the line stands beside its name, in widths of the axes
 _SPACING = 0.052  # between two names, as a share of the panel's height
