@@ -30,8 +30,8 @@ def labels(
     `pattern` (see `openprm.rewards.extract_answer`) says where `exact` finds the answer; `question` shows `option` the
     options, so that an answer may give an option's text instead of its letter.
 
-    Raises InputError for an unknown equivalence or pattern, and where `math` lacks its extra; `math` raises RuntimeError
-    outside the main thread.
+    Raises InputError for an unknown equivalence or pattern, and where `math` lacks its extra;
+    RuntimeError where `math` is asked for outside the main thread.
     """
     if equivalence == "exact":
         return [extract_answer(response, pattern) for response in responses]
