@@ -31,10 +31,11 @@ from ..records import Message
 from ..rejections import InputError, first_line
 from .base import Answers, Batch, Failure, Sample, Sampling
 from .continuing import Row
+from .hf_extending import RowEnds, in_batches, is_plain
 from .prompting import encode_prompt, end_ids, too_long
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 _SEQUENCES = 64  # generated at a time, unless the caller knows what fits
 
@@ -161,8 +162,9 @@ class TransformersGenerator:
         with self._random(rows[0].seed if rows else 0):
             for batch in in_batches(rows, self.batch_size or _SEQUENCES, self.max_length):
                 some = [rows[index] for index in batch]
-                ends = _RowEnds(some, self.end_ids)
-                self._write([row.tokens for row in some], sampling, max(row.room for row in some), 1, ends)
+                ends = RowEnds(some, self.end_ids)
+                prompts = [row.tokens for row in some]
+                self._write(prompts, sampling, max(row.room for row in some), 1, ends, cache=self._read(prompts))
                 for index, new in zip(batch, ends.new, strict=True):
                     found[index] = new
         return found
@@ -182,8 +184,34 @@ class TransformersGenerator:
         ]
         return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
 
+    def _read(self, prompts: list[list[int]]) -> DynamicCache | None:
+        """The keys and values of all tokens but the last, which the same prompts share; None where that is no gain."""
+        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        if len(places) == len(prompts) or min(map(len, places)) < 2:
+            return None
+        input_ids, attention_mask = self._pad([list(prompt) for prompt in places])
+        # generate() knows the positions of padded prompts in every model; the token that it draws is not used
+        config = GenerationConfig(
+            max_new_tokens=1, do_sample=False, return_dict_in_generate=True, pad_token_id=self.end_ids[0]
+        )
+        with self._own_config_aside():
+            output = self.lm.generate(
+                input_ids=input_ids[:, :-1], attention_mask=attention_mask[:, :-1], generation_config=config
+            )
+        cache = output.past_key_values
+        if not is_plain(cache):
+            return None
+        cache.batch_select_indices(torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.lm.device))
+        return cache
+
     def _write(
-        self, prompts: list[list[int]], sampling: Sampling, room: int, n: int, *criteria: StoppingCriteria
+        self,
+        prompts: list[list[int]],
+        sampling: Sampling,
+        room: int,
+        n: int,
+        *criteria: StoppingCriteria,
+        cache: DynamicCache | None = None,
     ) -> list[list[int]]:
         """What is generated behind each prompt, `n` times, at most `room` tokens; filled up with end tokens."""
         config = GenerationConfig(
@@ -200,19 +228,25 @@ class TransformersGenerator:
             ),
         )
         input_ids, attention_mask = self._pad(prompts)
-        # transformers fills what `config` leaves open from the model's own generation config.
-        own_config = self.lm.generation_config
-        self.lm.generation_config = GenerationConfig()
-        try:
+        with self._own_config_aside():
             output = self.lm.generate(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 generation_config=config,
                 stopping_criteria=StoppingCriteriaList(criteria),
+                **({} if cache is None else {"past_key_values": cache}),
             )
+        return output[:, input_ids.shape[1] :].tolist()
+
+    @contextmanager
+    def _own_config_aside(self) -> Iterator[None]:
+        """transformers fills what a given config leaves open from the model's own generation config."""
+        own_config = self.lm.generation_config
+        self.lm.generation_config = GenerationConfig()
+        try:
+            yield
         finally:
             self.lm.generation_config = own_config
-        return output[:, input_ids.shape[1] :].tolist()
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, (prompts, longest), padded on the left."""
@@ -221,46 +255,6 @@ class TransformersGenerator:
         input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         return input_ids.to(self.lm.device), mask.to(self.lm.device)
-
-
-def in_batches(rows: Sequence[Row], size: int, max_length: int | None) -> list[list[int]]:
-    """Indices of rows to generate together: at most `size`, of about the same length.
-
-    All of a batch may grow by as much as the one with the most room, and none beyond `max_length`: the finished ones
-    are filled up, and a position that the model has not would be an error there too.
-    """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
-        longest = len(rows[index].tokens)
-        last = batches[-1] if batches else []
-        room = max(rows[one].room for one in [*last, index])
-        if last and len(last) < size and (max_length is None or longest + room <= max_length):
-            last.append(index)
-        else:
-            batches.append([index])
-    return batches
-
-
-class _RowEnds(StoppingCriteria):
-    """Ends each row where it says, and keeps what was generated for it until then in `new`."""
-
-    def __init__(self, rows: Sequence[Row], end_ids: Sequence[int]) -> None:
-        self.rows = rows
-        self.end_ids = end_ids
-        self.new: list[list[int]] = [[] for _ in rows]
-        self.ended = [False] * len(rows)
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        for index, token in enumerate(input_ids[:, -1].tolist()):
-            if not self.ended[index]:
-                row, new = self.rows[index], self.new[index]
-                new.append(token)
-                self.ended[index] = (
-                    token in self.end_ids
-                    or len(new) == row.room
-                    or (row.is_complete is not None and row.is_complete(new))
-                )
-        return torch.tensor(self.ended, device=input_ids.device)
 
 
 class _StopAt(StoppingCriteria):

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 from hypothesis import example, given
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from openprm import tiny
 from openprm.engines import GeneratorSpec
 from openprm.engines.base import Failure, Sampling
 from openprm.engines.continuing import Row
 from openprm.engines.extending import Extender, complete_steps, is_stop
-from openprm.engines.hf import TransformersGenerator, in_batches
+from openprm.engines.hf import TransformersGenerator
+from openprm.engines.hf_extending import in_batches
 from openprm.partial import Extension, Partial, Request
 from openprm.records import Message
 from openprm.rejections import InputError
 from openprm.steps import split
 from openprm.tiny_stages import make_policy
+from tests import tiny_models
 
 from .test_hf import TEMPLATE, greedy, make_model, make_tokenizer, scripted
 
@@ -252,3 +258,44 @@ def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
     with pytest.raises(InputError, match="no chat template"):
         Extender(generator, ".\n", greedy(8))
     assert Extender(generator, ".\n", greedy(8, chat_template=TEMPLATE))([]) == []
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
+def test_the_same_beginnings_are_read_once_and_nothing_else_changes(
+    family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Where every token's keys and values are kept; a window forgets some, so there each row is read."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    rows = [Row(tokenizer(text)["input_ids"], 12, 0) for text in ("Hi there.", "Count to ten!", "Hi there.", "No, no")]
+    apart = [generator.go_on([row], greedy(12))[0] for row in rows]
+    read: list[int] = []
+    forward = generator.lm.forward
+
+    @functools.wraps(forward)  # transformers asks for its signature
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        read.append(kwargs["input_ids"].numel())
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(generator.lm, "forward", counted)
+    assert generator.go_on(rows, greedy(12)) == apart
+    assert (max(read[1:]) <= len(rows)) == (family != "mistral-window")
+    monkeypatch.undo()
+    sampling = Sampling(temperature=1.0)
+    assert generator.go_on(rows, sampling) == generator.go_on(rows, sampling)
+    first, _, third, _ = generator.go_on(rows, sampling)
+    assert first != third
+
+
+def language_model(family: str, vocabulary: int) -> Any:
+    name, own = {**tiny_models.PACKABLE, **tiny_models.NOT_PACKABLE}[family]
+    settings = {**tiny_models.SIZES, **own, "vocab_size": vocabulary, "initializer_range": 0.3, "eos_token_id": 2}
+    settings = {key: value for key, value in settings.items() if value is not None}
+    config = getattr(transformers, name)(**settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return make_tokenizer()
