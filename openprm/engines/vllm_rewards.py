@@ -76,6 +76,7 @@ class VllmRewardEngine:
     async def _group(self, group: Sequence[Sequence[int]]) -> list[float]:
         from vllm import PoolingParams
 
-        # not token_classify, which would skip the prefix cache
+        # all at once: vLLM finds a block in its prefix cache as soon as another request is scheduled to compute it, so
+        # that waiting for the shorter prefixes saves no token; not token_classify, which would skip that cache
         params = [PoolingParams(task="classify", use_activation=False) for _ in group]
         return await asyncio.gather(*map(self._engine.pool, group, params))
