@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 
 from jinja2 import TemplateError
@@ -29,6 +29,7 @@ _NO_SPACE = "\0"  # stands for whatever comes next, and is in no separator
 _CUT = "\ufffd"  # what a character decodes to while some of its bytes are missing
 
 
+@lru_cache(maxsize=64)
 def is_stop(separator: str) -> bool:
     """Whether a step ends with the text `separator` and nothing else, as soon as that is written.
 
@@ -135,15 +136,14 @@ class Extender:
         if room < 1:
             steps = tuple(split(self._text(so_far.tokens), self.separator))
             return _Known(request, [], [Extension(Partial(steps, so_far.tokens, "length"), 0)] * request.n)
-        stop = self._stop
-        if request.whole or self._text(so_far.tokens) != so_far.text:
-            stop = None  # the text may have begun before what is new
+        text = self._text(so_far.tokens)
+        begun = text != so_far.text  # so the separator may have begun before what is new
         row = Row(
             tokens=[*prompt, *so_far.tokens],
             room=room,
             seed=request.seed,
-            is_complete=None if request.whole else partial(self._is_step, so_far, self._text(so_far.tokens)),
-            stop=stop,
+            is_complete=None if request.whole else partial(self._is_step, so_far, text),
+            stop=None if request.whole or begun else self._stop,
         )
         return _Known(request, [replace(row, seed=request.seed + i) for i in range(request.n)])
 
@@ -157,7 +157,8 @@ class Extender:
     def _is_step(self, so_far: Partial, text: str, new: Sequence[int]) -> bool:
         """Whether the answer with these tokens behind what is written has one more complete step."""
         # first by what comes behind the last complete step alone, which is short
-        if not complete_steps(text[len(so_far.text) :] + self._text(new), self.separator):
+        behind = text[len(so_far.text) :] + self._text(new)
+        if self._stop not in behind if self._stop else not complete_steps(behind, self.separator):
             return False
         return len(complete_steps(self._text([*so_far.tokens, *new]), self.separator)) > len(so_far.steps)
 
