@@ -17,6 +17,7 @@ LESS: dict[str, dict[str, Any]] = {
     "policy": {"steps": 40},
     "candidates": {"n": 4, "max_new_tokens": 40},
     "pairs": {"min_gap": 0.01},
+    "generate": {"budget": 4},
     "train": {"max_steps": 3, "batch_size": 8, "per_device_train_batch_size": 8, "warmup_steps": 1, "save_steps": 2},
 }
 

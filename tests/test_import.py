@@ -20,16 +20,14 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_import_is_fast_and_loads_no_heavy_library():
+def test_import_loads_no_heavy_library():
     code = """
-import sys, time
-start = time.perf_counter()
+import sys
 import openprm
-print(time.perf_counter() - start)
 heavy = {"torch", "transformers", "datasets", "numpy", "pyarrow"} & set(sys.modules)
 assert not heavy, heavy
 """
-    assert min(float(run(code)) for _ in range(3)) < 0.3
+    run(code)
 
 
 @pytest.mark.parametrize(

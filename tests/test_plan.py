@@ -100,14 +100,14 @@ def test_nothing_is_made_up(missing: str):
     stages = of(plan({"stages": STAGES, "assume": {name: ASSUME[name] for name in ASSUME if name != missing}}))
     unknown = {name for name, stage in stages.items() if math.isnan(stage.gpu_hours)}
     expected = {
-        "prompts": {"samples", "rewarded", "prm", "scores"},
+        "prompts": {"samples", "rewarded", "prm", "scores", "answers"},
         "pairs": {"prm"},
         "pairs_per_tree": {"prm"},
-        "prompt_tokens": {"samples", "rewarded", "prm", "scores"},
-        "response_tokens": {"samples", "rewarded", "prm", "scores"},
-        "parameters": {"samples", "rewarded", "prm", "scores"},
-        "gpu": {"samples", "rewarded", "prm", "scores"},
-        "utilisation": {"samples", "rewarded", "prm", "scores"},
+        "prompt_tokens": {"samples", "rewarded", "prm", "scores", "answers"},
+        "response_tokens": {"samples", "rewarded", "prm", "scores", "answers"},
+        "parameters": {"samples", "rewarded", "prm", "scores", "answers"},
+        "gpu": {"samples", "rewarded", "prm", "scores", "answers"},
+        "utilisation": {"samples", "rewarded", "prm", "scores", "answers"},
     }
     assert unknown == expected[missing]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from openprm.folder import read_manifest, read_rows, rows_hash
+from openprm.metrics import METRICS
 from openprm.scoring import load_scorer
 from tests.hub import Hub
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
@@ -170,7 +171,7 @@ def test_a_tag_names_what_trees_and_pairs_are_made_of(stranger: Stranger, finish
         assert inputs[before]["name"] == f"openprm/{before}@v1.0"
 
 
-@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "policy", "best_of_n", "pair_accuracy"])
+@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "policy", *METRICS])
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
     card = cards(finished_run)[name]
     ran = 0
