@@ -1,11 +1,11 @@
-"""Step rewards of the same responses by transformers (packed, and plain) and by vLLM, on one small model."""
+"""Step rewards of the same responses by transformers and by vLLM, on one small model."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -13,10 +13,9 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig
 
 from benchmarks.timing import Comparison, compare
 from openprm import tiny
-from openprm.engines.base import RewardEngine
 from openprm.engines.hf_rewards import TransformersRewardEngine
 
-PROMPTS, RESPONSES = 2, 16
+PROMPTS, RESPONSES = 2, 8
 PROMPT, STEPS, STEP = 200, 8, 20  # in tokens
 REPETITIONS = 3
 TOLERANCE = 1e-3
@@ -62,42 +61,35 @@ def responses(seed: int) -> Groups:
 
 
 def comparisons() -> Iterator[Comparison | str]:
-    """Each way against plain passes of transformers; all rewards are checked to be the same."""
+    """vLLM against packed transformers; the rewards of both are checked against plain passes of transformers."""
+    if find_spec("vllm") is None:
+        yield "vLLM is not installed: `make bench` measures it in an environment of its own"
+        return
+    from openprm.engines.vllm_rewards import VllmRewardEngine
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder)
-        plain = TransformersRewardEngine(folder, packed=False)
-        expected = plain.rewards(responses(0))
+        expected = TransformersRewardEngine(folder, packed=False).rewards(responses(0))
         packed = TransformersRewardEngine(folder)
-        yield compared("step rewards, packed", packed, "plain passes of transformers", plain, expected)
-        if find_spec("vllm") is None:
-            yield "vLLM is not installed: `make bench` measures it in an environment of its own"
-            return
-        from openprm.engines.vllm_rewards import VllmRewardEngine
-
         vllm = VllmRewardEngine(folder, enforce_eager=True)
         try:
-            yield compared("step rewards with vLLM", vllm, "plain passes of transformers", plain, expected)
-            yield compared("step rewards with vLLM", vllm, "packed", packed, expected)
+            for engine in (packed, vllm):
+                check(engine.rewards(responses(0)), expected)
+            turns = count(1)  # new responses each time: vLLM keeps what it has read
+            yield compare(
+                "step rewards with vLLM",
+                "transformers, packed",
+                lambda: vllm.rewards(responses(next(turns))),
+                lambda: packed.rewards(responses(next(turns))),
+                PROMPTS * RESPONSES * STEPS,
+                "steps/s",
+                repetitions=REPETITIONS,
+            )
         finally:
             vllm.close()
 
 
-def compared(
-    what: str, ours: RewardEngine, against: str, other: RewardEngine, expected: list[list[float]]
-) -> Comparison:
-    for engine in (ours, other):
-        found = engine.rewards(responses(0))
-        pairs = zip(chain.from_iterable(expected), chain.from_iterable(found), strict=True)
-        assert max(abs(left - right) for left, right in pairs) < TOLERANCE
-    turns = iter(range(1, 1000))  # new responses each time: vLLM keeps what it has read
-    steps = PROMPTS * RESPONSES * STEPS
-    return compare(
-        what,
-        against,
-        lambda: ours.rewards(responses(next(turns))),
-        lambda: other.rewards(responses(next(turns))),
-        steps,
-        "steps/s",
-        repetitions=REPETITIONS,
-    )
+def check(found: list[list[float]], expected: list[list[float]]) -> None:
+    pairs = zip(chain.from_iterable(found), chain.from_iterable(expected), strict=True)
+    assert max(abs(left - right) for left, right in pairs) < TOLERANCE
