@@ -68,9 +68,9 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy openprm
 	$(BIN)/mypy builders/*.py cards/*.py push/*.py benchmarks/*.py
 
-bench: setup $(ENGINES)/.ready ## measure tree building, scoring and sampling, each beside the plain way
-	$(BIN)/python -m benchmarks
-	$(ENGINES)/bin/python -m benchmarks.engines
+bench: setup $(ENGINES)/.ready ## measure tree building, scoring, sampling and searching, each beside the plain way
+	$(BIN)/python -m benchmarks trees real-trees packing sharing training
+	$(ENGINES)/bin/python -m benchmarks sampling rewarding searching
 
 lock: ## write constraints.txt anew from the newest versions that fit
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.engines` (`make bench`): sampling with transformers and with vLLM, on one small model.
+"""Sampling with transformers and with vLLM, on one small model.
 
 Samples per second of both, and the share of time that our code adds to that of the engine itself: the whole sampling
 stage (prompts read, rendered and tokenized, texts, shards, the finished dataset), against the same sequences sampled
@@ -8,7 +8,6 @@ by the engine from token ids that are there already.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
-from transformers.utils import logging
 
 from benchmarks.timing import Comparison, compare
 from openprm import tiny
@@ -30,7 +28,6 @@ from openprm.engines.hf import TransformersGenerator
 from openprm.engines.prompting import encode_prompt
 from openprm.folder import batched, read_rows, write_shard
 from openprm.records import SCHEMA_VERSION, Message, Prompt
-from openprm.report import console, print_table
 from openprm.sampling_stage import sample_candidates
 from openprm.stages import run_stage
 
@@ -219,24 +216,3 @@ def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], N
         await asyncio.gather(*(engine.sample(prompt, params) for prompt, params in work))
 
     return lambda: engine.run(all_of_it())
-
-
-def main() -> None:
-    logging.set_verbosity_error()
-    os.environ.update(OMP_NUM_THREADS="1", VLLM_CPU_KVCACHE_SPACE="1", VLLM_LOGGING_LEVEL="ERROR")
-    torch.set_num_threads(1)
-    screen = console()
-    rows, notes = [], []
-    for part in sampling():
-        if isinstance(part, str):
-            notes.append(part)
-        else:
-            screen.print(f"{part.what}, against {part.against}: {part.ratio:.2f}")
-            rows.append(part.row())
-    print_table("samples, side by side (medians)", ["what", "against", "unit", "ours", "other", "ratio"], rows)
-    for note in notes:
-        screen.print(note)
-
-
-if __name__ == "__main__":
-    main()
