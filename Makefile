@@ -14,7 +14,7 @@ ENGINES := .venv-engines
 ENGINES_LOCK := constraints-engines.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup candidates trees pairs train evaluate publish reproduce test test-oldest test-engines test-browser hub lint bench lock clean
+.PHONY: help setup candidates trees pairs train evaluate publish reproduce scaling test test-oldest test-engines test-browser hub lint bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,7 +30,10 @@ $(BIN)/.ready: pyproject.toml $(LOCK)
 candidates trees pairs train evaluate publish: setup ## make the stages of the preset up to this one
 	$(BIN)/openprm reproduce $(PRESET) --out $(RUN) --until $@
 
-reproduce: setup ## the whole preset, from nothing to a measured, loadable reward model
+reproduce: setup ## the preset, from nothing to a measured, loadable reward model
+	$(BIN)/openprm reproduce $(PRESET) --out $(RUN) --until publish
+
+scaling: setup ## the rest of the preset: what more samples and searches bring
 	$(BIN)/openprm reproduce $(PRESET) --out $(RUN)
 
 test: setup ## run the tests
