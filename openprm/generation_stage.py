@@ -116,11 +116,14 @@ def read_rule(scores: str | Path, prm: RewardSpec, method: Method, risk: float) 
     for row in read_rows(scores, Scored):
         found.setdefault(row["prompt_id"], {})[row["sample_index"]] = row["step_rewards"]
     n = method.budget
-    available = 1 + max((index for answers in found.values() for index in answers), default=-1)
-    if available < n:
-        raise InputError(f"{scores} have {available} responses to a prompt; calibrate on {n}, as many as the budget")
-    # what could not be scored, an empty response for instance, has no rewards
-    answers = [[some.get(index, ()) for index in range(n)] for some in found.values()]
+    # a prompt's last responses tell how many it has: what could not be scored, an empty one for instance, has no row
+    sampled = {prompt_id: 1 + max(some) for prompt_id, some in found.items()}
+    if max(sampled.values(), default=0) < n:
+        most = max(sampled.values(), default=0)
+        raise InputError(f"{scores} have {most} responses to a prompt; calibrate on {n}, as many as the budget")
+    answers = [
+        [some.get(index, ()) for index in range(n)] for prompt_id, some in found.items() if sampled[prompt_id] >= n
+    ]
     assert method.aggregation is not None
     try:
         return calibrate(answers, method.aggregation, risk)
@@ -137,8 +140,6 @@ def _work(
     shards: Sequence[Sequence[Mapping[str, Any]]],
     total: int,
 ) -> Work:
-    spent: dict[str, Found] = {}  # by prompt, of the shards made here
-
     def compute(taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[int, list[Made]]]:
         searcher = None
         try:
@@ -146,22 +147,18 @@ def _work(
                 searcher = searcher or Searcher.load(spec, prm, method, sampling, separator)  # only where needed
                 seeds = [prompt_seed(sampling.seed, row["prompt_id"]) for row in rows]
                 found = searcher([row["question"] for row in rows], seeds)
-                spent.update(
-                    (row["prompt_id"], one) for row, one in zip(rows, found, strict=True) if isinstance(one, Found)
-                )
                 yield index, [_made(searcher, *one) for one in zip(rows, found, seeds, strict=True)]
         finally:
             if searcher:
                 searcher.close()
 
     def count(items: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-        made = [spent.pop(row["prompt_id"]) for row in items if row["prompt_id"] in spent]
         return {
             "prompts": len(rows),
             "tokens": sum(row["generated_tokens"] for row in rows),
             "scored_tokens": sum(row["scored_tokens"] for row in rows),
-            "merged": sum(found.merged for found in made),
-            "stopped": sum(found.stopped for found in made),
+            "merged": sum(row["merged"] for row in rows),
+            "stopped": sum(row["stopped"] for row in rows),
         }
 
     return Work(
@@ -220,5 +217,7 @@ def _made(searcher: Searcher, prompt: Mapping[str, Any], found: Found | Failure,
         n_considered=len(found.complete),
         generated_tokens=found.generated_tokens,
         scored_tokens=found.scored_tokens,
+        merged=found.merged,
+        stopped=found.stopped,
     )
     return Made([answer])

@@ -182,6 +182,7 @@ class Answer(Candidate):
     `steps` and `step_rewards` are as in `Scored`; both are empty, and `score` is None, where no reward model chose.
     `n_considered`: the complete answers that it chose from. `generated_tokens` and `scored_tokens` count what the
     language model generated and the reward model computed for this prompt in all, `n_tokens` the answer alone.
+    `merged`: extensions that were duplicates; `stopped`: answers that early rejection did not let finish.
     """
 
     steps: list[str]
@@ -193,6 +194,8 @@ class Answer(Candidate):
     n_considered: int
     generated_tokens: int
     scored_tokens: int
+    merged: int
+    stopped: int
 
 
 def plain_reward(name: str, value: float) -> Reward:

@@ -187,6 +187,8 @@ def measure_again(publication: Publication, folder: Path) -> dict[str, Any]:
     scores = {}
     for number, (name, scored) in enumerate(evaluation["models"].items()):
         if scored is not None and scored["hash"] == content:
+            if engine := scored["parameters"].get("engine"):
+                raise Missing(f"its scores {name!r} are of another engine or dtype, {engine}, which is not tried here")
             scores[name] = folder / f"scores-{content[:16]}-{number}"
             score_candidates(
                 CandidateSource(str(candidates)),

@@ -113,11 +113,22 @@ def _train(
     return train_model(pairs, base, out, options, levels=levels, eval_pairs=eval_pairs)
 
 
-def _score(out: Folder, candidates: str, model: str, **options: Any) -> dict[str, Any]:
+def _score(
+    out: Folder,
+    candidates: str,
+    model: str,
+    engine: str = "transformers",
+    engine_options: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    revision: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    from .engines import RewardSpec
     from .scoring_stage import score_candidates
     from .source import CandidateSource
 
-    return score_candidates(CandidateSource(candidates), model, out, **options)
+    spec = RewardSpec(model, engine, revision, dtype, options=engine_options or {})
+    return score_candidates(CandidateSource(candidates), spec, out, **options)
 
 
 def _generate(

@@ -23,6 +23,8 @@ from .subsets import random_subsets, vote_in
 #: How often the paper draws K of its samples.
 REPETITIONS = 5
 _DRAWS = 200
+#: How often early rejection is calibrated anew: one split of some hundred prompts says little about a risk.
+_SPLITS = 10
 
 
 class SamplePoint(TypedDict):
@@ -77,13 +79,16 @@ class SearchPoint(TypedDict):
 class EarlyRejectionRow(TypedDict):
     """What early rejection at a stated risk would have saved and cost (see `openprm.early_rejection.simulate`).
 
-    `threshold` comes from `n_calibration` prompts, the rest is measured on the `n_prompts` others.
+    Means over `n_splits` random halves of the prompts: `threshold` comes from `n_calibration` of them, the rest is
+    measured on the `n_prompts` others. The risk is a promise on the average over calibrations, not for each.
     """
 
     scorer: str
     aggregation: str
     risk: float
     threshold: float
+    n_answers: int
+    n_splits: int
     n_calibration: int
     n_prompts: int
     tokens_saved: float
@@ -193,31 +198,35 @@ def _same_budget(prompts: Sequence[PromptCandidates], n: int, by: str, seed: int
 def early_rejection_rows(
     prompts: Sequence[Drawn], scorer: str, aggregation: str, risks: Sequence[float], seed: int = 0
 ) -> list[EarlyRejectionRow]:
-    """One row a risk: the rule is calibrated on a random half of the prompts, and measured on the other.
+    """One row a risk: the rule is calibrated on a random half of the prompts and measured on the other, some times.
 
     Risks that so few prompts cannot promise are left out.
     """
-    order = np.random.default_rng(seed).permutation(len(prompts)).tolist()
     half = len(prompts) // 2
-    known, others = [prompts[i].step_rewards for i in order[:half]], [prompts[i] for i in order[half:]]
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(prompts)).tolist() for _ in range(_SPLITS)]
     rows = []
     for risk in risks:
         if (half + 1) * Fraction(str(risk)) < 1:
             continue
-        rule = calibrate(known, aggregation, risk)
-        outcome = simulate(others, rule)
+        rules = [calibrate([prompts[i].step_rewards for i in order[:half]], aggregation, risk) for order in orders]
+        outcomes = [
+            simulate([prompts[i] for i in order[half:]], rule) for order, rule in zip(orders, rules, strict=True)
+        ]
         rows.append(
             EarlyRejectionRow(
                 scorer=scorer,
                 aggregation=aggregation,
                 risk=risk,
-                threshold=rule.threshold,
-                n_calibration=rule.n_prompts,
-                n_prompts=outcome.n_prompts,
-                tokens_saved=outcome.tokens_saved,
-                winners_lost=outcome.winners_lost,
-                accuracy_before=outcome.accuracy_before,
-                accuracy_after=outcome.accuracy_after,
+                threshold=fmean(rule.threshold for rule in rules),
+                n_answers=rules[0].n_answers,
+                n_splits=_SPLITS,
+                n_calibration=half,
+                n_prompts=len(prompts) - half,
+                tokens_saved=fmean(outcome.tokens_saved for outcome in outcomes),
+                winners_lost=fmean(outcome.winners_lost for outcome in outcomes),
+                accuracy_before=fmean(outcome.accuracy_before for outcome in outcomes),
+                accuracy_after=fmean(outcome.accuracy_after for outcome in outcomes),
             )
         )
     return rows

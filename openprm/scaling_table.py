@@ -85,7 +85,8 @@ def _searches(points: Sequence[Mapping[str, Any]]) -> Table:
 
 def _early_rejection(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
-        f"Early rejection by {rows[0]['n_calibration']} prompts, measured on {rows[0]['n_prompts']} others",
+        f"Early rejection among {rows[0]['n_answers']} answers, by {rows[0]['n_calibration']} prompts, measured on "
+        f"{rows[0]['n_prompts']} others: means of {rows[0]['n_splits']} splits",
         ["by", "risk", "best answer stopped", "tokens saved", "accuracy before", "after"],
         [
             [

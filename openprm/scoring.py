@@ -40,9 +40,9 @@ class OpenPRMScoringPipeline(_Pipeline):
     """Step rewards and a score for answers, by an `AutoModelForSequenceClassification` with one label.
 
     An input is
-    - a dictionary with `question` (a text or chat messages) and either `response` (a text, split into
-      steps) or `steps` (a list of texts, joined as they are); other keys are ignored, so that a row of a
-      dataset is an input;
+    - a dictionary with `question` (a text or chat messages) and `response` (a text, split into steps) or `steps` (a
+      list of texts, joined as they are; where there are both, the response is split so); other keys are ignored, so
+      that a row of a dataset is an input;
     - or a chat: a list of messages whose last one is the assistant's answer.
     A list or tuple of inputs gives a list of outputs, in its order; a dataset, generator or other iterable of inputs
     gives an iterator over outputs.
@@ -181,10 +181,8 @@ def _parse(one: Any) -> dict[str, Any]:
     if one.get("question") is None:
         raise ValueError(f"the input has no 'question'; its keys are {sorted(map(str, one))}. {_FORMS}")
     given = _given(response=one.get("response"), steps=one.get("steps"))
-    if len(given) != 1:
-        raise ValueError(
-            f"the input needs exactly one of 'response' and 'steps'; its keys are {sorted(map(str, one))}. {_FORMS}"
-        )
+    if not given:
+        raise ValueError(f"the input has no 'response' and no 'steps'; its keys are {sorted(map(str, one))}. {_FORMS}")
     response, steps = given.get("response", ""), given.get("steps", [])
     if not isinstance(response, str):
         raise ValueError(f"'response' is {type(response).__name__}, not a text; for a list of texts use 'steps'")
@@ -194,7 +192,9 @@ def _parse(one: Any) -> dict[str, Any]:
         raise ValueError(f"step {list(steps).index('')} of 'steps' is empty: leave it out")
     if not (response or "".join(steps)).strip():
         raise ValueError(f"{next(iter(given))!r} is empty: there is no step to reward")
-    return {"question": one["question"], **given}
+    if response and steps and "".join(steps) != response:
+        raise ValueError("'response' and 'steps' are of different answers: joined, the steps are not the response")
+    return {"question": one["question"], **({"steps": steps} if steps else {"response": response})}
 
 
 def _parse_each(inputs: Any) -> Iterator[dict[str, Any]]:

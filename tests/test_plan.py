@@ -44,7 +44,14 @@ STAGES: dict[str, Any] = {
     "helpsteer2": {"run": "preferences", "source": "helpsteer2"},
     "prm": {"run": "train", "pairs": {"a": "pairs", "b": "helpsteer2"}, "base": "orm", "num_train_epochs": 2},
     "scores": {"run": "score", "candidates": "golden", "model": "prm"},
-    "answers": {"run": "generate", "prompts": "some", "model": "org/policy", "prm": "prm", "method": "pbs", "budget": 4},
+    "answers": {
+        "run": "generate",
+        "prompts": "some",
+        "model": "org/policy",
+        "prm": "prm",
+        "method": "pbs",
+        "budget": 4,
+    },
 }
 
 

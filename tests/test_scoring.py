@@ -135,6 +135,13 @@ def test_the_checkpoint_has_the_defaults_and_its_suffix():
     assert score(INPUT, separator=".\n", aggregation="min")["steps"] == STEPS
 
 
+def test_a_row_with_a_response_and_its_steps_is_an_input(llama):
+    """As the answers of `openprm generate` are; those of a plain vote have no steps."""
+    halves = [RESPONSE[:10], RESPONSE[10:]]
+    assert llama({**INPUT, "steps": halves})["steps"] == halves
+    assert llama({**INPUT, "steps": []}) == llama(INPUT)
+
+
 def test_what_does_not_fit_is_marked_not_cut(llama):
     whole = llama(INPUT)
     lengths = [len(encode(llama.tokenizer, QUESTION, "".join(STEPS[: size + 1]))) for size in range(3)]
@@ -163,8 +170,8 @@ def test_the_model_and_the_tokenizer_limit_the_length():
         (7, "this one is int"),
         ([7], "this one is int"),
         ({"response": "Five"}, "no 'question'; its keys are \\['response'\\]"),
-        ({"question": QUESTION}, "exactly one of 'response' and 'steps'; its keys are \\['question'\\]"),
-        ({"question": QUESTION, "response": "5", "steps": ["5"]}, "exactly one"),
+        ({"question": QUESTION}, "no 'response' and no 'steps'; its keys are \\['question'\\]"),
+        ({"question": QUESTION, "response": "5", "steps": ["6"]}, "different answers"),
         ({"question": QUESTION, "response": ""}, "'response' is empty"),
         ({"question": QUESTION, "response": " \n"}, "'response' is empty"),
         ({"question": QUESTION, "response": ["Five"]}, "'response' is list, .* use 'steps'"),
@@ -193,9 +200,9 @@ def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
     score = scorer(config={"separator": ".\n", "aggregation": "last"})
     expected = score(INPUTS)
     score.save_pretrained(folder)
-    assert {f"{name}.py" for name in ("scoring", "packing", "passes", "sequences", "encoding", "steps", "aggregate")} == {
-        path.name for path in folder.glob("*.py")
-    }
+    assert {
+        f"{name}.py" for name in ("scoring", "packing", "passes", "sequences", "encoding", "steps", "aggregate")
+    } == {path.name for path in folder.glob("*.py")}
     code = """
 import json, sys
 sys.modules["openprm"] = None  # as if it were not installed: importing it fails

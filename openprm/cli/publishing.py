@@ -23,7 +23,7 @@ def publish(
     pairs: _Splits = None,
     model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; may be repeated.")] = None,
     evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="A metric of `openprm.metrics`, such as best_of_n; may be repeated.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Such as best_of_n; may be repeated.")] = None,
     demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
     licence: Annotated[
         str | None, typer.Option("--license", help="Of what is published, where its sources leave a choice.")
