@@ -28,7 +28,7 @@ EACH = 4
 @dataclass(frozen=True)
 class Deviation:
     """How far rewards are from a reference: the largest and the mean absolute difference of a step's reward (inf for
-    one that is missing), and for how many of the `prompts` the best response is another."""
+    one that is missing), and for how many of the `prompts` with several responses the best one is another."""
 
     largest: float
     mean: float
@@ -69,19 +69,24 @@ def compare_rewards(
         by_prompt[prompt_id].append((aggregate(expected, aggregation), score))
     if not apart:
         raise ValueError("there are no rewards to compare")
-    best = [tuple(map(best_of_n, zip(*scores, strict=True))) for scores in by_prompt.values()]
+    several = [scores for scores in by_prompt.values() if len(scores) > 1]  # of one response there is one choice
+    best = [tuple(map(best_of_n, zip(*scores, strict=True))) for scores in several]
     return Deviation(max(apart), fmean(apart), sum(left != right for left, right in best), len(best))
 
 
 def sample(rows: Iterable[Candidate], n: int) -> list[Candidate]:
-    """About `n` responses that are not empty: up to `EACH` of a prompt, of prompts spread evenly over the data."""
+    """At least `n` responses that are not empty, if there are so many in this way: up to `EACH` of a prompt, of as few
+    prompts as that takes, spread evenly over the data."""
     by_prompt: defaultdict[str, list[Candidate]] = defaultdict(list)
     for row in rows:
         if row["response"].strip() and len(by_prompt[row["prompt_id"]]) < EACH:
             by_prompt[row["prompt_id"]].append(row)
     prompts = [group for group in by_prompt.values() if group]
-    wanted = min(len(prompts), math.ceil(n / EACH))
-    return [row for i in range(wanted) for row in prompts[i * len(prompts) // wanted]]
+    for wanted in range(min(len(prompts), math.ceil(n / EACH)), len(prompts)):
+        chosen = [row for i in range(wanted) for row in prompts[i * len(prompts) // wanted]]
+        if len(chosen) >= n:
+            return chosen
+    return [row for group in prompts for row in group]
 
 
 def check_parity(

@@ -128,7 +128,7 @@ def _score(
     from .source import CandidateSource
 
     spec = RewardSpec(model, engine, revision, dtype, options=engine_options or {})
-    return score_candidates(CandidateSource(candidates), spec, out, **options)
+    return score_candidates(CandidateSource(candidates), spec, out, replace_finished=True, **options)
 
 
 def _generate(

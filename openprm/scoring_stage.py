@@ -32,12 +32,14 @@ def score_candidates(
     separator: str | None = None,
     strict: bool = False,
     force: bool = False,
+    replace_finished: bool = False,
 ) -> dict[str, Any]:
     """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest.
 
     Several processes may run this at once, with the same arguments. Responses that cannot be scored (empty, or too
     long from the first step on) are listed in `rejected.jsonl`. `model` is a folder or a Hub id, which transformers
-    loads in float32, or a `RewardSpec` that says another engine.
+    loads in float32, or a `RewardSpec` that says another engine. What another run has finished in `out` is kept: that
+    raises InputError, unless `force` or `replace_finished`.
     """
     spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
 
@@ -99,7 +101,9 @@ def score_candidates(
     if (engine := spec.parameters()) != RewardSpec(spec.model).parameters():
         parameters["engine"] = engine
     inputs = {**candidates.inputs(), "model": spec.identity()}
-    manifest = run_shared_stage(out, "scores", parameters, inputs, work, finish, force=force)
+    manifest = run_shared_stage(
+        out, "scores", parameters, inputs, work, finish, force=force, replace_finished=replace_finished
+    )
     assert manifest is not None  # there are no shares of this stage
     return strictly(manifest, out) if strict else manifest
 

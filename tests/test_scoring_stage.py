@@ -141,7 +141,10 @@ def test_the_default_engine_is_known_by_no_parameter(tmp_path: Path, model: Path
     first = score_candidates(found, model, tmp_path / "scores")
     assert score_candidates(found, RewardSpec(str(model)), tmp_path / "scores") == first
     assert "engine" not in first["parameters"]
-    rough = score_candidates(found, RewardSpec(str(model), dtype="bfloat16"), tmp_path / "scores")
+    other = RewardSpec(str(model), dtype="bfloat16")
+    with pytest.raises(InputError, match="scores is finished, by a run with other parameters: engine was None"):
+        score_candidates(found, other, tmp_path / "scores")
+    rough = score_candidates(found, other, tmp_path / "scores", replace_finished=True)
     assert rough["parameters"]["engine"]["dtype"] == "bfloat16"
     assert rough["row_hash"] != first["row_hash"]
 

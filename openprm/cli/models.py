@@ -185,7 +185,7 @@ def parity(
     served: Annotated[str | None, typer.Option(help="The servers' name for the model; else as it is given.")] = None,
     engine_option: EngineOptions = None,
     dtype: Annotated[list[str] | None, typer.Option(help="Besides float32; may be repeated. Else bfloat16.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Responses in the sample, about.")] = 32,
+    rows: Annotated[int, typer.Option(min=1, help="Responses in the sample, at least.")] = 32,
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference of a reward in float32.")] = 1e-3,
     aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the model's own.")] = None,
     separator: Annotated[str | None, typer.Option(help="Where steps end; else the model's own.")] = None,
@@ -212,7 +212,11 @@ def parity(
 
     columns = {"question": question_column, "response": response_column, "reward": None, "prompt_id": id_column}
     source = candidate_source(file, columns, split, where, questions, questions_options, None, None)
+    if unknown := set(engine or ()) - {"transformers", "vllm"}:
+        raise typer.BadParameter(f"{min(unknown)!r} is neither transformers nor vllm", param_hint="--engine")
     engines = engine or ["transformers", *(["vllm"] if find_spec("vllm") else [])]
+    if engine_option and "vllm" not in engines:
+        raise typer.BadParameter("these are vLLM's, which is not among the engines", param_hint="--engine-option")
     loaded = RewardSpec(model, revision=revision, trust_remote_code=trust_remote_code)
     options = engine_options(engine_option)
     dtypes = dtype or ["bfloat16"]
