@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from .aggregate import aggregate
 from .engines.base import Failure
@@ -45,15 +46,23 @@ EMPTY = Rated(Partial())
 
 @dataclass(frozen=True)
 class Child:
-    """An extension of `parent`, an answer to prompt number `prompt`: its steps beyond the parent's have no reward."""
+    """An extension of `parent`, an answer to prompt number `prompt`."""
 
     prompt: int
     parent: Rated
     partial: Partial
 
     @property
+    def known(self) -> int:
+        """How many of its steps have a reward: the parent's as they were. White space may have joined the last one."""
+        pairs = zip(self.parent.partial.steps, self.partial.steps, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return min(same, len(self.parent.step_rewards))
+
+    @property
     def wants_rewards(self) -> bool:
-        return len(self.partial.steps) > len(self.parent.step_rewards) and not self.parent.truncated
+        """Not where it is truncated already, nor of white space alone."""
+        return self.known < len(self.partial.steps) and not self.parent.truncated and bool(self.partial.text.strip())
 
     @property
     def key(self) -> tuple[int, tuple[str, ...]]:
@@ -65,7 +74,7 @@ class Child:
 class Rating:
     """A child with its rewards, and how many tokens they took (none, where another child with the same steps paid).
 
-    With a `failure`, the rewards are its parent's.
+    With a `failure`, the rewards are its parent's, of the steps that did not change.
     """
 
     rated: Rated
@@ -78,8 +87,9 @@ def rate(
 ) -> list[Rating]:
     """Each child rated, by at most one call of `score`; without `score` nothing has a reward.
 
-    The same steps of one prompt are asked for once. Children without a new step keep their parent's rewards, and so do
-    children of a truncated parent, since what they add is longer still.
+    The same steps of one prompt are asked for once. Steps that did not change keep their parent's rewards; of a
+    truncated parent nothing else is asked for, since what its children add is longer still. White space alone has no
+    reward.
     """
     if score is None:
         return [Rating(Rated(child.partial)) for child in children]
@@ -87,10 +97,7 @@ def rate(
     for child in children:
         if child.wants_rewards:
             firsts.setdefault(child.key, child)
-    prefixes = [
-        Prefix(questions[child.prompt], child.partial.steps, known=len(child.parent.step_rewards))
-        for child in firsts.values()
-    ]
+    prefixes = [Prefix(questions[child.prompt], child.partial.steps, known=child.known) for child in firsts.values()]
     replies = dict(zip(firsts, score(prefixes) if prefixes else [], strict=True))
     return [
         _rating(child, firsts[child.key], replies[child.key], aggregation)
@@ -123,9 +130,10 @@ def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: 
         reply = Failure(
             "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
         )
-    if isinstance(reply, Failure):
-        rated = replace(first.parent, partial=child.partial)
-        return Rating(rated, failure=reply)
-    rewards = first.parent.step_rewards + reply.rewards
+    rewards = first.parent.step_rewards[: first.known]
+    if isinstance(reply, Rewarded):
+        rewards += reply.rewards
     rated = Rated(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
+    if isinstance(reply, Failure):
+        return Rating(rated, failure=reply)
     return Rating(rated, reply.n_tokens if child is first else 0)

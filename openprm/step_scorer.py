@@ -101,7 +101,7 @@ class StepScorer:
         fit, and one of whose rewards is no number.
         """
         answers = [(row["question"], split(row["response"], self.separator)) for row in rows]
-        encoded = [self._encode_answer(question, steps) for question, steps in answers]
+        encoded = [self._encode(Prefix(question, tuple(steps))) for question, steps in answers]
         return [
             one if isinstance(one, Failure) else self._scored(steps, one)
             for (_, steps), one in zip(answers, self._rewards(encoded), strict=True)
@@ -110,10 +110,10 @@ class StepScorer:
     def score(self, prefixes: Sequence[Prefix]) -> list[Rewarded | Failure]:
         """A `partial.Score`: one reward for each step from `known` on, as far as they fit into the model.
 
-        A failure where not even the first of them fits, where the chat template does not render the answer, and where
-        a reward is no number. `n_tokens` counts the question with the beginnings that are rewarded, what they share
-        once: what an engine computes that shares within an answer, and keeps nothing of earlier calls or of other
-        prefixes.
+        A failure where nothing is written, where not even the first of them fits, where the chat template does not
+        render the answer, and where a reward is no number. `n_tokens` counts the question with the beginnings that are
+        rewarded, what they share once: what an engine computes that shares within an answer, and keeps nothing of
+        earlier calls or of other prefixes.
         """
         from .packing import pack
 
@@ -124,13 +124,10 @@ class StepScorer:
             for one, cost in zip(self._rewards(encoded), costs, strict=True)
         ]
 
-    def _encode_answer(self, question: Any, steps: list[str]) -> list[list[int]] | Failure:
-        if "".join(steps).strip():
-            return self._encode(Prefix(question, tuple(steps)))
-        return Failure("the response is empty", "leave it out, or sample it again", transient=False)
-
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
         """One sequence a step from `known` on, up to the first that does not fit."""
+        if not "".join(prefix.steps).strip():
+            return Failure("the response is empty", "leave it out, or sample it again", transient=False)
         if prefix.known >= len(prefix.steps):
             return []
         first, *rest = prefix.steps[prefix.known :]

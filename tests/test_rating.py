@@ -55,6 +55,33 @@ def test_rewards_that_cannot_be_used_leave_those_of_the_parent():
     assert "finite" in nan.failure.reason
 
 
+def test_a_step_that_grew_is_rewarded_again():
+    """White space that ends an answer joins its last step."""
+    asked = Rewards()
+    parent = answer(["a.", "b."], asked.of("x", ["a.", "b."]), 0.0)
+    grown = Partial(("a.", "b.\n"), (1,), "stop")
+    (rating,) = rate(questions("x"), [Child(0, parent, grown)], asked, "mean")
+    assert [(p.steps, p.known) for p in asked.calls[0]] == [(grown.steps, 1)]
+    whole = asked.of("x", grown.steps)
+    assert whole[1] != parent.step_rewards[1]
+    assert rating.rated == Rated(grown, tuple(whole), sum(whole) / 2)
+
+    def fails(prefixes):
+        return [Failure("too odd", "", transient=False)]
+
+    (failed,) = rate(questions("x"), [Child(0, parent, grown)], fails, "mean")
+    assert failed.rated == Rated(grown, tuple(whole[:1]), whole[0])
+    assert failed.rated.truncated
+
+
+def test_white_space_alone_is_not_rewarded():
+    asked = Rewards()
+    (rating,) = rate(questions("x"), [Child(0, EMPTY, Partial((" \n",), (1,), "stop"))], asked, "min")
+    assert asked.calls == []
+    assert rating == Rating(Rated(Partial((" \n",), (1,), "stop")))
+    assert not rating.rated.rank[0]
+
+
 def test_what_ends_a_prompt():
     bad, dead = Failure("bad", "", transient=False), Failure("dead", "", transient=True)
     rewarded, nothing = Rating(answer("a", [1.0], 1.0)), Rated(Partial(("a",)))
