@@ -31,7 +31,7 @@ from ..records import Message
 from ..rejections import InputError, first_line
 from .base import Answers, Batch, Failure, Sample, Sampling
 from .continuing import Row
-from .hf_extending import RowEnds, in_batches, is_plain
+from .hf_extending import Going, RowEnds, in_batches, is_plain
 from .prompting import encode_prompt, end_ids, too_long
 
 if TYPE_CHECKING:
@@ -90,12 +90,19 @@ class TransformersGenerator:
         if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
             raise InputError(f"unknown dtype {dtype!r}; choose auto, float32, bfloat16 or float16")
         try:
-            lm: Any = AutoModelForCausalLM.from_pretrained(
-                model, revision=revision, dtype=dtype, trust_remote_code=trust_remote_code
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                model, revision=revision, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
         except (OSError, ValueError) as error:
             raise InputError(f"{model} cannot be loaded as a language model: {first_line(error)}") from error
+        lm, found = loaded
+        if found["missing_keys"]:
+            missing = ", ".join(sorted(found["missing_keys"]))
+            raise InputError(
+                f"{model} lacks weights ({missing}), and a language model would write with random ones; get it whole, "
+                "or name the language model that it was made from"
+            )
         if torch.cuda.is_available():
             lm.to("cuda")
         name = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
@@ -158,16 +165,15 @@ class TransformersGenerator:
 
     def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
         """See `continuing.Continuing`. Rows of about the same length are generated together."""
-        found: list[list[int] | Failure] = [[] for _ in rows]
+        going = [Going(row) for row in rows]
         with self._random(rows[0].seed if rows else 0):
-            for batch in in_batches(rows, self.batch_size or _SEQUENCES, self.max_length):
-                some = [rows[index] for index in batch]
-                ends = RowEnds(some, self.end_ids)
-                prompts = [row.tokens for row in some]
-                self._write(prompts, sampling, max(row.room for row in some), 1, ends, cache=self._read(prompts))
-                for index, new in zip(batch, ends.new, strict=True):
-                    found[index] = new
-        return found
+            while open_ := [one for one in going if not one.ended]:
+                left = [one.left for one in open_]
+                for batch in in_batches(left, self.batch_size or _SEQUENCES, self.max_length):
+                    prompts = [left[index].tokens for index in batch.rows]
+                    ends = RowEnds([open_[index] for index in batch.rows], self.end_ids)
+                    self._write(prompts, sampling, batch.room, 1, ends, cache=self._read(prompts))
+        return [one.new for one in going]
 
     def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int) -> list[list[Sample]]:
         start = max(map(len, prompts))

@@ -222,10 +222,42 @@ def test_the_models_context():
 def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size: int):
     rows = [Row([0] * length, min(room, 100 - length), 0) for length, room in sizes]
     batches = in_batches(rows, size, 100)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))
+    assert sorted(index for batch in batches for index in batch.rows) == list(range(len(rows)))
     for batch in batches:
-        assert len(batch) <= size
-        assert max(len(rows[i].tokens) for i in batch) + max(rows[i].room for i in batch) <= 100
+        assert len(batch.rows) <= size
+        longest, room = max(len(rows[i].tokens) for i in batch.rows), max(rows[i].room for i in batch.rows)
+        assert longest + batch.room <= 100
+        assert room / 2 <= batch.room <= room  # what is left halves from call to call
+
+
+def test_rows_that_fill_the_context_are_generated_together():
+    rows = [Row([0] * length, 2048 - length, 0) for length in range(900, 1540)]
+    assert [len(batch.rows) for batch in in_batches(rows, 64, 2048)] == [64] * 10
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
+    family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """As they do alone, in few calls, and never beyond a position that the model has (GPT-2 has no others)."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    generator.max_length = generator.max_length or 256
+    generator.end_ids = [3]  # hardly ever written
+    rows = [Row([5 + length % 7] * length, 256 - length, 0) for length in range(200, 232)]
+    apart = [generator.go_on([row], greedy(256))[0] for row in rows]
+    assert sum(len(row.tokens) + len(new) == 256 for row, new in zip(rows, apart, strict=True)) > 16  # type: ignore[arg-type]
+    calls: list[int] = []
+    write = generator.lm.generate
+
+    def counted(**kwargs: Any) -> Any:
+        ids = kwargs["input_ids"]
+        assert ids.shape[1] + kwargs["generation_config"].max_new_tokens <= 256
+        calls.append(len(ids))
+        return write(**kwargs)
+
+    monkeypatch.setattr(generator.lm, "generate", counted)
+    assert generator.go_on(rows, greedy(256)) == apart
+    assert len(calls) <= 16 < len(rows)
 
 
 def test_no_requests(policy: TransformersGenerator):

@@ -228,3 +228,18 @@ def test_a_question_that_the_template_refuses_is_a_failure_of_its_own(generator)
 def test_a_batch_size_that_is_none(tokenizer, size):
     with pytest.raises(InputError, match="batch_size"):
         TransformersGenerator(make_model(tokenizer), tokenizer, batch_size=size)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_checkpoint_without_a_language_models_head(tokenizer, tmp_path, tied):
+    """A random one would write; a head that is tied to the embeddings is in them."""
+    model = make_model(tokenizer)
+    model.config.tie_word_embeddings = tied
+    model.model.config = model.config
+    model.model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    if tied:
+        assert TransformersGenerator.load(str(tmp_path)).end_ids
+    else:
+        with pytest.raises(InputError, match=r"lacks weights \(lm_head\.weight\)"):
+            TransformersGenerator.load(str(tmp_path))
