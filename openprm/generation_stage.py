@@ -57,7 +57,9 @@ def generate_answers(
     transformers draws a whole shard from one stream.
 
     `counts` of the manifest: prompts answered, generated and scored tokens in all, extensions merged as duplicates,
-    and answers stopped by early rejection. Raises InputError as `openprm.searcher` does.
+    answers stopped by early rejection, and answers chosen though the reward model did not read them to their end
+    (`truncated_scores`; their last step rewards are None). Of a budget that is no square, a beam search uses `width`
+    of the parameters. Raises InputError as `openprm.searcher` does.
     """
     check(spec, prm, method, sampling)
     spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
@@ -100,18 +102,27 @@ def generate_answers(
     )
 
 
-def read_rule(scores: str | Path, prm: RewardSpec, method: Method, risk: float) -> Rule:
+def read_rule(scores: str | Path, prm: RewardSpec, method: Method, risk: float, separator: str | None = None) -> Rule:
     """The rule of early rejection for a method, calibrated on scored responses of a folder of `openprm score`.
 
     The first `method.budget` responses to each prompt are taken. Their prompts should be of the same kind as those to
-    be answered, but others, and they should be sampled in the same way: then the risk holds.
+    be answered, but others, and they should be sampled in the same way: then the risk holds. `separator` is that of
+    the search (default: the reward model's own).
 
-    Raises InputError where the scores are another model's, or there are too few responses or prompts.
+    Raises InputError where the scores are another model's or of other steps, there are too few responses or prompts,
+    or the method stops no answers.
     """
-    method, _ = with_defaults(method, prm, None)
+    method.check_rejection()
+    method, ends = with_defaults(method, prm, separator)
     said = scored_by(scores)
     if said and said["hash"] != describe_input(prm.identity(), "model")["hash"]:
         raise InputError(f"{scores} were not given by {prm.model}; calibrate on scores of the same reward model")
+    scored_ends = with_defaults(method, prm, said["parameters"].get("separator"))[1] if said else ends
+    if scored_ends != ends:
+        raise InputError(
+            f"{scores} are of steps that end at {scored_ends!r}, and steps of the search end at {ends!r}; score those "
+            "responses again, or search, with the same separator"
+        )
     found: dict[str, dict[int, StepRewards]] = {}
     for row in read_rows(scores, Scored):
         found.setdefault(row["prompt_id"], {})[row["sample_index"]] = row["step_rewards"]
@@ -159,6 +170,7 @@ def _work(
             "scored_tokens": sum(row["scored_tokens"] for row in rows),
             "merged": sum(row["merged"] for row in rows),
             "stopped": sum(row["stopped"] for row in rows),
+            "truncated_scores": sum(None in row["step_rewards"] and "empty" not in row["marks"] for row in rows),
         }
 
     return Work(

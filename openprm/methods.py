@@ -19,7 +19,7 @@ from .lockstep import Found, Watch
 from .partial import Generate, Score
 from .records import Message
 from .rejections import InputError
-from .rewards.answers import DEFAULT_PATTERN
+from .rewards.answers import DEFAULT_PATTERN, extract_answer
 
 MAJORITY, WEIGHTED = "majority-vote", "weighted-vote"
 BEAMS = ("pbs", "diverse-pbs")
@@ -58,7 +58,14 @@ class Method:
             raise InputError(f"unknown aggregation {self.aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
         if self.aggregation is not None and not self.uses_rewards:
             raise InputError(f"a {self.name} counts answers, not rewards; leave the aggregation out")
-        if self.rule and self.name != "best-of-n":
+        if self.votes and self.equivalence == "exact":
+            extract_answer("", self.pattern)  # raises for a pattern that cannot be read
+        if self.rule:
+            self.check_rejection()
+
+    def check_rejection(self) -> None:
+        """Raises InputError where it cannot have a rule of early rejection."""
+        if self.name != "best-of-n":
             raise InputError(f"early rejection is for best-of-n, not for {self.name}")
 
     @property
@@ -107,6 +114,7 @@ class Method:
             "method": self.name,
             "budget": self.budget,
             "aggregation": self.aggregation,
+            **({"width": self.beam.width} if self.beam else {}),
             **({"equivalence": self.equivalence, "pattern": self.pattern} if self.votes else {}),
             **({"rule": asdict(self.rule)} if self.rule else {}),
         }

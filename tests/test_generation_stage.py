@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,50 @@ def test_a_rule_needs_enough_scores_of_the_same_model(tmp_path: Path, scores: Pa
         read_rule(scores, RewardSpec(str(other)), Method("best-of-n", 6), 0.5)
 
 
+def test_a_rule_is_of_the_steps_that_are_searched(tmp_path: Path, scores: Path, prm: Path):
+    spec, method = RewardSpec(str(prm)), Method("best-of-n", 6)
+    assert read_rule(scores, spec, method, 0.5, ".\n") == read_rule(scores, spec, method, 0.5)  # the model's own
+    with pytest.raises(InputError, match=r"steps that end at '\.\\n'.* at 'line'"):
+        read_rule(scores, spec, method, 0.5, "line")
+    lines = tmp_path / "lines"
+    score_candidates(CandidateSource(str(scores.parent / "samples")), str(prm), lines, separator="line")
+    assert read_rule(lines, spec, method, 0.5, "line").n_answers == 6
+    with pytest.raises(InputError, match=r"steps that end at 'line'.* at '\.\\n'"):
+        read_rule(lines, spec, method, 0.5)
+
+
+def test_a_rule_for_best_of_n_only(scores: Path, prm: Path):
+    for name in METHODS[1:]:
+        with pytest.raises(InputError, match=f"early rejection is for best-of-n, not for {name}"):
+            read_rule(scores, RewardSpec(str(prm)), Method(name, 6), 0.5)
+
+
+# ---- A reward model too short for the answers ----
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory, prm: Path) -> Path:
+    """The reward model, with a context that holds the question and hardly a step."""
+    folder = tmp_path_factory.mktemp("short") / "prm"
+    shutil.copytree(prm, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
+    return folder
+
+
+def test_answers_that_are_not_rewarded_to_their_end_are_counted(
+    tmp_path: Path, prompts: Path, policy: Path, short: Path, generate: Any
+):
+    method = Method("best-of-n", 4)
+    manifest = generate_answers(
+        prompts, GeneratorSpec(str(policy)), RewardSpec(str(short)), tmp_path / "out", method, SAMPLING
+    )
+    assert manifest is not None
+    cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
+    assert manifest["counts"]["truncated_scores"] == sum(cut) > 0
+    assert generate(tmp_path / "whole", method)["counts"]["truncated_scores"] == 0
+
+
 # ---- The command ----
 
 
@@ -244,6 +290,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> A
     return call
 
 
+REJECTING = ("--early-rejection", "0.1", "--calibration", "nowhere")
 DRAWN = ("--temperature", "1.15", "--max-new-tokens", "48", "--budget", "4")
 
 
@@ -266,6 +313,22 @@ def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
     assert f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored" in err
 
 
+def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
+    question = tiny.dials(1, 0, "test")[0].question
+    for reward_model, method, budget, words in [
+        (short, "best-of-n", 4, "the reward model does not read to its end"),
+        (prm, "pbs", 5, "4 of a budget of 5 are used"),
+        (prm, "diverse-pbs", 3, "with a single beam there is nothing to keep apart"),
+    ]:
+        arguments = (policy, "--prm", reward_model, "--prompt", question, "--method", method, *DRAWN)
+        code, _, err = run(*arguments, "--budget", budget)
+        assert code == 0, err
+        assert words in err
+    _, _, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
+    assert "of a budget" not in err
+    assert "does not read" not in err
+
+
 def test_a_folder_of_prompts(run: Any, tmp_path: Path, prompts: Path, policy: Path, prm: Path, scores: Path):
     rejecting = ("--early-rejection", "0.5", "--calibration", scores)
     code, out, err = run(policy, prompts, "--prm", prm, "--out", tmp_path / "out", *DRAWN, *rejecting)
@@ -281,6 +344,10 @@ def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path
         ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
         ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "needs both"),
         ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),
+        (
+            (policy, "--prompt", "x", "--prm", prm, *("--method", "majority-vote"), *REJECTING),
+            "early rejection is for best-of-n, not for majority-vote",
+        ),
     ]:
         code, _, err = run(*arguments)
         assert code != 0

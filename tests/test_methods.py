@@ -84,6 +84,8 @@ def test_what_does_not_fit_together():
         ({"aggregation": "median"}, "unknown aggregation 'median'"),
         ({"equivalence": "alike"}, "unknown equivalence 'alike'"),
         ({"name": "majority-vote", "aggregation": "min"}, "counts answers, not rewards"),
+        ({"name": "majority-vote", "pattern": "foo"}, "unknown pattern 'foo'"),
+        ({"name": "weighted-vote", "pattern": "re:("}, "not a regular expression"),
         ({"name": "pbs", "rule": Rule(1.0, "min", 16, 0.1, 20)}, "early rejection is for best-of-n"),
     ]:
         with pytest.raises(InputError, match=problem):
@@ -93,6 +95,7 @@ def test_what_does_not_fit_together():
 
 
 def test_parameters_name_what_decides_only():
-    assert Method("pbs", 4, "min").parameters() == {"method": "pbs", "budget": 4, "aggregation": "min"}
+    pbs = {"method": "pbs", "budget": 10, "aggregation": "min", "width": 9}
+    assert Method("pbs", 10, "min").parameters() == pbs
     assert Method("majority-vote", 4).parameters()["equivalence"] == "exact"
     assert Method("best-of-n", 4, "min", Rule(1.5, "min", 4, 0.1, 20)).parameters()["rule"]["threshold"] == 1.5

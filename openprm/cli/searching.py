@@ -117,6 +117,7 @@ def generate(
             options=engine_options(prm_option),
             checkpoint=prm_checkpoint,
         )
+    ends = unescape(separator) if separator else None
     chosen = Method(method, budget, aggregation, None, equivalence, pattern)
     if early_rejection is not None and calibration is not None:
         if reward_spec is None:
@@ -125,11 +126,10 @@ def generate(
             method,
             budget,
             aggregation,
-            read_rule(calibration, reward_spec, chosen, early_rejection),
+            read_rule(calibration, reward_spec, chosen, early_rejection, ends),
             equivalence,
             pattern,
         )
-    ends = unescape(separator) if separator else None
     if prompt is not None:
         _answer(prompt, spec, reward_spec, chosen, sampling, ends)
         return
@@ -170,6 +170,10 @@ def _answer(
     best, considered = found.best, len(found.complete)
     score = f" with a score of {best.score:+.3f} ({searcher.method.aggregation})" if best.step_rewards else ""
     typer.echo(f"chosen among {considered} complete {'answer' if considered == 1 else 'answers'}{score}:", err=True)
+    written = [answer for answer in found.complete if answer.partial.text.strip()]
+    if unread := sum(answer.truncated for answer in written if searcher.method.uses_rewards):
+        also = ", the one chosen among them" if best.truncated else ""
+        typer.echo(f"{unread} of these the reward model does not read to its end{also}", err=True)
     typer.echo(best.partial.text)
     typer.echo(
         f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored"
@@ -183,7 +187,10 @@ def _plan(method: Method) -> str:
     beam = method.beam
     if beam:
         within = f", in {beam.groups} sub-beams that never compete" if beam.groups > 1 else ""
-        return f"{method.name}: {beam.beam} beams, each extended in {beam.expand} ways at every step{within}"
+        if method.name == "diverse-pbs" and beam.groups == 1:
+            within = "; with a single beam there is nothing to keep apart"
+        used = f"; {beam.width} of a budget of {method.budget} are used" if beam.width < method.budget else ""
+        return f"{method.name}: {beam.beam} beams, each extended in {beam.expand} ways at every step{within}{used}"
     stopped = f", hopeless ones stopped at a risk of {method.rule.risk}" if method.rule else ""
     return f"{method.name}: {method.budget} answers{stopped}"
 
