@@ -39,12 +39,12 @@ scaling: setup ## the rest of the preset: what more samples and searches bring
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-oldest: ## run the fast tests with the oldest transformers we support
+test-oldest: ## run the fast tests of what uses transformers with the oldest one we support
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	sed 's/^transformers==.*/transformers==$(OLDEST_TRANSFORMERS)/; /^huggingface.hub==/d; /^tokenizers==/d' $(LOCK) > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt torch
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
-	.venv-oldest/bin/python -m pytest -n 2 -m "not slow"
+	.venv-oldest/bin/python -m pytest -n 2 -m "not slow" $$(grep -rlE 'torch|transformers|_models|miniature' tests --include='test_*.py')
 
 test-engines: $(ENGINES)/.ready ## run the engines' tests with a real vLLM on the CPU
 	$(ENGINES)/bin/python -m pytest tests/engines
