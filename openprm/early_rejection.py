@@ -59,7 +59,7 @@ class Drawn:
     """The N answers to one prompt, for `simulate`, in lists of one order.
 
     step_rewards: of each answer
-    step_tokens: how many tokens each of its steps has
+    step_tokens: how many tokens each of its steps has (or another measure of length, the same for all prompts)
     correct: 1 or 0 (or a share between)
     """
 

@@ -7,7 +7,8 @@ Equal labels are equal answers; which of the equal spellings stands for them say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .records import Message
 from .rejections import InputError
@@ -17,6 +18,16 @@ from .rewards.choice import read_options, stated_option
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
 DEFAULT_EQUIVALENCE = "exact"
+# of rules that grade by more than a spelling, as they describe themselves
+_OF_RULE = {"multiple choice": "option", "mathematics": "math"}
+
+
+def equivalence_of(rule: Mapping[str, Any] | None) -> str:
+    """Which answers are equal to the rule that graded them, by its description (`openprm.rewards.base.Rewarder`).
+
+    `exact` for all that compare spellings, or no answers, and where the rule is not known (None).
+    """
+    return DEFAULT_EQUIVALENCE if rule is None else _OF_RULE.get(rule.get("rule", ""), DEFAULT_EQUIVALENCE)
 
 
 def labels(

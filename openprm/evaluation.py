@@ -18,6 +18,8 @@ from .aggregate import AGGREGATIONS, aggregate
 from .search import coverage, expected_best_of_n, expected_vote
 from .subsets import best_in, covered_in, random_subsets, vote_in
 
+# Sets the draws of the paper's protocol apart from those of `vote_curve`, which would else begin with the same ones.
+_PROTOCOL = 1
 #: Resamples drawn at a time, to bound the memory.
 _BLOCK = 500
 
@@ -76,7 +78,8 @@ def aggregated_scores(
     """One prompt's scores from step rewards: `{model: [rewards of each candidate's steps]}` to
     `{"model/aggregation": [a score for each candidate]}` (paper, appendix D.1).
 
-    A candidate without steps, an empty response, scores -inf: it is chosen only where all are empty.
+    A candidate without rewards scores -inf, so that it is chosen only where none has any: an empty response, and one
+    that was not rewarded to its end (see `openprm.scored_prompts.ScoredPrompt.whole_rewards`).
     """
     return {
         f"{model}/{aggregation}": [aggregate(rewards, aggregation) if rewards else -np.inf for rewards in candidates]
@@ -197,7 +200,7 @@ def paper_protocol(
     votes = _has_votes(prompts)
     sums: dict[str, np.ndarray] = {}
     for index, prompt in enumerate(prompts):
-        drawn = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n]))
+        drawn = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
         correct, answers = prompt["correct"], prompt["answers"]
         found = {"coverage": covered_in(drawn, correct)}
         if votes:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .equivalence import labels
-from .evaluation import PromptCandidates, aggregated_scores, evaluate_selection, scaling_curve
+from .equivalence import equivalence_of
+from .evaluation import evaluate_selection, scaling_curve
 from .rewards import DEFAULT_PATTERN
-from .scored_prompts import read_scored, scored_by, unscored
+from .scored_prompts import graded_by, read_scored, scored_by, to_choose_from, unscored
 from .stages import files_hash, run_stage
 
 
@@ -20,6 +20,7 @@ def evaluate_models(
     out: str | Path,
     *,
     aggregations: Sequence[str] = ("min", "mean", "last"),
+    equivalence: str | None = None,
     answer_pattern: str = DEFAULT_PATTERN,
     seed: int = 0,
     force: bool = False,
@@ -29,23 +30,21 @@ def evaluate_models(
     `scores` are folders of `score_candidates` by the model's name. Writes `results.json` (a table, and best-of-n for
     n = 1, 2, 4, ...), each number with a bootstrap interval over prompts.
 
-    A response too long for a model counts by those of its steps that fit; one that could not be scored at all is
-    chosen only where no other was. How many there are of the former is in the scores' manifest, of the latter in this.
+    A response too long for a model, or that could not be scored at all, is chosen only where none was scored to its
+    end, as in a search. How many there are of the former is in the scores' manifest, of the latter in this.
+
+    Which answers are equal in a vote, `equivalence` says, or else the rule that gave the candidates their rewards (see
+    `openprm.equivalence`).
 
     Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward, or scores
     are of other responses.
     """
 
+    equal = equivalence or equivalence_of(graded_by(candidates))
+
     def work(folder: Path) -> dict[str, Any]:
         found = read_scored(candidates, scores)
-        prompts = [
-            PromptCandidates(
-                correct=prompt.correct,
-                answers=labels(prompt.responses, pattern=answer_pattern),
-                scores=aggregated_scores(prompt.known_rewards(), aggregations),
-            )
-            for prompt in found
-        ]
+        prompts = to_choose_from(found, aggregations, equal, answer_pattern)
         results = {
             "table": evaluate_selection(prompts, seed=seed),
             "curve": scaling_curve(prompts, seed=seed),
@@ -62,5 +61,10 @@ def evaluate_models(
             "models": {name: scored_by(path) for name, path in scores.items()},
         }
 
-    parameters = {"aggregations": list(aggregations), "answer_pattern": answer_pattern, "seed": seed}
+    parameters = {
+        "aggregations": list(aggregations),
+        "equivalence": equal,
+        "answer_pattern": answer_pattern,
+        "seed": seed,
+    }
     return run_stage(out, "evaluation", parameters, {"candidates": candidates, **scores}, work, force=force)

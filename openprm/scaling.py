@@ -58,8 +58,8 @@ class Difference(TypedDict):
 class SearchPoint(TypedDict):
     """The accuracy of what a search answered, with its 95 % interval over prompts, and what it cost a prompt.
 
-    `unanswered` counts prompts without an answer, which are wrong. `scorer` is the name of the reward model that
-    chose, if any.
+    `unanswered` counts prompts whose search failed: they are wrong, and as what they cost is not known, it counts as
+    nothing. `scorer` is the name of the reward model that chose, if any.
     """
 
     line: str
@@ -79,6 +79,7 @@ class SearchPoint(TypedDict):
 class EarlyRejectionRow(TypedDict):
     """What early rejection at a stated risk would have saved and cost (see `openprm.early_rejection.simulate`).
 
+    `unit`: what is saved, tokens or, where candidates do not say how many they have, characters.
     Means over `n_splits` random halves of the prompts: `threshold` comes from `n_calibration` of them, the rest is
     measured on the `n_prompts` others. The risk is a promise on the average over calibrations, not for each.
     """
@@ -91,6 +92,7 @@ class EarlyRejectionRow(TypedDict):
     n_splits: int
     n_calibration: int
     n_prompts: int
+    unit: str
     tokens_saved: float
     winners_lost: float
     accuracy_before: float
@@ -196,11 +198,16 @@ def _same_budget(prompts: Sequence[PromptCandidates], n: int, by: str, seed: int
 
 
 def early_rejection_rows(
-    prompts: Sequence[Drawn], scorer: str, aggregation: str, risks: Sequence[float], seed: int = 0
+    prompts: Sequence[Drawn],
+    scorer: str,
+    aggregation: str,
+    risks: Sequence[float],
+    seed: int = 0,
+    unit: str = "tokens",
 ) -> list[EarlyRejectionRow]:
     """One row a risk: the rule is calibrated on a random half of the prompts and measured on the other, some times.
 
-    Risks that so few prompts cannot promise are left out.
+    Risks that so few prompts cannot promise are left out. `unit` is that of the prompts' `step_tokens`.
     """
     half = len(prompts) // 2
     rng = np.random.default_rng(seed)
@@ -223,6 +230,7 @@ def early_rejection_rows(
                 n_splits=_SPLITS,
                 n_calibration=half,
                 n_prompts=len(prompts) - half,
+                unit=unit,
                 tokens_saved=fmean(outcome.tokens_saved for outcome in outcomes),
                 winners_lost=fmean(outcome.winners_lost for outcome in outcomes),
                 accuracy_before=fmean(outcome.accuracy_before for outcome in outcomes),

@@ -23,17 +23,28 @@ class ScalingInputs:
     answers: dict[str, Path]
 
 
-def find_inputs(run: str | Path) -> list[ScalingInputs]:
-    """Each set of candidates in a run's folder that has scores. Raises InputError where there is none."""
+def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
+    """Each set of candidates in a run's folder that has scores; and what scores and answers are left out, and why.
+
+    Raises InputError where no candidates have scores.
+    """
     run = Path(run)
     if not run.is_dir():
         raise InputError(f"{run}: there is no such folder; give the folder of a run")
     manifests = {path: read_manifest(path) for path in sorted(run.iterdir()) if is_folder(path)}
     by_hash = {manifest["row_hash"]: path for path, manifest in manifests.items() if "row_hash" in manifest}
     scores: dict[Path, dict[str, Path]] = {}
+    left_out = []
     for path, manifest in manifests.items():
-        if manifest["stage"] == "scores" and (of := by_hash.get(manifest["inputs"]["candidates"]["hash"])):
+        if manifest["stage"] != "scores":
+            continue
+        scored_input = manifest["inputs"]["candidates"]
+        if of := by_hash.get(scored_input["hash"]):
             scores.setdefault(of, {})[path.name.removeprefix("scores-")] = path
+        else:
+            left_out.append(
+                _left_out(path, f"the candidates that it scores, {scored_input['name']!r}, are not in {run}")
+            )
     if not scores:
         raise InputError(
             f"{run} has no scores of candidates that it also holds; make some with `openprm score`, or name both with "
@@ -49,7 +60,21 @@ def find_inputs(run: str | Path) -> list[ScalingInputs]:
             if manifest["inputs"]["prompts"]["hash"] in came_from
         }
         found.append(ScalingInputs(candidates, scored, answered))
-    return found
+    used = {path for entry in found for path in entry.answers.values()}
+    left_out += [
+        _left_out(
+            path,
+            f"its prompts, {manifest['inputs']['prompts']['name']!r}, are not those of candidates with scores, as far "
+            f"as the folders in {run} tell what they were made of",
+        )
+        for path, manifest in answers.items()
+        if path not in used
+    ]
+    return found, left_out
+
+
+def _left_out(path: Path, why: str) -> str:
+    return f"{path.name} is left out: {why}; put what is missing there, or name all, --candidates and the others"
 
 
 def _ancestors(path: Path, manifests: dict[Path, dict[str, Any]], by_hash: dict[str, Path]) -> set[str]:

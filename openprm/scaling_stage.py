@@ -10,9 +10,9 @@ from typing import Any
 
 from .aggregate import DEFAULT_AGGREGATION
 from .early_rejection import Drawn
-from .equivalence import DEFAULT_EQUIVALENCE, labels
-from .evaluation import PromptCandidates, aggregated_scores
-from .folder import is_folder, read_manifest, read_rows
+from .equivalence import equivalence_of
+from .evaluation import PromptCandidates
+from .folder import REJECTED, is_folder, read_manifest, read_rows
 from .records import Answer, Scored
 from .rejections import InputError
 from .rewarders import GOLDEN, make_rewarder, rewarder_from
@@ -21,7 +21,7 @@ from .rewards.base import RewardBatch, Rewarder
 from .scaling import Search, early_rejection_rows, sample_points, search_point, step_tokens
 from .scaling_plot import plot_scaling
 from .scaling_table import markdown
-from .scored_prompts import ScoredPrompt, read_scored, scored_by, unscored
+from .scored_prompts import ScoredPrompt, graded_by, read_scored, scored_by, to_choose_from, unscored
 from .stages import files_hash, run_stage
 
 
@@ -32,7 +32,7 @@ def make_scaling(
     out: str | Path,
     *,
     aggregations: Sequence[str] = ("min", "mean", "last"),
-    equivalence: str = DEFAULT_EQUIVALENCE,
+    equivalence: str | None = None,
     answer_pattern: str = DEFAULT_PATTERN,
     by: str | None = None,
     early_risks: Sequence[float] = (0.05, 0.1, 0.2),
@@ -43,32 +43,35 @@ def make_scaling(
 
     candidates: a folder with N candidates a prompt, each with a golden reward. scores: folders of `openprm score` on
     them, by name. answers: folders of `openprm generate` for the same prompts, by name; each is graded by the rule
-    that `by` names (see `openprm.rewarders.make_rewarder`), or by the one that gave the candidates their rewards.
+    that `by` names (see `openprm.rewarders.make_rewarder`), or by the one that gave the candidates their rewards. That
+    one also says which answers are equal in a vote, unless `equivalence` does (see `openprm.equivalence`).
+
+    A candidate that was not scored to its end is chosen only where none was, as in a search. A prompt that a folder of
+    answers lists as failed counts as wrong.
 
     Writes `results.json` (see `openprm.scaling`), `table.md`, and the pictures `accuracy-by-samples` and
     `accuracy-by-tokens`, each as .png and .svg. The latter is left out where candidates do not say how many tokens
-    they have. Early rejection is measured by each scorer's own aggregation; where a step's tokens are not known, its
-    share of the response's characters stands for them.
+    they have. Early rejection is measured by each scorer's own aggregation, and what it saves in characters where some
+    candidate does not say how many tokens it has.
 
     Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward, scores or
-    answers are of other responses or prompts, or there is no rule to grade answers by.
+    answers are of other responses or prompts, answers are to a part of the prompts, or there is no rule to grade them.
     """
 
+    equal = equivalence or equivalence_of(graded_by(candidates))
+
     def work(folder: Path) -> dict[str, Any]:
+        rule = _rule(candidates, by) if answers or by else None
         prompts = read_scored(candidates, scores)
         if not prompts:
             raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
-        measured = [
-            PromptCandidates(
-                correct=prompt.correct,
-                answers=labels(prompt.responses, equivalence, answer_pattern, prompt.rows[0]["question"]),
-                scores=aggregated_scores(prompt.known_rewards(), aggregations),
-            )
-            for prompt in prompts
-        ]
+        measured = to_choose_from(prompts, aggregations, equal, answer_pattern)
         models = {scored["hash"]: name for name, path in scores.items() if (scored := scored_by(path))}
-        searches = [_search(name, path, prompts, _rule(candidates, by), models) for name, path in answers.items()]
-        results = _measure(prompts, measured, searches, scores, aggregations, early_risks, seed)
+        searches = [_search(name, path, prompts, rule, models) for name, path in answers.items()] if rule else []
+        results = {
+            "equivalence": equal,
+            **_measure(prompts, measured, searches, scores, aggregations, early_risks, seed),
+        }
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         (folder / "table.md").write_text(markdown(results), "utf-8")
         pictures = plot_scaling(results, folder)
@@ -76,7 +79,7 @@ def make_scaling(
 
     parameters = {
         "aggregations": list(aggregations),
-        "equivalence": equivalence,
+        "equivalence": equal,
         "answer_pattern": answer_pattern,
         "by": by,
         "early_risks": list(early_risks),
@@ -102,6 +105,7 @@ def _measure(
     """All that results.json holds."""
     lengths = [row["n_tokens"] for prompt in prompts for row in prompt.rows]
     tokens = None if None in lengths else fmean(lengths)
+    unit = "characters" if tokens is None else "tokens"
     chosen_by = {name: _aggregation(path, aggregations) for name, path in scores.items()}
     return {
         "counts": {
@@ -116,7 +120,7 @@ def _measure(
         "early_rejection": [
             row
             for name, aggregation in chosen_by.items()
-            for row in early_rejection_rows(_drawn(prompts, name), name, aggregation, risks, seed)
+            for row in early_rejection_rows(_drawn(prompts, name, unit), name, aggregation, risks, seed, unit)
         ],
     }
 
@@ -127,12 +131,13 @@ def _aggregation(scores: str | Path, aggregations: Sequence[str]) -> str:
     return own if own in aggregations else aggregations[0]
 
 
-def _drawn(prompts: Sequence[ScoredPrompt], scorer: str) -> list[Drawn]:
+def _drawn(prompts: Sequence[ScoredPrompt], scorer: str, unit: str) -> list[Drawn]:
+    """Each response as long as `unit` has it: never some in tokens beside others in characters, which are more."""
     return [
         Drawn(
             step_rewards=prompt.step_rewards[scorer],
             step_tokens=[
-                step_tokens(len(row["response"]) if row["n_tokens"] is None else row["n_tokens"], steps)
+                step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)
                 for row, steps in zip(prompt.rows, prompt.steps[scorer], strict=True)
             ],
             correct=prompt.correct,
@@ -145,8 +150,8 @@ def _rule(candidates: str | Path, by: str | None) -> Rewarder:
     """What answers are graded by: as the candidates were, unless another rule is named."""
     if by is not None:
         return make_rewarder(by, name=GOLDEN)[0]
-    said = read_manifest(candidates)["parameters"].get("reward") if is_folder(candidates) else None
-    rule = rewarder_from(said, GOLDEN) if isinstance(said, dict) else None
+    said = graded_by(candidates)
+    rule = rewarder_from(said, GOLDEN) if said else None
     if rule is None:
         raise InputError(f"{candidates} does not say by which rule it was rewarded; name the one for answers: --by")
     return rule
@@ -165,6 +170,16 @@ def _graded(answers: str | Path, rule: Rewarder) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _failed(answers: str | Path, prompt_ids: Sequence[str]) -> set[str]:
+    """Which of these prompts a folder of answers lists as failed (see `openprm.sharding.list_unfinished`)."""
+    listed = Path(answers) / REJECTED
+    if not prompt_ids or not listed.is_file():
+        return set()
+    with listed.open(encoding="utf-8") as lines:
+        remedies = [json.loads(line)["remedy"] for line in lines]
+    return {name for name in prompt_ids if any(said.startswith(f"prompt {name!r}: ") for said in remedies)}
+
+
 def _search(
     name: str, answers: str | Path, prompts: Sequence[ScoredPrompt], rule: Rewarder, models: Mapping[str, str]
 ) -> Search:
@@ -173,6 +188,13 @@ def _search(
     rows = [found[prompt.prompt_id] for prompt in prompts if prompt.prompt_id in found]
     if not rows:
         raise InputError(f"answers {name!r} are to none of the candidates' prompts; answer the same prompts")
+    failed = _failed(answers, [prompt.prompt_id for prompt in prompts if prompt.prompt_id not in found])
+    never_asked = [p.prompt_id for p in prompts if p.prompt_id not in found and p.prompt_id not in failed]
+    if never_asked:
+        raise InputError(
+            f"answers {name!r} are to {len(rows)} of {len(prompts)} prompts, and {REJECTED} does not list the others "
+            f"as failed, such as {never_asked[0]!r}; answer all, or measure candidates of the answered prompts alone"
+        )
     manifest = read_manifest(answers) if is_folder(answers) else {"inputs": {}, "parameters": {}}
     prm, stopping = manifest["inputs"].get("prm"), manifest["parameters"].get("rule")
     first = rows[0]
@@ -184,6 +206,6 @@ def _search(
         aggregation=first["aggregation"],
         correct=[found[prompt.prompt_id]["correct"] if prompt.prompt_id in found else 0.0 for prompt in prompts],
         unanswered=len(prompts) - len(rows),
-        generated_tokens=fmean(row["generated_tokens"] for row in rows),
-        scored_tokens=fmean(row["scored_tokens"] for row in rows),
+        generated_tokens=sum(row["generated_tokens"] for row in rows) / len(prompts),
+        scored_tokens=sum(row["scored_tokens"] for row in rows) / len(prompts),
     )

@@ -87,7 +87,7 @@ def _early_rejection(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         f"Early rejection among {rows[0]['n_answers']} answers, by {rows[0]['n_calibration']} prompts, measured on "
         f"{rows[0]['n_prompts']} others: means of {rows[0]['n_splits']} splits",
-        ["by", "risk", "best answer stopped", "tokens saved", "accuracy before", "after"],
+        ["by", "risk", "best answer stopped", f"{rows[0]['unit']} saved", "accuracy before", "after"],
         [
             [
                 f"{row['scorer']}/{row['aggregation']}",

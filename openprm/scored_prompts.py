@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .equivalence import labels
+from .evaluation import PromptCandidates, aggregated_scores
 from .folder import is_folder, read_manifest, read_rows
 from .records import Candidate, Scored
 from .rejections import InputError
@@ -27,10 +29,13 @@ class ScoredPrompt:
     steps: dict[str, list[list[str]]] = field(default_factory=dict)
     step_rewards: dict[str, list[list[float | None]]] = field(default_factory=dict)
 
-    def known_rewards(self) -> dict[str, list[list[float]]]:
-        """The step rewards that there are: what a candidate counts by."""
+    def whole_rewards(self) -> dict[str, list[list[float]]]:
+        """The step rewards of what was rewarded to its end; none of others, which come behind it as in a search.
+
+        An answer too long for the model would else be judged by its beginning alone, against whole ones.
+        """
         return {
-            name: [[reward for reward in rewards if reward is not None] for rewards in candidates]
+            name: [[] if None in rewards else [r for r in rewards if r is not None] for rewards in candidates]
             for name, candidates in self.step_rewards.items()
         }
 
@@ -87,6 +92,26 @@ def read_scored(candidates: str | Path, scores: Mapping[str, str | Path]) -> lis
 def unscored(prompts: Sequence[ScoredPrompt], names: Mapping[str, Any]) -> dict[str, int]:
     """How many candidates have no score, by scorer."""
     return {name: sum(not rewards for prompt in prompts for rewards in prompt.step_rewards[name]) for name in names}
+
+
+def to_choose_from(
+    prompts: Sequence[ScoredPrompt], aggregations: Sequence[str], equivalence: str, pattern: str
+) -> list[PromptCandidates]:
+    """What `openprm.evaluation` measures: each prompt's answers (see `openprm.equivalence.labels`) and scores."""
+    return [
+        PromptCandidates(
+            correct=prompt.correct,
+            answers=labels(prompt.responses, equivalence, pattern, prompt.rows[0]["question"]),
+            scores=aggregated_scores(prompt.whole_rewards(), aggregations),
+        )
+        for prompt in prompts
+    ]
+
+
+def graded_by(candidates: str | Path) -> dict[str, Any] | None:
+    """The rule that gave candidates their last reward, as it describes itself; None where no stage recorded one."""
+    said = read_manifest(candidates)["parameters"].get("reward") if is_folder(candidates) else None
+    return said if isinstance(said, dict) else None
 
 
 def scored_by(scores: str | Path) -> dict[str, Any] | None:

@@ -1,12 +1,26 @@
 import pytest
 
-from openprm.equivalence import EQUIVALENCES, labels
+from openprm.equivalence import EQUIVALENCES, equivalence_of, labels
 from openprm.rejections import InputError
+from openprm.rewards.answers import golden_rule
+from openprm.rewards.choice import choice_rule
+from openprm.rewards.mathematics import mathematics_rule
 
 
 def test_exact_answers():
     assert labels(["The answer is 1,000.", "So 1000", "Nothing."]) == ["1000", "1000", None]
     assert labels(["Answer: 3\nThen 4", "4"], pattern="stated") == ["3", None]
+
+
+def test_answers_vote_as_they_are_graded():
+    rules = (golden_rule(), choice_rule())
+    assert [equivalence_of(rule.describe()) for rule in rules] == ["exact", "option"]
+    assert equivalence_of(None) == equivalence_of({"kind": "model"}) == "exact"
+
+
+def test_answers_graded_by_mathematics_vote_by_it():
+    pytest.importorskip("math_verify")
+    assert equivalence_of(mathematics_rule().describe()) == "math"
 
 
 def test_options_by_letter_or_by_text():

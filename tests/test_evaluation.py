@@ -178,6 +178,14 @@ def test_the_papers_protocol_converges_to_the_exact_values():
         paper_protocol(prompts, 9)
 
 
+def test_the_papers_protocol_is_not_the_drawing_of_the_vote_curve():
+    prompts = make_prompts()
+    drawn = {
+        p["n"]: p["accuracy"] for p in vote_curve(prompts, n_resamples=2, draws=5) if p["method"] == "majority vote"
+    }
+    assert drawn[4] != pytest.approx(fmean(paper_protocol(prompts, 4, 5)["majority vote"]))
+
+
 def test_aggregated_scores():
     scores = aggregated_scores({"prm": [[1.0, -2.0], [0.0], []]}, ["min", "last"])
     assert scores == {"prm/min": [-2.0, 0.0, -math.inf], "prm/last": [-2.0, 0.0, -math.inf]}

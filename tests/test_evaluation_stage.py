@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from openprm.aggregate import aggregate
+from openprm.early_rejection import Drawn, Rule, simulate
+from openprm.evaluation import aggregated_scores
 from openprm.evaluation_stage import evaluate_models
+from openprm.partial import Partial
+from openprm.rating import Rated, ranked
 from openprm.records import Candidate, Scored
 from openprm.rejections import InputError
+from openprm.scored_prompts import ScoredPrompt
 
 from .folders import candidate, dataset, nothing_local
 
@@ -76,7 +85,7 @@ def test_evaluation_by_hand(tmp_path: Path):
     assert nothing_local(tmp_path / "out", tmp_path)
 
 
-def test_what_is_scored_in_part_counts_by_its_scored_steps(tmp_path: Path):
+def test_what_is_not_scored_to_its_end_is_chosen_only_where_nothing_is(tmp_path: Path):
     rows = hand_made()[:4]
     found = dataset(tmp_path / "candidates", Candidate, rows)
     # the first is right and scored in part; the third is not scored at all
@@ -84,8 +93,30 @@ def test_what_is_scored_in_part_counts_by_its_scored_steps(tmp_path: Path):
     scores = [scored(row, steps) for row, steps in zip(rows, rewards, strict=True) if steps]
     manifest = evaluate_models(found, {"prm": dataset(tmp_path / "scores", Scored, scores)}, tmp_path / "out")
     table = by_method(manifest)
-    assert (table["best of 4: prm/min"], table["best of 4: prm/last"]) == (1.0, 0.0)
+    # the second is chosen, though the first one's only reward is higher
+    assert (table["best of 4: prm/min"], table["best of 4: prm/last"]) == (0.0, 0.0)
     assert manifest["counts"]["unscored"] == {"prm": 1}
+
+
+rewarded = st.lists(st.floats(-3, 3), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(rewarded, st.integers(0, 2)), min_size=1, max_size=6), st.sampled_from(["min", "mean"]))
+def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any], aggregation: str):
+    assume(any(missing == 0 for _, missing in answers))
+    step_rewards: list[list[float | None]] = [[*known, *[None] * missing] for known, missing in answers]
+    prompt = ScoredPrompt("p", [], [], step_rewards={"prm": step_rewards})
+    scores = aggregated_scores(prompt.whole_rewards(), [aggregation])[f"prm/{aggregation}"]
+    ratings = [
+        Rated(Partial(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
+        for steps, (known, _) in zip(step_rewards, answers, strict=True)
+    ]
+    best = scores.index(max(scores))
+    assert best == ratings.index(ranked(ratings)[0])
+    assert scores == [rating.weight for rating in ratings]
+    right = [float(index == best) for index in range(len(answers))]
+    drawn = Drawn(step_rewards, [[1] * len(steps) for steps in step_rewards], right)
+    assert simulate([drawn], Rule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
 
 
 def test_candidates_that_cannot_be_compared_are_named(tmp_path: Path):

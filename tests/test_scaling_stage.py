@@ -4,32 +4,56 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
 from openprm.cli.app import app
-from openprm.dataset_stage import finish_dataset
-from openprm.folder import write_shard
+from openprm.dataset_stage import Rejections, finish_dataset
+from openprm.evaluation_stage import evaluate_models
+from openprm.folder import REJECTED, read_rows, write_shard
+from openprm.generation_stage import _key
 from openprm.records import Answer, Candidate, Prompt, Scored
 from openprm.rejections import InputError
 from openprm.scaling_inputs import find_inputs
 from openprm.scaling_plot import spread
 from openprm.scaling_stage import make_scaling
+from openprm.sharding import list_unfinished
 from openprm.stages import files_hash, run_stage
+from openprm.store import Unfinished
 
 from .folders import candidate, nothing_local
-from .test_evaluation_stage import scored
+from .test_evaluation_stage import by_method, scored
 
 PROMPTS = 12
 TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "answers"}
 
 
-def stage(out: Path, name: str, record: type, rows: list[Any], inputs: dict[str, Any], **parameters: Any) -> Path:
+class Failures(NamedTuple):
+    """What a store notes of prompts without an answer."""
+
+    unfinished: list[Unfinished]
+
+    def notes(self) -> dict[int, Failures]:
+        return {0: self}
+
+
+def stage(
+    out: Path,
+    name: str,
+    record: type,
+    rows: list[Any],
+    inputs: dict[str, Any],
+    failed: list[Any] | None = None,
+    **parameters: Any,
+) -> Path:
     def work(folder: Path) -> dict[str, Any]:
         write_shard(folder, 0, rows, record)
+        failures = Failures([Unfinished(_key(row), "too long", "shorten it", False) for row in failed or []])
+        list_unfinished(failures, Rejections(folder / REJECTED, strict=False), "prompts")  # type: ignore[arg-type]
         return finish_dataset(folder, record, TITLES[record], 1, {})
 
     run_stage(out, name, parameters, inputs, work)
@@ -77,7 +101,7 @@ def make_run(run: Path) -> Path:
     first = rows[::4]
     right = [answer(row, f"So.\nThe answer is {row['reference']}") for row in first]
     inputs = {"prompts": run / "prompts", "model": run / "blind"}
-    stage(run / "answers-pbs", "answers", Answer, right[:9], {**inputs, "prm": run / "wise"})
+    stage(run / "answers-pbs", "answers", Answer, right[:9], {**inputs, "prm": run / "wise"}, first[9:])
     plain: dict[str, Any] = {"score": None, "aggregation": None, "steps": [], "step_rewards": []}
     votes = [answer(row, "The answer is 99", "majority-vote", **plain, **{"scored_tokens": 0}) for row in first]
     stage(run / "answers-vote", "answers", Answer, votes, inputs)
@@ -106,6 +130,7 @@ def test_a_run_is_measured_as_it_lies_there(run: Path):
         "tokens_per_candidate": 10,
         "unscored": {"wise": 0, "blind": 0},
     }
+    assert results["equivalence"] == "exact"
     assert results["scorers"] == {"blind": "last", "wise": "last"}
     points = {(point["line"], point["n"]): point for point in results["samples"]}
     assert points["coverage", 2]["accuracy"] == points["best of n: wise/last", 2]["accuracy"] == 0.5
@@ -117,7 +142,7 @@ def test_a_run_is_measured_as_it_lies_there(run: Path):
     # nine of twelve prompts are answered; by the model that gave the scores called `wise`
     assert searches["pbs"]["line"] == "pbs: wise/min"
     assert (searches["pbs"]["accuracy"], searches["pbs"]["unanswered"]) == (0.75, 3)
-    assert (searches["pbs"]["generated_tokens"], searches["pbs"]["scored_tokens"]) == (30, 40)
+    assert (searches["pbs"]["generated_tokens"], searches["pbs"]["scored_tokens"]) == (22.5, 30)
     assert (searches["vote"]["line"], searches["vote"]["accuracy"]) == ("majority-vote", 0)
     assert searches["early"]["line"] == "best-of-n, risk 0.1: blind/min"
     against = {entry["against"]: entry["difference"] for entry in searches["pbs"]["differences"]}
@@ -130,7 +155,8 @@ def test_a_run_is_measured_as_it_lies_there(run: Path):
 
 
 def test_the_same_run_gives_the_same_files(run: Path, tmp_path: Path):
-    (found,) = find_inputs(run)
+    (found,), left_out = find_inputs(run)
+    assert left_out == []
     assert {*found.scores, *found.answers} == {"wise", "blind", "pbs", "vote", "early"}
     hashes = []
     for name in ("one", "two"):
@@ -157,6 +183,70 @@ def test_explicit_folders_and_candidates_of_unknown_length(run: Path, tmp_path: 
     elsewhere = stage(tmp_path / "elsewhere", "mine", Candidate, others, {})
     with pytest.raises(InputError, match="none of the candidates' prompts"):
         make_scaling(elsewhere, {}, {"pbs": run / "answers-pbs"}, tmp_path / "none", by="answer")
+
+
+def test_answers_to_a_part_of_the_prompts_are_refused(run: Path, tmp_path: Path):
+    (found,), _ = find_inputs(run)
+    rows = [answer(row, "The answer is 1") for row in read_rows(found.candidates) if row["sample_index"] == 0]
+    some = stage(tmp_path / "some", "answers", Answer, rows[:5], {}, rows[6:])
+    with pytest.raises(InputError, match=r"'some' are to 5 of 12 prompts.*'p05'"):
+        make_scaling(found.candidates, {}, {"some": some}, tmp_path / "out")
+
+
+def test_an_unknown_rule_is_refused_without_answers(run: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="unknown reward 'foo'"):
+        make_scaling(run / "candidates", {}, {}, tmp_path / "out", by="foo")
+
+
+def test_candidates_graded_by_option_vote_by_option(tmp_path: Path):
+    question = [{"role": "user", "content": "What do plants do?\nA. respiration\nB. photosynthesis"}]
+    responses = ["The answer is A", "The answer is photosynthesis", "The answer is (B)"]
+    rows = [candidate("p", index, text, float(index > 0), question=question) for index, text in enumerate(responses)]
+    rule = {"rule": "multiple choice"}
+    candidates = stage(tmp_path / "candidates", "rewards", Candidate, rows, {}, reward=rule)
+    make_scaling(candidates, {}, {}, tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["equivalence"] == "option"
+    assert {p["accuracy"] for p in results["samples"] if (p["line"], p["n"]) == ("majority vote", 3)} == {1}
+    scores = stage(tmp_path / "scores", "mine", Scored, [scored(row, [0.0]) for row in rows], {})
+    evaluated = evaluate_models(candidates, {"prm": scores}, tmp_path / "evaluation")
+    assert by_method(evaluated)["majority vote@3"] == 1
+    assert evaluated["parameters"]["equivalence"] == "option"
+
+
+def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(tmp_path: Path):
+    # the first answer is stopped after its first step; of every second prompt its tokens are not known
+    rows = [
+        candidate(f"p{p:02}", index, "abcdefgh", float(index), n_tokens=None if p % 2 and not index else 2)
+        for p in range(40)
+        for index in range(2)
+    ]
+    steps = [{**scored(row, [float(row["sample_index"])] * 2), "steps": ["ab", "cdefgh"]} for row in rows]
+    for name, known in (("characters", rows), ("tokens", [{**row, "n_tokens": 4} for row in rows])):
+        candidates = stage(tmp_path / f"candidates-{name}", "mine", Candidate, known, {})
+        scores = stage(tmp_path / f"scores-{name}", "mine", Scored, steps, {})
+        out = tmp_path / f"out-{name}"
+        make_scaling(candidates, {"it": scores}, {}, out, early_risks=[0.1])
+        (row,) = json.loads((out / "results.json").read_text())["early_rejection"]
+        assert row["unit"] == name
+        assert row["tokens_saved"] == pytest.approx(6 / 16)
+        assert f"{name} saved" in (out / "table.md").read_text()
+
+
+def test_what_a_missing_folder_hides_is_named(run: Path, tmp_path: Path):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    shutil.rmtree(broken / "samples")
+    others = stage(broken / "others", "prompts", Prompt, list(read_rows(run / "prompts"))[:1], {})
+    elsewhere = {"candidates": others, "model": run / "wise"}
+    stage(broken / "scores-elsewhere", "scores", Scored, list(read_rows(run / "scores-wise")), elsewhere)
+    shutil.rmtree(others)
+    done = CliRunner().invoke(app, ["scaling", str(broken)], catch_exceptions=False)
+    assert done.exit_code == 0
+    for name in ("answers-pbs", "answers-vote", "answers-early", "scores-elsewhere"):
+        (line,) = [line for line in done.stderr.splitlines() if name in line]
+        assert "left out" in line
+        assert ("'others'" if name == "scores-elsewhere" else "'prompts'") in line
 
 
 def test_what_is_not_a_run_is_refused(tmp_path: Path):

@@ -28,9 +28,10 @@ def scaling(
     aggregations: Annotated[str, typer.Option(help="How step rewards become a score, several with commas.")] = (
         "min,mean,last"
     ),
-    equivalence: Annotated[str, typer.Option(help="Which answers are equal in a vote: exact, option or math.")] = (
-        "exact"
-    ),
+    equivalence: Annotated[
+        str | None,
+        typer.Option(help="Which answers are equal in a vote: exact, option, math; else as they are graded."),
+    ] = None,
     answer_pattern: Annotated[str, typer.Option(help="Where exact answers stand: answer, stated or re:PATTERN.")] = (
         "answer"
     ),
@@ -52,7 +53,9 @@ def scaling(
         if scores or answers:
             raise typer.BadParameter("--scores and --answers go with --candidates")
         assert run is not None
-        found = find_inputs(run)
+        found, left_out = find_inputs(run)
+        for line in left_out:
+            typer.echo(line, err=True)
         out = out or run / "scaling"
         places = [out] if len(found) == 1 else [Path(f"{out}-{entry.candidates.name}") for entry in found]
     else:
