@@ -166,7 +166,7 @@ def _generate(
     if early_rejection is not None:
         if not (calibration and reward_spec):
             raise InputError("early_rejection needs a `prm`, and scores for its `calibration`")
-        chosen = replace(chosen, rule=read_rule(calibration, reward_spec, chosen, early_rejection))
+        chosen = replace(chosen, rule=read_rule(calibration, reward_spec, chosen, early_rejection, separator))
     manifest = generate_answers(
         prompts,
         spec,

@@ -313,6 +313,17 @@ def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
     assert f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored" in err
 
 
+def test_the_prompts_of_a_file(run: Any, tmp_path: Path, policy: Path, prm: Path):
+    file = tmp_path / "mine.jsonl"
+    questions = [dial.question for dial in tiny.dials(2, 0, "test")]
+    file.write_text("".join(json.dumps({"question": question}) + "\n" for question in [*questions, ""]), "utf-8")
+    code, _, err = run(policy, file, "--prm", prm, *DRAWN, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert f"2 prompts in {tmp_path / 'out-prompts'}" in err
+    assert [row["question"][0]["content"] for row in read_rows(tmp_path / "out", Answer)] == questions
+    assert "'question' is empty" in (tmp_path / "out-prompts" / "rejected.jsonl").read_text("utf-8")
+
+
 def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
     question = tiny.dials(1, 0, "test")[0].question
     for reward_model, method, budget, words in [

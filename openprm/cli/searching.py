@@ -34,7 +34,10 @@ _SHOWN = 100  # characters of a step
 @app.command()
 def generate(
     model: Annotated[str, typer.Argument(help="Language model: a folder or an id.")],
-    prompts: Annotated[str | None, typer.Argument(help="Folder of `openprm prompts`; or use --prompt.")] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Argument(help="JSONL, CSV or Parquet file with a column `question`, or a folder of `openprm prompts`."),
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="One prompt, answered before your eyes.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write, for a folder of prompts.")] = None,
     prm: Annotated[
@@ -43,14 +46,25 @@ def generate(
     method: Annotated[
         str, typer.Option(help="best-of-n, pbs (beam search), diverse-pbs, majority-vote or weighted-vote.")
     ] = "best-of-n",
-    budget: Annotated[int, typer.Option(min=1, help="N answers; a beam search keeps sqrt(N) of N at each step.")] = 16,
+    budget: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="N answers; a beam search keeps sqrt(N) of N at each step (rounded down, where N is no square).",
+        ),
+    ] = 16,
     aggregation: Annotated[str | None, typer.Option(help="min, mean, last, ...; else the reward model's own.")] = None,
     separator: Annotated[str | None, typer.Option(help="Where steps end; else the reward model's own.")] = None,
     early_rejection: Annotated[
-        float | None, typer.Option(help="Stop hopeless answers; the share of best answers that may be stopped.")
+        float | None,
+        typer.Option(help="Risk R: stop hopeless answers, and the best one of at most this share of the prompts."),
     ] = None,
     calibration: Annotated[
-        str | None, typer.Option(help="Scores (`openprm score`) of other prompts, for early rejection to learn from.")
+        str | None,
+        typer.Option(
+            help="Scores (`openprm score`, by the same model) of other prompts for early rejection to learn from, "
+            "with as many responses each as the budget, sampled alike; at least (1 - R) / R prompts."
+        ),
     ] = None,
     equivalence: Annotated[str, typer.Option(help="What votes for the same: exact, option or math.")] = "exact",
     pattern: Annotated[str, typer.Option(help="Of exact: stated, answer or re:PATTERN.")] = "answer",
@@ -73,7 +87,14 @@ def generate(
     system_prompt: Annotated[str | None, typer.Option(help="For questions without a system message.")] = None,
     chat_template: Annotated[Path | None, typer.Option(help="File with a template instead of the model's.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    prompts_per_shard: Annotated[int, typer.Option(min=1, help="Searched together, and lost at most by a kill.")] = 64,
+    prompts_per_shard: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Searched together, and lost at most by a kill. With transformers they share a stream of random "
+            "numbers: another number gives other answers.",
+        ),
+    ] = 64,
     shard: Shard = None,
     allow_failures: AllowFailures = False,
     force: Force = False,
@@ -136,7 +157,7 @@ def generate(
     assert prompts is not None
     assert out is not None
     manifest = generate_answers(
-        prompts,
+        _folder_of(prompts, out),
         spec,
         reward_spec,
         out,
@@ -149,6 +170,19 @@ def generate(
         force=force,
     )
     print_shared(manifest, out)
+
+
+def _folder_of(prompts: str, out: Path) -> str:
+    """The prompts; those of a file are first made a folder of, beside `out`, with what is rejected listed."""
+    if not Path(prompts).is_file():
+        return prompts
+    from ..prompts import PromptFile
+    from ..prompts_stage import make_prompts
+
+    folder = out.with_name(f"{out.name}-prompts")
+    manifest = make_prompts(PromptFile(prompts), folder)
+    typer.echo(f"{manifest['rows']} prompts in {folder}", err=True)
+    return str(folder)
 
 
 def _answer(

@@ -150,7 +150,7 @@ class RewardSpec(EngineSpec):
         if self.engine == "server" and "/" not in self.source and not os.path.isdir(self.source):
             raise InputError(
                 f"the servers' name {self.source!r} is neither a folder nor OWNER/NAME on the Hub; give the "
-                "checkpoint that they serve, for its tokenizer (--checkpoint)"
+                "checkpoint that they serve, for its tokenizer (--checkpoint; of generate, --prm-checkpoint)"
             )
 
     def make(self) -> RewardEngine:
