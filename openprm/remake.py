@@ -200,7 +200,7 @@ def measure_again(publication: Publication, folder: Path) -> dict[str, Any]:
     if not scores:
         raise InputError("its evaluation does not say how this model was scored")
     parameters = evaluation["parameters"]
-    names = ("aggregations", "answer_pattern", "seed")
+    names = ("aggregations", "answer_pattern", "equivalence", "seed")
     return evaluate_models(
         candidates, scores, folder / f"evaluation-{content[:16]}", **{name: parameters[name] for name in names}
     )
