@@ -33,6 +33,12 @@ def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
         raise InputError(f"{run}: there is no such folder; give the folder of a run")
     manifests = {path: read_manifest(path) for path in sorted(run.iterdir()) if is_folder(path)}
     by_hash = {manifest["row_hash"]: path for path, manifest in manifests.items() if "row_hash" in manifest}
+    # responses may be scored before they are rewarded; what they are measured by is then in the later folder
+    rewarded = {
+        manifest["inputs"]["candidates"]["hash"]: path
+        for path, manifest in manifests.items()
+        if manifest["stage"] == "rewards"
+    }
     scores: dict[Path, dict[str, Path]] = {}
     left_out = []
     for path, manifest in manifests.items():
@@ -40,7 +46,7 @@ def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
             continue
         scored_input = manifest["inputs"]["candidates"]
         if of := by_hash.get(scored_input["hash"]):
-            scores.setdefault(of, {})[path.name.removeprefix("scores-")] = path
+            scores.setdefault(_rewarded_last(of, rewarded, manifests), {})[path.name.removeprefix("scores-")] = path
         else:
             left_out.append(
                 _left_out(path, f"the candidates that it scores, {scored_input['name']!r}, are not in {run}")
@@ -71,6 +77,15 @@ def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
         if path not in used
     ]
     return found, left_out
+
+
+def _rewarded_last(candidates: Path, rewarded: dict[str, Path], manifests: dict[Path, dict[str, Any]]) -> Path:
+    """The folder that the last reward of these candidates made; these, where none did."""
+    seen = []
+    while candidates not in seen:  # rewarded anew with the same rewards, they are what they were
+        seen.append(candidates)
+        candidates = rewarded.get(manifests[candidates]["row_hash"], candidates)
+    return candidates
 
 
 def _left_out(path: Path, why: str) -> str:

@@ -165,6 +165,15 @@ def test_the_same_run_gives_the_same_files(run: Path, tmp_path: Path):
     assert hashes[0] == hashes[1]
 
 
+def test_responses_that_were_scored_before_they_were_rewarded(run: Path, tmp_path: Path):
+    for name in ("samples", "candidates"):
+        shutil.copytree(run / name, tmp_path / name)
+    rows = [scored(row, [0.0]) for row in read_rows(run / "samples")]
+    stage(tmp_path / "scores-it", "scores", Scored, rows, {"candidates": tmp_path / "samples", "model": run / "wise"})
+    (found,), left_out = find_inputs(tmp_path)
+    assert (found.candidates.name, list(found.scores), left_out) == ("candidates", ["it"], [])
+
+
 def test_explicit_folders_and_candidates_of_unknown_length(run: Path, tmp_path: Path):
     rows = [candidate(f"p{p:02}", index, f"{index}", float(index)) for p in range(2) for index in range(2)]
     candidates = stage(tmp_path / "candidates", "mine", Candidate, rows, {})
