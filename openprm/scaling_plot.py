@@ -7,7 +7,7 @@ and bars are 95 % intervals over prompts. The same results give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,15 @@ class _Style:
 _COVERAGE = _Style("0.6", "-", "", 1.2)
 _MAJORITY = _Style("0.35", (0, (1, 1.2)), "")
 _WEIGHTED = _Style("#a85a10", (0, (4, 2)), "s")
-_OWN = _Style("#12344d", "-", "o", 2.2)
-_OTHERS = (
+#: Of aggregations, in the order of the results: the same in every panel.
+_BEST = (
+    _Style("#12344d", "-", "o"),
     _Style("#5b8fb0", (0, (6, 1.5, 1, 1.5)), "^"),
     _Style("#8a8a8a", (0, (3, 1.5, 1, 1.5, 1, 1.5)), "v"),
     _Style("#5b8fb0", (0, (8, 2)), "<"),
     _Style("#8a8a8a", (0, (2, 2)), ">"),
 )
+_OWN_WIDTH = 2.4  # of the scorer's own aggregation
 _SEARCHES = "*DPXph"  # markers
 
 
@@ -83,7 +85,7 @@ def _draw(results: Mapping[str, Any], along: str, title: str, path: Path) -> lis
             axis.set_ylim(*limits)
             axis.set_title(scorer or "", loc="left", fontweight="bold")
             axis.set_xlabel(title)
-            axis.set_ylabel("accuracy")
+            axis.set_ylabel(f"accuracy, 95 % intervals over {results['counts']['prompts']} prompts")
         for axis in axes[len(panels) :]:
             axis.remove()
         figure.subplots_adjust(
@@ -116,12 +118,11 @@ def _lines(results: Mapping[str, Any], scorer: str | None) -> Iterator[_Line]:
         own = results["scorers"][scorer]
         if weighted := of(f"weighted vote: {scorer}/{own}"):
             yield _Line(f"weighted vote ({own})", _WEIGHTED, weighted)
-        yield _Line(f"best by {own}", _OWN, of(f"best of n: {scorer}/{own}"))
         start = f"best of n: {scorer}/"
         lines = dict.fromkeys(point["line"] for point in points if point["line"].startswith(start))
-        others = [line for line in lines if line != start + own]
-        for index, line in enumerate(others):
-            yield _Line(f"best by {line.removeprefix(start)}", _OTHERS[index % len(_OTHERS)], of(line))
+        for line, style in zip(lines, cycle(_BEST), strict=False):
+            by = line.removeprefix(start)
+            yield _Line(f"best by {by}", replace(style, width=_OWN_WIDTH) if by == own else style, of(line))
     searches = results["searches"]
     markers = dict(zip(dict.fromkeys(point["method"] for point in searches), cycle(_SEARCHES), strict=False))
     shown = [point for point in searches if point["scorer"] in (None, scorer)]
