@@ -80,7 +80,8 @@ class SequenceRewarder:
         """The reward of every sequence of every group, in the order given, in evaluation mode.
 
         `max_tokens` bounds one pass, padding and shared beginnings included (a longer pack still takes a pass of its
-        own); it changes speed and memory, not the rewards. Raises ValueError for an empty sequence.
+        own); it changes speed and memory, not the rewards. Equal sequences have equal rewards. Raises ValueError for
+        an empty sequence.
         """
         asked = [tuple(map(tuple, group)) for group in groups]
         distinct = list(dict.fromkeys(asked))
@@ -92,7 +93,10 @@ class SequenceRewarder:
                 for index in batch:
                     found[index] = [next(ends) for _ in packs[index].ends]
         flat = iter([found[row][position] for row, position in where])
-        rewards = {group: [next(flat) for _ in group] for group in distinct}
+        # Equal sequences in different packs may differ in their last bits: one of them speaks for all, so that answers
+        # that share their worst step are tied.
+        first: dict[tuple[int, ...], float] = {}
+        rewards = {group: [first.setdefault(sequence, next(flat)) for sequence in group] for group in distinct}
         return [list(rewards[group]) for group in asked]
 
     def forward(self, model: Any, groups: Groups) -> Tensor:

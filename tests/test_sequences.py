@@ -135,6 +135,14 @@ def test_answers_to_many_prompts_share_passes():
     assert (tokens, passes) == (20 * 40 + 40 * 2, 2 + 4)
 
 
+def test_equal_sequences_have_equal_rewards():
+    """To the last bit: answers that share their worst step are tied, whatever they are computed with."""
+    scorer = rewarder("llama")
+    shared = prefixes(1, (20,))[0]
+    groups = [[shared, *prefixes(seed, (9 + 7 * seed % 60, 90))] for seed in range(2, 40)]
+    assert len({rewards[0] for rewards in scorer.rewards(groups, max_tokens=700)}) == 1
+
+
 def test_without_sharing_rewards_are_the_same():
     shares, alone = (SequenceRewarder(tiny_models.model()) for _ in range(2))
     alone.shares_prompts = False
