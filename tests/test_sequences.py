@@ -186,7 +186,6 @@ def test_sdpa_and_eager_agree():
     torch.testing.assert_close(*found, atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_block_masks_give_the_same_rewards(name, monkeypatch):
     def uncompiled(query, key, value, training, **options):
@@ -194,6 +193,7 @@ def test_block_masks_give_the_same_rewards(name, monkeypatch):
 
     # What torch compiles of it for CPUs takes minutes, and is wrong for some lengths (torch 2.13): here nothing is.
     monkeypatch.setattr(flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     monkeypatch.setattr(integration, "compile_friendly_flex_attention", uncompiled)
     sizes = {"hidden_size": 64, "head_dim": 16}  # the least that it takes
     scorer = SequenceRewarder(tiny_models.model(name, attn_implementation="flex_attention", **sizes))
