@@ -21,12 +21,12 @@ from .engines.base import Failure, Sampling, prompt_seed
 from .folder import REJECTED, batched, read_rows
 from .lockstep import Found
 from .methods import Method
-from .records import SCHEMA_VERSION, Answer, Scored, generated_by
+from .records import SCHEMA_VERSION, Answer, Scored
 from .rejections import InputError
-from .sampling_stage import read_prompts
+from .sampling_stage import drawn_by, read_prompts
 from .scored_prompts import scored_by
 from .searcher import Searcher, check, with_defaults
-from .sharding import Made, Work, check_finished, list_unfinished, rows_in_order, work_through
+from .sharding import Made, Work, check_finished, list_unfinished, prompt_key, rows_in_order, work_through
 from .shared_stage import run_shared_stage
 from .stages import describe_input, resolve_model
 from .store import Share, Store, Unfinished
@@ -179,20 +179,15 @@ def _work(
         total=total,
         shards=lambda: shards,
         compute=compute,
-        key=_key,
+        key=prompt_key,
         count=count,
     )
 
 
-def _key(row: Mapping[str, Any]) -> str:
-    return f"prompt {row['prompt_id']!r}"
-
-
 def _made(searcher: Searcher, prompt: Mapping[str, Any], found: Found | Failure, seed: int) -> Made:
     if isinstance(found, Failure):
-        return Made([], Unfinished(_key(prompt), found.reason, found.remedy, found.transient))
+        return Made([], Unfinished(prompt_key(prompt), found.reason, found.remedy, found.transient))
     best, method = found.best, searcher.method
-    writer, sampling = searcher.extender.writer, searcher.extender.sampling
     text = "".join(best.partial.steps)
     answer = Answer(
         schema_version=SCHEMA_VERSION,
@@ -202,18 +197,7 @@ def _made(searcher: Searcher, prompt: Mapping[str, Any], found: Found | Failure,
         reference=prompt["reference"],
         response=text,
         sample_index=0,
-        generator=generated_by(
-            model=writer.model,
-            revision=writer.revision,
-            engine=writer.engine,
-            engine_version=writer.version,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_new_tokens=sampling.max_new_tokens,
-            stop=[],
-            system_prompt=sampling.system_prompt,
-            seed=seed,
-        ),
+        generator=drawn_by(searcher.extender.writer, searcher.extender.sampling, seed),
         finish_reason=best.partial.finish_reason,
         n_tokens=len(best.partial.tokens),
         rewards=[],

@@ -13,15 +13,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from . import records
 from .data_stages import CANDIDATES_PER_SHARD
 from .dataset_stage import Rejections, finish_dataset, most_common, write_shards
 from .engines import GeneratorSpec
 from .engines.base import Answers, Batch, Generator, Sample, Sampling, prompt_seed
+from .engines.continuing import Continuing
 from .folder import REJECTED, batched, read_rows
 from .origins import Origin, inherited, unique
-from .records import SCHEMA_VERSION, Candidate, Prompt, generated_by
+from .records import SCHEMA_VERSION, Candidate, Prompt
 from .rejections import InputError
-from .sharding import Made, Work, check_finished, list_unfinished, rows_in_order, work_through
+from .sharding import Made, Work, check_finished, list_unfinished, prompt_key, rows_in_order, work_through
 from .shared_stage import run_shared_stage
 from .stages import resolve_model
 from .store import Share, Store, Unfinished
@@ -145,7 +147,7 @@ def _work(spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Pro
         total=total,
         shards=lambda: shards,
         compute=compute,
-        key=lambda row: f"prompt {row['prompt_id']!r}",
+        key=prompt_key,
         count=lambda prompts, candidates: {
             "prompts": len({row["prompt_id"] for row in candidates}),
             "samples": len(candidates),
@@ -155,18 +157,7 @@ def _work(spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Pro
 
 
 def _made(prompt: Mapping[str, Any], answers: Answers, sampling: Sampling, generator: Generator) -> Made:
-    origin = generated_by(
-        model=generator.model,
-        revision=generator.revision,
-        engine=generator.engine,
-        engine_version=generator.version,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        max_new_tokens=sampling.max_new_tokens,
-        stop=list(sampling.stop),
-        system_prompt=sampling.system_prompt,
-        seed=answers.seed,
-    )
+    origin = drawn_by(generator, sampling, answers.seed)
     candidates = [
         Candidate(
             schema_version=SCHEMA_VERSION,
@@ -187,8 +178,23 @@ def _made(prompt: Mapping[str, Any], answers: Answers, sampling: Sampling, gener
     failure = answers.failure
     if failure is None:
         return Made(candidates)
-    key = f"prompt {prompt['prompt_id']!r}"
-    return Made(candidates, Unfinished(key, failure.reason, failure.remedy, failure.transient))
+    return Made(candidates, Unfinished(prompt_key(prompt), failure.reason, failure.remedy, failure.transient))
+
+
+def drawn_by(generator: Generator | Continuing, sampling: Sampling, seed: int | None) -> records.Generator:
+    """The origin of what an engine drew, for its row."""
+    return records.generated_by(
+        model=generator.model,
+        revision=generator.revision,
+        engine=generator.engine,
+        engine_version=generator.version,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_new_tokens=sampling.max_new_tokens,
+        stop=list(sampling.stop),
+        system_prompt=sampling.system_prompt,
+        seed=seed,
+    )
 
 
 def _marks(sample: Sample) -> list[str]:

@@ -22,6 +22,7 @@ from .scaling import Search, early_rejection_rows, sample_points, search_point, 
 from .scaling_plot import plot_scaling
 from .scaling_table import markdown
 from .scored_prompts import ScoredPrompt, graded_by, read_scored, scored_by, to_choose_from, unscored
+from .sharding import prompt_key
 from .stages import files_hash, run_stage
 
 
@@ -177,7 +178,11 @@ def _failed(answers: str | Path, prompt_ids: Sequence[str]) -> set[str]:
         return set()
     with listed.open(encoding="utf-8") as lines:
         remedies = [json.loads(line)["remedy"] for line in lines]
-    return {name for name in prompt_ids if any(said.startswith(f"prompt {name!r}: ") for said in remedies)}
+    return {
+        name
+        for name in prompt_ids
+        if any(said.startswith(f"{prompt_key({'prompt_id': name})}: ") for said in remedies)
+    }
 
 
 def _search(

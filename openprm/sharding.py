@@ -133,9 +133,14 @@ class _Pass:
         self.store.write(index, kept, list(unfinished.values()), self.work.count(items, kept))
 
 
+def prompt_key(row: Mapping[str, Any]) -> str:
+    """What tells prompts apart: the key of work on prompts."""
+    return f"prompt {row['prompt_id']!r}"
+
+
 def response_key(row: Mapping[str, Any]) -> str:
     """What tells responses apart: the key of work on candidates."""
-    return f"prompt {row['prompt_id']!r}, sample {row['sample_index']}"
+    return f"{prompt_key(row)}, sample {row['sample_index']}"
 
 
 def check_finished(store: Store, out: str | Path, *, allow_failures: bool) -> None:

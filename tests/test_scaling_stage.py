@@ -15,13 +15,12 @@ from openprm.cli.app import app
 from openprm.dataset_stage import Rejections, finish_dataset
 from openprm.evaluation_stage import evaluate_models
 from openprm.folder import REJECTED, read_rows, write_shard
-from openprm.generation_stage import _key
 from openprm.records import Answer, Candidate, Prompt, Scored
 from openprm.rejections import InputError
 from openprm.scaling_inputs import find_inputs
 from openprm.scaling_plot import spread
 from openprm.scaling_stage import make_scaling
-from openprm.sharding import list_unfinished
+from openprm.sharding import list_unfinished, prompt_key
 from openprm.stages import files_hash, run_stage
 from openprm.store import Unfinished
 
@@ -52,7 +51,7 @@ def stage(
 ) -> Path:
     def work(folder: Path) -> dict[str, Any]:
         write_shard(folder, 0, rows, record)
-        failures = Failures([Unfinished(_key(row), "too long", "shorten it", False) for row in failed or []])
+        failures = Failures([Unfinished(prompt_key(row), "too long", "shorten it", False) for row in failed or []])
         list_unfinished(failures, Rejections(folder / REJECTED, strict=False), "prompts")  # type: ignore[arg-type]
         return finish_dataset(folder, record, TITLES[record], 1, {})
 

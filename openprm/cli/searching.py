@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,14 +144,7 @@ def generate(
     if early_rejection is not None and calibration is not None:
         if reward_spec is None:
             raise typer.BadParameter("early rejection needs a reward model: --prm")
-        chosen = Method(
-            method,
-            budget,
-            aggregation,
-            read_rule(calibration, reward_spec, chosen, early_rejection, ends),
-            equivalence,
-            pattern,
-        )
+        chosen = replace(chosen, rule=read_rule(calibration, reward_spec, chosen, early_rejection, ends))
     if prompt is not None:
         _answer(prompt, spec, reward_spec, chosen, sampling, ends)
         return

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..rejections import InputError
 from .base import Generator, RewardEngine
+
+E = TypeVar("E")
 
 ENGINES = ("transformers", "vllm", "server")
 
@@ -51,7 +54,7 @@ def _name_of(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class EngineSpec:
+class EngineSpec(ABC, Generic[E]):
     """Which engine runs which model; nothing is loaded before `make`.
 
     `model`: a folder or a Hub id; for servers the name they know it by. `servers`: base addresses of OpenAI-compatible
@@ -88,6 +91,25 @@ class EngineSpec:
             "engine_options": decisive(self.options),
         }
 
+    def make(self) -> E:
+        """The engine, with its model loaded. Raises InputError where that cannot be."""
+        try:
+            return self._make()
+        except TypeError as error:
+            raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
+
+    @abstractmethod
+    def _make(self) -> E: ...
+
+    @property
+    def source(self) -> str:
+        """The folder or the Hub id of the checkpoint."""
+        return self.model
+
+    def identity(self) -> str:
+        """The model as an input of a stage: a folder, or a Hub id with its revision."""
+        return f"{self.source}@{self.revision}" if self.revision else self.source
+
     def _loading(self) -> dict[str, Any]:
         return {
             "revision": self.revision,
@@ -98,7 +120,7 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
-class GeneratorSpec(EngineSpec):
+class GeneratorSpec(EngineSpec[Generator]):
     """An engine that generates. Options, for instance: `batch_size` of transformers, vLLM's `tensor_parallel_size`,
     servers' `concurrency`.
     """
@@ -107,13 +129,6 @@ class GeneratorSpec(EngineSpec):
         super().__post_init__()
         if self.engine == "server" and (self.revision or self.trust_remote_code):
             raise InputError("revision and trust_remote_code are the servers' matter; start them so")
-
-    def make(self) -> Generator:
-        """The engine, with its model loaded. Raises InputError where that cannot be."""
-        try:
-            return self._make()
-        except TypeError as error:
-            raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
 
     def _make(self) -> Generator:
         if self.engine == "server":
@@ -128,13 +143,9 @@ class GeneratorSpec(EngineSpec):
 
         return TransformersGenerator.load(self.model, **self._loading())
 
-    def identity(self) -> str:
-        """The model as an input of a stage: a folder, or a Hub id with its revision."""
-        return f"{self.model}@{self.revision}" if self.revision else self.model
-
 
 @dataclass(frozen=True)
-class RewardSpec(EngineSpec):
+class RewardSpec(EngineSpec[RewardEngine]):
     """An engine that rewards. Options, for instance: `packed` of transformers, vLLM's `max_model_len`, servers'
     `concurrency`.
 
@@ -153,13 +164,6 @@ class RewardSpec(EngineSpec):
                 "checkpoint that they serve, for its tokenizer (--checkpoint; of generate, --prm-checkpoint)"
             )
 
-    def make(self) -> RewardEngine:
-        """The engine, with its model loaded. Raises InputError where that cannot be."""
-        try:
-            return self._make()
-        except TypeError as error:
-            raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
-
     def _make(self) -> RewardEngine:
         if self.engine == "server":
             from .server_rewards import ServerRewardEngine
@@ -177,7 +181,3 @@ class RewardSpec(EngineSpec):
     def source(self) -> str:
         """The folder or the Hub id of the checkpoint."""
         return self.checkpoint or self.model
-
-    def identity(self) -> str:
-        """The model as an input of a stage: a folder, or a Hub id with its revision."""
-        return f"{self.source}@{self.revision}" if self.revision else self.source
