@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import shutil
@@ -121,6 +123,7 @@ def _together(
     cpu: bool,
 ) -> dict[str, Any]:
     """The first process runs the stage; the others do the stage's work with it, in the folder that it tells them."""
+    import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
@@ -146,7 +149,17 @@ def _together(
         if told[0] is not None:
             work(Path(told[0]))
     state.wait_for_everyone()  # until the first has put the folder in its place
+    atexit.register(_leave_group)
     return manifest if state.is_main_process else read_manifest(out)
+
+
+def _leave_group() -> None:
+    """Ends the threads of the group of processes: Python's end, while they are at work, aborts now and then."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    gc.collect()  # the trainer, whose parts refer to one another, holds the group too
 
 
 def _separator(pairs: Iterable[str | Path]) -> str | None:

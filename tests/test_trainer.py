@@ -93,7 +93,8 @@ def test_two_processes_do_not_change_the_run(tmp_path: Path):
         folder.mkdir()
         arguments = [str(folder), json.dumps({**options, "per_device_train_batch_size": size})]
         command = [sys.executable, *launcher, "-m", "tests.training", *arguments]
-        subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+        done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
         metrics = json.loads((folder / "metrics.json").read_text())
         found.append((load_file(folder / "model" / "model.safetensors"), metrics))
     (alone, alone_metrics), (together, together_metrics) = found

@@ -221,8 +221,13 @@ def test_training_ended_by_sigkill_resumes(tmp_path: Path, trained: tuple[Path, 
 def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import json, os, sys, torch\n"
+        "import atexit, json, os, sys, torch\n"
+        "from pathlib import Path\n"
         "torch.set_num_threads(1)\n"
+        "def list_threads():\n"  # the first handler is called last
+        "    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "    Path(f'{out}-threads-{os.environ[\"RANK\"]}').write_text(''.join(names))\n"
+        "atexit.register(list_threads)\n"
         "from openprm.training_stage import train_model\n"
         "pairs, held, base, out, options = sys.argv[1:]\n"
         "for _ in range(2):\n"  # the second is skipped
@@ -241,6 +246,8 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
     for rank in range(2):
         lines = (tmp_path / f"model-{rank}.jsonl").read_text().splitlines()
         assert [json.loads(line) for line in lines] == [manifest] * 2
+        # a process that Python ends while the group's threads are at work is aborted now and then
+        assert "gloo" not in (tmp_path / f"model-threads-{rank}").read_text()
     assert {path.name for path in (tmp_path / "model").iterdir()} == {path.name for path in trained[1].iterdir()}
     assert manifest["metrics"] == pytest.approx(trained[2]["metrics"], abs=1e-4)
     together, alone = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", trained[1]))

@@ -5,6 +5,7 @@ As a script: `python -m tests.training FOLDER JSON_OPTIONS` trains, evaluates, a
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import sys
@@ -79,6 +80,8 @@ def main() -> None:
     if run.args.process_index == 0:
         Path(folder, "metrics.json").write_text(json.dumps(metrics))
     run.end()
+    del run
+    gc.collect()  # with the last reference the threads of the group end; Python's end would abort now and then
 
 
 if __name__ == "__main__":
