@@ -46,8 +46,8 @@ test-oldest: ## run the fast tests of what uses transformers with the oldest one
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
 	.venv-oldest/bin/python -m pytest -n 2 -m "not slow" $$(grep -rlE 'torch|transformers|_models|miniature' tests --include='test_*.py')
 
-test-engines: $(ENGINES)/.ready ## run the engines' tests with a real vLLM on the CPU
-	$(ENGINES)/bin/python -m pytest tests/engines
+test-engines: $(ENGINES)/.ready ## run the tests of vLLM with a real one, on the CPU
+	$(ENGINES)/bin/python -m pytest $$(grep -lE '(find_spec|importorskip)\("vllm"' tests/engines/test_*.py)
 
 # vLLM pulls torchvision, torchaudio and torchcodec in; text needs none of them, and one of another torch breaks imports
 $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)

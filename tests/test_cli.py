@@ -385,7 +385,8 @@ def test_show(run, fails):
         ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
     ],
 )
-def test_no_tree_to_show(run, fails, folder, message):
+def test_no_tree_to_show(run, fails, folder, message, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the Hub's client waits before it tries again
     write(ROWS[0])
     run("trees", "a.jsonl", "-o", "t")
     Path("empty").mkdir()

@@ -6,8 +6,10 @@ closes nothing: its engine would live on and hold its memory until somebody look
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -25,8 +27,8 @@ def own() -> None:
 class EndWithOwner:
     """vLLM puts this class behind its worker's other bases (`worker_extension_cls`), and then makes the worker.
 
-    So the watch begins before the model is loaded. That a worker ends makes vLLM end the whole engine. (Before there
-    are workers, nothing is loaded, and vLLM's engine waits five minutes for who started it, then ends by itself.)
+    So the watch begins before the model is loaded. (Before there are workers, nothing is loaded, and vLLM's engine
+    waits five minutes for who started it, then ends by itself.)
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> EndWithOwner:
@@ -37,11 +39,20 @@ class EndWithOwner:
         return super().__new__(cls)
 
 
-def _end_with(pid: int) -> None:
+def _end_with(owner: int) -> None:
+    """Ends this worker, and the engine's process, where that is not the worker's own.
+
+    vLLM's engine ends when it sees that a worker is gone; but that takes seconds, and now and then it hangs instead.
+    """
+    parent = multiprocessing.parent_process()  # of a worker with a process of its own: the engine's
     try:
-        # not multiprocessing's parent_process(): a worker's parent is the engine's process, which would linger too
-        process = os.pidfd_open(pid)
+        # not the parent: the engine's process would linger too
+        process = os.pidfd_open(owner)
     except ProcessLookupError:
-        os._exit(1)
-    select.select([process], [], [])  # until it ends, even if nobody has asked for its exit status yet
+        pass
+    else:
+        select.select([process], [], [])  # until it ends, even if nobody has asked for its exit status yet
+    still = os.getppid()
+    if parent is not None and parent.pid == still != owner:
+        os.kill(still, signal.SIGKILL)
     os._exit(1)
