@@ -2,7 +2,7 @@ import math
 from itertools import cycle, groupby, islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.aggregate import AGGREGATIONS, aggregate
@@ -140,7 +140,6 @@ def reference(name, language, rewards, parameters, group_seed):
 
 
 @given(parameters, languages, seeds)
-@settings(deadline=None)
 def test_each_sub_beam_is_what_it_would_be_alone(parameters, language, seed):
     rewards = Rewards()
     for name, found in zip(NAMES, search(NAMES, language, rewards, parameters, seed), strict=True):
@@ -158,14 +157,12 @@ def test_each_sub_beam_is_what_it_would_be_alone(parameters, language, seed):
 
 
 @given(parameters, languages, seeds, st.permutations(NAMES), st.integers(1, 4))
-@settings(deadline=None)
 def test_a_prompt_is_answered_alike_whatever_stands_beside_it(parameters, language, seed, names, n):
     together = dict(zip(NAMES, search(NAMES, language, Rewards(), parameters, seed), strict=True))
     assert search(names[:n], language, Rewards(), parameters, seed) == [together[name] for name in names[:n]]
 
 
 @given(parameters, languages, seeds)
-@settings(deadline=None)
 def test_calls_and_budget(parameters, language, seed):
     rewards, depths = Rewards(), []
     language.calls.clear()
@@ -199,7 +196,6 @@ def test_calls_and_budget(parameters, language, seed):
 
 
 @given(parameters, languages, seeds)
-@settings(deadline=None)
 def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, language, seed):
     if parameters.groups > 1:
         parameters = BeamParameters(parameters.beam, parameters.expand, parameters.aggregation)
@@ -221,7 +217,6 @@ def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, langu
 
 
 @given(st.sampled_from([(1, 2, 4), (2, 3, 5)]), languages, seeds)
-@settings(deadline=None)
 def test_groups_never_mix(groups, language, seed):
     # The first sub-beams do not change when others come.
     results = [search(["x"], language, Rewards(), BeamParameters(n, 3, groups=n), seed)[0] for n in groups]
@@ -230,7 +225,6 @@ def test_groups_never_mix(groups, language, seed):
 
 
 @given(languages, seeds)
-@settings(deadline=None)
 def test_one_beam_of_one_way_is_plain_generation(language, seed):
     (found,) = search(["x"], language, Rewards(), BeamParameters(1, 1, max_steps=30), seed)
     partial = Partial()

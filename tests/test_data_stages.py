@@ -71,7 +71,7 @@ def test_trees_are_those_of_build_tree_in_order_of_their_prompts(tmp_path, file,
     assert rows_of(trees) == [build_tree(candidates, "reward") for candidates in prompts.values()]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1, max_size=6),
     st.sampled_from([".\n", "paragraph", "line", "sentence", "re:[.]"]),

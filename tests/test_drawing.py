@@ -36,7 +36,6 @@ def of(text, score):
 
 
 @given(languages, seeds, st.integers(1, 6), aggregations)
-@settings(deadline=None)
 def test_best_of_n(language, seed, n, aggregation):
     rewards, depths = Rewards(), []
     language.calls.clear()
@@ -59,7 +58,6 @@ def test_best_of_n(language, seed, n, aggregation):
 
 
 @given(languages, seeds, st.permutations(NAMES), st.integers(1, 4), st.sampled_from([None, 0.0, 1.0, math.inf]))
-@settings(deadline=None)
 def test_a_prompt_is_answered_alike_whatever_stands_beside_it(language, seed, names, n, threshold):
     rule = None if threshold is None else Rule(threshold, "min", 4, 0.1, 9)
     together = dict(zip(NAMES, run(language, Rewards(), seed=seed, rule=rule), strict=True))
@@ -74,7 +72,6 @@ def test_without_a_reward_model_the_first_is_the_best():
 
 
 @given(languages, seeds, st.integers(1, 6))
-@settings(deadline=None)
 def test_a_rule_that_stops_nothing_draws_n_whole_answers_a_step_at_a_time(language, seed, n):
     rewards, depths = Rewards(), []
     language.calls.clear()
@@ -99,7 +96,6 @@ def test_equal_beginnings_are_drawn_on_independently():
 
 
 @given(st.sampled_from(["ab", "abcdef"]), seeds, aggregations, st.sampled_from([0.0, 0.5, 2.0, 5.0]))
-@settings(deadline=None)
 def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation, threshold):
     language = Language(letters, ending=0.3, odd=False)
     rule = Rule(threshold, aggregation, 6, 0.1, 9)
@@ -119,7 +115,7 @@ def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation,
 
 
 @given(seeds, aggregations, st.sampled_from([0.1, 0.3]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_live_early_rejection_keeps_to_its_risk(seed, aggregation, risk):
     # Ends that come behind the last step, too, as models give them.
     language, names = Language(ending=0.3), [f"prompt {i}" for i in range(20)]

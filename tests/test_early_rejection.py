@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.aggregate import AGGREGATIONS, aggregate
@@ -90,7 +90,6 @@ def test_a_partial_score_is_the_score_of_the_beginning(rewards, depth, aggregati
 
 
 @given(st.lists(prompt, min_size=4, max_size=14), aggregations, st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))
-@settings(deadline=None)
 def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggregation, risk):
     # Exchangeability, spelled out: of n + 1 prompts each is equally likely to be the one not calibrated on. So the
     # promise is that at most risk * (n + 1) of them lose their winner to the rule made of the others.
@@ -106,7 +105,6 @@ def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggrega
 
 
 @given(st.lists(prompt, min_size=9, max_size=20), aggregations, st.sampled_from([0.1, 0.15, 0.5]))
-@settings(deadline=None)
 def test_the_prompts_of_the_calibration_lose_fewer_winners_than_the_risk(prompts, aggregation, risk):
     rule = calibrate(prompts, aggregation, risk)
     assert sum(loses_its_winner(one, rule) for one in prompts) <= math.floor(risk * (len(prompts) + 1)) - 1
@@ -115,7 +113,6 @@ def test_the_prompts_of_the_calibration_lose_fewer_winners_than_the_risk(prompts
 
 
 @given(prompt, aggregations, st.floats(0, 4))
-@settings(deadline=None)
 def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answers, aggregation, threshold):
     rule = Rule(threshold, aggregation, 3, 0.1, 9)
     lengths = stopped_after(answers, rule)
@@ -125,7 +122,6 @@ def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answe
 
 
 @given(st.lists(prompt, min_size=1, max_size=5), aggregations, st.floats(0, 4))
-@settings(deadline=None)
 def test_shares_are_shares(prompts, aggregation, threshold):
     outcome = simulate([drawn(answers) for answers in prompts], Rule(threshold, aggregation, 3, 0.1, 9))
     assert 0 <= outcome.tokens_saved <= 1

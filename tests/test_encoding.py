@@ -38,7 +38,7 @@ def test_every_prefix_is_what_apply_chat_template_gives(template):
     assert encode_prefixes(tok, QUESTION, []) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=5))
 def test_any_text(steps):
     found = encode_prefixes(TOKENIZER, QUESTION, steps)

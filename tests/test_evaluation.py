@@ -192,7 +192,7 @@ def test_aggregated_scores():
     assert len(aggregated_scores({"a": [[1.0]], "b": [[1.0]]})) == 2 * len(AGGREGATIONS)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(values, st.integers(0, 5))
 def test_intervals_lie_within_the_values(sample, seed):
     low, high = bootstrap_interval(sample, seed, n_resamples=200)

@@ -73,7 +73,6 @@ def most_saved(rows, shortest) -> int:
 
 
 @given(st.lists(st.lists(st.integers(3, 4), max_size=6), max_size=6), st.integers(1, 3))
-@settings(deadline=None)
 def test_what_is_shared_is_one_beginning_or_those_within_whichever_saves_more(rows, shortest):
     clusters = share(rows, shortest)
     assert sorted(index for cluster in clusters for index in cluster.items) == list(range(len(rows)))
@@ -103,7 +102,7 @@ class Config:
 
 
 @given(alike, alike, st.sampled_from([None, 1, 2, 3]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, others, window):
     whole = [pack(rows), pack(others)]
     cuts = [len(packed.beginning()) for packed in whole]
@@ -125,7 +124,7 @@ def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, oth
 
 
 @given(alike, st.sampled_from([None, 2]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_block_masks_allow_what_additive_masks_allow(rows, window):
     packs = [pack(rows), pack(rows[:1])]
     packs = [packed.behind(len(packed.beginning())) for packed in packs]

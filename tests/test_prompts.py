@@ -125,7 +125,7 @@ def test_the_questions_of_candidates(tmp_path):
 texts = st.sampled_from(["one", "two", "three", "", " "]) | st.text(max_size=3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(texts, min_size=1))
 def test_every_row_is_a_prompt_a_duplicate_or_rejected(tmp_path, questions):
     counts: Counter[str] = Counter()

@@ -76,7 +76,7 @@ def test_packed_rewards_are_those_of_one_pass_per_sequence(name):
 
 
 @pytest.mark.parametrize("name", tiny_models.PACKABLE)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(groups=st.lists(sequences, min_size=1, max_size=3))
 def test_packed_rewards_of_any_groups(name, groups):
     scorer = rewarder(name)
@@ -97,7 +97,7 @@ def test_rewards_behind_shared_prompts_are_those_of_one_pass_per_sequence(name, 
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(prompts=st.lists(st.integers(1, 50), max_size=3), seed=st.integers(0, 9), max_tokens=st.integers(0, 500))
 def test_rewards_behind_any_prompts(name, prompts, seed, max_tokens):
     scorer = rewarder(name)

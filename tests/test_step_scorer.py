@@ -106,7 +106,7 @@ def test_tokens_are_counted_once(scorer: StepScorer, model: Path):
 
 
 @given(st.permutations([(text, known) for text in range(3) for known in range(2)]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_reward_depends_on_its_prefix_alone(scorer: StepScorer, order: list[tuple[int, int]]):
     texts = [STEPS, STEPS[:2], ("Seven.\n", "Or six.")]
     found = rewarded(scorer, *(Prefix(QUESTION, texts[text], known) for text, known in order))

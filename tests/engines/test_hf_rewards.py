@@ -57,7 +57,7 @@ def test_each_sequence_is_read_at_its_end_whatever_the_padding_token(tmp_path: P
     st.lists(st.lists(st.integers(0, tiny_models.VOCABULARY - 1), min_size=1, max_size=12), max_size=8),
     st.integers(1, 64),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rewards_depend_on_the_sequence_alone(engine_and_folder: Any, sequences: list[list[int]], max_tokens: int):
     engine, folder = engine_and_folder
     engine.max_tokens = max_tokens

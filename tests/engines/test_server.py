@@ -342,7 +342,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after({"retry-after": "soon"}, 0) is None
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**16),
     most=st.integers(1, 6),

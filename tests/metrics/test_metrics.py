@@ -42,7 +42,7 @@ def prompts(draw: st.DrawFn) -> list[tuple[list[float], list[float]]]:
     return draw(st.lists(st.tuples(scores, correct), min_size=1, max_size=5))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=prompts())
 def test_best_of_n_is_the_packages(load, rows):
     scores, correct = zip(*rows, strict=True)
@@ -62,7 +62,7 @@ def test_best_of_n_of_fewer(load):
     assert results["coverage"] == pytest.approx(fmean([2 / 3, 5 / 6]))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=st.lists(st.tuples(REWARDS, REWARDS), min_size=1, max_size=20))
 def test_pair_accuracy_is_the_packages(load, pairs):
     chosen, rejected = zip(*pairs, strict=True)
@@ -70,7 +70,7 @@ def test_pair_accuracy_is_the_packages(load, pairs):
     assert results == {"pair_accuracy": pytest.approx(pair_accuracy(chosen, rejected))}
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=prompts(), data=st.data())
 def test_votes_and_coverage_are_the_packages(load, rows, data):
     scores, correct = zip(*rows, strict=True)
@@ -88,7 +88,7 @@ def test_votes_and_coverage_are_the_packages(load, rows, data):
     }
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.lists(REWARDS, min_size=1, max_size=4), st.integers(-1, 3)), max_size=5))
 def test_first_error_f1_is_the_packages(load, rows):
     rewards, references = zip(*rows, ([1.0, -1.0], 1), ([1.0], -1), strict=True)

@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openprm.push.card_check import check_card, check_eval_results
 from openprm.push.cards import dataset_card, demo_card, eval_results, metric_card, model_card, policy_card
@@ -245,7 +245,6 @@ def test_eval_results() -> None:
 TABLE = re.compile(r"(?<=\| )[+-]?\d[\d,]*(?:\.\d+)?(?= \|)")
 
 
-@settings(deadline=None)  # cards are made at the first use
 @given(st.sampled_from(("candidates", "trees", "pairs", "model")), st.data())
 def test_any_changed_number_of_a_table_is_found(kind: str, data: st.DataObject) -> None:
     """But where the changed one happens to be another that the manifest has."""

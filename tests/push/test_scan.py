@@ -215,7 +215,7 @@ def test_parquet_is_read_to_the_bottom(tmp_path: Path, start: int, rows: int):
     assert places == {f"row {row - start}, column {column}" for column, row in expected.items() if row > start}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.lists(st.lists(st.sampled_from(["", "a", "hf_", "é" * 9, TOKEN, f"x {TOKEN}", f"x{TOKEN}"])), min_size=1),
     size=st.integers(1, 5),

@@ -67,7 +67,7 @@ def test_other_values(reference, answer):
     assert equal(reference, answer) is False
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(-99, 99), st.integers(1, 99), st.integers(1, 9))
 def test_a_fraction_is_its_multiples_and_no_other(over, under, factor):
     reference = rf"\frac{{{over}}}{{{under}}}"
