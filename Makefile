@@ -13,7 +13,7 @@ OLDEST_TRANSFORMERS := 5.16.0
 ENGINES := .venv-engines
 ENGINES_LOCK := constraints-engines.txt
 # Python compiles what it imports; pip would compile every file, which doubles the time of an installation
-export PIP_NO_COMPILE := 1
+export PIP_COMPILE := 0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup candidates trees pairs train evaluate publish reproduce scaling test test-oldest test-engines test-browser hub lint bench lock clean
