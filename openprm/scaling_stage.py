@@ -178,11 +178,8 @@ def _failed(answers: str | Path, prompt_ids: Sequence[str]) -> set[str]:
         return set()
     with listed.open(encoding="utf-8") as lines:
         remedies = [json.loads(line)["remedy"] for line in lines]
-    return {
-        name
-        for name in prompt_ids
-        if any(said.startswith(f"{prompt_key({'prompt_id': name})}: ") for said in remedies)
-    }
+    starts = {name: f"{prompt_key({'prompt_id': name})}: " for name in prompt_ids}
+    return {name for name, start in starts.items() if any(said.startswith(start) for said in remedies)}
 
 
 def _search(

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 #: Environment variable by which workers, however they are started, know whom they work for.
@@ -44,15 +45,11 @@ def _end_with(owner: int) -> None:
 
     vLLM's engine ends when it sees that a worker is gone; but that takes seconds, and now and then it hangs instead.
     """
-    parent = multiprocessing.parent_process()  # of a worker with a process of its own: the engine's
-    try:
-        # not the parent: the engine's process would linger too
-        process = os.pidfd_open(owner)
-    except ProcessLookupError:
-        pass
-    else:
-        select.select([process], [], [])  # until it ends, even if nobody has asked for its exit status yet
-    still = os.getppid()
-    if parent is not None and parent.pid == still != owner:
-        os.kill(still, signal.SIGKILL)
+    engine = multiprocessing.parent_process()  # the owner, where the engine has the worker in its own process
+    with suppress(ProcessLookupError):  # it has ended already
+        # until it ends, even if nobody has asked for its exit status yet
+        select.select([os.pidfd_open(owner)], [], [])
+    parent = os.getppid()
+    if engine is not None and engine.pid == parent != owner:
+        os.kill(parent, signal.SIGKILL)
     os._exit(1)
