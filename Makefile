@@ -65,7 +65,7 @@ test-browser: setup ## run the pages' tests in Debian's Chromium, installed wher
 	$(BIN)/python -m pytest -m browser
 
 hub: setup ## a small Hub on this machine, to try publishing by hand
-	$(BIN)/python -m tests.hub
+	$(BIN)/python -m tests.local_hub
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from benchmarks import engines, models, scoring_engines, search, trees
 from benchmarks.timing import Comparison
-from openprm.report import console, print_table
+from openprm.cli.report import console, print_table
 
 Part = Callable[[], Iterator[Comparison | str]]
 

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 from rich.markup import escape
 
-from openprm.records import SCHEMA_VERSION, Candidate, Message, generated_by
-from openprm.report import console, print_table
-from openprm.rewards.answers import extract_answer, golden_rule
+from openprm.cli.report import console, print_table
 from openprm.rewards.base import UNPARSABLE, Rule
-from openprm.rewards.choice import choice_rule, read_options, stated_option
-from openprm.rewards.mathematics import mathematics_rule, stated_expression
+from openprm.rewards.exact_answer import extract_answer, golden_rule
+from openprm.rewards.math_answer import mathematics_rule, stated_expression
+from openprm.rewards.multiple_choice import choice_rule, read_options, stated_option
+from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by
 
 LETTERS = "ABCDEFGHIJ"
 Extract = Callable[[Candidate], str | None]

@@ -17,22 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from openprm.engines.base import Batch, Generator, Sampling, prompt_seed
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.timing import Comparison, compare
-from openprm import tiny
-from openprm.dataset_stage import finish_dataset
-from openprm.engines import GeneratorSpec
-from openprm.engines.base import Batch, Generator, Sampling, prompt_seed
-from openprm.engines.hf import TransformersGenerator
-from openprm.engines.prompting import encode_prompt
-from openprm.folder import batched, read_rows, write_shard
-from openprm.records import SCHEMA_VERSION, Message, Prompt
-from openprm.sampling_stage import sample_candidates
-from openprm.stages import run_stage
+from openprm.engines.chat_prompt import encode_prompt
+from openprm.engines.specs import GeneratorSpec
+from openprm.engines.transformers_generator import TransformersGenerator
+from openprm.presets import toy_domain as tiny
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import batched, read_rows, write_shard
+from openprm.runs.manifest import run_stage
+from openprm.schema import SCHEMA_VERSION, Message, Prompt
+from openprm.stages.sample import sample_candidates
 
 if TYPE_CHECKING:
-    from openprm.engines.vllm import VllmGenerator
+    from openprm.engines.vllm_generator import VllmGenerator
 
 QUESTIONS, BATCH = 32, 8
 SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=160)
@@ -97,7 +97,7 @@ def sampling() -> Iterator[Comparison | str]:
         if find_spec("vllm") is None:
             yield "vLLM is not installed: `make bench` measures it too"
             return
-        from openprm.engines.vllm import VllmGenerator
+        from openprm.engines.vllm_generator import VllmGenerator
 
         vllm = VllmGenerator(folder, dtype="float32", enforce_eager=True)
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from benchmarks.timing import Comparison, compare
-from openprm.sequences import DEFAULT_MAX_TOKENS, SequenceRewarder
+from openprm.scoring.rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
 
 VOCABULARY, PAD, END = 512, 0, 2
 QUESTION, STEP = 40, 20  # tokens

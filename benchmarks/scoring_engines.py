@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
 from benchmarks.timing import Comparison, compare
-from openprm import tiny
-from openprm.engines.hf_rewards import TransformersRewardEngine
+from openprm.engines.transformers_rewards import TransformersRewardEngine
+from openprm.presets import toy_domain as tiny
 
 PROMPTS, RESPONSES = 2, 8
 PROMPT, STEPS, STEP = 200, 8, 20  # in tokens

@@ -15,17 +15,17 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from openprm.engines.base import Failure, Sampling
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from benchmarks.timing import Comparison, compare, seconds
-from openprm import tiny
-from openprm.engines import GeneratorSpec, RewardSpec
-from openprm.engines.base import Failure, Sampling
-from openprm.lockstep import Found
-from openprm.methods import Method
-from openprm.records import Message
-from openprm.searcher import Searcher
-from openprm.tiny_stages import make_policy
+from openprm.engines.specs import GeneratorSpec, RewardSpec
+from openprm.presets import toy_domain as tiny
+from openprm.presets.toy_stages import make_policy
+from openprm.schema import Message
+from openprm.search.loop import Found
+from openprm.search.methods import Method
+from openprm.search.searcher import Searcher
 
 PROMPTS, BUDGET = 16, 16
 REPETITIONS = 3

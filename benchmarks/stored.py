@@ -29,8 +29,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openprm.data_stages import make_candidates, make_pairs, make_trees
-from openprm.evaluation import (
+from openprm.cli.report import console, print_summary, print_table
+from openprm.data.candidate_source import CandidateSource
+from openprm.data.columns import Columns
+from openprm.evaluation.accuracy import (
     CurvePoint,
     PromptCandidates,
     aggregated_scores,
@@ -39,18 +41,16 @@ from openprm.evaluation import (
     scaling_curve,
     vote_curve,
 )
-from openprm.folder import read_rows
-from openprm.mapping import Columns
-from openprm.pairs import MinGap, PairParameters
-from openprm.records import Candidate, Scored
-from openprm.report import console, print_summary, print_table
-from openprm.rewards.answers import normalize
-from openprm.scoring_stage import score_candidates
-from openprm.search import coverage, expected_best_of_n, expected_vote
-from openprm.source import CandidateSource
-from openprm.stages import write_whole
-from openprm.training_stage import train_model
-from openprm.tree import MergeParameters
+from openprm.rewards.exact_answer import normalize
+from openprm.runs.folder import read_rows
+from openprm.runs.manifest import write_whole
+from openprm.schema import Candidate, Scored
+from openprm.search.selection import coverage, expected_best_of_n, expected_vote
+from openprm.stages.datasets import make_candidates, make_pairs, make_trees
+from openprm.stages.score import score_candidates
+from openprm.stages.train import train_model
+from openprm.trees.pairs import MinGap, PairParameters
+from openprm.trees.tree import MergeParameters
 
 DATASETS = ("gsm8k", "mmlu_pro")
 TIERS, MODELS = 4, 4

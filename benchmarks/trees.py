@@ -10,12 +10,12 @@ from pathlib import Path
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.timing import Comparison, compare, seconds
-from openprm.ingest import read_candidates
-from openprm.mapping import Columns
-from openprm.records import Candidate, Member, Node
-from openprm.rejections import Rejection
-from openprm.steps import split
-from openprm.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, merge
+from openprm.data.candidates import read_candidates
+from openprm.data.columns import Columns
+from openprm.errors import Rejection
+from openprm.schema import Candidate, Member, Node
+from openprm.scoring.steps import split
+from openprm.trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, merge
 
 Responses = list[list[str]]
 Ratio = Callable[[str, str], float]
@@ -43,7 +43,7 @@ RATIOS: dict[str, Ratio] = {
 
 
 def plain_merge(responses: Responses, ratio: Ratio) -> list[Node]:
-    """The nodes by the rules of `openprm.tree`, and nothing done to be quick. All rewards are 0."""
+    """The nodes by the rules of `openprm.trees.tree`, and nothing done to be quick. All rewards are 0."""
     nodes = [_node(0, None, 0, "", list(range(len(responses))))]
 
     def grow(parent: int, through: list[int], depth: int) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import datasets
 from openprm.builders.stage import StageBuilder, StageConfig
 
-from openprm.data_stages import make_candidates
-from openprm.records import Candidate
-from openprm.source import CandidateSource
+from openprm.data.candidate_source import CandidateSource
+from openprm.schema import Candidate
+from openprm.stages.datasets import make_candidates
 
 
 @dataclass

@@ -12,9 +12,9 @@ from typing import Any
 import datasets
 from openprm.builders.stage import StageBuilder, StageConfig
 
-from openprm.data_stages import make_pairs
-from openprm.pairs import MinGap, PairParameters
-from openprm.records import Pair
+from openprm.schema import Pair
+from openprm.stages.datasets import make_pairs
+from openprm.trees.pairs import MinGap, PairParameters
 
 
 @dataclass

@@ -13,19 +13,19 @@ from typing import Any
 import datasets
 from openprm.builders.stage import StageBuilder, StageConfig
 
-from openprm.data_stages import make_preference_pairs
-from openprm.preferences import PreferenceColumns
-from openprm.prompts import source_inputs
-from openprm.prompts_stage import make_source_pairs
-from openprm.records import Pair
-from openprm.sources import PAIR_SOURCES
+from openprm.data.paper_datasets import PAIR_SOURCES
+from openprm.data.preferences import PreferenceColumns
+from openprm.data.prompts import source_inputs
+from openprm.schema import Pair
+from openprm.stages.datasets import make_preference_pairs
+from openprm.stages.prompts import make_source_pairs
 
 
 @dataclass
 class PreferencesConfig(StageConfig):
     """`declared`: a source by name, which `path` gives a copy of; without, `path` is any preference dataset.
 
-    `columns`, `split` and `source` say what is where in the latter (see `openprm.preferences`).
+    `columns`, `split` and `source` say what is where in the latter (see `openprm.data.preferences`).
     """
 
     declared: str | None = None

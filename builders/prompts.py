@@ -15,10 +15,10 @@ from typing import Any
 import datasets
 from openprm.builders.stage import StageBuilder, StageConfig
 
-from openprm.prompts import DeclaredPrompts, PromptFile
-from openprm.prompts_stage import make_prompts
-from openprm.records import Prompt
-from openprm.sources import PROMPT_SOURCES
+from openprm.data.paper_datasets import PROMPT_SOURCES
+from openprm.data.prompts import DeclaredPrompts, PromptFile
+from openprm.schema import Prompt
+from openprm.stages.prompts import make_prompts
 
 
 @dataclass

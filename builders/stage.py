@@ -16,9 +16,9 @@ import datasets
 import pyarrow.parquet as pq
 from datasets.builder import Key
 
-from openprm.folder import DATA
-from openprm.records import features
-from openprm.stages import describe_input
+from openprm.runs.folder import DATA
+from openprm.runs.manifest import describe_input
+from openprm.schema import features
 
 
 @dataclass

@@ -14,9 +14,9 @@ import datasets
 from openprm.builders.candidates import CandidatesConfig
 from openprm.builders.stage import StageBuilder
 
-from openprm.data_stages import make_trees
-from openprm.records import Tree
-from openprm.tree import MergeParameters
+from openprm.schema import Tree
+from openprm.stages.datasets import make_trees
+from openprm.trees.tree import MergeParameters
 
 
 @dataclass

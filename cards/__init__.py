@@ -1,1 +1,1 @@
-"""Card templates (Jinja); `openprm.card` fills them."""
+"""Card templates (Jinja); `openprm.runs.dataset_card` fills them."""

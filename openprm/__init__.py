@@ -10,44 +10,42 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from . import hooks
-
-# Not lazily: a module and a function share this name, and the function is to have it whatever is imported when.
-from .aggregate import aggregate as aggregate
+from . import pipeline_registration
 
 _MODULES = {
-    "BeamParameters": "beam",
-    "Candidate": "records",
-    "GeneratorSpec": "engines",
-    "Method": "methods",
-    "OpenPRMConfig": "trainer",
-    "OpenPRMScoringPipeline": "scoring",
-    "OpenPRMTrainer": "trainer",
-    "Pair": "records",
-    "RewardSpec": "engines",
+    "BeamParameters": "search.beam_search",
+    "Candidate": "schema",
+    "GeneratorSpec": "engines.specs",
+    "Method": "search.methods",
+    "OpenPRMConfig": "training.trainer",
+    "OpenPRMScoringPipeline": "scoring.pipeline",
+    "OpenPRMTrainer": "training.trainer",
+    "Pair": "schema",
+    "RewardSpec": "engines.specs",
     "Sampling": "engines.base",
-    "Searcher": "searcher",
-    "SequenceRewarder": "sequences",
-    "StepScorer": "step_scorer",
-    "Tree": "records",
-    "beam_search": "beam",
-    "best_of_n": "search",
-    "build_tree": "tree",
-    "draw": "drawing",
-    "encode": "encoding",
-    "features": "records",
-    "load_scorer": "scoring",
-    "majority_vote": "search",
-    "merge": "tree",
-    "pack": "packing",
-    "split": "steps",
-    "tree_pairs": "pairs",
-    "weighted_vote": "search",
+    "Searcher": "search.searcher",
+    "SequenceRewarder": "scoring.rewarder",
+    "StepScorer": "engines.step_scorer",
+    "Tree": "schema",
+    "aggregate": "scoring.aggregation",
+    "beam_search": "search.beam_search",
+    "best_of_n": "search.selection",
+    "build_tree": "trees.tree",
+    "draw": "search.best_of_n",
+    "encode": "scoring.encoding",
+    "features": "schema",
+    "load_scorer": "scoring.pipeline",
+    "majority_vote": "search.selection",
+    "merge": "trees.tree",
+    "pack": "scoring.packing",
+    "split": "scoring.steps",
+    "tree_pairs": "trees.pairs",
+    "weighted_vote": "search.selection",
 }
 
-__all__ = ["__version__", "aggregate", *_MODULES]
+__all__ = ["__version__", *_MODULES]
 
-hooks.install()
+pipeline_registration.install()
 
 
 def __getattr__(name: str) -> Any:

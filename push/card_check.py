@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from openprm.card import shown
-from openprm.licences import notices
+from openprm.runs.dataset_card import shown
+from openprm.runs.licenses import notices
 
 from .links import missing_targets
 

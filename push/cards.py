@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from openprm.card import SplitFiles, dataset_header, header, listed_splits, render
-from openprm.licences import LICENCES, notices
-from openprm.records import Candidate, Pair, Tree
+from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
+from openprm.runs.licenses import LICENCES, notices
+from openprm.schema import Candidate, Pair, Tree
 
 from .columns import described_columns
 from .inputs import Input, inputs, measured
-from .rebuild import dataset_command, training_command
+from .rerun_command import dataset_command, training_command
 from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What the columns of the published datasets hold, in words; their types come from `openprm.records`."""
+"""What the columns of the published datasets hold, in words; their types come from `openprm.schema`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from openprm.records import (
+from openprm.schema import (
     BuildParameters,
     Candidate,
     Generator,

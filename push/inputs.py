@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openprm.card import shown
-from openprm.files import HubName
+from openprm.data.readers import HubName
+from openprm.runs.dataset_card import shown
 
 Manifest = Mapping[str, Any]
 

@@ -1,7 +1,7 @@
 """Lay out what a run made as the repositories of one owner: OUT/OWNER/candidates, trees, pairs, and each model.
 
 Each folder is what its Hub repository will hold, with a `manifest.json` that says what is in it, under which licence,
-of whose data, and the hash of every file (see `openprm.published`, which reads it). In the folder OUT,
+of whose data, and the hash of every file (see `openprm.hub.publication`, which reads it). In the folder OUT,
 `load_dataset("OWNER/trees")` and `pipeline("openprm-scoring", model="OWNER/openprm")` work as they will on the Hub.
 """
 
@@ -17,19 +17,19 @@ from typing import Any
 
 from openprm.push import cards
 from openprm.push.card_check import check_card, check_eval_results
-from openprm.push.copies import copy_pairs, copy_shards, tree_page, write_files
+from openprm.push.dataset_files import copy_pairs, copy_shards, tree_page, write_files
 from openprm.push.model_files import add_scoring_code, copy_checkpoint, kind
-from openprm.push.names import DEMO, check_names, check_splits
-from openprm.push.planned import file_names
 from openprm.push.plots import plot_evaluation, plot_statistics
+from openprm.push.repository_names import DEMO, check_names, check_splits
+from openprm.push.upload_plan import file_names
 
-from openprm.folder import MANIFEST, is_folder, read_manifest, read_rows
-from openprm.licences import check_model_name, combined
-from openprm.origins import Origin, check_named, unique, with_licences
-from openprm.published import MODEL, MODELS, open_publication, restore
-from openprm.records import Candidate, Pair, Tree
-from openprm.rejections import InputError
-from openprm.stages import describe_input, files_hash, run_stage
+from openprm.errors import InputError
+from openprm.hub.publication import MODEL, MODELS, open_publication, restore
+from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
+from openprm.runs.licenses import check_model_name, combined
+from openprm.runs.manifest import describe_input, files_hash, run_stage
+from openprm.runs.provenance import Origin, check_named, unique, with_licences
+from openprm.schema import Candidate, Pair, Tree
 
 OWNER = "openprm"  # where nobody says another
 CARD = "README.md"
@@ -53,8 +53,8 @@ def publish_locally(
 ) -> dict[str, Any]:
     """Stage: dataset repositories from stage folders by split, model repositories by name. Returns the manifest.
 
-    evaluation: a folder of `openprm.evaluation_stage`; its results go to the models that it measured.
-    metrics: names of `openprm.metrics.METRICS`. demo: the model that the demo Space shows.
+    evaluation: a folder of `openprm.stages.evaluate`; its results go to the models that it measured.
+    metrics: names of `openprm.evaluation.metrics.METRICS`. demo: the model that the demo Space shows.
     licence: of what is published, where its origins leave a choice. source_licences: of origins that do not say
     theirs, by the origin's name.
 
@@ -203,7 +203,7 @@ class _Layout:
         return next(iter(read_rows(first, Candidate)), _EXAMPLE)
 
     def metric(self, name: str) -> None:
-        from openprm.metrics import metric_files
+        from openprm.evaluation.metrics import metric_files
 
         folder = self.root / name
         write_files(folder, metric_files(name))
@@ -211,7 +211,7 @@ class _Layout:
         self._finish(folder, publication, cards.metric_card(f"{self.owner}/{name}", name, publication))
 
     def demo(self, model: str, candidates: Mapping[str, str]) -> None:
-        from openprm.demo import GRADIO, example_of, space_files
+        from openprm.viewer.demo import GRADIO, example_of, space_files
 
         folder = self.root / DEMO
         first = next(iter(candidates.values()), None)

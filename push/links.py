@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
-from openprm.folder import MANIFEST
+from openprm.runs.folder import MANIFEST
 
 CARD = "README.md"
 

@@ -1,7 +1,7 @@
 """The files of a model's repository: the checkpoint as it was trained, and for a reward model the code that scores.
 
 The weights are copied, not loaded and saved anew: what is published is what was measured, whatever its size.
-`openprm.published` takes the code out again, which gives back the checkpoint's files byte for byte.
+`openprm.hub.publication` takes the code out again, which gives back the checkpoint's files byte for byte.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openprm.rejections import InputError
-from openprm.stages import hashed_files
+from openprm.errors import InputError
+from openprm.runs.manifest import hashed_files
 
 _CONFIG = "config.json"
 _PLOT = "statistics.png"
@@ -43,7 +43,7 @@ def add_scoring_code(folder: Path) -> None:
     """
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    from openprm import scoring
+    from openprm.scoring import pipeline as scoring
 
     config = folder / _CONFIG
     text = config.read_text("utf-8")
@@ -70,6 +70,6 @@ def _described(scoring: Any) -> dict[str, Any]:
     registered = scoring.OpenPRMScoringPipeline._registered_impl[scoring.TASK]
     return {
         **registered,
-        "impl": f"scoring.{scoring.OpenPRMScoringPipeline.__name__}",
+        "impl": f"pipeline.{scoring.OpenPRMScoringPipeline.__name__}",
         "pt": [model.__name__ for model in registered["pt"]],
     }

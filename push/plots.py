@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from openprm.rejections import InputError
+from openprm.errors import InputError
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 

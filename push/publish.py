@@ -8,9 +8,9 @@ from typing import Any
 
 from openprm.push.layout import OWNER, publish_locally
 
-from openprm.folder import is_folder
-from openprm.rejections import InputError
-from openprm.reproduce import PRESET, arguments, load_preset, stages_of
+from openprm.errors import InputError
+from openprm.presets.run import PRESET, arguments, load_preset, stages_of
+from openprm.runs.folder import is_folder
 
 
 def lay_out_run(run: Path, **options: Any) -> Path:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openprm.push.planned import Planned, plan
-from openprm.push.remote import Remote
+from openprm.push.hub_repository import Remote
+from openprm.push.upload_plan import Planned, plan
 
-from openprm.rejections import InputError
+from openprm.errors import InputError
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 

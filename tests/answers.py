@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openprm.folder import read_manifest, read_rows
+from openprm.runs.folder import read_manifest, read_rows
 
 
 def answers(prompts: int, responses: int = 4, seed: int = 0) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openprm.dataset_stage import finish_dataset
-from openprm.folder import write_shard
-from openprm.records import Candidate, Generator, Pair, Prompt, Scored, Tree, plain_reward
-from openprm.stages import run_stage
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import write_shard
+from openprm.runs.manifest import run_stage
+from openprm.schema import Candidate, Generator, Pair, Prompt, Scored, Tree, plain_reward
 
 TITLES = {Prompt: "prompts", Candidate: "candidates", Tree: "trees", Pair: "pairs", Scored: "scores"}
 

@@ -26,10 +26,10 @@ import jinja2  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
 
-from openprm import data_stages
-from openprm.data_stages import make_candidates, make_pairs, make_trees
-from openprm.pairs import MinGap, PairParameters
-from openprm.source import CandidateSource
+from openprm.data.candidate_source import CandidateSource
+from openprm.stages import datasets as data_stages
+from openprm.stages.datasets import make_candidates, make_pairs, make_trees
+from openprm.trees.pairs import MinGap, PairParameters
 
 from .answers import content
 

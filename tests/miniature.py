@@ -10,7 +10,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from openprm.reproduce import PRESET, load_preset, run_preset
+from openprm.presets.run import PRESET, load_preset, run_preset
 
 LESS: dict[str, dict[str, Any]] = {
     "prompts": {"n": 12},

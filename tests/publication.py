@@ -12,19 +12,19 @@ from typing import Any
 
 from openprm.push.model_files import add_scoring_code
 
-from openprm.card import SplitFiles, dataset_header
-from openprm.data_stages import make_pairs, make_trees
-from openprm.evaluation_stage import evaluate_models
-from openprm.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
-from openprm.pairs import MinGap, PairParameters
-from openprm.published import RECORDS
-from openprm.records import LEVELS, Candidate, Pair
-from openprm.reward_stage import reward_candidates
-from openprm.rewards.answers import golden_rule
-from openprm.scoring_stage import score_candidates
-from openprm.source import CandidateSource
-from openprm.stages import files_hash, run_stage
-from openprm.tree import MergeParameters
+from openprm.data.candidate_source import CandidateSource
+from openprm.hub.publication import RECORDS
+from openprm.rewards.exact_answer import golden_rule
+from openprm.runs.dataset_card import SplitFiles, dataset_header
+from openprm.runs.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
+from openprm.runs.manifest import files_hash, run_stage
+from openprm.schema import LEVELS, Candidate, Pair
+from openprm.stages.datasets import make_pairs, make_trees
+from openprm.stages.evaluate import evaluate_models
+from openprm.stages.reward import reward_candidates
+from openprm.stages.score import score_candidates
+from openprm.trees.pairs import MinGap, PairParameters
+from openprm.trees.tree import MergeParameters
 
 from .folders import candidate, dataset
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.hub import Hub
+from tests.local_hub import Hub
 
 TAG = "v1.0"
 

@@ -109,8 +109,8 @@ sys.path.insert(0, {str(installed)!r})
 # an editable install's finder comes first on sys.meta_path, and would find the checkout
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 import openprm, openprm.builders.trees, openprm.push.layout
-from openprm.card import render
-from openprm.reproduce import load_preset
+from openprm.runs.dataset_card import render
+from openprm.presets.run import load_preset
 assert openprm.__file__.startswith({str(installed)!r}), openprm.__file__
 assert openprm.builders.__file__.startswith({str(installed)!r}), openprm.builders.__file__
 assert load_preset("tiny")["stages"]

@@ -13,7 +13,7 @@ _INTERRUPTED = 130  # how typer ends on Ctrl-C
 
 def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
-    from ..rejections import InputError, is_disk_full
+    from ..errors import InputError, is_disk_full
 
     if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -52,9 +52,9 @@ def prompts(
     force: Force = False,
 ) -> None:
     """Bring questions into the unified format, each once: yours, or those of the paper."""
-    from ..prompts import DeclaredPrompts, PromptColumns, PromptFile
-    from ..prompts_stage import make_prompts
-    from ..report import print_summary
+    from ..data.prompts import DeclaredPrompts, PromptColumns, PromptFile
+    from ..stages.prompts import make_prompts
+    from .report import print_summary
 
     read: PromptFile | DeclaredPrompts
     if declared is not None:
@@ -89,8 +89,8 @@ def import_(
     force: Force = False,
 ) -> None:
     """Bring sampled responses into the unified format."""
-    from ..data_stages import make_candidates
-    from ..report import print_summary
+    from ..stages.datasets import make_candidates
+    from .report import print_summary
 
     columns = {
         "question": question_column,
@@ -134,9 +134,9 @@ def trees(
     force: Force = False,
 ) -> None:
     """Merge responses into preference trees, one per prompt."""
-    from ..data_stages import make_trees
-    from ..report import print_summary
-    from ..tree import MergeParameters
+    from ..stages.datasets import make_trees
+    from ..trees.tree import MergeParameters
+    from .report import print_summary
 
     columns = {
         "question": question_column,
@@ -176,10 +176,10 @@ def pairs(
     force: Force = False,
 ) -> None:
     """Take process and outcome pairs from trees (or outcome pairs from a preference dataset)."""
-    from ..data_stages import make_pairs, make_preference_pairs
-    from ..pairs import MinGap, PairParameters
-    from ..preferences import PreferenceColumns
-    from ..report import print_summary
+    from ..data.preferences import PreferenceColumns
+    from ..stages.datasets import make_pairs, make_preference_pairs
+    from ..trees.pairs import MinGap, PairParameters
+    from .report import print_summary
 
     if preferences:
         columns = PreferenceColumns(question_column or None, chosen_column, rejected_column)
@@ -210,13 +210,13 @@ def show(
     min_gap: Annotated[str, typer.Option(help="Pairs that the page marks, as for `openprm pairs`.")] = "0.2",
 ) -> None:
     """Show a tree with the values of its nodes, in the terminal or as a page."""
-    from ..folder import read_rows
-    from ..pairs import MinGap
-    from ..records import Tree
-    from ..rejections import InputError
-    from ..report import print_tree
-    from ..tree import siblings
-    from ..tree_page import show_trees
+    from ..errors import InputError
+    from ..runs.folder import read_rows
+    from ..schema import Tree
+    from ..trees.pairs import MinGap
+    from ..trees.tree import siblings
+    from ..viewer.tree_page import show_trees
+    from .report import print_tree
 
     if html is not None:
         show_trees(folder, html, MinGap.parse(min_gap), prompt_id=prompt_id, limit=trees)
@@ -241,7 +241,7 @@ def similarity(
     questions: Questions = None,
 ) -> None:
     """Plot how alike sibling steps are, to choose a threshold from (the paper's Figure 5)."""
-    from ..figures import first_prompts, plot_similarities, quantile_lines, step_similarities
+    from ..trees.similarity_plot import first_prompts, plot_similarities, quantile_lines, step_similarities
 
     columns = {
         "question": question_column,

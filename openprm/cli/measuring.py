@@ -42,10 +42,10 @@ def scaling(
     force: Force = False,
 ) -> None:
     """Measure accuracy against samples and tokens: coverage, votes, best of n, searches; tables and pictures."""
-    from ..report import console, print_table
-    from ..scaling_inputs import ScalingInputs, find_inputs
-    from ..scaling_stage import make_scaling
-    from ..scaling_table import read_tables
+    from ..evaluation.scaling_inputs import ScalingInputs, find_inputs
+    from ..evaluation.scaling_table import read_tables
+    from ..stages.scaling import make_scaling
+    from .report import console, print_table
 
     if (run is None) == (candidates is None):
         raise typer.BadParameter("give the folder of a run, or --candidates with --scores")

@@ -59,8 +59,8 @@ def train(
     force: Force = False,
 ) -> None:
     """Train one reward model on process and outcome pairs."""
-    from ..report import print_summary
-    from ..training_stage import train_model
+    from ..stages.train import train_model
+    from .report import print_summary
 
     options = {
         "learning_rate": learning_rate,
@@ -112,9 +112,9 @@ def score(
     force: Force = False,
 ) -> None:
     """Score responses step by step. The same command goes on where a killed run ended, or joins one at work."""
-    from ..engines import RewardSpec
-    from ..report import print_summary
-    from ..scoring_stage import score_candidates
+    from ..engines.specs import RewardSpec
+    from ..stages.score import score_candidates
+    from .report import print_summary
 
     spec = RewardSpec(
         model,
@@ -153,8 +153,8 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Measure how well scores choose among the candidates of a prompt."""
-    from ..evaluation_stage import evaluate_models
-    from ..report import print_evaluation
+    from ..stages.evaluate import evaluate_models
+    from .report import print_evaluation
 
     print_evaluation(evaluate_models(candidates, named(scores, "--scores"), out, force=force))
 
@@ -167,8 +167,8 @@ def convert(
     force: Force = False,
 ) -> None:
     """Convert an InternLM2 reward model into a plain checkpoint that needs no code of its own."""
-    from ..internlm2 import convert_internlm2
-    from ..report import print_summary
+    from ..models.internlm2 import convert_internlm2
+    from .report import print_summary
 
     print_summary(convert_internlm2(model, out, revision=revision, force=force), out)
 
@@ -205,10 +205,10 @@ def parity(
     """
     from importlib.util import find_spec
 
-    from ..engines import RewardSpec
-    from ..parity import check_parity, sample
-    from ..rejections import Rejection
-    from ..report import print_table
+    from ..engines.specs import RewardSpec
+    from ..errors import Rejection
+    from ..evaluation.engine_parity import check_parity, sample
+    from .report import print_table
 
     columns = {"question": question_column, "response": response_column, "reward": None, "prompt_id": id_column}
     source = candidate_source(file, columns, split, where, questions, questions_options, None, None)

@@ -48,8 +48,8 @@ AllowFailures = Annotated[
 
 
 def candidate_source(path, columns, split, where, questions, options, source, reward_name):
-    from ..mapping import Columns
-    from ..source import CandidateSource
+    from ..data.candidate_source import CandidateSource
+    from ..data.columns import Columns
 
     pairs = [condition.partition("=") for condition in where or ()]
     for name, equals, _ in pairs:
@@ -68,7 +68,7 @@ def candidate_source(path, columns, split, where, questions, options, source, re
 
 
 def separators(options: list[str]) -> tuple[str, dict[str, str]]:
-    from ..steps import DEFAULT_SEPARATOR
+    from ..scoring.steps import DEFAULT_SEPARATOR
 
     default, by_source = DEFAULT_SEPARATOR, {}
     for option in options:
@@ -86,7 +86,7 @@ def unescape(text: str) -> str:
 
 
 def parse_share(shard: str | None):
-    from ..store import Share
+    from ..runs.store import Share
 
     return None if shard is None else Share.parse(shard)
 
@@ -111,7 +111,7 @@ def named(options: list[str], hint: str, form: str = "NAME=FOLDER") -> dict[str,
 
 
 def print_shared(manifest: dict | None, out: Path) -> None:
-    from ..report import print_summary, print_unfinished
+    from .report import print_summary, print_unfinished
 
     if manifest is None:
         print_unfinished(out)

@@ -41,12 +41,12 @@ def publish(
 ) -> None:
     """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
     from openprm.push.layout import publish_locally
-    from openprm.push.planned import plan
+    from openprm.push.preflight import make_ready
     from openprm.push.publish import lay_out_run
-    from openprm.push.ready import make_ready
     from openprm.push.upload import upload
+    from openprm.push.upload_plan import plan
 
-    from ..report import print_upload_plan
+    from .report import print_upload_plan
 
     licences = named(source_licence or [], "--source-license", "NAME=LICENCE")
     given = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
@@ -92,8 +92,8 @@ def verify(
     takes is missing (what was published before it, the network, room on the disk, an extra). What never can be
     checked (a sampling, a judge's or imported rewards, a training) leaves 0.
     """
-    from ..verify import lines
-    from ..verify import verify as verified
+    from ..verify.verify import lines
+    from ..verify.verify import verify as verified
 
     report = verified(repository, work, say=typer.echo, num_proc=num_proc)
     for line in lines(report):
@@ -110,7 +110,7 @@ def diff(
     ] = None,
 ) -> None:
     """Compare two versions of a dataset: what was added, removed, changed. Exit code 1 where they differ."""
-    from ..compare import diff_datasets, lines
+    from ..verify.dataset_diff import diff_datasets, lines
 
     found = diff_datasets(before, after, split)
     for line in lines(found):
@@ -133,6 +133,6 @@ def demo(
     ] = None,
 ) -> None:
     """Try a model in the browser: answers, coloured step by step."""
-    from ..demo import EXAMPLE, example_of, launch
+    from ..viewer.demo import EXAMPLE, example_of, launch
 
     launch(model, port=port, example=(example_of(candidates) if candidates else None) or EXAMPLE)

@@ -15,10 +15,10 @@ def plan(
     preset: Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")],
 ) -> None:
     """Show what a preset would do, and an estimate of what it costs, before anything starts."""
-    from ..plan import plan as planned
-    from ..plan_report import print_plan
-    from ..report import console
-    from ..reproduce import load_preset
+    from ..presets.plan import plan as planned
+    from ..presets.plan_report import print_plan
+    from ..presets.run import load_preset
+    from .report import console
 
     print_plan(planned(load_preset(preset)), console())
 
@@ -38,8 +38,8 @@ def reproduce(
     ] = None,
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
-    from ..report import print_run
-    from ..reproduce import check_published, load_preset, run_preset
+    from ..presets.run import check_published, load_preset, run_preset
+    from .report import print_run
 
     manifests = run_preset(load_preset(preset), out, until=until, start=start, published=published, say=typer.echo)
     for name, manifest in manifests.items():

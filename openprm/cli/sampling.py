@@ -62,9 +62,9 @@ def candidates(
     force: Force = False,
 ) -> None:
     """Sample responses to prompts. The same command goes on where a killed run ended, or joins one at work."""
-    from ..engines import GeneratorSpec
     from ..engines.base import Sampling
-    from ..sampling_stage import sample_candidates
+    from ..engines.specs import GeneratorSpec
+    from ..stages.sample import sample_candidates
 
     sampling = Sampling(
         n=n,
@@ -140,8 +140,8 @@ def reward(
     force: Force = False,
 ) -> None:
     """Give candidates an outcome reward. Run it again, with another --by, for more of them side by side."""
-    from ..reward_stage import reward_candidates
-    from ..rewarders import make_rewarder
+    from ..rewards.registry import make_rewarder
+    from ..stages.reward import reward_candidates
 
     columns = {
         "question": question_column,
@@ -184,6 +184,6 @@ def reward(
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="The --out of a run.")]) -> None:
     """Show how far a run is that samples, rewards or scores, from outside."""
-    from ..report import print_unfinished
+    from .report import print_unfinished
 
     print_unfinished(folder)

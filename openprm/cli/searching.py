@@ -24,10 +24,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..engines import GeneratorSpec, RewardSpec
     from ..engines.base import Sampling
-    from ..lockstep import Depth
-    from ..methods import Method
+    from ..engines.specs import GeneratorSpec, RewardSpec
+    from ..search.loop import Depth
+    from ..search.methods import Method
 
 _SHOWN = 100  # characters of a step
 
@@ -101,10 +101,10 @@ def generate(
     force: Force = False,
 ) -> None:
     """Answer prompts with a process reward model: best of N, beam search over steps, votes."""
-    from ..engines import GeneratorSpec, RewardSpec
     from ..engines.base import Sampling
-    from ..generation_stage import generate_answers, read_rule
-    from ..methods import Method
+    from ..engines.specs import GeneratorSpec, RewardSpec
+    from ..search.methods import Method
+    from ..stages.search import generate_answers, read_rule
 
     if (prompt is None) == (prompts is None) or (prompts is None) != (out is None):
         raise typer.BadParameter("give either --prompt, or a folder of prompts and --out")
@@ -170,8 +170,8 @@ def _folder_of(prompts: str, out: Path) -> str:
     """The prompts; those of a file are first made a folder of, beside `out`, with what is rejected listed."""
     if not Path(prompts).is_file():
         return prompts
-    from ..prompts import PromptFile
-    from ..prompts_stage import make_prompts
+    from ..data.prompts import PromptFile
+    from ..stages.prompts import make_prompts
 
     folder = out.with_name(f"{out.name}-prompts")
     manifest = make_prompts(PromptFile(prompts), folder)
@@ -184,8 +184,8 @@ def _answer(
 ) -> None:
     """What is decided goes to standard error, while it is; the answer to standard output."""
     from ..engines.base import Failure
-    from ..rejections import InputError
-    from ..searcher import Searcher
+    from ..errors import InputError
+    from ..search.searcher import Searcher
 
     searcher = Searcher.load(spec, prm, method, sampling, separator)
     try:

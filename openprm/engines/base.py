@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
-from ..records import Message
+from ..schema import Message
 
 
 class Sample(TypedDict):

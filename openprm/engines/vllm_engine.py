@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..rejections import InputError, first_line
+from ..errors import InputError, first_line
 from .vllm_worker import EndWithOwner, own
 
 if TYPE_CHECKING:

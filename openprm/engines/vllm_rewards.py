@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..rejections import InputError
+from ..errors import InputError
 from .vllm_engine import VllmEngine
 
 
@@ -39,7 +39,7 @@ class VllmRewardEngine:
         trust_remote_code: bool = False,
         **engine_args: Any,
     ) -> None:
-        from ..checkpoint import reward_model_config
+        from ..models.reward_checkpoint import reward_model_config
 
         reward_model_config(model, revision=revision, trust_remote_code=trust_remote_code)
         self._engine = VllmEngine(

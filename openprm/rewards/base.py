@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from ..engines.base import Failure
-from ..records import Candidate, Reward
+from ..schema import Candidate, Reward
 
 #: The mark of a candidate whose answer could not be read, so that its reward is 0 for want of an answer.
 UNPARSABLE = "unparsable"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from openprm.builders.candidates import Candidates
 
-from openprm.data_stages import make_candidates
-from openprm.folder import read_rows
-from openprm.records import Candidate, features
-from openprm.rejections import InputError
-from openprm.source import CandidateSource
+from openprm.data.candidate_source import CandidateSource
+from openprm.errors import InputError
+from openprm.runs.folder import read_rows
+from openprm.schema import Candidate, features
+from openprm.stages.datasets import make_candidates
 from tests.answers import answers, write_jsonl
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from openprm.builders.pairs import Pairs
 
-from openprm.data_stages import make_pairs, make_trees
-from openprm.folder import read_rows
-from openprm.pairs import MinGap, PairParameters
-from openprm.records import Pair, features
-from openprm.source import CandidateSource
+from openprm.data.candidate_source import CandidateSource
+from openprm.runs.folder import read_rows
+from openprm.schema import Pair, features
+from openprm.stages.datasets import make_pairs, make_trees
+from openprm.trees.pairs import MinGap, PairParameters
 from tests.answers import answers, write_jsonl
 
 

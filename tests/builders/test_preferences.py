@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from openprm.builders.preferences import Preferences
 
-from openprm.data_stages import make_preference_pairs
-from openprm.folder import read_rows
-from openprm.preferences import PreferenceColumns
-from openprm.prompts_stage import make_source_pairs
-from openprm.records import Pair, features
-from openprm.sources import PAIR_SOURCES
+from openprm.data.paper_datasets import PAIR_SOURCES
+from openprm.data.preferences import PreferenceColumns
+from openprm.runs.folder import read_rows
+from openprm.schema import Pair, features
+from openprm.stages.datasets import make_preference_pairs
+from openprm.stages.prompts import make_source_pairs
 from tests import public_data
 from tests.answers import write_jsonl
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from openprm.builders.prompts import Prompts
 
-from openprm.folder import read_rows
-from openprm.prompts import DeclaredPrompts, PromptFile
-from openprm.prompts_stage import make_prompts
-from openprm.records import Prompt, features
-from openprm.sources import PROMPT_SOURCES
+from openprm.data.paper_datasets import PROMPT_SOURCES
+from openprm.data.prompts import DeclaredPrompts, PromptFile
+from openprm.runs.folder import read_rows
+from openprm.schema import Prompt, features
+from openprm.stages.prompts import make_prompts
 from tests import public_data
 from tests.answers import write_jsonl
 

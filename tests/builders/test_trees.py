@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from openprm.builders.trees import Trees
 
-from openprm import data_stages
-from openprm.data_stages import make_trees
-from openprm.folder import read_rows
-from openprm.records import Tree, features
-from openprm.source import CandidateSource
-from openprm.tree import MergeParameters
+from openprm.data.candidate_source import CandidateSource
+from openprm.runs.folder import read_rows
+from openprm.stages import datasets as data_stages
+from openprm.schema import Tree, features
+from openprm.stages.datasets import make_trees
+from openprm.trees.tree import MergeParameters
 from tests.answers import answers, write_jsonl
 
 

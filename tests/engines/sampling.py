@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import count
 
 import psutil
-
 from openprm.engines.base import Batch, Sampling
-from openprm.engines.vllm import VllmGenerator
+
+from openprm.engines.vllm_generator import VllmGenerator
 
 
 def batches() -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openprm.scoring import load_scorer
+from openprm.scoring.pipeline import load_scorer
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
 from tests.stranger import hub_of
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from openprm.engines.vllm_rewards import VllmRewardEngine
 from transformers import AutoModelForSequenceClassification, LlamaForCausalLM
 
-from openprm.engines.vllm_rewards import VllmRewardEngine
-from openprm.rejections import InputError
+from openprm.errors import InputError
 from tests import tiny_models
 
 with_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from openprm.folder import read_rows
-from openprm.records import Prompt
+from openprm.runs.folder import read_rows
+from openprm.schema import Prompt
 
 from ..folders import contents, dataset
-from .test_vllm import policy as vllm_policy  # noqa: F401
+from .test_vllm_generator import policy as vllm_policy  # noqa: F401
 
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
@@ -24,9 +24,9 @@ PROMPTS, N = 24, 8
 WORKER = f"""
 import sys
 from pathlib import Path
-from openprm.engines import GeneratorSpec
+from openprm.engines.specs import GeneratorSpec
 from openprm.engines.base import Sampling
-from openprm.sampling_stage import sample_candidates
+from openprm.stages.sample import sample_candidates
 if __name__ == "__main__":
     prompts, model, out = map(Path, sys.argv[1:])
     options = dict(enforce_eager=True, max_model_len=256, max_num_seqs=16)

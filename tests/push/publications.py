@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from openprm.card import SplitFiles
+from openprm.runs.dataset_card import SplitFiles
 
 VERSIONS = {"python": "3.11.7", "openprm": "0.1.0", "torch": "2.13.0+cpu"}
 ORIGINS = [

@@ -13,32 +13,15 @@ import typer.main
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from openprm.push.card_check import check_card
-from openprm.push.cards import (
-    dataset_card,
-    demo_card,
-    eval_results,
-    metric_card,
-    model_card,
-    policy_card,
-)
+from openprm.push.cards import dataset_card, demo_card, eval_results, metric_card, model_card, policy_card
 from openprm.push.columns import DESCRIPTIONS, described_columns
 from openprm.push.inputs import Input
-from openprm.push.rebuild import dataset_command, escape, training_command
+from openprm.push.rerun_command import dataset_command, escape, training_command
 from openprm.push.tables import compared, size_category
 
 from openprm.cli import app
-from openprm.records import Candidate, Pair, Tree, features
-from tests.push.publications import (
-    CONFIG,
-    EXAMPLE,
-    PAIRS,
-    TRAINING,
-    TREES,
-    configs,
-    evaluation,
-    publication,
-    stage,
-)
+from openprm.schema import Candidate, Pair, Tree, features
+from tests.push.publications import CONFIG, EXAMPLE, PAIRS, TRAINING, TREES, configs, evaluation, publication, stage
 
 DATASETS = ("candidates", "trees", "pairs")
 

@@ -17,18 +17,18 @@ import pytest
 from datasets import get_dataset_config_names, load_dataset
 from openprm.push.layout import publish_locally
 
-from openprm.checkpoint import load_reward_model, save_reward_model
-from openprm.data_stages import make_pairs, make_trees
-from openprm.dataset_stage import finish_dataset
-from openprm.evaluation_stage import evaluate_models
-from openprm.folder import read_manifest, read_rows, write_shard
-from openprm.pairs import MinGap, PairParameters
-from openprm.records import LEVELS, Candidate, Pair
-from openprm.rejections import InputError
-from openprm.scoring import load_scorer
-from openprm.scoring_stage import score_candidates
-from openprm.source import CandidateSource
-from openprm.stages import files_hash, run_stage
+from openprm.data.candidate_source import CandidateSource
+from openprm.errors import InputError
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import read_manifest, read_rows, write_shard
+from openprm.runs.manifest import files_hash, run_stage
+from openprm.schema import LEVELS, Candidate, Pair
+from openprm.scoring.pipeline import load_scorer
+from openprm.stages.datasets import make_pairs, make_trees
+from openprm.stages.evaluate import evaluate_models
+from openprm.stages.score import score_candidates
+from openprm.trees.pairs import MinGap, PairParameters
 from tests import tiny_models
 from tests.folders import candidate, dataset
 
@@ -198,7 +198,7 @@ def test_a_model_that_nobody_measured_says_no_results(run: dict[str, Any], tmp_p
 
 def check(folder: Path, owner: str) -> subprocess.CompletedProcess[str]:
     """`push/check.py` where `openprm` cannot be imported at all."""
-    script = str(files("openprm.push").joinpath("check.py"))
+    script = str(files("openprm.push").joinpath("load_check.py"))
     code = f"import runpy, sys; sys.modules['openprm'] = None; sys.argv[1:] = [{owner!r}]; "
     command = [sys.executable, "-c", code + f"runpy.run_path({script!r}, run_name='__main__')"]
     home = {"HF_HOME": str(folder.parent / "home"), "HF_HUB_OFFLINE": "1"}

@@ -1,6 +1,6 @@
 """A whole run on a Hub, and everything that users do with it, in fresh processes with empty caches.
 
-The clients are the real ones, pointed at `tests.hub`.
+The clients are the real ones, pointed at `tests.local_hub`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from openprm.folder import read_manifest, read_rows, rows_hash
-from openprm.metrics import METRICS
-from openprm.scoring import load_scorer
-from tests.hub import Hub
+from openprm.evaluation.metrics import METRICS
+from openprm.runs.folder import read_manifest, read_rows, rows_hash
+from openprm.scoring.pipeline import load_scorer
+from tests.local_hub import Hub
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
 from tests.stranger import Stranger, hub_of
 
@@ -124,7 +124,7 @@ def test_trl_trains_on_from_it(stranger: Stranger):
     program = """
 from datasets import Dataset, load_dataset
 from trl import RewardConfig, RewardTrainer
-from openprm.pairs import to_trl
+from openprm.trees.pairs import to_trl
 
 rows = Dataset.from_list([to_trl(pair) for pair in load_dataset("openprm/pairs", "outcome", split="train")])
 arguments = RewardConfig(output_dir="out", max_steps=1, per_device_train_batch_size=2, report_to=[], use_cpu=True)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from openprm.push.layout import publish_locally
 
-from openprm.checkpoint import load_reward_model, save_reward_model
-from openprm.published import MODEL, open_publication, restore
-from openprm.rejections import InputError
-from openprm.stages import files_hash, run_stage
+from openprm.errors import InputError
+from openprm.hub.publication import MODEL, open_publication, restore
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
+from openprm.runs.manifest import files_hash, run_stage
 from tests import tiny_models
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from openprm.push import plots
 from openprm.push.plots import plot_evaluation, plot_statistics
 
-from openprm.rejections import InputError
-from openprm.tree import build_tree
+from openprm.errors import InputError
+from openprm.trees.tree import build_tree
 from tests.folders import candidate
 from tests.push.publications import evaluation
 

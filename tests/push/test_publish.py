@@ -10,7 +10,7 @@ from openprm.push.publish import lay_out_run
 from typer.testing import CliRunner
 
 from openprm.cli import app
-from openprm.rejections import InputError
+from openprm.errors import InputError
 from tests.miniature import finished_run, run_folder  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.slow

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
-from openprm.push import patience, remote
+from openprm.push import hub_repository as remote
+from openprm.push import retry as patience
 from openprm.push.upload import Sent, plan, upload
 
-from openprm.rejections import InputError
-from tests.hub import Fault, Hub
-from tests.hub.server import Handler
+from openprm.errors import InputError
+from tests.local_hub import Fault, Hub
+from tests.local_hub.server import Handler
 
 KINDS = {"orm": "model", "trees": "trees", "demo": "demo", "candidates": "candidates", "best_of_n": "metric"}
 ORDER = ["candidates", "trees", "orm", "best_of_n", "demo"]
@@ -89,7 +90,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What our own loop and the client's would have waited."""
     waits: list[float] = []
-    for module in ("openprm.push.patience.time", "huggingface_hub.utils._http.time"):
+    for module in ("openprm.push.retry.time", "huggingface_hub.utils._http.time"):
         monkeypatch.setattr(f"{module}.sleep", waits.append)
     return waits
 

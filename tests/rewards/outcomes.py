@@ -5,8 +5,9 @@ from __future__ import annotations
 import pickle
 
 from openprm.engines.base import Failure
-from openprm.records import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
+
 from openprm.rewards.base import Outcome, Rule
+from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
 
 
 def candidate(response: str, reference: str | None, question: str = "What?") -> Candidate:

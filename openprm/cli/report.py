@@ -1,0 +1,193 @@
+"""What a person reads in the terminal: summaries, tables, trees. No computation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree as Branches
+
+from ..runs.folder import read_manifest
+from ..runs.progress import status
+from ..runs.shared_stage import unfinished
+from ..runs.store import look, workers
+from ..schema import Tree
+from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
+
+if TYPE_CHECKING:
+    from openprm.push.upload_plan import Planned
+
+_MOSTLY_ONE_STEP = 0.5
+_SHOWN = 160  # characters of a step in a terminal
+
+
+def console() -> Console:
+    """Plain and unwrapped where the output is not a terminal, so that it can be searched and compared."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=200)
+
+
+def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
+    """The counts of a stage, with warnings where its data will not do what was wanted."""
+    counts = dict(manifest["counts"])
+    screen = console()
+    made = f"{manifest['rows']} rows" if "rows" in manifest else "made"
+    screen.print(escape(f"{manifest['stage']}: {made} in {out}"), style="italic", soft_wrap=True)
+    table = Table(show_header=False, box=None)
+    rejected = counts.pop("rejected", {})
+    others = counts.pop("other_separators", {})
+    for name, value in counts.items():
+        text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+        if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
+            table.add_row(name.replace("_", " "), escape(text))
+    screen.print(table)
+    if "process_pairs_per_prompt" in counts:
+        paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
+        screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
+    if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
+        tried = {**others, manifest["parameters"]["separator"]: 1.0}  # not the one in use
+        best = min(tried, key=lambda separator: tried[separator])
+        name = best.replace("\n", "\\n")
+        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on a sample)."
+        screen.print(
+            f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
+            f"pair can come from.{advice if tried[best] < counts['one_step_share'] else ''}"
+        )
+    if counts.get("prompts_with_one_response"):
+        screen.print(
+            f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response: no pairs there."
+        )
+    if rejected:
+        listed = escape(f"{out}/rejected.jsonl")
+        screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {listed}:")
+        for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
+            screen.print(f"  {count:8}  {escape(reason)}")
+
+
+def print_unfinished(out: str | Path) -> None:
+    """How far the run that makes `out` is. Raises InputError where there is none."""
+    screen = console()
+    found = unfinished(out)
+    if found is None:
+        manifest = read_manifest(out)
+        screen.print(escape(f"{out} is finished: {manifest['stage']}, {manifest.get('rows', 0):,} rows"))
+        return
+    folder, description = found
+    seen, busy = look(folder), workers(folder)
+    if seen is None:
+        screen.print(escape(f"{out}: {description['stage']}, nothing finished yet"))
+    else:
+        run, notes = seen
+        screen.print(escape(f"{run['name']}: {status(notes, run['unit'], run['total'])}"), soft_wrap=True)
+        failed = Counter(part.reason for note in notes for part in note.unfinished)
+        for reason, count in failed.most_common(5):
+            screen.print(f"  {count:8}  {escape(reason)}", soft_wrap=True)
+    at_work = f"at work: {', '.join(busy)}" if busy else "nobody is at work; the same command goes on from here"
+    screen.print(escape(f"{len(seen[1]) if seen else 0} shards finished in {folder}; {at_work}"), soft_wrap=True)
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose first column is text, the others numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console().print(table)
+
+
+def print_evaluation(manifest: Mapping[str, Any]) -> None:
+    """The table of an evaluation stage: each way to choose, with its 95 % bootstrap interval over prompts."""
+    counts = manifest["counts"]
+    rows = [
+        [
+            row["method"],
+            f"{row['accuracy']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+            f"{row['difference']:+.3f}",
+            f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}",
+        ]
+        for row in manifest["metrics"]
+    ]
+    for name, missing in counts["unscored"].items():
+        if missing:
+            console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
+    title = f"{counts['prompts']} held-out prompts, {counts['candidates']} candidates each"
+    print_table(title, ["choice", "accuracy", "95 % interval", "against single", "95 % interval"], rows)
+
+
+def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None) -> None:
+    """What would be sent: repositories, files with their sizes, and the cards in full. Nothing was."""
+    screen = console()
+    for repository in planned:
+        card = (repository.folder / "README.md").read_text("utf-8")
+        screen.rule(escape(str(repository)), align="left", characters="=")
+        print(card)  # as it is: no markup, no wrapping
+        files = [[name, f"{size:,}"] for name, size in repository.files.items()]
+        print_table(str(repository), ["file", "bytes"], [*files, ["all", f"{repository.size:,}"]])
+    total = sum(repository.size for repository in planned)
+    count = f"{len(planned)} repositories" if len(planned) > 1 else "one repository"
+    seen = "private where they are new" if private else "public where they are new"
+    tagged = f", tagged {tag}" if tag else ""
+    screen.print(escape(f"{count}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run)."))
+
+
+def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
+    """The end of a preset's run: its evaluation, and where everything lies."""
+    accuracies = [
+        [name, *(f"{manifest['metrics'][f'eval_accuracy_{level}']:.3f}" for level in ("process", "outcome"))]
+        for name, manifest in manifests.items()
+        if "eval_accuracy_process" in manifest.get("metrics", ()) and "eval_accuracy_outcome" in manifest["metrics"]
+    ]
+    if accuracies:
+        print_table("accuracy on held-out pairs", ["model", "process", "outcome"], accuracies)
+    for manifest in manifests.values():
+        if manifest["stage"] == "evaluation":
+            print_evaluation(manifest)
+    folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
+    print_table("where everything lies", ["folder", "what it holds"], folders)
+
+
+def print_tree(tree: Tree) -> None:
+    """A preference tree: value and number of responses of each node, then its text; best branch first."""
+    nodes = tree["nodes"]
+    low = min(node["value"] for node in nodes)
+    high = max(node["value"] for node in nodes)
+    question = "\n".join(f"{message['role']}: {message['content']}" for message in tree["question"])
+    screen = console()
+    screen.print(
+        f"[bold]{escape(tree['prompt_id'])}[/] ({escape(tree['source'])}), reward {escape(tree['reward_name'])}"
+    )
+    screen.print(escape(question))
+    children: dict[int, list[Any]] = {}
+    for node in nodes[1:]:
+        children.setdefault(node["parent"] or 0, []).append(node)
+    root = Branches(_label(nodes[0]["value"], nodes[0]["n_leaves"], "all responses", low, high))
+    pending = [(0, root)]
+    while pending:
+        parent, branch = pending.pop()
+        for node in sorted(children.get(parent, []), key=lambda node: -node["value"]):
+            lines, end = [_shown(node["text"])], node
+            # only children with the same responses stand below one another instead of ever further to the right
+            while len(only := children.get(end["id"], [])) == 1 and only[0]["n_leaves"] == end["n_leaves"]:
+                end = only[0]
+                lines.append(_shown(end["text"]))
+            text = "\n       ".join(lines)
+            pending.append((end["id"], branch.add(_label(node["value"], node["n_leaves"], text, low, high))))
+    screen.print(root)
+
+
+def _label(value: float, leaves: int, text: str, low: float, high: float) -> str:
+    share = (value - low) / (high - low) if high > low else 1.0
+    color = "green" if share > 2 / 3 else "yellow" if share > 1 / 3 else "red"
+    return f"[{color}]{value:+.3f}[/] [dim]×{leaves}[/] {escape(text)}"
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

@@ -1,0 +1,299 @@
+r"""The public datasets that the paper starts from (its section 4.1 and Table 4), declared.
+
+A source says where its rows lie, at which commit, which of them are taken, and what becomes of a row;
+`openprm.stages.prompts` reads them. No data is copied here: it comes from the Hub, under its own licence. Commits are
+those that other public work pins; the numbers of rows are the paper's.
+
+The paper names its datasets, not where it took them from. What is known of that, and what is not:
+
+- UltraFeedback: the paper's 59,876 instructions are not the 63,967 of openbmb/UltraFeedback, nor the 61,135 of its
+  binarized version. The training split of princeton-nlp/llama3-ultrafeedback, a selection of the same instructions,
+  has 59.9k rows on its page, and a data set annotated from it (simonycl/llama3-ultrafeedback-annotate-judge-5)
+  exactly 59,876: it is taken. `ultrafeedback-original` is the whole set.
+- ScienceQA: its 6,508 are the training questions without an image. Table 5 shows how the paper words a question; a
+  hint, which its example has none of, stands where ScienceQA's authors put it, behind the question.
+- MATH: all 7,500 training problems. How the paper words them is not said: here as they are.
+- HelpSteer2: 7,221 pairs of the training split. A prompt's two responses by their helpfulness, ties left out, gives
+  7,224 by another's count (scottsuk0306/HelpSteer2-binarized); the rest may be repeated or equal texts.
+- UltraFeedback-binarized trains a baseline only. Its chosen and rejected have equal scores in some rows; those say
+  nothing of which is better and are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+from ..runs.provenance import Origin
+from ..schema import Message, Pair
+from .columns import LETTERS, RowError, option_lines, to_text
+from .preferences import PreferenceColumns, to_pair
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the rows lie, and whose they are.
+
+    hub, revision, split: a dataset's id on the Hub, the commit, and the split that is taken.
+    configs: its configs that are taken, one after the other; none where it has only one.
+    columns: those that are read; a file without one of them is not this dataset.
+    licence: an SPDX identifier (of the data; models whose outputs are in it have terms of their own).
+    paper_rows: the paper's number of prompts or pairs; None where it gives none.
+    """
+
+    name: str
+    hub: str
+    revision: str
+    split: str
+    columns: tuple[str, ...]
+    licence: str
+    homepage: str
+    citation: str
+    configs: tuple[str, ...] = ()
+    paper_rows: int | None = None
+
+    def origin(self) -> Origin:
+        """What a card must say of the data's origin."""
+        return Origin(
+            name=self.name,
+            kind="data",
+            hub=self.hub,
+            revision=self.revision,
+            split=self.split,
+            licence=self.licence,
+            homepage=self.homepage,
+            citation=self.citation,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSource(Source):
+    """`prompt`: the question and the reference (or None) of a row; None where it is not taken. Raises RowError."""
+
+    prompt: Callable[[Values], tuple[str, str | None] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSource(Source):
+    """`by`: two rows in a row with the same value in this column make one pair; None where each row is one.
+
+    `pair`: the outcome pair of these rows under the source's name; None for a tie. Raises RowError.
+    """
+
+    by: str | None = None
+    pair: Callable[[Sequence[Values], str], Pair | None]
+
+
+def _ultrafeedback(row: Values) -> tuple[str, None]:
+    return _required(row, "prompt"), None
+
+
+def _ultrafeedback_original(row: Values) -> tuple[str, None]:
+    return _required(row, "instruction"), None
+
+
+def _scienceqa(row: Values) -> tuple[str, str] | None:
+    if row["image"] is not None:
+        return None
+    answer, options = row["answer"], option_lines(row["choices"], "choices")
+    if not isinstance(answer, int) or not 0 <= answer < len(options):
+        raise RowError(f"'answer' is {answer!r} of {len(options)} choices", "make it the index of one, from 0")
+    hint = to_text(row, "hint")
+    lines = [
+        "Question:",
+        _required(row, "question"),
+        *(["Context:", hint] if hint else []),
+        "Options:",
+        *options,
+        "Answer: Let's think step by step.",
+    ]
+    return "\n".join(lines), LETTERS[answer]
+
+
+def _math(row: Values) -> tuple[str, str]:
+    answer = last_boxed(_required(row, "solution"))
+    if not answer:
+        raise RowError("the 'solution' has no \\boxed answer", "leave the row out, or box its answer")
+    return _required(row, "problem"), answer
+
+
+def _required(row: Values, column: str) -> str:
+    text = to_text(row, column)
+    if text is None or not text.strip():
+        raise RowError(f"{column!r} is empty", "leave the row out")
+    return text
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last \boxed{...} or \fbox{...}, braces matched, or of `\boxed 5`; None where there is none.
+
+    >>> last_boxed(r"so $\boxed{\frac{1}{2}}$, or \boxed{x^{2}}.")
+    'x^{2}'
+    """
+    starts = [*re.finditer(r"\\(?:boxed|fbox)(?=\s*\{|\s+\S)", text)]
+    if not starts:
+        return None
+    rest = text[starts[-1].end() :].lstrip()
+    if not rest.startswith("{"):
+        return re.match(r"[^\s$]*", rest)[0].rstrip(".,;")  # type: ignore[index]
+    depth = 0
+    for position, token in ((match.start(), match[0]) for match in re.finditer(r"\\.|[{}]", rest, re.DOTALL)):
+        depth += (token == "{") - (token == "}")
+        if not depth and token == "}":
+            return rest[1:position].strip()
+    return None
+
+
+def _helpsteer2(rows: Sequence[Values], name: str) -> Pair | None:
+    """The more helpful response is chosen; the gap is in points from 0 to 4."""
+    if len(rows) == 1:
+        raise RowError("the prompt has one response", "leave the row out, or add the other")
+    worse, better = sorted(rows, key=lambda row: _number(row, "helpfulness"))
+    gap = _number(better, "helpfulness") - _number(worse, "helpfulness")
+    sides = {"prompt": _turns(better["prompt"]), "chosen": better["response"], "rejected": worse["response"]}
+    return to_pair(sides, PreferenceColumns(), name, gap) if gap else None
+
+
+_TURN = re.compile(r"\n*<extra_id_1>(User|Assistant)\n")
+
+
+def _turns(prompt: Any) -> Any:
+    """The messages of a prompt: turns behind the first, which is the user's, begin with <extra_id_1> and a role."""
+    if not isinstance(prompt, str):
+        return prompt
+    first, *rest = _TURN.split(prompt)
+    turns = zip(rest[::2], rest[1::2], strict=True)
+    return [Message(role="user", content=first), *(Message(role=role.lower(), content=text) for role, text in turns)]
+
+
+def _ultrafeedback_binarized(rows: Sequence[Values], name: str) -> Pair | None:
+    """The gap is in points from 1 to 10."""
+    gap = _number(rows[0], "score_chosen") - _number(rows[0], "score_rejected")
+    return to_pair(rows[0], PreferenceColumns(), name, gap) if gap else None
+
+
+def _number(row: Values, column: str) -> float:
+    if not isinstance(row[column], int | float):
+        raise RowError(f"{column!r} is {row[column]!r}", "make it a number")
+    return float(row[column])
+
+
+_ULTRAFEEDBACK = (
+    "Cui et al., 2023. UltraFeedback: Boosting Language Models with High-quality Feedback. arXiv:2310.01377"
+)
+
+#: By name. `openprm prompts`, the presets and the builder `prompts` know them by it.
+PROMPT_SOURCES: dict[str, PromptSource] = {
+    source.name: source
+    for source in (
+        PromptSource(
+            name="ultrafeedback",
+            hub="princeton-nlp/llama3-ultrafeedback",
+            revision="0e4d731abdb5f215085bbd92d0c2fcad7e080a4f",
+            split="train",
+            columns=("prompt",),
+            licence="MIT",
+            homepage="https://github.com/OpenBMB/UltraFeedback",
+            citation=f"{_ULTRAFEEDBACK}; prompts as selected by Meng et al., 2024. SimPO. arXiv:2405.14734",
+            paper_rows=59_876,
+            prompt=_ultrafeedback,
+        ),
+        PromptSource(
+            name="ultrafeedback-original",
+            hub="openbmb/UltraFeedback",
+            revision="40b436560ca83a8dba36114c22ab3c66e43f6d5e",
+            split="train",
+            columns=("instruction",),
+            licence="MIT",
+            homepage="https://github.com/OpenBMB/UltraFeedback",
+            citation=_ULTRAFEEDBACK,
+            prompt=_ultrafeedback_original,
+        ),
+        PromptSource(
+            name="scienceqa",
+            hub="derek-thomas/ScienceQA",
+            revision="f18b0a70359ebfb41f658fd564208d0355b013f4",
+            split="train",
+            columns=("image", "question", "choices", "answer", "hint"),
+            # its authors' terms; the Hub's tag, cc-by-sa-4.0, leaves out "non-commercial"
+            licence="CC-BY-NC-SA-4.0",
+            homepage="https://scienceqa.github.io",
+            citation="Lu et al., 2022. Learn to Explain: Multimodal Reasoning via Thought Chains for Science Question "
+            "Answering. NeurIPS. arXiv:2209.09513",
+            paper_rows=6_508,
+            prompt=_scienceqa,
+        ),
+        PromptSource(
+            name="math",
+            hub="EleutherAI/hendrycks_math",
+            revision="21a5633873b6a120296cce3e2df9d5550074f4a3",
+            split="train",
+            configs=(
+                "algebra",
+                "counting_and_probability",
+                "geometry",
+                "intermediate_algebra",
+                "number_theory",
+                "prealgebra",
+                "precalculus",
+            ),
+            columns=("problem", "solution"),
+            licence="MIT",
+            homepage="https://github.com/hendrycks/math",
+            citation="Hendrycks et al., 2021. Measuring Mathematical Problem Solving With the MATH Dataset. NeurIPS. "
+            "arXiv:2103.03874",
+            paper_rows=7_500,
+            prompt=_math,
+        ),
+    )
+}
+
+PAIR_SOURCES: dict[str, PairSource] = {
+    source.name: source
+    for source in (
+        PairSource(
+            name="helpsteer2",
+            hub="nvidia/HelpSteer2",
+            revision="990b2711a36180dd19d9c94b8627844866f8982a",
+            split="train",
+            columns=("prompt", "response", "helpfulness"),
+            licence="CC-BY-4.0",
+            homepage="https://huggingface.co/datasets/nvidia/HelpSteer2",
+            citation="Wang et al., 2024. HelpSteer2: Open-source dataset for training top-performing reward models. "
+            "arXiv:2406.08673",
+            paper_rows=7_221,
+            by="prompt",
+            pair=_helpsteer2,
+        ),
+        PairSource(
+            name="ultrafeedback-binarized",
+            hub="HuggingFaceH4/ultrafeedback_binarized",
+            revision="3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
+            split="train_prefs",
+            columns=("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
+            licence="MIT",
+            homepage="https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized",
+            citation=f"{_ULTRAFEEDBACK}; binarized by Tunstall et al., 2023. Zephyr. arXiv:2310.16944",
+            pair=_ultrafeedback_binarized,
+        ),
+    )
+}
+
+
+def prompt_source(name: str) -> PromptSource:
+    """A declared source of prompts by its name; raises InputError where there is none."""
+    if name not in PROMPT_SOURCES:
+        raise InputError(f"no source of prompts {name!r}; there are {', '.join(PROMPT_SOURCES)}")
+    return PROMPT_SOURCES[name]
+
+
+def pair_source(name: str) -> PairSource:
+    """A declared source of outcome pairs by its name; raises InputError where there is none."""
+    if name not in PAIR_SOURCES:
+        raise InputError(f"no source of outcome pairs {name!r}; there are {', '.join(PAIR_SOURCES)}")
+    return PAIR_SOURCES[name]

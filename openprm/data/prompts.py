@@ -1,0 +1,245 @@
+"""Where prompts come from, as one value that stages, builders and the command line pass on.
+
+    for item in PromptFile("questions.csv").read(): ...
+    for item in DeclaredPrompts("scienceqa").read(): ...
+
+Each question comes once. Memory holds a few words for each prompt and the texts of a batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..errors import InputError, Rejection, Row, first_line
+from ..runs.provenance import Origin, inherited
+from ..schema import SCHEMA_VERSION, Message, Prompt
+from .candidates import peek, require_column, resolve_columns, stem
+from .columns import RowError, question_id, to_id, to_messages, to_text, with_options
+from .paper_datasets import PromptSource, Source, prompt_source
+from .readers import read_rows
+
+
+@dataclass(frozen=True)
+class PromptColumns:
+    """The column of each part of a prompt; None: the column of that name, if there is one.
+
+    `question` holds text or chat messages, `options` a list, added to the question as lines "A. ...". Without a
+    `prompt_id`, the id is a hash of the question.
+    """
+
+    question: str = "question"
+    prompt_id: str | None = None
+    reference: str | None = None
+    source: str | None = None
+    options: str | None = None
+
+
+DEFAULT_COLUMNS = PromptColumns()
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A user's prompts: a file or dataset (whatever `read_rows` reads), or a folder of prompts.
+
+    A folder of candidates is one too: the questions that were answered. `source`: of all rows; else their column;
+    else the name of the file.
+    """
+
+    path: str
+    columns: PromptColumns = DEFAULT_COLUMNS
+    split: str | None = None
+    source: str | None = None
+
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Rejection]:
+        """The prompts in order, and the rows rejected.
+
+        counts: a counter to fill, of "rows" read and of questions met again, "duplicates". Raises InputError, with
+        the first item: see `read_rows`; a missing column.
+        """
+        counts = Counter() if counts is None else counts
+        columns, ledger = self.columns, _Ledger(counts)
+        there, rows = peek(read_rows(self.path, self.split))
+        if there:
+            columns = resolve_columns(self.path, columns, there, ("question",))
+        for item in rows:
+            counts["rows"] += 1
+            if isinstance(item, Rejection):
+                yield item
+                continue
+            number, row = item
+            try:
+                question = to_messages(row.get(columns.question), columns.question)
+                if columns.options:
+                    question = with_options(question, row.get(columns.options), columns.options)
+                prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
+                source = self.source or to_text(row, columns.source) or stem(self.path)
+                prompt = _prompt(prompt_id, source, question, to_text(row, columns.reference))
+                new = ledger.enter(prompt, number)
+            except RowError as error:
+                yield Rejection(self.path, number, error.reason, error.remedy)
+            else:
+                if new:
+                    yield prompt
+
+    def inputs(self) -> dict[str, str]:
+        """The stage's inputs, by role."""
+        return {"prompts": self.path}
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the path, for the manifest."""
+        columns = {part: name for part, name in asdict(self.columns).items() if name}
+        return {"columns": columns, "split": self.split, "source": self.source}
+
+    def origins(self) -> list[Origin]:
+        """Where the data is from and under which licence, as far as the file or folder says."""
+        return inherited(self.inputs())
+
+    @property
+    def paper_rows(self) -> None:
+        """The paper has no number for it."""
+
+
+@dataclass(frozen=True)
+class DeclaredPrompts:
+    """The prompts of a declared source, by name (see `openprm.data.paper_datasets`).
+
+    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub.
+    """
+
+    name: str
+    path: str | None = None
+
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Rejection]:
+        """The prompts in the source's order, and the rows rejected. The id of a prompt is a hash of its question.
+
+        counts: see `PromptFile.read`; also of the rows that the source does not take, "skipped". Raises InputError,
+        with the first item, where the Hub or the path does not give the source's rows.
+        """
+        counts = Counter() if counts is None else counts
+        source, ledger = self._source(), _Ledger(counts)
+        for file, rows in source_rows(source, self.path):
+            for item in rows:
+                counts["rows"] += 1
+                if isinstance(item, Rejection):
+                    yield item
+                    continue
+                number, row = item
+                try:
+                    found = source.prompt(row)
+                    if found is None:
+                        counts["skipped"] += 1
+                        continue
+                    question = to_messages([Message(role="user", content=found[0])], "question")
+                    prompt = _prompt(None, source.name, question, found[1])
+                    new = ledger.enter(prompt, number)
+                except RowError as error:
+                    yield Rejection(file, number, error.reason, error.remedy)
+                else:
+                    if new:
+                        yield prompt
+
+    def inputs(self) -> dict[str, str]:
+        """The stage's inputs, by role."""
+        return source_inputs(self.path)
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the path, for the manifest."""
+        return source_parameters(self._source(), self.path)
+
+    def origins(self) -> list[Origin]:
+        """Where the data is from, and under which licence."""
+        return [self._source().origin()]
+
+    @property
+    def paper_rows(self) -> int | None:
+        """The paper's number of prompts."""
+        return self._source().paper_rows
+
+    def _source(self) -> PromptSource:
+        return prompt_source(self.name)
+
+
+def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row | Rejection]]]:
+    """The rows of each config of a source, with a name for them that is the same on every machine.
+
+    path: see `DeclaredPrompts`. Raises InputError where the Hub or the path does not give them.
+    """
+    place = _download(source) if path is None else path
+    alone = os.path.isfile(place)
+    for config in ("",) if alone else source.configs or ("",):
+        suffix = f":{config}" if config else ""
+        file = (source.hub if path is None else path) + suffix
+        there, rows = peek(read_rows(place + suffix, None if alone else source.split))
+        for column in source.columns if there else ():
+            require_column(file, f"{source.name}'s rows", column, there)
+        yield file, (replace(item, file=file) if isinstance(item, Rejection) else item for item in rows)
+
+
+def source_inputs(path: str | None) -> dict[str, str]:
+    """The Hub is no input to be looked up: the commit in the parameters says what its content is."""
+    return {} if path is None else {"source": path}
+
+
+def source_parameters(source: Source, path: str | None) -> dict[str, str]:
+    """What determines the rows of a source, but for those of `path`."""
+    return {"source": source.name, **({"hub": source.hub, "revision": source.revision} if path is None else {})}
+
+
+def _download(source: Source) -> str:
+    """The source's folder in the cache of the Hub's library, downloaded unless it is there."""
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return snapshot_download(
+            source.hub,
+            repo_type="dataset",
+            revision=source.revision,
+            local_files_only=constants.HF_HUB_OFFLINE,  # older versions ask for the list of files even then
+        )
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        raise InputError(
+            f"{source.name}: the Hub does not give {source.hub} at {source.revision}: {first_line(error)}; "
+            "check the connection, or give a copy of it by path"
+        ) from error
+
+
+def _prompt(prompt_id: str | None, source: str, question: list[Message], reference: str | None) -> Prompt:
+    return Prompt(
+        schema_version=SCHEMA_VERSION,
+        prompt_id=prompt_id or question_id(question),
+        source=source,
+        question=question,
+        reference=reference,
+    )
+
+
+class _Ledger:
+    """Tells questions met again from new ones, and ids that two questions share."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
+        self._questions: dict[str, tuple[int, int]] = {}  # row, and a hash of the reference
+        self._ids: dict[str, int] = {}
+
+    def enter(self, prompt: Prompt, row: int) -> bool:
+        """Whether the question is new. Raises RowError where an earlier row contradicts this one."""
+        digest, reference = question_id(prompt["question"]), hash(prompt["reference"])
+        if digest in self._questions:
+            first, other = self._questions[digest]
+            if reference != other:
+                raise RowError(f"the question has another reference in row {first}", "keep the row that is right")
+            self._counts["duplicates"] += 1
+            return False
+        prompt_id = prompt["prompt_id"]
+        if prompt_id in self._ids:
+            raise RowError(
+                f"prompt_id {prompt_id!r} has another question in row {self._ids[prompt_id]}",
+                "give each question its own id, or use no prompt_id column",
+            )
+        self._questions[digest] = (row, reference)
+        self._ids[prompt_id] = row
+        return True

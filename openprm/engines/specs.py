@@ -1,0 +1,183 @@
+"""Engines: what generates responses and rewards them. See `base` for the interface."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from ..errors import InputError
+from .base import Generator, RewardEngine
+
+E = TypeVar("E")
+
+ENGINES = ("transformers", "vllm", "server")
+
+#: Options that change how fast an engine is and where it runs and looks, but not what it computes: another machine may
+#: go on with a run. All others are part of what a run is known by.
+NOT_DECISIVE = frozenset(
+    {
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+        "distributed_executor_backend",
+        "gpu_memory_utilization",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "max_tokens",
+        "enforce_eager",
+        "swap_space",
+        "seed",
+        "download_dir",
+    }
+)
+_RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
+_SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)
+
+
+def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that what an engine gives may depend on, as a manifest may show them: of a place only its name.
+
+    Raises InputError for an option that holds a secret.
+    """
+    for name in options:
+        if _SECRET.search(name):
+            raise InputError(f"the option {name!r} would be written down; give secrets by the environment (HF_TOKEN)")
+    return {name: _name_of(options[name]) for name in sorted(options.keys() - NOT_DECISIVE)}
+
+
+def _name_of(value: Any) -> Any:
+    return os.path.basename(value.rstrip("/")) if isinstance(value, str) and os.path.isabs(value) else value
+
+
+@dataclass(frozen=True)
+class EngineSpec(ABC, Generic[E]):
+    """Which engine runs which model; nothing is loaded before `make`.
+
+    `model`: a folder or a Hub id; for servers the name they know it by. `servers`: base addresses of OpenAI-compatible
+    servers. `options` go to the engine as they are.
+    """
+
+    model: str
+    engine: str = "transformers"
+    revision: str | None = None
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    servers: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"unknown engine {self.engine!r}; choose one of {', '.join(ENGINES)}")
+        if (self.engine == "server") != bool(self.servers):
+            raise InputError("the engine `server` needs the addresses of servers, and no other engine takes any")
+        if self.engine == "server" and self.dtype != type(self).dtype:
+            raise InputError("dtype is the servers' matter; start them with it")
+        if taken := sorted(_RESERVED & self.options.keys()):
+            raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
+        decisive(self.options)
+
+    def parameters(self) -> dict[str, Any]:
+        """What a result is determined by, besides the model itself. All options of servers are about speed."""
+        if self.engine == "server":
+            return {"engine": self.engine, "model": _name_of(self.model)}
+        return {
+            "engine": self.engine,
+            "dtype": self.dtype,
+            "trust_remote_code": self.trust_remote_code,
+            "engine_options": decisive(self.options),
+        }
+
+    def make(self) -> E:
+        """The engine, with its model loaded. Raises InputError where that cannot be."""
+        try:
+            return self._make()
+        except TypeError as error:
+            raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
+
+    @abstractmethod
+    def _make(self) -> E: ...
+
+    @property
+    def source(self) -> str:
+        """The folder or the Hub id of the checkpoint."""
+        return self.model
+
+    def identity(self) -> str:
+        """The model as an input of a stage: a folder, or a Hub id with its revision."""
+        return f"{self.source}@{self.revision}" if self.revision else self.source
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "trust_remote_code": self.trust_remote_code,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(EngineSpec[Generator]):
+    """An engine that generates. Options, for instance: `batch_size` of transformers, vLLM's `tensor_parallel_size`,
+    servers' `concurrency`.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "server" and (self.revision or self.trust_remote_code):
+            raise InputError("revision and trust_remote_code are the servers' matter; start them so")
+
+    def _make(self) -> Generator:
+        if self.engine == "server":
+            from .openai_generator import ServerGenerator
+
+            return ServerGenerator(self.servers, self.model, **self.options)
+        if self.engine == "vllm":
+            from .vllm_generator import VllmGenerator
+
+            return VllmGenerator(self.model, **self._loading())
+        from .transformers_generator import TransformersGenerator
+
+        return TransformersGenerator.load(self.model, **self._loading())
+
+
+@dataclass(frozen=True)
+class RewardSpec(EngineSpec[RewardEngine]):
+    """An engine that rewards. Options, for instance: `packed` of transformers, vLLM's `max_model_len`, servers'
+    `concurrency`.
+
+    `checkpoint`: a folder or a Hub id, where its tokenizer and its settings are read from; to be given where servers
+    know the model by another name. `revision` and `trust_remote_code` are about the checkpoint.
+    """
+
+    dtype: str = "float32"
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "server" and "/" not in self.source and not os.path.isdir(self.source):
+            raise InputError(
+                f"the servers' name {self.source!r} is neither a folder nor OWNER/NAME on the Hub; give the "
+                "checkpoint that they serve, for its tokenizer (--checkpoint; of generate, --prm-checkpoint)"
+            )
+
+    def _make(self) -> RewardEngine:
+        if self.engine == "server":
+            from .openai_rewards import ServerRewardEngine
+
+            return ServerRewardEngine(self.servers, self.model, **self.options)
+        if self.engine == "vllm":
+            from .vllm_rewards import VllmRewardEngine
+
+            return VllmRewardEngine(self.model, **self._loading())
+        from .transformers_rewards import TransformersRewardEngine
+
+        return TransformersRewardEngine(self.model, **self._loading())
+
+    @property
+    def source(self) -> str:
+        """The folder or the Hub id of the checkpoint."""
+        return self.checkpoint or self.model

@@ -1,0 +1,178 @@
+r"""Extend partial answers by a step, or to their end: the `Generate` of a search (see
+`openprm.engines.step_requests`).
+
+    extend = Extender.load(GeneratorSpec("Qwen/Qwen3-0.6B"), ".\n", Sampling(max_new_tokens=512))
+    (found,) = extend([Request(question, Partial(), n=4, seed=0)])
+    found[0].partial.steps
+
+What was generated is kept as token ids and never tokenized anew. So an answer that is written greedily step by step
+is, token by token, the one that is written in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import islice
+
+from jinja2 import TemplateError
+
+from ..errors import InputError, first_line
+from ..scoring.steps import split
+from .base import Failure, Sampling
+from .chat_prompt import encode_prompt, too_long
+from .specs import GeneratorSpec
+from .step_requests import Extension, Partial, Request
+from .token_continuation import Continuing, Row
+
+_NO_SPACE = "\0"  # stands for whatever comes next, and is in no separator
+_CUT = "\ufffd"  # what a character decodes to while some of its bytes are missing
+
+
+@lru_cache(maxsize=64)
+def is_stop(separator: str) -> bool:
+    """Whether a step ends with the text `separator` and nothing else, as soon as that is written.
+
+    Where a separator is white space, more of it may follow and belong to the same step.
+    """
+    named = split(f"-{separator}-", separator) != [f"-{separator}", "-"]  # such as `line`, which ends no line itself
+    return bool(separator.strip()) and not separator.startswith("re:") and not named
+
+
+def complete_steps(text: str, separator: str) -> list[str]:
+    """The steps of an unfinished answer whose ends are known, whatever follows (see `openprm.scoring.steps.split`).
+
+    A separator that is a text ends a step when it is there (`is_stop`). Where patterns and white space do, only what
+    follows shows the end. White space at the very end of an answer then still joins its last step.
+    """
+    return split(text + _NO_SPACE if is_stop(separator) else text.rstrip(_CUT), separator)[:-1]
+
+
+def check_engine(spec: GeneratorSpec) -> None:
+    """Raises InputError where the engine cannot go on from token ids."""
+    if spec.engine == "server":
+        raise InputError(
+            "servers cannot go on with an answer from its token ids; search with the engine vllm or transformers"
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is decided of a request before anything is generated: its rows, or why there are none."""
+
+    request: Request
+    rows: list[Row]
+    instead: list[Extension] | Failure | None = None
+
+
+class Extender:
+    """A `Generate` with a language model: all requests of a call are generated together.
+
+    A step ends where `openprm.scoring.steps.split` says, with `separator`. An extension has at least one step more
+    than its partial answer had, or it is finished: "stop" by the model's end-of-turn token, which is the last of its
+    `tokens`, or "length", by `sampling.max_new_tokens` of the whole answer or the model's context. Tokens beyond the
+    last complete step belong to the next one.
+
+    Of `sampling`, `n`, `seed` and `stop` are not used: requests say how many and with which seed, and answers end by
+    themselves. The i-th of a request's extensions has the seed `seed + i`, where the engine takes seeds (vLLM).
+    Raises InputError where there is no chat template, or for `stop`.
+    """
+
+    def __init__(self, writer: Continuing, separator: str, sampling: Sampling) -> None:
+        if sampling.stop:
+            raise InputError("a search ends answers at the model's end-of-turn token; leave the stop texts out")
+        if not (sampling.chat_template or writer.tokenizer.chat_template):
+            raise InputError(f"{writer.model} has no chat template; give the one that it was trained with")
+        split("", separator)  # raises ValueError for one that cannot be read
+        self.writer = writer
+        self.separator = separator
+        self.sampling = sampling
+        self._stop = separator if is_stop(separator) else None
+
+    @classmethod
+    def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> Extender:
+        """Raises InputError where the model cannot be loaded, or the engine cannot go on from token ids."""
+        check_engine(spec)
+        writer = spec.make()
+        try:
+            return cls(writer, separator, sampling)  # type: ignore[arg-type]
+        except ValueError:
+            writer.close()
+            raise
+
+    def close(self) -> None:
+        """Gives back what the engine holds."""
+        self.writer.close()
+
+    def __call__(self, requests: Sequence[Request]) -> list[list[Extension] | Failure]:
+        prompts: dict[str, list[int] | Failure] = {}
+        known = [self._prepare(request, prompts) for request in requests]
+        written = iter(self.writer.go_on([row for one in known for row in one.rows], self.sampling))
+        found: list[list[Extension] | Failure] = []
+        for one in known:
+            new = list(islice(written, len(one.rows)))
+            failure = next((tokens for tokens in new if isinstance(tokens, Failure)), None)
+            found.append(
+                one.instead
+                or failure
+                or [self._extended(one.request, row, tokens) for row, tokens in zip(one.rows, new, strict=True)]  # type: ignore[arg-type]
+            )
+        return found
+
+    def _prepare(self, request: Request, prompts: dict[str, list[int] | Failure]) -> _Known:
+        """`prompts` are the token ids of the questions seen so far."""
+        key = repr(request.question)
+        if key not in prompts:
+            prompts[key] = self._encode(request)
+        prompt = prompts[key]
+        if isinstance(prompt, Failure):
+            return _Known(request, [], prompt)
+        so_far = request.partial
+        room, limit = self.sampling.max_new_tokens - len(so_far.tokens), self.writer.max_length
+        if limit is not None:
+            room = min(room, limit - len(prompt) - len(so_far.tokens))
+        if room < 1 and not so_far.tokens:
+            return _Known(request, [], too_long(len(prompt), limit))
+        if room < 1:
+            steps = tuple(split(self._text(so_far.tokens), self.separator))
+            return _Known(request, [], [Extension(Partial(steps, so_far.tokens, "length"), 0)] * request.n)
+        text = self._text(so_far.tokens)
+        begun = text != so_far.text  # so the separator may have begun before what is new
+        row = Row(
+            tokens=[*prompt, *so_far.tokens],
+            room=room,
+            seed=request.seed,
+            is_complete=None if request.whole else partial(self._is_step, so_far, text),
+            stop=None if request.whole or begun else self._stop,
+        )
+        return _Known(request, [replace(row, seed=request.seed + i) for i in range(request.n)])
+
+    def _encode(self, request: Request) -> list[int] | Failure:
+        try:
+            return encode_prompt(self.writer.tokenizer, request.question, self.sampling)
+        except TemplateError as error:
+            reason = f"the chat template does not take the question: {first_line(error)}"
+            return Failure(reason, "change the question or leave it out", transient=False)
+
+    def _is_step(self, so_far: Partial, text: str, new: Sequence[int]) -> bool:
+        """Whether the answer with these tokens behind what is written has one more complete step."""
+        # first by what comes behind the last complete step alone, which is short
+        behind = text[len(so_far.text) :] + self._text(new)
+        if self._stop not in behind if self._stop else not complete_steps(behind, self.separator):
+            return False
+        return len(complete_steps(self._text([*so_far.tokens, *new]), self.separator)) > len(so_far.steps)
+
+    def _extended(self, request: Request, row: Row, new: Sequence[int]) -> Extension:
+        tokens = (*request.partial.tokens, *new)
+        ended = tokens[-1] in self.writer.end_ids
+        reason = "stop" if ended else "length" if len(new) == row.room else None
+        text = self._text(tokens)
+        steps = split(text, self.separator) if reason else complete_steps(text, self.separator)
+        return Extension(Partial(tuple(steps), tokens, reason), len(new))
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        """What is written, without the end-of-turn token."""
+        if tokens and tokens[-1] in self.writer.end_ids:
+            tokens = tokens[:-1]
+        return self.writer.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,0 +1,86 @@
+"""What search is made of: partial answers, and the two functions that extend and reward them.
+
+A search (`openprm.search.beam_search`, `openprm.search.best_of_n`) takes a `Generate` and a `Score` and knows nothing
+of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine is never
+served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
+`openprm.engines.step_scorer` a `Score` of a reward model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..schema import Message
+from .base import Failure
+
+
+@dataclass(frozen=True)
+class Partial:
+    """An answer as far as it is written.
+
+    steps: its complete steps; all of it, once it is finished
+    tokens: what was generated so far; may reach beyond the last complete step, and is what an engine goes on from
+    finish_reason: None while it goes on; then "stop", or "length" where a limit cut it
+    """
+
+    steps: tuple[str, ...] = ()
+    tokens: tuple[int, ...] = ()
+    finish_reason: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.finish_reason is not None
+
+    @property
+    def text(self) -> str:
+        """The complete steps, joined."""
+        return "".join(self.steps)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A partial answer to be extended in `n` ways: each by one step, or, if `whole`, to the answer's end.
+
+    `seed` is for the sampling; engines that draw a whole call from one stream begin it with the first request's.
+    """
+
+    question: Sequence[Message]
+    partial: Partial
+    n: int
+    seed: int
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Extension:
+    """One of the ways, and how many tokens were generated for it (an end-of-turn token included)."""
+
+    partial: Partial
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The beginning of an answer whose steps from number `known` (0-based) on want a reward."""
+
+    question: Sequence[Message]
+    steps: tuple[str, ...]
+    known: int = 0
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """One reward for each step from `known` on, and how many tokens the reward model had to compute for them.
+
+    Fewer rewards than steps where the rest does not fit into the model.
+    """
+
+    rewards: tuple[float, ...]
+    n_tokens: int
+
+
+#: For each request its `n` extensions, or why there are none; requests are independent of each other.
+Generate = Callable[[Sequence[Request]], list[list[Extension] | Failure]]
+#: For each prefix its rewards, or why there are none; the same whatever stands beside it.
+Score = Callable[[Sequence[Prefix]], list[Rewarded | Failure]]

@@ -1,0 +1,293 @@
+"""Sample responses with transformers: for small models, laptops and tests (big runs go to vLLM).
+
+    generator = TransformersGenerator.load("Qwen/Qwen3-0.6B")
+    (answers,) = generator.sample([[{"role": "user", "content": "2+2?"}]], Sampling(n=16), seed=7)
+    answers.samples[3]["text"]
+
+`generate` of transformers takes no random generator, so all samples of one batch draw from one stream, which the
+batch's seed begins: the same questions in the same order, with the same sampling, batch size, versions and device,
+give the same samples. A run that may be resumed repeats whole batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from jinja2 import TemplateError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from ..errors import InputError, first_line
+from ..schema import Message
+from .base import Answers, Batch, Failure, Sample, Sampling
+from .chat_prompt import encode_prompt, end_ids, too_long
+from .token_continuation import Row
+from .transformers_rows import Going, RowEnds, in_batches, is_plain
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+_SEQUENCES = 64  # generated at a time, unless the caller knows what fits
+
+
+class TransformersGenerator:
+    """A `Generator` (see `base`) with a causal language model and its tokenizer.
+
+    The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS
+    token or at one of those in the model's generation config; nothing else is taken from that config (its
+    temperature, top-k or penalties): what is sampled from is what the caller says. `batch_size` questions are
+    generated at a time, `n` sequences each (default: as many as make 64 sequences); of rows to go on with, so many.
+
+    Raises ValueError where there is no end-of-turn token.
+    """
+
+    engine = "transformers"
+    version: str | None = transformers.__version__
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        revision: str | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.lm = model.eval()
+        self.tokenizer = tokenizer
+        self.model = name
+        self.revision = revision
+        self.batch_size = batch_size
+        self.end_ids = end_ids(tokenizer, model.generation_config.eos_token_id)
+        if not self.end_ids:
+            raise ValueError("neither the tokenizer nor the model's generation config names an end-of-turn token")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise InputError(f"batch_size is {batch_size!r}; make it a whole number from 1")
+        # some models (ALiBi, recurrent ones) have no such limit
+        self.max_length: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        batch_size: int | None = None,
+    ) -> TransformersGenerator:
+        """Loads a folder or a Hub id, onto a GPU where there is one. Raises InputError where it cannot be loaded."""
+        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise InputError(f"unknown dtype {dtype!r}; choose auto, float32, bfloat16 or float16")
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                model, revision=revision, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{model} cannot be loaded as a language model: {first_line(error)}") from error
+        lm, found = loaded
+        if found["missing_keys"]:
+            missing = ", ".join(sorted(found["missing_keys"]))
+            raise InputError(
+                f"{model} lacks weights ({missing}), and a language model would write with random ones; get it whole, "
+                "or name the language model that it was made from"
+            )
+        if torch.cuda.is_available():
+            lm.to("cuda")
+        name = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
+        return cls(lm, tokenizer, name=name, revision=revision, batch_size=batch_size)
+
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
+        """See `Generator`."""
+        for batch in batches:
+            yield batch, self.sample(batch.questions, sampling, batch.seed)
+
+    def close(self) -> None:
+        """The caller's model stays as it is."""
+
+    def sample(self, questions: Sequence[list[Message]], sampling: Sampling, seed: int) -> list[Answers]:
+        """The answers to each question, in order. The caller's random state is left as it was.
+
+        Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises ValueError where there
+        is no chat template.
+        """
+        answers: list[Answers | None] = [None] * len(questions)
+        prompts: dict[int, list[int]] = {}
+        fitting: list[int] = []
+        narrow: list[int] = []  # what leaves no room for the longest response is generated on its own
+        for index, question in enumerate(questions):
+            try:
+                prompt = prompts[index] = encode_prompt(self.tokenizer, question, sampling)
+            except TemplateError as error:
+                reason = f"the chat template does not take the question: {first_line(error)}"
+                failure = Failure(reason, "change the question or leave it out", transient=False)
+                answers[index] = Answers([], seed, failure)
+                continue
+            room = self._room(prompt, sampling)
+            if room < 1:
+                answers[index] = Answers([], seed, too_long(len(prompt), self.max_length))
+            else:
+                (fitting if room == sampling.max_new_tokens else narrow).append(index)
+        size = self.batch_size or max(1, _SEQUENCES // sampling.n)
+        groups = [fitting[start : start + size] for start in range(0, len(fitting), size)]
+        with self._random(seed):
+            for group in [*groups, *([index] for index in narrow)]:
+                room = min(self._room(prompts[index], sampling) for index in group)
+                samples = self._generate([prompts[index] for index in group], sampling, room)
+                for index, some in zip(group, samples, strict=True):
+                    answers[index] = Answers(some, seed)
+        return [answer for answer in answers if answer is not None]
+
+    @contextmanager
+    def _random(self, seed: int) -> Iterator[None]:
+        """A stream of random numbers of its own."""
+        device = self.lm.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+    def _room(self, prompt: list[int], sampling: Sampling) -> int:
+        """Tokens that a response may have."""
+        if self.max_length is None:
+            return sampling.max_new_tokens
+        return min(sampling.max_new_tokens, self.max_length - len(prompt))
+
+    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuing.Continuing`. Rows of about the same length are generated together."""
+        going = [Going(row) for row in rows]
+        with self._random(rows[0].seed if rows else 0):
+            while open_ := [one for one in going if not one.ended]:
+                left = [one.left for one in open_]
+                for batch in in_batches(left, self.batch_size or _SEQUENCES, self.max_length):
+                    prompts = [left[index].tokens for index in batch.rows]
+                    ends = RowEnds([open_[index] for index in batch.rows], self.end_ids)
+                    self._write(prompts, sampling, batch.room, 1, ends, cache=self._read(prompts))
+        return [one.new for one in going]
+
+    def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int) -> list[list[Sample]]:
+        start = max(map(len, prompts))
+        stop = [_StopAt(sampling.stop, self.tokenizer, start)] if sampling.stop else []
+        rows = self._write(prompts, sampling, room, sampling.n, *stop)
+        ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
+        texts = self.tokenizer.batch_decode(
+            [row[:end] for row, end in zip(rows, ends, strict=True)],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        samples = [
+            _sample(text, len(row), end, sampling.stop) for text, row, end in zip(texts, rows, ends, strict=True)
+        ]
+        return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
+
+    def _read(self, prompts: list[list[int]]) -> DynamicCache | None:
+        """The keys and values of all tokens but the last, which the same prompts share; None where that is no gain."""
+        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        if len(places) == len(prompts) or min(map(len, places)) < 2:
+            return None
+        input_ids, attention_mask = self._pad([list(prompt) for prompt in places])
+        # generate() knows the positions of padded prompts in every model; the token that it draws is not used
+        config = GenerationConfig(
+            max_new_tokens=1, do_sample=False, return_dict_in_generate=True, pad_token_id=self.end_ids[0]
+        )
+        with self._own_config_aside():
+            output = self.lm.generate(
+                input_ids=input_ids[:, :-1], attention_mask=attention_mask[:, :-1], generation_config=config
+            )
+        cache = output.past_key_values
+        if not is_plain(cache):
+            return None
+        cache.batch_select_indices(torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.lm.device))
+        return cache
+
+    def _write(
+        self,
+        prompts: list[list[int]],
+        sampling: Sampling,
+        room: int,
+        n: int,
+        *criteria: StoppingCriteria,
+        cache: DynamicCache | None = None,
+    ) -> list[list[int]]:
+        """What is generated behind each prompt, `n` times, at most `room` tokens; filled up with end tokens."""
+        config = GenerationConfig(
+            max_new_tokens=room,
+            num_return_sequences=n,
+            eos_token_id=self.end_ids,
+            # Finished rows are filled with an end token too, so that the first one always marks the end:
+            # a model may well generate its padding token.
+            pad_token_id=self.end_ids[0],
+            **(
+                {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+                if sampling.temperature
+                else {"do_sample": False}
+            ),
+        )
+        input_ids, attention_mask = self._pad(prompts)
+        with self._own_config_aside():
+            output = self.lm.generate(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                generation_config=config,
+                stopping_criteria=StoppingCriteriaList(criteria),
+                **({} if cache is None else {"past_key_values": cache}),
+            )
+        return output[:, input_ids.shape[1] :].tolist()
+
+    @contextmanager
+    def _own_config_aside(self) -> Iterator[None]:
+        """transformers fills what a given config leaves open from the model's own generation config."""
+        own_config = self.lm.generation_config
+        self.lm.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            self.lm.generation_config = own_config
+
+    def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, (prompts, longest), padded on the left."""
+        longest = max(len(row) for row in prompts)
+        pad = self.end_ids[0]  # masked: any token does
+        input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
+        return input_ids.to(self.lm.device), mask.to(self.lm.device)
+
+
+class _StopAt(StoppingCriteria):
+    """Ends the sequences whose last tokens hold one of the texts.
+
+    transformers' own criterion takes the vocabulary apart, and fails on tokenizers that are not of its kinds.
+    """
+
+    def __init__(self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, start: int) -> None:
+        self.texts = texts
+        self.tokenizer = tokenizer
+        self.start = start
+        # a character may take as many tokens as it has bytes, and the last token may hold more than the text
+        self.tail = 4 * max(len(text) for text in texts) + 1
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
+        decoded = self.tokenizer.batch_decode(tails, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return torch.tensor([any(text in tail for text in self.texts) for tail in decoded], device=input_ids.device)
+
+
+def _sample(text: str, length: int, end: int | None, stop: Sequence[str]) -> Sample:
+    """`length` counts the tokens in a row of the output, `end` those before the first end-of-turn token, if any."""
+    # generate() ends at a stop string, and fills up with end tokens; what else its last token holds is cut off here.
+    stops = [at for mark in stop if (at := text.find(mark)) >= 0]
+    if stops:
+        return Sample(text=text[: min(stops)], n_tokens=length if end is None else end, finish_reason="stop")
+    if end is None:
+        return Sample(text=text, n_tokens=length, finish_reason="length")
+    return Sample(text=text, n_tokens=end + 1, finish_reason="stop")

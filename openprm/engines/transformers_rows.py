@@ -1,0 +1,82 @@
+"""What transformers needs to go on with many rows together (see `continuing`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from transformers import DynamicCache, StoppingCriteria
+from transformers.cache_utils import DynamicLayer
+
+from .token_continuation import Row
+
+
+@dataclass
+class Going:
+    """A row, and what was generated for it so far."""
+
+    row: Row
+    new: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def left(self) -> Row:
+        """What is to be gone on with."""
+        return replace(self.row, tokens=[*self.row.tokens, *self.new], room=self.row.room - len(self.new))
+
+
+@dataclass
+class RowBatch:
+    """Indices of rows to generate together, and by how many tokens they may grow in one call."""
+
+    rows: list[int]
+    room: int
+
+
+def in_batches(rows: Sequence[Row], size: int, max_length: int | None) -> list[RowBatch]:
+    """Batches of at most `size` rows, of about the same length.
+
+    The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
+    and a position that the model has not would be an error there too. Where others have more room, it takes another
+    call to go on with them. Each call reads its rows anew, so a batch grows by at least half of any row's room.
+    """
+    batches: list[RowBatch] = []
+    most = 0
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
+        row = rows[index]
+        most = max(most, row.room)
+        room = most if max_length is None else min(most, max_length - len(row.tokens))
+        if batches and len(batches[-1].rows) < size and 2 * room >= most:
+            batches[-1].rows.append(index)
+            batches[-1].room = room
+        else:
+            most = row.room
+            batches.append(RowBatch([index], row.room))
+    return batches
+
+
+class RowEnds(StoppingCriteria):
+    """Ends each row where it says, and keeps what was generated for it until then."""
+
+    def __init__(self, rows: Sequence[Going], end_ids: Sequence[int]) -> None:
+        self.rows = rows
+        self.end_ids = end_ids
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        for one, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
+            if not one.ended:
+                row, new = one.row, one.new
+                new.append(token)
+                one.ended = (
+                    token in self.end_ids
+                    or len(new) == row.room
+                    or (row.is_complete is not None and row.is_complete(new))
+                )
+        return torch.tensor([one.ended for one in self.rows], device=input_ids.device)
+
+
+def is_plain(cache: Any) -> bool:
+    """Whether a cache holds the keys and values of every token, and nothing else: then it can be taken apart."""
+    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)

@@ -1,0 +1,223 @@
+"""Sample with vLLM in this process: for the GPUs of one machine (`server` reaches a fleet of machines).
+
+    generator = VllmGenerator("meta-llama/Llama-3.1-8B-Instruct", tensor_parallel_size=2)
+    for batch, answers in generator.generate(batches, sampling):
+        ...
+    generator.close()
+
+vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
+
+A sample is drawn from its own seed, whatever else is sampled beside it. So it can be repeated as far as the model's
+arithmetic does not depend on the rest of a batch. In float32 on a CPU it never did here: the same questions in other
+batches, in another order and one by one gave the same samples. bfloat16 and GPU kernels round by the shape of a batch,
+and in the end draw another token: there, expect samples of the same distribution. vLLM has a batch-invariant mode
+(`VLLM_BATCH_INVARIANT=1`) for the GPUs that can do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError
+
+from ..errors import InputError, first_line
+from ..schema import Message
+from .base import Answers, Batch, Failure, Sample, Sampling
+from .chat_prompt import encode_prompt, end_ids, too_long
+from .token_continuation import Row
+from .vllm_engine import VllmEngine
+
+if TYPE_CHECKING:
+    from vllm import CompletionOutput, RequestOutput, SamplingParams
+
+#: Batches are taken while fewer sequences are unfinished than this many times what the engine runs at once.
+AHEAD = 2
+#: Seconds between looks at their number: of 64 samples of a question vLLM reports the last one only.
+LOOK = 0.05
+
+
+class VllmGenerator:
+    """A `Generator` (see `base`) with vLLM.
+
+    Batches overlap: the next one is taken while the longest answers of those before are still being written, so that
+    the engine never idles, and each is given back when it is complete. The samples of a question are one request with
+    its seed, of which vLLM draws the i-th sample from `seed + i`. A response ends at the tokenizer's EOS token or one
+    of those in the model's generation config; nothing else is taken from that config. `n_tokens` counts the
+    end-of-turn token too. A response cut amid a character ends before it.
+
+    Raises InputError as `VllmEngine` does; when sampling, where there is no chat template or vLLM's engine has died.
+    """
+
+    engine = "vllm"
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        **engine_args: Any,
+    ) -> None:
+        self._engine = VllmEngine(
+            str(model),
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            runner="generate",
+            generation_config="vllm",  # its own defaults of sampling, not the model's
+            **{**_for_seeds(), **engine_args},
+        )
+        self.version, self.model, self.revision = self._engine.version, self._engine.model, self._engine.revision
+        self.max_length = self._engine.max_length
+        settings = self._engine.llm.vllm_config
+        self._room = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
+        self.tokenizer: Any = self._engine.llm.get_tokenizer()
+        self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
+
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
+        """See `Generator`. A loop that is left early leaves nothing running."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if not (sampling.chat_template or self.tokenizer.chat_template):
+            raise InputError(f"{self.model} has no chat template; give the one that it was trained with")
+        waiting = iter(batches)
+        complete: SimpleQueue[Future[tuple[Batch, list[Answers]]]] = SimpleQueue()
+        running: set[Future[tuple[Batch, list[Answers]]]] = set()
+        try:
+            while True:
+                while self._has_room() and (batch := next(waiting, None)) is not None:
+                    future = self._engine.submit(self._answer_all(batch, sampling))
+                    running.add(future)
+                    future.add_done_callback(complete.put)
+                if not running:
+                    return
+                try:
+                    future = complete.get(timeout=LOOK)
+                except Empty:
+                    continue
+                running.remove(future)
+                yield future.result()
+        except EngineDeadError as error:
+            raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
+        finally:
+            for future in running:
+                future.cancel()
+
+    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuing.Continuing`. Rows share their beginnings through the prefix cache."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        future = self._engine.submit(self._go_on_all(rows, sampling))
+        try:
+            return future.result()
+        except EngineDeadError as error:
+            raise InputError(f"{self.model}: vLLM's engine has died; its log says why") from error
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Ends vLLM's processes."""
+        self._engine.close()
+
+    async def _go_on_all(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+        return await asyncio.gather(*(self._go_on(row, sampling) for row in rows))
+
+    async def _go_on(self, row: Row, sampling: Sampling) -> list[int] | Failure:
+        from vllm.exceptions import VLLMClientError
+
+        one = replace(sampling, n=1, max_new_tokens=row.room, stop=() if row.stop is None else (row.stop,))
+        params = self._params(one, row.seed, row.room)
+        try:
+            if row.is_complete is None or row.stop is not None:
+                (found,) = (await self._engine.sample(row.tokens, params)).outputs
+                return list(found.token_ids) if found.finish_reason in ("stop", "length") else _gave_up(found)
+            return await self._go_on_until(row, params)
+        except VLLMClientError as error:
+            return Failure(first_line(error), "change the question or leave it out", False)
+
+    async def _go_on_until(self, row: Row, params: SamplingParams) -> list[int] | Failure:
+        """vLLM runs ahead of whoever reads, so the row ends at the first token that completes it."""
+        from vllm.sampling_params import RequestOutputKind
+
+        assert row.is_complete is not None
+        params.output_kind = RequestOutputKind.DELTA
+        params.detokenize = False
+        new: list[int] = []
+        async with aclosing(self._engine.stream(row.tokens, params)) as outputs:
+            async for output in outputs:
+                (found,) = output.outputs
+                for token in found.token_ids:
+                    new.append(token)
+                    if token in self.end_ids or len(new) == row.room or row.is_complete(new):
+                        return new
+        return _gave_up(found)
+
+    def _has_room(self) -> bool:
+        # behind everything submitted before, which then has been counted
+        return self._engine.run(self._unfinished()) < self._room
+
+    async def _unfinished(self) -> int:
+        await asyncio.sleep(0)
+        return self._engine.llm.get_num_unfinished_requests()
+
+    async def _answer_all(self, batch: Batch, sampling: Sampling) -> tuple[Batch, list[Answers]]:
+        pairs = zip(batch.questions, batch.seeds, strict=True)
+        return batch, await asyncio.gather(*(self._answer(question, seed, sampling) for question, seed in pairs))
+
+    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> Answers:
+        from vllm.exceptions import VLLMClientError
+
+        try:
+            prompt = encode_prompt(self.tokenizer, question, sampling)
+            if (room := self.max_length - len(prompt)) < 1:
+                return Answers([], seed, too_long(len(prompt), self.max_length))
+            output = await self._engine.sample(prompt, self._params(sampling, seed, room))
+        except (TemplateError, VLLMClientError) as error:
+            return Answers([], seed, Failure(first_line(error), "change the question or leave it out", False))
+        return _answers(output, seed)
+
+    def _params(self, sampling: Sampling, seed: int, room: int) -> SamplingParams:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            n=sampling.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=min(sampling.max_new_tokens, room),
+            stop=list(sampling.stop),
+            stop_token_ids=self.end_ids,
+            seed=seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+
+def _for_seeds() -> dict[str, Any]:
+    """What vLLM needs for requests with seeds, where it is installed (where not, the engine says so)."""
+    try:
+        from vllm.platforms import current_platform
+    except ImportError:
+        return {}
+    # vLLM 0.32 takes back the random numbers of a prompt that it has read in part, which torch's CPU generator cannot
+    # ("CPU Generator does not use offset"), and dies: there, prompts are read whole
+    return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
+
+
+def _answers(output: RequestOutput, seed: int) -> Answers:
+    whole = [one for one in output.outputs if one.finish_reason in ("stop", "length")]
+    samples = [Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason) for one in whole]
+    if len(whole) == len(output.outputs):
+        return Answers(samples, seed)
+    return Answers(samples, seed, _gave_up(next(one for one in output.outputs if one not in whole)))
+
+
+def _gave_up(output: CompletionOutput) -> Failure:
+    return Failure(f"vLLM gave up: {output.finish_reason}", "try again", transient=True)

@@ -1,0 +1,1 @@
+"""The metric best_of_n (see `openprm.evaluation.metrics`)."""

@@ -1,0 +1,1 @@
+"""The metric coverage (see `openprm.evaluation.metrics`)."""

@@ -1,0 +1,1 @@
+"""The metric majority_vote (see `openprm.evaluation.metrics`)."""

@@ -1,0 +1,3 @@
+"""Stands for `openprm.search.selection`, which is published in its place (see `openprm.evaluation.metrics`)."""
+
+from openprm.search.selection import expected_vote as expected_vote

@@ -1,0 +1,1 @@
+"""The metric pair_accuracy (see `openprm.evaluation.metrics`)."""

@@ -1,0 +1,1 @@
+"""Published repositories: reading them, and finding what they were made from."""

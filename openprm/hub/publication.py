@@ -1,0 +1,282 @@
+"""Read what was published: a repository on the Hub, or the same as a local folder.
+
+Each repository that this package publishes holds a `manifest.json`: its kind, by part (a split, or the model) the
+manifest of the stage that made it, and the SHA-256 of every file. Only what is asked for is downloaded, into the
+Hub's own cache, where a broken download is gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, first_line
+from ..runs.dataset import write_shards
+from ..runs.dataset_card import SplitFiles, write_card
+from ..runs.folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
+from ..runs.manifest import LOG, files_hash, finished_stage, locked, put_in_place
+from ..runs.provenance import Origin, published_origins, with_licences
+from ..schema import LEVELS, Candidate, Pair, Tree
+from ..stages.datasets import PAIRS_PER_SHARD
+from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
+
+RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
+MODELS = ("model", "policy")
+KINDS = (*RECORDS, *MODELS, "metric", "demo")
+#: The one part of a model or a policy.
+MODEL = "model"
+
+#: The modules that publishing adds to a reward model's checkpoint.
+CODE = ("scoring.py", "steps.py", "encoding.py", "packing.py", "passes.py", "sequences.py", "aggregate.py")
+_ADDED = ("statistics.png", *CODE)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A repository that this package published. `folder` holds what was downloaded so far, the manifest at least."""
+
+    repository: Repository
+    folder: Path
+    manifest: Mapping[str, Any]
+    type: str = "dataset"
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        return self.manifest["kind"]
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """The manifests of the stages, by split; of a model by `MODEL`."""
+        return self.manifest["parts"]
+
+    def fetch(self, *patterns: str) -> None:
+        """Sees to it that the files of these patterns (all, without one) are in `folder`.
+
+        Raises InputError where the Hub does not give them.
+        """
+        if not self.repository.is_local:
+            download(replace(self.repository, revision=self.folder.name), self.type, patterns or None)
+
+
+def open_publication(where: str | Path | Repository) -> Publication:
+    """What was published at `OWNER/NAME[@REVISION]` or in a local folder; downloads no more than its manifest.
+
+    Raises InputError where there is no such repository or revision, where it may not be read or the Hub cannot be
+    reached, and where it holds no manifest of this package.
+    """
+    repository = where if isinstance(where, Repository) else Repository.parse(where)
+    if repository.is_local:
+        folder = Path(repository.owner) / repository.name
+        return Publication(repository, folder, _manifest(folder, repository))
+    problems: list[InputError] = []
+    for kind in TYPES:
+        try:
+            folder = download(repository, kind, (MANIFEST,))
+        except (NoSuchRepository, NoSuchRevision) as error:  # another type may be meant
+            problems.append(error)
+            continue
+        try:
+            return Publication(repository, folder, _manifest(folder, repository), kind)
+        except InputError as error:
+            problems.append(error)
+    raise next((problem for problem in problems if not isinstance(problem, NoSuchRepository)), problems[0])
+
+
+def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError:
+        there = "there is no such folder" if name.is_local and not folder.is_dir() else f"it has no {MANIFEST}"
+        raise InputError(f"{name} was not published by openprm: {there}; check the name") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: its {MANIFEST} is damaged ({first_line(error)}); publish it again") from None
+    if not isinstance(manifest, dict) or not str(manifest.get("published_by")).startswith("openprm "):
+        raise InputError(f"{name} was not published by openprm: its {MANIFEST} is another's; check the name")
+    if not _is_whole(manifest):
+        raise InputError(f"{name}: its {MANIFEST} is damaged: it does not say what it should; publish it again")
+    return manifest
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    kind, parts, listed = manifest.get("kind"), manifest.get("parts"), manifest.get("files")
+    result = "row_hash" if kind in (*RECORDS,) else "files_hash"
+    return (
+        kind in KINDS
+        and isinstance(listed, dict)
+        and isinstance(parts, dict)
+        and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts)  # it becomes a file's name, as the hash does
+        and all(isinstance(part, dict) and _is_stage(part, result) for part in parts.values())
+    )
+
+
+def _is_stage(manifest: Mapping[str, Any], result: str) -> bool:
+    return (
+        {"stage", "fingerprint", "rows" if result == "row_hash" else result} <= manifest.keys()
+        and all(isinstance(manifest.get(name), dict) for name in ("parameters", "inputs", "counts"))
+        and re.fullmatch(r"[0-9a-f]{64}", str(manifest.get(result))) is not None
+    )
+
+
+def check_files(publication: Publication) -> list[str]:
+    """What is wrong with the files: every one that differs from the manifest, is missing, or is not listed there."""
+    publication.fetch()
+    listed = publication.manifest["files"]
+    problems = []
+    for name, wanted in sorted(listed.items()):
+        file = publication.folder / name
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif files_hash(file) != wanted:
+            problems.append(f"{name} is not the file that was published: its SHA-256 is another")
+    for file in sorted(publication.folder.rglob("*")):
+        name = file.relative_to(publication.folder).as_posix()
+        if file.is_file() and name not in listed and not _is_of_the_hub(name, publication.repository):
+            problems.append(f"{name} is not listed in {MANIFEST}")
+    return problems
+
+
+def _is_of_the_hub(name: str, repository: Repository) -> bool:
+    """Whether the Hub adds this file to a repository, or its client to a folder that it downloads into."""
+    return name in (MANIFEST, ".gitattributes") or (repository.is_local and name.startswith(".cache/huggingface/"))
+
+
+def part_files(publication: Publication, part: str) -> list[str]:
+    """The Parquet files of a split, in the order of the stage's rows."""
+    folders = LEVELS if publication.kind == "pairs" else (DATA,)
+    listed = sorted(publication.manifest["files"])
+    pattern = rf"/{re.escape(part)}-\d{{5}}\.parquet"
+    return [name for folder in folders for name in listed if re.fullmatch(folder + pattern, name)]
+
+
+def part_rows(publication: Publication, part: str) -> Iterator[dict[str, Any]]:
+    """The rows of a split as the stage wrote them, in its order.
+
+    Raises InputError where there is no such split, and where a file is missing or damaged.
+    """
+    _part(publication, part)
+    names = part_files(publication, part)
+    publication.fetch(*names)
+    for name in names:
+        yield from _read(publication.folder / name, f"{publication.repository}: {name}")
+
+
+def _read(file: Path, name: str) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=500):
+                yield from batch.to_pylist()
+    except FileNotFoundError:
+        raise InputError(f"{name} is missing; download or publish it again") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is no UTF-8
+        raise InputError(f"{name} is damaged ({first_line(error)}); download or publish it again") from error
+
+
+def _part(publication: Publication, part: str) -> Mapping[str, Any]:
+    if part not in publication.parts:
+        there = ", ".join(publication.parts) or "none"
+        raise InputError(f"{publication.repository} has no part {part!r}; there are: {there}")
+    return publication.parts[part]
+
+
+def part_hash(publication: Publication, part: str) -> str:
+    """What identifies the content of a part: its stage's `row_hash`, of a model `files_hash`."""
+    return _result(_part(publication, part))
+
+
+def restore(publication: Publication, part: str, out: str | Path) -> dict[str, Any]:
+    """Writes the folder `out` as the stage wrote it, for the stages that take it; returns the stage's manifest.
+
+    Nothing is done where it is there. Raises InputError where `out` is anything else, and where what was published is
+    not what its manifest says.
+    """
+    out = Path(out)
+    manifest = dict(_part(publication, part))
+    with locked(out, wait=True):
+        there = finished_stage(out, manifest["stage"], manifest["fingerprint"])
+        if there is not None and _result(there) == _result(manifest):
+            return there
+        if is_folder(out):
+            raise InputError(
+                f"{out} holds another result than {publication.repository} ({part}), which belongs there; "
+                "choose another --out, or remove it"
+            )
+        partial = out.with_name(f".{out.name}.restored")
+        shutil.rmtree(partial, ignore_errors=True)  # a killed run's: the downloads are kept elsewhere
+        partial.mkdir()
+        found = (_restore_model if publication.kind in MODELS else _restore_dataset)(publication, part, partial)
+        if found != _result(manifest):
+            shutil.rmtree(partial)
+            raise InputError(
+                f"{publication.repository} ({part}) is not what its manifest says: the hash of its content is "
+                f"{found[:12]}..., not {_result(manifest)[:12]}...; it was damaged or changed after it was published"
+            )
+        manifest["origins"] = _origins(publication, manifest)
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        put_in_place(partial, out)
+    return manifest
+
+
+def _origins(publication: Publication, manifest: Mapping[str, Any]) -> list[Origin]:
+    """A stage's, with the licences that the publisher named, and under the one that the publisher chose."""
+    repository = publication.repository
+    itself = Origin(
+        name=repository.name if repository.is_local else repository.id,
+        kind="model" if publication.kind in MODELS else "data",
+    )
+    named = {origin["name"]: origin["licence"] for origin in publication.manifest["origins"] if origin.get("licence")}
+    origins = with_licences(manifest.get("origins", []), named)
+    return published_origins({**publication.manifest, "origins": origins}, itself)
+
+
+def _result(manifest: Mapping[str, Any]) -> str:
+    return manifest.get("row_hash") or manifest["files_hash"]
+
+
+def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
+    kind, record = publication.kind, RECORDS[publication.kind]
+    names = part_files(publication, part)
+    if kind == "pairs":  # whose levels share a file
+        shards = write_shards(folder, part_rows(publication, part), record, PAIRS_PER_SHARD)
+        rows, found = take_digests(folder)
+    else:
+        publication.fetch(*names)
+        (folder / DATA).mkdir()
+        for index, name in enumerate(names):
+            if not (publication.folder / name).is_file():
+                raise InputError(f"{publication.repository}: {name} is missing; download or publish it again")
+            shutil.copyfile(publication.folder / name, shard_path(folder, index))
+        shards, rows, found = len(names), publication.parts[part]["rows"], rows_hash(read_rows(folder, record))
+    size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
+    splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
+    write_card(folder, record, kind, {"default": splits}, publication.parts[part]["counts"])
+    return found
+
+
+def _restore_model(publication: Publication, part: str, folder: Path) -> str:
+    publication.fetch()
+    added = _ADDED if publication.kind == "model" else ()
+    for file in sorted(publication.folder.rglob("*")):
+        name = file.relative_to(publication.folder)
+        if file.is_file() and name.as_posix() not in added and _is_hashed(name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / name)
+    config = folder / "config.json"
+    if publication.kind == "model" and config.is_file():
+        trained = json.loads(config.read_text("utf-8"))
+        trained.pop("custom_pipelines", None)
+        config.write_text(json.dumps(trained, indent=2, sort_keys=True) + "\n", "utf-8")
+    return files_hash(folder)
+
+
+def _is_hashed(name: Path) -> bool:
+    """Whether `files_hash` covers the file, in whichever folder it is: what it does not is not restored."""
+    return name.name not in (MANIFEST, LOG, "README.md") and not any(part.startswith(".") for part in name.parts)

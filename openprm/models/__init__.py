@@ -1,0 +1,1 @@
+"""Reward models as plain checkpoints, and converters to them."""

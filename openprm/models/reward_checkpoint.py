@@ -1,0 +1,275 @@
+"""Reward models as plain checkpoints: load a base model as one, save one.
+
+A checkpoint is what `AutoModelForSequenceClassification` reads without any code of ours: one label, raw
+logits (`problem_type="regression"`), safetensors, a padding token of its own, a chat template, and one key
+`openprm` in config.json: `separator` (how answers are split into steps), `aggregation` (how step rewards
+become one score) and `suffix` (text behind the rendered conversation).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from ..errors import InputError, first_line
+from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
+from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
+from ..scoring.steps import DEFAULT_SEPARATOR, split
+
+logger = logging.getLogger(__name__)
+
+PAD_TOKEN = "<|pad|>"
+#: Special tokens that a vocabulary holds in reserve; those named for padding come first.
+_RESERVED = re.compile(r"pad|reserved|unused|placeholder|control_\d", re.IGNORECASE)
+#: Checkpoints that may get a new score head. Others, say a reward model with code of its own, would lose theirs.
+_HEADLESS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForPreTraining", "ForConditionalGeneration")
+
+
+def load_reward_model(
+    base: str | Path,
+    *,
+    separator: str | None = None,
+    aggregation: str | None = None,
+    suffix: str | None = None,
+    seed: int = 0,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and its tokenizer, ready to be trained as a reward model.
+
+    `base` is a reward model (sequence classification with one label), which stays as it is; or a language
+    model, which gets a score head drawn from N(0, 1 / (hidden size + 1)) by `seed`: first rewards are of size 1.
+    `separator`, `aggregation` and `suffix` are recorded in the config (default: what it has, else the paper's).
+
+    Weights are float32: the steps of a learning rate of 1e-6 are too small for the 8 bits of bfloat16 and would
+    be rounded away; compute in bfloat16 by the trainer's `bf16=True`. Dropout is switched off in the config: with
+    it, the difference of two rewards is noise of its own.
+
+    Raises ValueError for a classifier with several labels, a checkpoint with a head of another kind, or one
+    that lacks weights.
+    """
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(base, **options)
+    classifier = _is_classifier(config)
+    if classifier and config.num_labels != 1:
+        raise ValueError(
+            f"{base} is a classifier with {config.num_labels} labels; a reward model has one. Start from a reward "
+            "model, or from the language model that the classifier was made from"
+        )
+    config.num_labels = 1
+    config.problem_type = "regression"
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        for name, value in part.to_dict().items():
+            if "drop" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
+    with _quiet():  # `_check_loaded` says what matters of the missing weights
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            base,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            **options,
+        )
+    _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
+    if not classifier:
+        _draw_head(model, sorted(found["missing_keys"]), seed)
+    tokenizer = AutoTokenizer.from_pretrained(base, **options)
+    prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
+    return model, tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _is_classifier(config: Any) -> bool:
+    return any("ForSequenceClassification" in name for name in config.architectures or [])
+
+
+def reward_model_config(
+    model: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedConfig:
+    """The config of a model that is to give rewards as it stands, off-the-shelf ones included.
+
+    Raises InputError for a model that cannot be found, one of whose own code nobody said that it is trusted, one
+    without a sequence-classification head (transformers would make up a random one), and one with several labels.
+    """
+    try:
+        recorded, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the name") from error
+    architectures = recorded.get("architectures") or []
+    own_code = recorded.get("auto_map") or {}
+    try:
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        if own_code and not trust_remote_code:
+            raise InputError(
+                f"{model} ({', '.join(architectures)}) needs code of its own to be loaded; read that code, and if you "
+                f"trust it, allow it with trust_remote_code=True. {_HOW_TO_CONVERT}"
+            ) from error
+        raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the checkpoint") from error
+    brings_classifier = trust_remote_code and "AutoModelForSequenceClassification" in own_code
+    if not _is_classifier(config) and not brings_classifier:
+        raise InputError(
+            f"{model} ({', '.join(architectures) or 'of no known kind'}) has no sequence-classification head, and its "
+            "rewards would be those of a random one. Give a reward model, or train one from it (openprm train "
+            f"--base). {_HOW_TO_CONVERT}"
+        )
+    if config.num_labels != 1:
+        raise InputError(
+            f"{model} is a classifier with {config.num_labels} labels, and a reward model has one; give a reward model"
+        )
+    return config
+
+
+_HOW_TO_CONVERT = "An InternLM2 reward model is made a plain one by `openprm convert`"
+
+
+def _check_loaded(
+    base: str | Path, model: Any, architectures: list[str] | None, classifier: bool, missing: set[str]
+) -> None:
+    if not classifier:
+        bare = type(model.base_model).__name__
+        for name in architectures or []:
+            if name != bare and not name.endswith(_HEADLESS):
+                raise ValueError(
+                    f"{base} is a {name}: its head would be lost. Convert it to a sequence classification checkpoint "
+                    "with one label (a `score` head), or start from a language model"
+                )
+        missing = {name for name in missing if name.startswith(f"{model.base_model_prefix}.")}
+    if missing:
+        raise ValueError(f"{base} lacks weights: {', '.join(sorted(missing))}")
+
+
+@torch.no_grad()
+def _draw_head(model: Any, names: list[str], seed: int) -> None:
+    """New matrices from the seed alone; transformers has set the head's biases to 0 and its norms to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for name in names:
+        parameter = model.get_parameter(name)
+        if parameter.dim() > 1:
+            drawn = torch.randn(parameter.shape, generator=generator) / (parameter.shape[-1] + 1) ** 0.5
+            parameter.copy_(drawn)
+
+
+def prepare_reward_model(
+    model: Any,
+    tokenizer: Any,
+    *,
+    separator: str | None = None,
+    aggregation: str | None = None,
+    suffix: str | None = None,
+) -> None:
+    """Make model and tokenizer, in place, a plain reward checkpoint: see the module. `load_reward_model` does it.
+
+    The padding token is the tokenizer's if it ends no turn; else a reserved token of the vocabulary; else a
+    new one, for which the embedding grows only where it has no row to spare.
+    """
+    known = getattr(model.config, "openprm", {})
+    chosen = {
+        "separator": separator if separator is not None else known.get("separator", DEFAULT_SEPARATOR),
+        "aggregation": aggregation if aggregation is not None else known.get("aggregation", DEFAULT_AGGREGATION),
+        "suffix": suffix if suffix is not None else known.get("suffix", ""),
+    }
+    split("", chosen["separator"])  # raises ValueError where it cannot be read
+    if chosen["aggregation"] not in AGGREGATIONS:
+        raise ValueError(f"unknown aggregation {chosen['aggregation']!r}; choose one of {', '.join(AGGREGATIONS)}")
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    model.config.openprm = chosen
+    model.config.problem_type = "regression"
+    # A published checkpoint names its scoring code here; a plain copy without that code could not be loaded.
+    vars(model.config).pop("custom_pipelines", None)
+    _set_pad_token(model, tokenizer, chosen["suffix"])
+    check_reward_model(model, tokenizer)
+
+
+def _set_pad_token(model: Any, tokenizer: Any, suffix: str) -> None:
+    sample = encode(tokenizer, "question", "answer", suffix)
+    text = model.config.get_text_config()
+    taken = {*sample, *_end_tokens(model, tokenizer), tokenizer.unk_token_id}
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in taken:
+        tokenizer.add_special_tokens({"pad_token": _reserved_token(tokenizer, taken) or PAD_TOKEN})
+    pad = tokenizer.pad_token_id
+    if _is_classifier(model.config) and text.pad_token_id == sample[-1]:
+        logger.warning(
+            "This reward model pads with the token that ends a turn, so its rewards were read at the token before. "
+            "Now it pads with %r and is read at the end: its rewards differ until it is trained.",
+            tokenizer.pad_token,
+        )
+    embedding = model.get_input_embeddings()
+    if pad >= embedding.num_embeddings:
+        model.resize_token_embeddings(pad + 1, mean_resizing=False)
+        embedding = model.get_input_embeddings()
+        with torch.no_grad():
+            embedding.weight[pad] = 0.0  # never attended to: any fixed value does
+    if embedding.padding_idx is not None:
+        embedding.padding_idx = pad  # that of another token would keep it from being trained
+    text.pad_token_id = model.config.pad_token_id = pad
+
+
+def _reserved_token(tokenizer: Any, taken: set[int | None]) -> str | None:
+    spare = [
+        (index, token.content)
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if token.special and index not in taken and _RESERVED.search(token.content)
+    ]
+    unused = [
+        (("pad" not in text.lower(), index), text) for index, text in spare if text not in tokenizer.chat_template
+    ]
+    return min(unused)[1] if unused else None
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    recorded = model.config.get_text_config().eos_token_id
+    ends = recorded if isinstance(recorded, list) else [recorded]
+    return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
+
+
+def check_reward_model(model: Any, tokenizer: Any) -> None:
+    """Raises ValueError, saying what is wrong, for what is not a plain reward checkpoint."""
+    config = model.config
+    how = "load it with openprm.models.reward_checkpoint.load_reward_model, or call prepare_reward_model on it"
+    if config.num_labels != 1:
+        raise ValueError(f"a reward model has one label, this one has {config.num_labels}; {how}")
+    if not hasattr(config, "openprm"):
+        raise ValueError(f"the model's config has no key 'openprm'; {how}")
+    if tokenizer.pad_token_id is None or config.get_text_config().pad_token_id != tokenizer.pad_token_id:
+        raise ValueError(
+            f"the padding tokens of model ({config.get_text_config().pad_token_id}) and tokenizer "
+            f"({tokenizer.pad_token_id}) should be one and the same; {how}"
+        )
+    if tokenizer.pad_token_id in _end_tokens(model, tokenizer):
+        raise ValueError(f"the padding token {tokenizer.pad_token!r} also ends a turn; {how}")
+
+
+def save_reward_model(model: Any, tokenizer: Any, folder: str | Path) -> None:
+    """Write the checkpoint: weights (safetensors), config, tokenizer with its chat template."""
+    check_reward_model(model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,1 +1,0 @@
-"""What the tree page is made of; see `openprm.tree_page`."""

@@ -1,0 +1,187 @@
+"""Run a preset: a YAML file whose stages are made one after the other, each in a folder of its own.
+
+    stages:
+      candidates: {run: candidates, prompts: prompts, model: policy, n: 16}
+
+`run` names a kind of stage (see `openprm.presets.runners`); an input that is the name of an earlier stage is that
+stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage
+whose inputs and parameters have not changed is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from ..hub.publication import restore
+from ..runs.manifest import write_whole
+from .resume_from_hub import compared, plan_beginning
+from .runners import RUNNERS
+
+#: A run's folder holds its preset under this name.
+PRESET = "preset.yaml"
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # no path to somewhere else: not ../x, ./x or /x
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """A preset by name, or from a YAML file.
+
+    Raises InputError where it cannot be read, or an input is neither an earlier stage nor anything there is.
+    """
+    path = Path(name)
+    source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
+    try:
+        preset = yaml.safe_load(source.read_text("utf-8"))
+    except FileNotFoundError:
+        known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
+        raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: not YAML: {error}") from error
+    if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
+        raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
+    earlier: list[str] = []
+    for stage, entry in preset["stages"].items():
+        if not isinstance(entry, dict) or entry.get("run") not in [*RUNNERS]:
+            raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(RUNNERS)}")
+        for key in RUNNERS[entry["run"]][0]:
+            for value in _references(entry.get(key)):
+                if value not in earlier and not _exists(value):
+                    raise InputError(
+                        f"{name}: stage {stage!r} takes {value!r} for its {key}: that is no stage before it "
+                        f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
+                    )
+        earlier.append(stage)
+    return preset
+
+
+def _references(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return [] if value is None else [value]
+
+
+def _exists(value: Any) -> bool:
+    """Whether an input is there, or may be on the Hub, which is asked when the stage runs."""
+    return isinstance(value, str) and (Path(value).exists() or _HUB_ID.fullmatch(value) is not None)
+
+
+def run_preset(
+    preset: Mapping[str, Any],
+    out: str | Path,
+    *,
+    until: str | None = None,
+    start: str | None = None,
+    published: str | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, dict[str, Any]]:
+    """Makes the stages of a preset in folders below `out`; returns their manifests by name.
+
+    `until` is a kind of stage (or a stage's name): the run ends behind the last such stage. With `start`, a stage's
+    name (or a kind: the first such stage), it begins there: what is needed from before is restored from what the
+    owner `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories), and only what the preset does
+    not publish is made. Then it says of every stage that is published whether what was made is identical.
+
+    Raises InputError before anything is made where a stage is unknown or what is needed is not published.
+    """
+    stages = preset["stages"]
+    end = _last(stages, until)
+    if (start is None) != (published is None):
+        raise InputError("a run begins in the middle from what is published: give both --start and --from")
+    beginning = None
+    if start is not None and published is not None:
+        beginning = plan_beginning(stages, start, end, published, lambda name: stages_of(stages, name))
+    Path(out).mkdir(parents=True, exist_ok=True)
+    write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
+    manifests: dict[str, dict[str, Any]] = {}
+    if beginning is not None:
+        for name, (publication, part) in beginning.restored.items():
+            say(f"{name}: from {publication.repository} ({part})")
+            manifests[name] = restore(publication, part, Path(out) / name)
+        for name in beginning.unpublished:
+            say(f"{name}: not published, so it is made here")
+    names = [*stages][: [*stages].index(end) + 1] if beginning is None else beginning.made
+    for name in names:
+        started = time.monotonic()
+        say(f"{name} ...")
+        manifests[name] = _make(stages, name, Path(out))
+        say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
+    if beginning is not None and published is not None:
+        made = {name: manifests[name] for name in names}
+        for name, result in compared(made, stages, published).items():
+            say(f"{name}: {result}")
+    return manifests
+
+
+def _make(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
+    _, run = RUNNERS[stages[name]["run"]]
+    try:
+        return run(out=out / name, **arguments(stages, name, out))
+    except TypeError as error:
+        raise InputError(f"stage {name!r}: {error}") from error
+
+
+def arguments(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
+    """What a stage is run with, in a run below `out`: its parameters, and folders in place of the stages it takes."""
+    inputs, _ = RUNNERS[stages[name]["run"]]
+    folders = {earlier: out / earlier for earlier in _before(stages, name)}
+    entry = {key: value for key, value in stages[name].items() if key != "run"}
+    return {key: _resolve(value, folders) if key in inputs else value for key, value in entry.items()}
+
+
+def _last(stages: Mapping[str, Any], until: str | None) -> str:
+    last = [name for name, entry in stages.items() if until in (None, name, entry["run"])]
+    if not last:
+        kinds = dict.fromkeys(entry["run"] for entry in stages.values())
+        raise InputError(f"the preset has no stage {until!r}; its kinds are {', '.join(kinds)}")
+    return last[-1]
+
+
+def stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
+    """The stages that one takes as inputs."""
+    entry = stages[name]
+    values = [value for key in RUNNERS[entry["run"]][0] for value in _references(entry.get(key))]
+    return [value for value in values if value in _before(stages, name)]
+
+
+def _before(stages: Mapping[str, Any], name: str) -> list[str]:
+    """The stages that a stage may name; what is called like a later one is a path."""
+    names = [*stages]
+    return names[: names.index(name)]
+
+
+def _resolve(value: Any, folders: Mapping[str, Path]) -> Any:
+    """An input of a stage, or several by name, with the folder of each stage in its place."""
+    if isinstance(value, dict):
+        return {key: _resolve(item, folders) for key, item in value.items()}
+    return str(folders.get(value, value))
+
+
+def check_published(folder: str | Path, owner: str) -> str:
+    """What a fresh process, which imports nothing of this package, prints of the repositories in `folder`.
+
+    Raises InputError where one does not load.
+    """
+    script = str(files("openprm.push").joinpath("check.py"))
+    with tempfile.TemporaryDirectory() as home:
+        # caches of the user's own would be asked before those below HF_HOME
+        environment = {
+            name: value for name, value in os.environ.items() if not re.fullmatch("(HF|TRANSFORMERS)_.*CACHE", name)
+        }
+        environment |= {"HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        command = [sys.executable, script, owner]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise InputError(f"{folder}: a fresh process cannot load what was published:\n{done.stderr}")
+    return done.stdout

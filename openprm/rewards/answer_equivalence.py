@@ -1,0 +1,74 @@
+r"""Which responses to one question give the same answer, so that they can vote for it.
+
+    labels(["... the answer is 0.5", "So 1/2.", "The answer is 3"], "math")  ->  ["0.5", "0.5", "3"]
+
+Equal labels are equal answers; which of the equal spellings stands for them says nothing. Pure Python, but for `math`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError
+from ..schema import Message
+from .exact_answer import DEFAULT_PATTERN, extract_answer, normalize
+from .multiple_choice import read_options, stated_option
+
+#: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
+EQUIVALENCES = ("exact", "option", "math")
+DEFAULT_EQUIVALENCE = "exact"
+# of rules that grade by more than a spelling, as they describe themselves
+_OF_RULE = {"multiple choice": "option", "mathematics": "math"}
+
+
+def equivalence_of(rule: Mapping[str, Any] | None) -> str:
+    """Which answers are equal to the rule that graded them, by its description (`openprm.rewards.base.Rewarder`).
+
+    `exact` for all that compare spellings, or no answers, and where the rule is not known (None).
+    """
+    return DEFAULT_EQUIVALENCE if rule is None else _OF_RULE.get(rule.get("rule", ""), DEFAULT_EQUIVALENCE)
+
+
+def labels(
+    responses: Sequence[str],
+    equivalence: str = DEFAULT_EQUIVALENCE,
+    pattern: str = DEFAULT_PATTERN,
+    question: Sequence[Message] = (),
+) -> list[str | None]:
+    """For each response to one question the label of its answer; None where it states none.
+
+    `pattern` (see `openprm.rewards.extract_answer`) says where `exact` finds the answer; `question` shows `option` the
+    options, so that an answer may give an option's text instead of its letter.
+
+    Raises InputError for an unknown equivalence or pattern, and where `math` lacks its extra;
+    RuntimeError where `math` is asked for outside the main thread.
+    """
+    if equivalence == "exact":
+        return [extract_answer(response, pattern) for response in responses]
+    if equivalence == "option":
+        asked = [turn["content"] for turn in question if turn["role"] == "user"]
+        options = read_options(asked[-1]) if asked else {}
+        return [stated_option(response, options) for response in responses]
+    if equivalence == "math":
+        from .math_answer import stated_expression
+
+        return _mathematical([stated_expression(response) for response in responses])
+    raise InputError(f"unknown equivalence {equivalence!r}; choose one of {', '.join(EQUIVALENCES)}")
+
+
+def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
+    """Each answer's representative: the first one that it equals.
+
+    An answer that cannot be read as mathematics equals its own spelling only.
+    """
+    from .math_answer import equal
+
+    spelled = [None if answer is None else normalize(answer) for answer in answers]
+    found: dict[str, str] = {}  # a spelling's representative
+    for answer in spelled:
+        if answer is not None and answer not in found:
+            # either way round: what is compared with a reference may be written more freely than the reference
+            same = (other for other in dict.fromkeys(found.values()) if equal(other, answer) or equal(answer, other))
+            found[answer] = next(same, answer)
+    return [None if answer is None else found[answer] for answer in spelled]

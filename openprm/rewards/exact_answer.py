@@ -1,0 +1,208 @@
+r"""Outcome rewards by the golden answer: 1 where a response states it, else 0 (paper, section 3.1).
+
+    extract_answer("... so the answer is **1,000 dollars**.")  ->  "1000"
+    golden_answer("... so the answer is **1,000 dollars**.", reference="1000")  ->  1.0
+
+Exact comparison of short answers: numbers, option letters, words. `1/2` and `0.5`, or two ways to write
+one LaTeX expression, are different answers here: see `mathematics`. Pure Python.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache, partial
+
+from ..engines.base import Failure
+from ..errors import InputError
+from ..schema import Candidate, plain_reward
+from .base import UNPARSABLE, Outcome, Rule
+
+_SIGN = r"(?:(?<![\w)])[-+−])?"
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+#: A number or a fraction of a running text: not inside a word (H2O) nor the minutes of a time (5:00), a sign only
+#: where it isn't a minus (10-5).
+NUMBER = rf"(?<!\w)(?<![0-9]:){_SIGN}(?:{_DIGITS}(?:\.[0-9]+)?|(?<!\.)\.[0-9]+)(?:/[0-9]+(?![\w/]))?"
+
+# The argument of \boxed: braces may nest three deep.
+_BRACED = r"[^{}]*"
+for _ in range(3):
+    _BRACED = rf"(?:[^{{}}]|\{{{_BRACED}\}})*"
+_BOXED = rf"\\boxed\s*\{{({_BRACED})\}}"
+
+# "The answer is", "**Final answer:**", ... and the marks that may stand between it and the answer.
+ANSWER_IS = r"(?i:\banswers?[\s*_]*(?:is\b|are\b|:))[\s*_:]*"
+
+# Up to six words: what is longer explains. The first character is none of the marks before it, and the
+# marks behind it are few, so that a long run of them is read once only.
+_WORD = r"(?:(?!\\boxed)\S)"
+_WORDS = rf"(?![\s*_:])(?!(?i:(?:in)?correct|right|wrong)\b){_WORD}+?(?:[ \t]+{_WORD}+?){{0,5}}?"
+
+#: A stated answer, by alternatives:
+#: 1. `\boxed{X}`;
+#: 2. `#### X`, where X is a number on its own or all that remains (`#### ` also begins a Markdown heading);
+#: 3. `the answer is X`, `Answer: X`, up to the sentence's, the line's or the emphasis' end, where that is
+#:    within six words; a `\boxed` in it is left to 1.
+STATED = (
+    rf"{_BOXED}"
+    rf"|(?<!#)####(?!#)[ \t]*(\$?{NUMBER})[ \t]*$"
+    r"|(?<!#)####(?!#)[ \t]*(\S[^\n]*)(?:\n\s*)?\Z"
+    rf"|{ANSWER_IS}({_WORDS})(?=[.!?。！？*_]{{0,4}}[ \t]*$|[.!?]{{1,4}}[*_]{{0,3}}\s|\*\*(?!\w))"
+)
+
+# A number that the last equation gives and the response's last sentence, a conclusion, takes up again:
+# `240 / 16 = 15. Therefore, she drinks 15 gallons in 30 days.`
+_IN_SENTENCE = r"(?:[^=\n.!?]|[.!?](?!\s|\Z))"
+_CONCLUDED = (
+    rf"=\s*\$?({NUMBER})(?![\d,.]*\d)[^=]{{0,300}}?\b(?i:therefore|thus|hence|so)\b"
+    rf"{_IN_SENTENCE}{{0,200}}?(?<![\d.,])\1(?![\d,.]*\d){_IN_SENTENCE}{{0,200}}[.!?*\s]{{0,9}}\Z"
+)
+#: Where no answer is stated, by patterns in turn: such a conclusion, else the last number.
+LAST_NUMBER = (_CONCLUDED, NUMBER)
+
+#: The letter of an option, A to J: `the answer is (C)`, `Answer: C`, `\boxed{\text{C}}`, or nothing but the letter.
+CHOICE = (
+    rf"{ANSWER_IS}(?:(?i:option|choice)\s+)?[(\[$]*(?:\\(?:boxed|text)\s*\{{){{0,2}}\(?([A-J])(?![\w'’])"
+    r"|\\boxed\s*\{(?:\\text\s*\{)?\(?([A-J])\)?\}"
+    r"|\A\s*\(?([A-J])[).]?\s*\Z"
+)
+
+#: Patterns by name. Where the first of a name's patterns matches nothing, the next one is tried.
+PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,), "choice": (CHOICE,)}
+DEFAULT_PATTERN = "answer"
+
+# A model that completes text goes on, behind its answer, with questions of its own.
+_NEXT_QUESTION = re.compile(r"^[*#\s]*(?:Question|Q)[*\s]*:", re.MULTILINE)
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> tuple[re.Pattern[str], ...]:
+    if pattern.startswith("re:"):
+        try:
+            return (re.compile(pattern[3:], re.MULTILINE),)
+        except re.error as error:
+            raise InputError(f"pattern {pattern!r} is not a regular expression: {error}") from error
+    if pattern not in PATTERNS:
+        raise InputError(f"unknown pattern {pattern!r}; use one of {', '.join(PATTERNS)} or re:PATTERN")
+    return tuple(re.compile(alternative, re.MULTILINE) for alternative in PATTERNS[pattern])
+
+
+def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
+    r"""The last answer that `response` states, normalized (see `normalize`); None where it states none.
+
+    `pattern` is one of
+    - `answer`: a stated answer (see `STATED`), else the last number (see `LAST_NUMBER`);
+    - `stated`: a stated answer only;
+    - `choice`: the letter of an option (see `CHOICE`);
+    - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that
+      took part in its last match, or the whole match where it has no groups.
+
+    Equal answers are equal strings, as the votes of `openprm.search.selection` need them. What a response states
+    behind a question of its own is no answer (see `own_statements`). Raises InputError for a pattern that cannot be
+    read.
+    """
+    for compiled in _compiled(pattern):
+        for match in reversed(own_statements(list(compiled.finditer(response)))):
+            stated = next((group for group in match.groups() if group is not None), match.group())
+            if answer := normalize(stated):
+                return answer
+    return None
+
+
+def own_statements(matches: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Of the statements found in a response, in order, those before a question that the model asks itself.
+
+    A model that completes text often goes on with a line `Question: ...` and answers that, too. A response
+    that asks before it first answers is left alone: it takes the question apart.
+    """
+    if not matches:
+        return []
+    asked = _NEXT_QUESTION.search(matches[0].string)
+    if asked is None or asked.start() < matches[0].end():
+        return matches
+    return [match for match in matches if match.end() <= asked.start()]
+
+
+def golden_answer(response: str, reference: str, pattern: str = DEFAULT_PATTERN) -> float:
+    """1.0 where the answer that `response` states last is `reference`, else 0.0.
+
+    A response that states no answer gets 0.0 too: `extract_answer` tells the two apart. `reference` is the
+    golden answer alone, in any spelling that `normalize` understands. Raises ValueError where it is empty.
+    """
+    golden = normalize(reference)
+    if not golden:
+        raise ValueError(_EMPTY_REFERENCE)
+    return float(extract_answer(response, pattern) == golden)
+
+
+_EMPTY_REFERENCE = "the reference holds no answer"
+
+
+def golden_rule(pattern: str = DEFAULT_PATTERN, name: str = "golden") -> Rule:
+    """Rewards by exact answers: `golden_answer` as a `Rewarder`. Raises InputError for an unknown pattern."""
+    _compiled(pattern)
+    return Rule(name, partial(_golden, name=name, pattern=pattern), {"rule": "golden answer", "pattern": pattern})
+
+
+def _golden(candidate: Candidate, name: str, pattern: str) -> Outcome:
+    if candidate["reference"] is None:
+        return NO_REFERENCE
+    golden = normalize(candidate["reference"])
+    if not golden:
+        return failed(_EMPTY_REFERENCE, "give the golden answer alone")
+    answer = extract_answer(candidate["response"], pattern)
+    return graded(name, None if answer is None else answer == golden)
+
+
+def graded(name: str, right: bool | None) -> Outcome:
+    """1 for a right answer, 0 for a wrong one; None, where no answer could be read, is 0 with a mark."""
+    return Outcome(plain_reward(name, float(right or False)), marks=(UNPARSABLE,) if right is None else ())
+
+
+def failed(reason: str, remedy: str) -> Outcome:
+    """No reward, for a fault that another try would meet again."""
+    return Outcome(None, failure=Failure(reason, remedy, transient=False))
+
+
+#: What a rule says of a candidate without a golden answer.
+NO_REFERENCE = failed("no reference", "give its prompt a golden answer, or reward it by a model or a judge")
+
+
+def normalize(answer: str) -> str:
+    r"""One spelling for answers that mean the same, character by character.
+
+    Removed: white space, emphasis, quotes and final punctuation around it; `$...$`, `\(...\)` and
+    `\text{...}` around all of it; brackets around a single letter. Of a number: the thousands' commas,
+    a currency before it, a percent sign or a unit in letters behind it (`1,000 km` is `1000`; a number
+    and an expression, `2x` or `3 or 4`, are left alone), needless zeros (`16.0` is `16`), and what it is the value
+    of: one variable or a calculation (`x = 14`, `2(11) = 22`).
+    Upper and lower case stay different.
+    """
+    text, previous = answer, None
+    while text != previous:
+        previous = text
+        text = text.replace("{,}", ",").replace(r"\!", "").replace(r"\$", "$").replace(r"\%", "%")
+        text = text.strip().strip("*_`\"'“”").rstrip(".,;:。")
+        text = _AROUND.sub(_inside, text)
+    calculated, equals, result = text.rpartition("=")
+    if equals and _CALCULATED.fullmatch(calculated) and _AMOUNT.fullmatch(result.strip()):
+        text = result.strip()
+    number = _AMOUNT.fullmatch(text)
+    if not number:
+        return text
+    sign, whole, fraction = number.groups(default="")
+    whole = whole.replace(",", "").lstrip("0") or "0"
+    fraction = fraction.rstrip("0").rstrip(".")
+    minus = "-" if sign in ("-", "−") and (whole, fraction) != ("0", "") else ""
+    return minus + whole + fraction
+
+
+_AROUND = re.compile(
+    r"\A(?:\$+([^$]+)\$+|\\\((.+)\\\)|\\\[(.+)\\\]|\\text\s*\{([^{}]*)\}|[(\[]?([A-Za-z])[)\]])\Z", re.DOTALL
+)
+# What a number may be the value of: one variable, or a calculation. An equation in two unknowns stays one.
+_CALCULATED = re.compile(r"\s*[A-Za-z]\s*|[^A-Za-z<>≤≥]+")
+_AMOUNT = re.compile(rf"([-+−])?\s*[$€£]?\s*({_DIGITS}|(?=\.[0-9]))(\.[0-9]*)?\s*(?:%|(?<=\s)[A-Za-z ]+)?")
+
+
+def _inside(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group is not None)

@@ -1,0 +1,64 @@
+"""Rewards that somebody else gave: a file with a reward for each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..data.candidates import peek, require_column
+from ..data.columns import RowError, to_id, to_index, to_reward
+from ..data.readers import read_rows
+from ..engines.base import Failure
+from ..errors import InputError, Rejection
+from ..schema import Candidate, plain_reward
+from .base import Outcome, RewardBatch
+
+
+@dataclass(frozen=True)
+class GivenRewards:
+    """A `Rewarder` that looks rewards up in a file (whatever `openprm.data.readers.read_rows` reads), held in memory.
+
+    Each row has a `prompt_id`, a `sample_index` and in `column` the reward. A candidate without a row is a failure of
+    its own. Raises InputError, with the first batch, for a row that cannot be read or comes twice.
+    """
+
+    name: str
+    path: str
+    column: str
+
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+        for batch in batches:
+            yield batch, [self._outcome(candidate) for candidate in batch.candidates]
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "given", "column": self.column}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _outcome(self, candidate: Candidate) -> Outcome:
+        value = self._table.get((candidate["prompt_id"], candidate["sample_index"]))
+        if value is None:
+            return Outcome(None, failure=Failure(f"no reward in {self.path}", "add it there", transient=False))
+        return Outcome(plain_reward(self.name, value))
+
+    @cached_property
+    def _table(self) -> dict[tuple[str, int], float]:
+        there, rows = peek(read_rows(self.path))
+        for what, name in (("the reward", self.column), ("prompt_id", "prompt_id"), ("sample_index", "sample_index")):
+            require_column(self.path, what, name, there)
+        table: dict[tuple[str, int], float] = {}
+        for item in rows:
+            if isinstance(item, Rejection):
+                raise InputError(str(item))
+            number, row = item
+            try:
+                key = to_id(row, "prompt_id"), to_index(row, "sample_index")
+                if key in table:
+                    raise RowError(f"prompt {key[0]!r}, sample {key[1]} has a reward already", "leave one out")
+                table[key] = to_reward(row.get(self.column), self.column)
+            except RowError as error:
+                raise InputError(f"{self.path}, row {number}: {error}") from error
+        return table

@@ -1,0 +1,86 @@
+"""Outcome rewards by a reward model: any sequence-classification model with one label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engines.base import Failure
+from ..engines.specs import RewardSpec, decisive
+from ..engines.step_requests import Prefix, Rewarded
+from ..engines.step_scorer import StepScorer
+from ..errors import InputError, first_line
+from ..schema import Candidate, plain_reward
+from .base import Outcome, RewardBatch
+
+
+class ModelRewarder:
+    """Rewards a candidate by the raw logit of question and whole response (see `openprm.scoring.encoding`).
+
+    `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM, which transformers loads in
+    float32; or a `RewardSpec` that says another engine. `name` (default: the folder's name, the Hub id) is that of the
+    rewards. An empty response, one that the model's chat template does not render and one that is too long for the
+    model are failures; nothing is cut.
+
+    Raises InputError, at the first batch, for what is no reward model or has no chat template.
+    """
+
+    def __init__(self, model: str | Path | RewardSpec, *, name: str | None = None) -> None:
+        self.spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
+        source = Path(self.spec.source)
+        self.identity = source.resolve().name if source.exists() else self.spec.source
+        self.name = name or self.identity
+        self._scorer: StepScorer | None = None
+
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+        for batch in batches:
+            if self._scorer is None:
+                self._scorer = StepScorer.load(self.spec)
+            yield batch, self._outcomes(self._scorer, batch.candidates)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "model",
+            "model": self.identity,
+            "revision": self.spec.revision,
+            "suffix": _suffix(self.spec.source, self.spec.revision),
+            "engine": self.spec.engine,
+            "dtype": self.spec.dtype,
+            "trust_remote_code": self.spec.trust_remote_code,
+            "engine_options": decisive(self.spec.options),
+        }
+
+    def close(self) -> None:
+        """Gives back what the engine holds; the next batch makes it anew."""
+        if self._scorer is not None:
+            self._scorer.close()
+            self._scorer = None
+
+    def _outcomes(self, scorer: StepScorer, candidates: Sequence[Candidate]) -> list[Outcome]:
+        """The reward of a response as one step."""
+        empty = Failure("the response is empty", "leave it out, or sample it again", transient=False)
+        whole = [one for one in candidates if one["response"].strip()]
+        found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole]))
+        return [self._outcome(next(found) if one["response"].strip() else empty) for one in candidates]
+
+    def _outcome(self, rewarded: Rewarded | Failure) -> Outcome:
+        if isinstance(rewarded, Failure):
+            return Outcome(None, failure=rewarded)
+        return Outcome(plain_reward(self.name, *rewarded.rewards))
+
+
+def _suffix(model: str, revision: str | None) -> str:
+    """The text behind a conversation, as the checkpoint records it; read without importing a model library."""
+    try:
+        if Path(model).is_dir():
+            file = Path(model) / "config.json"
+        else:
+            from huggingface_hub import hf_hub_download
+
+            file = Path(hf_hub_download(model, "config.json", revision=revision))
+        config = json.loads(file.read_text("utf-8"))
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        raise InputError(f"{model}: its config.json cannot be read: {first_line(error)}; check the name") from error
+    return (config.get("openprm") or {}).get("suffix", "")

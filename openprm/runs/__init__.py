@@ -1,0 +1,1 @@
+"""Folders with a manifest: shards, resume, progress, provenance."""

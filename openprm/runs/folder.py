@@ -1,0 +1,179 @@
+"""A dataset as a folder: Parquet shards, a card, and the hash of its rows.
+
+    DIR/README.md            card with the YAML that `datasets.load_dataset(DIR)` reads
+    DIR/manifest.json        how it was made (see `openprm.runs.manifest`)
+    DIR/data/train-00000.parquet ...
+    DIR/rejected.jsonl       input rows that could not be used, and why (where there are any)
+
+Shards are written whole or not at all, so that a killed run leaves only complete ones. The canonical hash of a
+dataset is the digest of its rows' digests, in order; it does not depend on shard sizes, Parquet or library versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.readers import HubName
+from ..errors import InputError, first_line
+from ..schema import features
+
+DATA = "data"
+MANIFEST = "manifest.json"
+REJECTED = "rejected.jsonl"
+
+_ROW_GROUP = 500  # rows that a reader must hold at once
+_DIGEST = 16
+
+
+def row_digest(row: Mapping[str, Any]) -> bytes:
+    """16 bytes that identify a row: BLAKE2b of its JSON with sorted keys, in UTF-8."""
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=_DIGEST).digest()
+
+
+def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> int:
+    """Writes shard `index` of a dataset of `record`s, and the digests of its rows; returns the number of rows.
+
+    The Parquet file appears under its name only when complete, after its digests.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = shard_path(folder, index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = features(record).arrow_schema
+    digests = bytearray()
+    partial = path.with_suffix(".partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for batch in batched(rows, _ROW_GROUP):
+            for row in batch:
+                digests += row_digest(row)
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        if not digests:  # a file without any row group cannot be told from a broken one by some readers
+            writer.write_table(schema.empty_table())
+    digests_path(folder, index).write_bytes(digests)
+    os.replace(partial, path)
+    return len(digests) // _DIGEST
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f"train-{index:05d}.parquet"
+
+
+def digests_path(folder: Path, index: int) -> Path:
+    return folder / DATA / f".train-{index:05d}.digests"
+
+
+def take_digests(folder: Path) -> tuple[int, str]:
+    """Number of rows and canonical hash of a dataset just written; its digest files are used up."""
+    total = hashlib.sha256()
+    rows = 0
+    for path in sorted((folder / DATA).glob(".train-*.digests")):
+        digests = path.read_bytes()
+        total.update(digests)
+        rows += len(digests) // _DIGEST
+        path.unlink()
+    return rows, total.hexdigest()
+
+
+def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The canonical hash of rows read from anywhere, to compare with a manifest's `row_hash`."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(row_digest(row))
+    return total.hexdigest()
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a stage wrote this folder. (Others write a `manifest.json` too.)"""
+    try:
+        read_manifest(path)
+    except InputError:
+        return False
+    return True
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """A folder's manifest; raises InputError where there is none, it cannot be read, or no stage wrote it."""
+    file = Path(path) / MANIFEST
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error}); remove the folder, and make it again") from None
+    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
+        raise InputError(f"{file} was not written by a stage of openprm; choose another folder")
+    return manifest
+
+
+def read_rows(path: str | Path, record: type | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset in order: of a folder that a stage wrote, of candidates or trees as they are published, or
+    of any dataset that `load_dataset` opens by id (`OWNER/NAME[@REVISION][:CONFIG]`).
+
+    `split` is `train` where it is left out. Raises InputError, with the first row, where it is not a dataset, has no
+    such split, or its rows are not `record`s.
+    """
+    if Path(path).is_file():
+        raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
+    split = split or "train"
+    rows = _read_shards(Path(path), split) if Path(path).is_dir() else _read_hub(str(path), split)
+    for index, row in enumerate(rows):
+        missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
+        if record is not None and missing:
+            raise InputError(f"{path} holds no {record.__name__.lower()}s: there is no column {missing[0]!r}")
+        yield row
+
+
+def _read_hub(name: str, split: str) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset
+
+    hub = HubName.parse(name)
+    if hub is None:
+        raise InputError(f"{name} is neither a folder nor a dataset that can be opened: it is no name of the Hub's")
+    try:
+        yield from load_dataset(hub.name, hub.config, split=split, revision=hub.revision, streaming=True)
+    except Exception as error:  # `datasets` and the client below it raise anything
+        raise InputError(
+            f"{name} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
+        ) from error
+
+
+def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    there: dict[str, list[Path]] = {}
+    for path in sorted((folder / DATA).glob("[!.]*-*.parquet")):
+        there.setdefault(path.name.partition("-")[0], []).append(path)
+    shards = there.get(split)
+    if shards is None and there:
+        raise InputError(f"{folder} has no split {split!r}: its splits are {', '.join(there)}")
+    if shards is None:
+        raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
+    for shard in shards:
+        try:
+            with pq.ParquetFile(shard) as file:
+                for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                    yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{shard} is damaged ({first_line(error)}); make the folder again") from error
+
+
+def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of up to `size` rows. (itertools.batched is newer than the oldest Python we support.)"""
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,168 @@
+"""Whose data and models something was made of, and under which licences: handed on from stage to stage.
+
+A manifest lists its origins; a stage takes over those of its inputs. What the last of them, a published repository,
+may be licensed as, follows from the list (`openprm.runs.licenses`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+import yaml
+
+from ..errors import InputError
+from .folder import MANIFEST
+
+
+class Origin(TypedDict, total=False):
+    """A data set or model of others. None where something is not known.
+
+    kind: `data` or `model`. hub: its id on the Hub. licence: an identifier of SPDX's or the Hub's, in any case.
+    """
+
+    name: str
+    kind: str
+    hub: str | None
+    revision: str | None
+    split: str | None
+    licence: str | None
+    homepage: str | None
+    citation: str | None
+
+
+def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
+    """The origins of what a stage reads, each once: folders of stages, published repositories, Hub ids, or files.
+
+    `inputs` are by role, which tells a model of the Hub from a dataset of the same name.
+    What says nothing of its origins is one itself, under the licence that its card names, if any. What was published
+    is one besides its own: it may be under a licence that asks more.
+
+    Raises InputError for a published manifest whose origins cannot be read.
+    """
+    return unique(origin for role, path in inputs.items() for origin in _origins(str(path), hub_types(role)))
+
+
+def hub_types(role: str) -> tuple[str, str]:
+    """Which type of repository the input of a stage is, by its role: the likely one, then the other."""
+    return ("model", "dataset") if role in ("base", "model", "prm") else ("dataset", "model")
+
+
+def unique(origins: Iterable[Origin]) -> list[Origin]:
+    """Each origin once, in order."""
+    found = {json.dumps(origin, sort_keys=True): origin for origin in origins}
+    return list(found.values())
+
+
+def _origins(path: str, types: Sequence[str]) -> list[Origin]:
+    if os.path.isfile(path):
+        return [Origin(name=os.path.basename(path), kind="data", licence=None)]
+    path = path if os.path.isdir(path) else path.partition(":")[0]  # a config's name
+    if not os.path.isdir(path):
+        return _hub_origins(path, types)
+    folder = Path(path)
+    manifest = _manifest(folder / MANIFEST)
+    if "published_by" in manifest:
+        kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
+        return published_origins(manifest, Origin(name=folder.resolve().name, kind=kind))
+    said = manifest.get("origins")
+    return _card_origin(folder) if said is None else said
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        manifest = json.loads(file.read_text("utf-8"))
+        if isinstance(manifest, dict):
+            return manifest
+    return {}
+
+
+def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
+    """The origins of what was published; and itself, where it is not under the licence that theirs come to.
+
+    Raises InputError where the manifest does not say them.
+    """
+    from .licenses import combined
+
+    origins, licence = manifest.get("origins"), manifest.get("licence")
+    if not isinstance(origins, list) or not all(
+        isinstance(origin, dict) and isinstance(origin.get("name"), str) for origin in origins
+    ):
+        raise InputError(f"{itself['name']}: its {MANIFEST} does not say what it derives from; publish it again")
+    with suppress(InputError):  # several, say, between which the publisher chose
+        if combined(origins) == licence:
+            return origins
+    return [*origins, Origin(**{**itself, "licence": licence if isinstance(licence, str) else None})]
+
+
+def _card_origin(folder: Path) -> list[Origin]:
+    kind = "model" if (folder / "config.json").exists() else "data"
+    licence = None
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        head = (folder / "README.md").read_text("utf-8").split("---\n")[1:2]
+        card = yaml.safe_load(head[0]) if head else None
+        licence = _card_licence(card) if isinstance(card, dict) else None
+    return [Origin(name=folder.resolve().name, kind=kind, licence=licence)]
+
+
+def _card_licence(card: Mapping[str, Any]) -> str | None:
+    """None where the card leaves it open: several licences, of which it does not say what each is of, or `other`."""
+    licence = card.get("license")
+    if isinstance(licence, list) and len(licence) == 1:
+        licence = licence[0]
+    if licence == "other":
+        licence = card.get("license_name")
+    return licence if isinstance(licence, str) and licence.lower() not in ("", "other", "unknown") else None
+
+
+def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    for hub_type in types:
+        kind = "model" if hub_type == "model" else "data"
+        try:
+            info = HfApi().repo_info(repository, repo_type=hub_type, revision=revision or None)
+        except Exception:  # of whatever HTTP client the Hub's library uses; who reads the data says what is wrong
+            continue
+        with suppress(EntryNotFoundError):
+            file = hf_hub_download(repository, MANIFEST, repo_type=hub_type, revision=info.sha)
+            published = _manifest(Path(file))
+            if "published_by" in published:
+                itself = Origin(name=repository, kind=kind, hub=repository, revision=info.sha)
+                return published_origins(published, itself)
+        licence = _card_licence(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
+        return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, licence=licence)]
+    kind = "model" if types[0] == "model" else "data"
+    return [Origin(name=repository, kind=kind, hub=repository, revision=revision or None, licence=None)]
+
+
+def with_licences(origins: Iterable[Origin], licences: Mapping[str, str]) -> list[Origin]:
+    """The origins, with the licences that somebody who knows them names (by an origin's name) where none is known."""
+    return [
+        origin
+        if origin.get("licence") or origin["name"] not in licences
+        else Origin(**{**origin, "licence": licences[origin["name"]]})
+        for origin in origins
+    ]
+
+
+def check_named(origins: Iterable[Origin], licences: Mapping[str, str]) -> None:
+    """Raises InputError where a licence is named of what is no origin, or of one whose licence is known."""
+    known: dict[str, str | None] = {}
+    for origin in origins:
+        if origin["name"] not in known or not origin.get("licence"):
+            known[origin["name"]] = origin.get("licence")
+    for name, licence in licences.items():
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise InputError(f"--source-license {name}={licence}: there is no such source; the sources are: {there}")
+        if theirs := known[name]:
+            raise InputError(
+                f"--source-license {name}={licence}: {name} says itself that it is under {theirs}; leave that out"
+            )

@@ -1,0 +1,231 @@
+"""Sequences that share prefixes, computed once. Knows token ids only.
+
+Step rewards (paper, section 3.2) need every prefix of a response as a sequence of its own. They share
+nearly all their tokens: `pack` keeps each shared prefix once, and `collate` gives every token the position it has in
+its sequence and lets it attend to its own ancestors only. The responses to one prompt share that prompt: `share` finds
+such beginnings, whose keys and values are computed once, and `Pack.behind` cuts them off (`openprm.scoring.rewarder`
+reads the rewards).
+
+It travels with published models: it imports nothing but torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A trie of sequences, flattened depth first: a node's descendants follow it directly.
+
+    tokens: token id of each node
+    parents: index of the node before it in its sequences, -1 at a start
+    depths: its position in its sequences
+    ends: for each sequence, the index of its last node
+    """
+
+    tokens: list[int]
+    parents: list[int]
+    depths: list[int]
+    ends: list[int]
+
+    def beginning(self) -> list[int]:
+        """The tokens that all its sequences begin with, short of the last token of any: a reward is read there."""
+        branches = [parent + 1 for index, parent in enumerate(self.parents) if parent != index - 1]
+        return self.tokens[: min([*branches, *self.ends])]
+
+    def behind(self, size: int) -> Pack:
+        """What follows the first `size` tokens of the beginning. Depths stay, so the first is now `size`."""
+        parents = [max(parent - size, -1) for parent in self.parents[size:]]
+        return Pack(self.tokens[size:], parents, self.depths[size:], [end - size for end in self.ends])
+
+
+def pack(sequences: Sequence[Sequence[int]]) -> Pack:
+    """The trie of the sequences: each shared prefix once. Walking `parents` from `ends[i]` gives sequence i.
+
+    Raises ValueError for an empty sequence.
+    """
+    rows = [list(sequence) for sequence in sequences]
+    tokens: list[int] = []
+    parents: list[int] = []
+    depths: list[int] = []
+    ends = [0] * len(rows)
+    before: list[int] = []
+    path: list[int] = []
+    # In lexicographic order, all that a sequence shares with any one before it, it shares with the last.
+    for index in sorted(range(len(rows)), key=rows.__getitem__):
+        row = rows[index]
+        if not row:
+            raise ValueError(f"sequence {index} is empty: there is no token to read a reward at")
+        shared = _shared(before, row)
+        new = range(len(tokens), len(tokens) + len(row) - shared)
+        if new:
+            tokens += row[shared:]
+            parents += [path[shared - 1] if shared else -1, *new[:-1]]
+            depths += range(shared, len(row))
+        path = path[:shared] + list(new)
+        ends[index] = path[-1]
+        before = row
+    return Pack(tokens, parents, depths, ends)
+
+
+def _shared(left: list[int], right: list[int]) -> int:
+    """Length of the longest common prefix, by bisection over slices (compared at C speed)."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Items, by their indices, and the tokens that they all begin with (none: an item that is better alone)."""
+
+    tokens: list[int]
+    items: list[int]
+
+
+def share(beginnings: Sequence[list[int]], shortest: float) -> list[Shared]:
+    """Each item in one cluster, whose beginning is to be computed once.
+
+    A cluster of n items that share p tokens, at least `shortest`, saves (n - 1) p. In lexicographic order the items
+    with a common prefix are neighbours, and two such runs lie apart or one within the other: a tree. Each run either
+    becomes a cluster or is left to those within it, whichever saves more.
+    """
+    order = sorted(range(len(beginnings)), key=beginnings.__getitem__)
+    rows = [beginnings[index] for index in order]
+    open_runs = [_Run(-1, 0)]
+    for index, row in enumerate(rows):
+        run = _Run(len(row), index, 0, [Shared([], [order[index]])])
+        level = _shared(row, rows[index + 1]) if index + 1 < len(rows) else -1
+        while open_runs[-1].level > level:
+            inner, run = run, open_runs.pop()
+            run.add(inner)
+            saved = run.level * (index - run.start)
+            if run.level >= shortest and saved >= run.saved:
+                run.saved = saved
+                run.clusters = [Shared(row[: run.level], order[run.start : index + 1])]
+        if open_runs[-1].level < level:
+            open_runs.append(_Run(level, run.start))
+        open_runs[-1].add(run)
+    return open_runs[0].clusters
+
+
+@dataclass
+class _Run:
+    """Neighbouring items, from number `start` on, that share `level` tokens: their clusters, and what these save."""
+
+    level: int
+    start: int
+    saved: int = 0
+    clusters: list[Shared] = field(default_factory=list)
+
+    def add(self, inner: _Run) -> None:
+        self.saved += inner.saved
+        self.clusters += inner.clusters
+
+
+def collate(
+    packs: Sequence[Pack], pad_token_id: int, config: Any, dtype: torch.dtype, device: torch.device | str
+) -> dict[str, Any]:
+    """The inputs of one forward pass over the packs, one a row, padded on the right.
+
+    `input_ids` and `position_ids` (depth) are [B, L]. A pack that was cut from its beginning (`Pack.behind`) attends
+    to that too: the keys of the longest beginning, P tokens, come before the pass's own, shorter ones padded on the
+    right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks by layer type where
+    the config has `layer_types`, a sliding window being counted in depth. It is a block mask where the model was
+    loaded with "flex_attention". `use_cache` is False. Raises ValueError for a kind of attention that a mask cannot
+    express.
+    """
+    length = max(len(pack.tokens) for pack in packs)
+    before = torch.tensor([pack.depths[0] for pack in packs], device=device)
+    input_ids = torch.full((len(packs), length), pad_token_id)
+    depths = torch.zeros_like(input_ids)
+    # The index of each node's last descendant. Padding sees itself at least: a softmax needs something to see.
+    last = torch.arange(length).repeat(len(packs), 1)
+    for row, pack in enumerate(packs):
+        size = len(pack.tokens)
+        input_ids[row, :size] = torch.tensor(pack.tokens)
+        depths[row, :size] = torch.tensor(pack.depths)
+        last[row, :size] = torch.tensor(_last_descendants(pack.parents))
+    input_ids, depths, last = input_ids.to(device), depths.to(device), last.to(device)
+
+    index = torch.arange(length, device=device)
+    ancestors = (index[None, :] <= index[:, None]) & (index[None, :, None] <= last[:, None, :])
+    behind = torch.arange(int(before.max()), device=device).repeat(len(packs), 1)
+    seen = torch.cat([(behind < before[:, None])[:, None].expand(-1, length, -1), ancestors], -1)
+    key_depths = torch.cat([behind, depths], -1)
+
+    def mask(kind: str) -> Any:
+        allowed = seen
+        if kind == "sliding_attention" and window is not None:
+            allowed = allowed & (key_depths[:, None, :] > depths[:, :, None] - window)
+        elif kind != "full_attention":
+            raise ValueError(f"its layers of type {kind!r} cannot be packed")
+        return _block_mask(allowed) if config._attn_implementation == "flex_attention" else _additive(allowed, dtype)
+
+    text = config.get_text_config()
+    window: int | None = getattr(text, "sliding_window", None)
+    kinds = getattr(text, "layer_types", None)
+    if kinds is not None:  # the rule by which transformers itself makes masks ahead (`create_masks_for_generate`)
+        attention_mask = {kind: mask(kind) for kind in sorted(set(kinds))}
+    elif getattr(text, "attention_chunk_size", None) is not None:
+        attention_mask = mask("chunked_attention")
+    else:
+        attention_mask = mask("full_attention" if window is None else "sliding_attention")
+    return {
+        "input_ids": input_ids,
+        "position_ids": depths,
+        "attention_mask": attention_mask,
+        "use_cache": False,
+    }
+
+
+def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    # finfo.min rather than -inf: a row without any allowed key would be NaN in eager attention.
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def _block_mask(allowed: Tensor) -> Any:
+    """The same for FlexAttention, whose speed on GPUs nobody has measured here: packs stay one response each."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    rows, queries, keys = allowed.shape
+    return create_block_mask(
+        lambda row, head, query, key: allowed[row, query, key], rows, None, queries, keys, device=allowed.device
+    )
+
+
+def _last_descendants(parents: list[int]) -> list[int]:
+    last = list(range(len(parents)))
+    for index in range(len(parents) - 1, -1, -1):
+        parent = parents[index]
+        if parent >= 0 and last[index] > last[parent]:
+            last[parent] = last[index]
+    return last
+
+
+def batches(lengths: Sequence[int], max_tokens: int, alone_above: float = math.inf) -> list[list[int]]:
+    """Indices by falling length, cut where a padded batch would exceed `max_tokens` (never below one each).
+
+    What is longer than `alone_above` is a batch of its own.
+    """
+    result: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        longest = lengths[result[-1][0]] if result else 0
+        if result and longest <= alone_above and (len(result[-1]) + 1) * longest <= max_tokens:
+            result[-1].append(index)
+        else:
+            result.append([index])
+    return result

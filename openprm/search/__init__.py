@@ -1,0 +1,1 @@
+"""Choosing among answers, and searching for them with a reward model."""

@@ -1,0 +1,167 @@
+"""Process-level beam search (paper, section 3.3), over two injected functions, all prompts together at every depth.
+
+    parameters = BeamParameters.for_budget(16)
+    found = beam_search(questions, generate, score, parameters, seeds)
+
+Every prompt keeps `beam` partial answers. At every depth each of them is extended by one step in `expand` ways, what
+came out twice is merged, the reward model scores the new steps, and the best are kept, until all are finished.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+
+from ..engines.base import Failure, prompt_seed
+from ..engines.step_requests import Extension, Generate, Partial, Request, Score
+from ..schema import Message
+from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
+from .loop import Found, Search, Watch, run
+from .scored_answers import EMPTY, Child, Rated, ranked
+
+
+@dataclass(frozen=True)
+class BeamParameters:
+    """How wide and how deep to search.
+
+    beam: partial answers kept, a prompt
+    expand: ways in which each of them is extended at a depth; the first depth draws beam * expand
+    aggregation: of the step rewards, see `openprm.scoring.aggregation`
+    groups: the beam is split into so many sub-beams, each with its own first depth, that never compete (diverse
+        search; as many groups as beams is "DVTS")
+    max_steps: depths; what is unfinished then is cut with the finish reason "length"
+    """
+
+    beam: int
+    expand: int
+    aggregation: str = DEFAULT_AGGREGATION
+    groups: int = 1
+    max_steps: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.beam, self.expand, self.groups, self.max_steps) < 1:
+            raise ValueError("beam, expand, groups and max_steps are at least 1")
+        if self.beam % self.groups:
+            raise ValueError(f"a beam of {self.beam} cannot be split into {self.groups} equal groups")
+        if self.aggregation not in AGGREGATIONS:
+            raise ValueError(f"unknown aggregation {self.aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
+
+    @classmethod
+    def for_budget(cls, n: int, aggregation: str = DEFAULT_AGGREGATION, diverse: bool = False) -> BeamParameters:
+        """The search that generates about as much as best-of-`n` does: a beam of sqrt(n), rounded down.
+
+        `width` of the result says how much of `n` is used where it is no square. Raises ValueError where `n` is
+        below 1.
+        """
+        if n < 1:
+            raise ValueError(f"a budget of {n} buys no answer: give 1 or more")
+        beam = math.isqrt(n)
+        return cls(beam, n // beam, aggregation, groups=beam if diverse else 1)
+
+    @property
+    def width(self) -> int:
+        """The most extensions of one prompt at one depth: the N of the best-of-N that costs as much."""
+        return self.beam * self.expand
+
+
+def beam_search(
+    questions: Sequence[Sequence[Message]],
+    generate: Generate,
+    score: Score,
+    parameters: BeamParameters,
+    seeds: Sequence[int],
+    watch: Watch | None = None,
+) -> list[Found | Failure]:
+    """For each question the best answer found, or why there is none; `seeds` are one a question.
+
+    At every depth there is one call of `generate` and at most one of `score`, for all prompts. A prompt's result does
+    not depend on what stands beside it, as far as that holds for the two functions.
+
+    A finished answer keeps its place in the beam, by its score, and is not extended. Better ones may take the place,
+    yet it stays among those that the best is chosen from in the end. Duplicates (the same text, finished or not) are
+    merged within a sub-beam. A prompt is done when all it keeps is finished, or after `max_steps`. What cannot be
+    rewarded to its end ranks last (`openprm.search.scored_answers.Rated`); which failures end a prompt, see
+    `openprm.search.loop.run`.
+    """
+    searches = [
+        _BeamSearch(prompt, question, seed, parameters)
+        for prompt, (question, seed) in enumerate(zip(questions, seeds, strict=True))
+    ]
+    return run(searches, generate, score, parameters.aggregation, watch, parameters.max_steps)
+
+
+@dataclass
+class _SubBeam:
+    """What is kept, best first, and every finished answer it came by."""
+
+    kept: list[Rated] = field(default_factory=lambda: [EMPTY])
+    complete: list[Rated] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[Rated]:
+        return [answer for answer in self.kept if not answer.partial.finished]
+
+    def merged(self, ways: Sequence[tuple[Rated, Partial]]) -> list[tuple[Rated, Partial]]:
+        """Of (parent, extension), the first of each text and finished state that is new."""
+        seen = {(answer.partial.text, True) for answer in self.complete}
+        new = []
+        for parent, partial in ways:
+            state = partial.text, partial.finished
+            if state not in seen:
+                seen.add(state)
+                new.append((parent, partial))
+        return new
+
+    def select(self, rated: Sequence[Rated], size: int) -> int:
+        """Keeps the best of the finished and the new; returns how many were not kept."""
+        self.complete += [answer for answer in rated if answer.partial.finished]
+        pool = [answer for answer in self.kept if answer.partial.finished] + list(rated)
+        self.kept = ranked(pool)[:size]
+        return len(pool) - len(self.kept)
+
+
+@dataclass
+class _BeamSearch(Search):
+    parameters: BeamParameters
+
+    def __post_init__(self) -> None:
+        self.beams = [_SubBeam() for _ in range(self.parameters.groups)]
+        self.size = self.parameters.beam // self.parameters.groups
+
+    @property
+    def open(self) -> bool:
+        return any(beam.open for beam in self.beams)
+
+    def requests(self, depth: int) -> list[Request]:
+        n = self.parameters.expand * (self.size if depth == 1 else 1)
+        # A seed depends on the text, not on its rank, which may hang on a reward's last bits.
+        return [
+            Request(self.question, answer.partial, n, prompt_seed(self.seed, f"{group}\0{answer.partial.text}"))
+            for group, beam in enumerate(self.beams)
+            for answer in beam.open
+        ]
+
+    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Child]:
+        replies = iter(extensions)
+        self._children = []
+        for beam in self.beams:
+            ways = [(parent, way.partial) for parent in beam.open for way in next(replies)]
+            self._children.append([Child(self.prompt, *way) for way in beam.merged(ways)])
+        return list(chain.from_iterable(self._children))
+
+    def decide(self, rated: Sequence[Rated], depth: int) -> tuple[list[Rated], int]:
+        remaining = iter(rated)
+        dropped = 0
+        for beam, children in zip(self.beams, self._children, strict=True):
+            dropped += beam.select(list(islice(remaining, len(children))), self.size)
+        return [answer for beam in self.beams for answer in beam.kept], dropped
+
+    def complete(self) -> list[Rated]:
+        return [answer for beam in self.beams for answer in [*beam.complete, *map(_cut, beam.open)]]
+
+
+def _cut(answer: Rated) -> Rated:
+    """What is unfinished at the end, finished as it stands."""
+    return replace(answer, partial=replace(answer.partial, finish_reason="length"))

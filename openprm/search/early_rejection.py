@@ -1,0 +1,187 @@
+"""Early rejection: stop answers whose beginning is hopeless, at a stated risk of stopping the best one.
+
+    rule = calibrate(step_rewards_by_prompt, "min", risk=0.1)
+    found = draw(questions, generate, score, n, "min", seeds, rule)
+
+N answers of a prompt grow side by side, a step at a time. At depth d their partial scores are compared, which are the
+aggregates of the first d step rewards (of all, where an answer is finished). An unfinished answer that is more than
+`Rule.threshold` below the best one is stopped. The threshold is set by split conformal prediction on prompts whose
+answers are scored to the end:
+
+    With w the answer that best-of-N chooses, of L steps, let S = max over d <= L of (best partial score - w's).
+    The rule stops w only if S > threshold, because the best of those still alive is at most the best of all.
+    threshold = the ceil((n + 1)(1 - risk))-th smallest S of n prompts, so for one more, exchangeable with them,
+    P(S > threshold) <= risk: all n + 1 ranks of its S are equally likely.
+
+So `risk` bounds the share of prompts whose best-of-N answer is stopped, over prompts and calibrations alike, if the
+answers are drawn and rewarded as those of the calibration were. What takes its place is often as good: `simulate`
+measures that. Partial scores are compared at equal depth only, so that any aggregation will do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import fmean
+
+from ..scoring.aggregation import aggregate
+
+#: The rewards of an answer's steps; None from the first that did not fit into the reward model (see `records.Scored`).
+StepRewards = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When an answer is stopped, and what that holds for.
+
+    threshold: how far below the best partial score, in units of the score
+    aggregation, n_answers: how the calibration's answers were scored, and how many a prompt had
+    risk: the chance, at most, that a prompt's best answer is stopped
+    n_prompts: of the calibration
+    """
+
+    threshold: float
+    aggregation: str
+    n_answers: int
+    risk: float
+    n_prompts: int
+
+    def keeps(self, scores: Sequence[float]) -> list[bool]:
+        """For the partial scores of a prompt's answers at one depth, which of them are not hopeless."""
+        top = max(scores)
+        return [_below(score, top) <= self.threshold for score in scores]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The N answers to one prompt, for `simulate`, in lists of one order.
+
+    step_rewards: of each answer
+    step_tokens: how many tokens each of its steps has (or another measure of length, the same for all prompts)
+    correct: 1 or 0 (or a share between)
+    """
+
+    step_rewards: Sequence[StepRewards]
+    step_tokens: Sequence[Sequence[int]]
+    correct: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule would have saved and cost, over prompts.
+
+    tokens_saved: the share of all tokens that would not have been generated
+    winners_lost: the share of prompts whose best-of-N answer is stopped
+    accuracy_before, accuracy_after: of the answer chosen among all N, and among those that are not stopped
+    n_prompts: how many there are
+    """
+
+    tokens_saved: float
+    winners_lost: float
+    accuracy_before: float
+    accuracy_after: float
+    n_prompts: int
+
+
+def partial_score(rewards: StepRewards, depth: int, aggregation: str) -> float:
+    """The aggregate of the first `depth` step rewards, or of as many as there are; -inf where there is none."""
+    known = _known(rewards)[:depth]
+    return aggregate(known, aggregation) if known else -math.inf
+
+
+def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregation: str, risk: float) -> Rule:
+    """The rule whose risk is `risk`, from prompts with the rewards of all steps of N answers each.
+
+    Raises ValueError where `risk` is not between 0 and 1, the prompts are too few for it (at least
+    (1 - risk) / risk are needed) or differ in N, a prompt has no answers, or a reward is NaN.
+    """
+    if not 0 < risk < 1:
+        raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
+    sizes = sorted({len(answers) for answers in step_rewards_by_prompt})
+    if len(sizes) > 1 or 0 in sizes:
+        raise ValueError(f"the prompts have {sizes} answers; calibrate on prompts with the same number, at least 1")
+    n, exact = len(step_rewards_by_prompt), Fraction(str(risk))
+    if n < (1 - exact) / exact:
+        needed = math.ceil((1 - exact) / exact)
+        raise ValueError(f"{n} prompts are too few to calibrate a risk of {risk}: give at least {needed}")
+    rank = math.ceil((n + 1) * (1 - exact))
+    deficits = sorted(winner_deficit(answers, aggregation) for answers in step_rewards_by_prompt)
+    return Rule(deficits[rank - 1], aggregation, sizes[0], risk, n)
+
+
+def winner_deficit(answers: Sequence[StepRewards], aggregation: str) -> float:
+    """S above: how far the answer that best-of-N chooses is ever behind, while it is written; 0 or more."""
+    chosen = _best(answers, range(len(answers)), aggregation)
+    gaps = []
+    for depth in range(1, len(answers[chosen]) + 1):
+        scores = [partial_score(rewards, depth, aggregation) for rewards in answers]
+        gaps.append(_below(scores[chosen], max(scores)))
+    return max(gaps, default=0.0)
+
+
+def simulate(prompts: Sequence[Drawn], rule: Rule) -> Outcome:
+    """What `rule` would have saved and cost on answers that are written and scored to the end.
+
+    Raises ValueError where there are no prompts, or a prompt has not as many answers as the rule was calibrated for.
+    """
+    if not prompts:
+        raise ValueError("no prompts to simulate early rejection on")
+    lost, before, after = [], [], []
+    written = total = 0
+    for prompt in prompts:
+        if len(prompt.step_rewards) != rule.n_answers:
+            raise ValueError(
+                f"a prompt has {len(prompt.step_rewards)} answers, but the rule was calibrated with {rule.n_answers}"
+            )
+        lengths = stopped_after(prompt.step_rewards, rule)
+        alive = [i for i, rewards in enumerate(prompt.step_rewards) if lengths[i] == len(rewards)]
+        winner = _best(prompt.step_rewards, range(rule.n_answers), rule.aggregation)
+        lost.append(winner not in alive)
+        before.append(prompt.correct[winner])
+        after.append(prompt.correct[_best(prompt.step_rewards, alive, rule.aggregation)])
+        written += sum(sum(tokens[:length]) for tokens, length in zip(prompt.step_tokens, lengths, strict=True))
+        total += sum(map(sum, prompt.step_tokens))
+    return Outcome(
+        tokens_saved=1 - written / total if total else 0.0,
+        winners_lost=fmean(lost),
+        accuracy_before=fmean(before),
+        accuracy_after=fmean(after),
+        n_prompts=len(prompts),
+    )
+
+
+def stopped_after(answers: Sequence[StepRewards], rule: Rule) -> list[int]:
+    """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
+    alive = list(range(len(answers)))
+    lengths = [len(rewards) for rewards in answers]
+    for depth in range(1, max(lengths, default=0)):
+        scores = [partial_score(answers[i], depth, rule.aggregation) for i in alive]
+        for i, kept in zip(list(alive), rule.keeps(scores), strict=True):
+            if not kept and depth < len(answers[i]):
+                lengths[i] = depth
+                alive.remove(i)
+    return lengths
+
+
+def _best(answers: Sequence[StepRewards], among: Sequence[int], aggregation: str) -> int:
+    """The one that best-of-N chooses: rewarded to its end, if any is, and of the highest score."""
+
+    def rank(i: int) -> tuple[bool, float]:
+        rewards = answers[i]
+        return len(_known(rewards)) == len(rewards) > 0, partial_score(rewards, len(rewards), aggregation)
+
+    return max(among, key=rank)
+
+
+def _known(rewards: StepRewards) -> list[float]:
+    known = [reward for reward in rewards if reward is not None]
+    if any(map(math.isnan, known)):
+        raise ValueError("a step's reward is NaN: score the answers again")
+    return known
+
+
+def _below(score: float, top: float) -> float:
+    """How far, where both may be -inf."""
+    return 0.0 if score == top else top - score

@@ -1,0 +1,131 @@
+"""The ways to spend a budget of N answers on a prompt, by name: what `openprm generate --method` offers.
+
+found = Method("pbs", budget=16, aggregation="min").run(questions, generate, score, seeds)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..engines.base import Failure
+from ..engines.step_requests import Generate, Score
+from ..errors import InputError
+from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE, EQUIVALENCES, labels
+from ..rewards.exact_answer import DEFAULT_PATTERN, extract_answer
+from ..schema import Message
+from ..scoring.aggregation import AGGREGATIONS
+from .beam_search import BeamParameters, beam_search
+from .best_of_n import draw, vote
+from .early_rejection import Rule
+from .loop import Found, Watch
+
+MAJORITY, WEIGHTED = "majority-vote", "weighted-vote"
+BEAMS = ("pbs", "diverse-pbs")
+METHODS = ("best-of-n", *BEAMS, MAJORITY, WEIGHTED)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How an answer is searched.
+
+    name: one of `METHODS`. "pbs" is process-level beam search (paper, section 3.3), "diverse-pbs" the same with
+        independent sub-beams; the others draw whole answers and choose one
+    budget: N: answers drawn, or extensions of a prompt at each step of a beam search (sqrt(N) beams)
+    aggregation: of step rewards to a score; none for the majority vote, which needs no reward model
+    rule: of early rejection, for best-of-n
+    equivalence, pattern: what votes for the same answer (see `openprm.rewards.answer_equivalence`)
+
+    Raises InputError for what does not fit together.
+    """
+
+    name: str = "best-of-n"
+    budget: int = 16
+    aggregation: str | None = None
+    rule: Rule | None = None
+    equivalence: str = DEFAULT_EQUIVALENCE
+    pattern: str = DEFAULT_PATTERN
+
+    def __post_init__(self) -> None:
+        if self.name not in METHODS:
+            raise InputError(f"unknown method {self.name!r}; choose one of {', '.join(METHODS)}")
+        if self.budget < 1:
+            raise InputError(f"a budget of {self.budget} buys no answer; give 1 or more")
+        if self.equivalence not in EQUIVALENCES:
+            raise InputError(f"unknown equivalence {self.equivalence!r}; choose one of {', '.join(EQUIVALENCES)}")
+        if self.aggregation is not None and self.aggregation not in AGGREGATIONS:
+            raise InputError(f"unknown aggregation {self.aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
+        if self.aggregation is not None and not self.uses_rewards:
+            raise InputError(f"a {self.name} counts answers, not rewards; leave the aggregation out")
+        if self.votes and self.equivalence == "exact":
+            extract_answer("", self.pattern)  # raises for a pattern that cannot be read
+        if self.rule:
+            self.check_rejection()
+
+    def check_rejection(self) -> None:
+        """Raises InputError where it cannot have a rule of early rejection."""
+        if self.name != "best-of-n":
+            raise InputError(f"early rejection is for best-of-n, not for {self.name}")
+
+    @property
+    def uses_rewards(self) -> bool:
+        return self.name != MAJORITY
+
+    @property
+    def votes(self) -> bool:
+        return self.name in (MAJORITY, WEIGHTED)
+
+    @property
+    def beam(self) -> BeamParameters | None:
+        """Of a beam search."""
+        if self.name not in BEAMS:
+            return None
+        return BeamParameters.for_budget(self.budget, self._aggregation, diverse=self.name == "diverse-pbs")
+
+    def run(
+        self,
+        questions: Sequence[Sequence[Message]],
+        generate: Generate,
+        score: Score | None,
+        seeds: Sequence[int],
+        watch: Watch | None = None,
+    ) -> list[Found | Failure]:
+        """For each question what was found, or why nothing was; `seeds` are one a question.
+
+        `best` of the result is the method's choice: of votes, the highest-ranked answer among those that say what won.
+        Raises ValueError as `beam_search` and `draw` do.
+        """
+        if self.beam:
+            assert score is not None
+            return beam_search(questions, generate, score, self.beam, seeds, watch)
+        scored = score if self.uses_rewards else None
+        found = draw(questions, generate, scored, self.budget, self._aggregation, seeds, self.rule, watch)
+        if not self.votes:
+            return found
+        return [
+            one if isinstance(one, Failure) else self._vote(one, question)
+            for one, question in zip(found, questions, strict=True)
+        ]
+
+    def parameters(self) -> dict[str, Any]:
+        """What a result is determined by."""
+        return {
+            "method": self.name,
+            "budget": self.budget,
+            "aggregation": self.aggregation,
+            **({"width": self.beam.width} if self.beam else {}),
+            **({"equivalence": self.equivalence, "pattern": self.pattern} if self.votes else {}),
+            **({"rule": asdict(self.rule)} if self.rule else {}),
+        }
+
+    def _vote(self, found: Found, question: Sequence[Message]) -> Found:
+        responses = [answer.partial.text for answer in found.complete]
+        said = labels(responses, self.equivalence, self.pattern, question)
+        return replace(found, best=vote(found.complete, said, weighted=self.name == WEIGHTED))
+
+    @property
+    def _aggregation(self) -> str:
+        if self.aggregation is None and self.uses_rewards:
+            raise InputError(f"{self.name} needs an aggregation, such as the reward model's own")
+        return self.aggregation or "last"  # of no rewards at all

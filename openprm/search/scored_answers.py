@@ -1,0 +1,139 @@
+"""Partial and whole answers with the rewards of their steps, and rewarding many of them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from ..engines.base import Failure
+from ..engines.step_requests import Partial, Prefix, Rewarded, Score
+from ..schema import Message
+from ..scoring.aggregation import aggregate
+
+
+@dataclass(frozen=True)
+class Rated:
+    """An answer, partial or whole, with the rewards of its steps and their aggregate.
+
+    `score` is -inf where no step has a reward. Fewer rewards than steps where the rest could not be rewarded (it does
+    not fit into the reward model); the score is then made of those before, as in `openprm.scoring.pipeline`.
+    """
+
+    partial: Partial
+    step_rewards: tuple[float, ...] = ()
+    score: float = -math.inf
+
+    @property
+    def truncated(self) -> bool:
+        return len(self.step_rewards) < len(self.partial.steps)
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Higher is better: by the score, but whatever was not rewarded to its end comes behind all that was."""
+        return bool(self.step_rewards) and not self.truncated, self.score
+
+    @property
+    def weight(self) -> float:
+        """What it brings to a weighted vote: its score, or -inf where it was not rewarded to its end."""
+        return -math.inf if self.truncated else self.score
+
+
+#: Where every answer begins.
+EMPTY = Rated(Partial())
+
+
+@dataclass(frozen=True)
+class Child:
+    """An extension of `parent`, an answer to prompt number `prompt`."""
+
+    prompt: int
+    parent: Rated
+    partial: Partial
+
+    @property
+    def known(self) -> int:
+        """How many of its steps have a reward: the parent's as they were. White space may have joined the last one."""
+        pairs = zip(self.parent.partial.steps, self.partial.steps, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return min(same, len(self.parent.step_rewards))
+
+    @property
+    def wants_rewards(self) -> bool:
+        """Not where it is truncated already, nor of white space alone."""
+        return self.known < len(self.partial.steps) and not self.parent.truncated and bool(self.partial.text.strip())
+
+    @property
+    def key(self) -> tuple[int, tuple[str, ...]]:
+        """What its rewards depend on."""
+        return self.prompt, self.partial.steps
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A child with its rewards, and how many tokens they took (none, where another child with the same steps paid).
+
+    With a `failure`, the rewards are its parent's, of the steps that did not change.
+    """
+
+    rated: Rated
+    n_tokens: int = 0
+    failure: Failure | None = None
+
+
+def rate(
+    questions: Sequence[Sequence[Message]], children: Sequence[Child], score: Score | None, aggregation: str
+) -> list[Rating]:
+    """Each child rated, by at most one call of `score`; without `score` nothing has a reward.
+
+    The same steps of one prompt are asked for once. Steps that did not change keep their parent's rewards; of a
+    truncated parent nothing else is asked for, since what its children add is longer still. White space alone has no
+    reward.
+    """
+    if score is None:
+        return [Rating(Rated(child.partial)) for child in children]
+    firsts: dict[tuple[int, tuple[str, ...]], Child] = {}
+    for child in children:
+        if child.wants_rewards:
+            firsts.setdefault(child.key, child)
+    prefixes = [Prefix(questions[child.prompt], child.partial.steps, known=child.known) for child in firsts.values()]
+    replies = dict(zip(firsts, score(prefixes) if prefixes else [], strict=True))
+    return [
+        _rating(child, firsts[child.key], replies[child.key], aggregation)
+        if child.wants_rewards
+        else Rating(replace(child.parent, partial=child.partial))
+        for child in children
+    ]
+
+
+def fatal(ratings: Sequence[Rating]) -> Failure | None:
+    """Why a prompt whose children were rated so cannot go on; None where it can.
+
+    A transient failure ends it, or else its result would depend on a server's health. Other failures only rank last,
+    unless nothing has a reward.
+    """
+    failures = [rating.failure for rating in ratings if rating.failure]
+    transient = [failure for failure in failures if failure.transient]
+    if transient or not any(rating.rated.step_rewards for rating in ratings):
+        return next(iter(transient or failures), None)
+    return None
+
+
+def ranked(answers: Sequence[Rated]) -> list[Rated]:
+    """The answers, best first; tied ones stay in their order."""
+    return sorted(answers, key=lambda answer: answer.rank, reverse=True)
+
+
+def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: str) -> Rating:
+    if isinstance(reply, Rewarded) and not all(map(math.isfinite, reply.rewards)):
+        reply = Failure(
+            "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
+        )
+    rewards = first.parent.step_rewards[: first.known]
+    if isinstance(reply, Rewarded):
+        rewards += reply.rewards
+    rated = Rated(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
+    if isinstance(reply, Failure):
+        return Rating(rated, failure=reply)
+    return Rating(rated, reply.n_tokens if child is first else 0)

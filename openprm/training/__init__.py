@@ -1,0 +1,1 @@
+"""Training a reward model on process and outcome pairs."""

@@ -1,0 +1,217 @@
+"""Pairs to token ids, weights and an order, for training. What cannot be used is listed, never dropped in silence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ..scoring.encoding import encode
+from ..trees.pairs import texts
+
+LEVELS = ("outcome", "process")
+_COLUMNS = (
+    "prompt_id",
+    "source",
+    "question",
+    "context",
+    "chosen",
+    "rejected",
+    "rejected_context",
+    "level",
+    "gap",
+)
+_NULLABLE = ("rejected_context", "gap")
+_TEXTS = ("prompt_id", "source", "context", "chosen", "rejected", "rejected_context", "level")
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """A pair as token ids (int32 arrays: lists of Python integers would take ten times the memory)."""
+
+    row: int
+    prompt_id: str
+    source: str
+    level: str
+    gap: float | None
+    chosen: np.ndarray
+    rejected: np.ndarray
+
+    @property
+    def length(self) -> int:
+        """Tokens of both sides."""
+        return len(self.chosen) + len(self.rejected)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A pair that cannot be used, and why: `overlong`, or `identical` (the template trims all that differs)."""
+
+    split: str
+    row: int
+    prompt_id: str
+    source: str
+    level: str
+    reason: str
+    chosen_tokens: int
+    rejected_tokens: int
+
+
+def check_row(row: Mapping[str, Any], index: int, split: str) -> None:
+    """Raises ValueError, naming row and column, for what is not a `records.Pair`."""
+    where = f"row {index} of the {split} pairs"
+    for column in _COLUMNS:
+        if column not in row:
+            raise ValueError(f"{where} has no column {column!r}; a pair has {', '.join(_COLUMNS)}")
+        value = row[column]
+        if value is None and column not in _NULLABLE:
+            raise ValueError(f"{where}: {column!r} is null")
+        if value is not None and column in _TEXTS and not isinstance(value, str):
+            raise ValueError(f"{where}: {column!r} is not a text but {type(value).__name__}")
+    if row["level"] not in LEVELS:
+        raise ValueError(f"{where}: level is {row['level']!r}, not one of {', '.join(LEVELS)}")
+    gap = row["gap"]
+    if gap is not None and not (math.isfinite(gap) and gap >= 0):
+        raise ValueError(f"{where}: gap is {gap}; the chosen side's value should be the larger one")
+
+
+def encode_pairs(
+    rows: Iterable[Mapping[str, Any]], tokenizer: Any, suffix: str, max_length: int, split: str
+) -> tuple[list[EncodedPair], list[LeftOut]]:
+    """The pairs as tokens, and those left out. `max_length`: tokens of one side, question included.
+
+    Raises ValueError for rows that are no pairs (naming the row), and where no row is left.
+    """
+    pairs: list[EncodedPair] = []
+    left_out: list[LeftOut] = []
+    index = -1
+    for index, row in enumerate(rows):
+        check_row(row, index, split)
+        try:
+            chosen, rejected = (encode(tokenizer, row["question"], side, suffix) for side in texts(row))
+        except ValueError as error:
+            raise ValueError(f"row {index} of the {split} pairs: {error}") from error
+        names = {key: row[key] for key in ("prompt_id", "source", "level")}
+        reason = (
+            "overlong" if max(len(chosen), len(rejected)) > max_length else "identical" if chosen == rejected else ""
+        )
+        if reason:
+            left_out.append(
+                LeftOut(split, index, **names, reason=reason, chosen_tokens=len(chosen), rejected_tokens=len(rejected))
+            )
+        else:
+            ids = (np.array(side, dtype=np.int32) for side in (chosen, rejected))
+            pairs.append(EncodedPair(index, **names, gap=row["gap"], chosen=next(ids), rejected=next(ids)))
+    if not pairs:
+        raise ValueError(
+            f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is {max_length})"
+            if left_out
+            else f"there are no {split} pairs"
+        )
+    return pairs, left_out
+
+
+def count_left_out(left_out: Iterable[LeftOut]) -> dict[str, dict[str, dict[str, int]]]:
+    """Numbers by reason, source and level."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for pair in left_out:
+        levels = counts.setdefault(pair.reason, {}).setdefault(pair.source, {})
+        levels[pair.level] = levels.get(pair.level, 0) + 1
+    return counts
+
+
+def gap_scales(pairs: Iterable[EncodedPair]) -> dict[str, float]:
+    """The root-mean-square gap of each source, in the units of the source's reward.
+
+    A source's gaps divided by it have no unit, so that logits of a reward model and accuracies of golden
+    answers can stand in one margin. Sources without a known gap, or with gaps of zero only, have no scale.
+    """
+    squares: dict[str, list[float]] = {}
+    for pair in pairs:
+        if pair.gap is not None:
+            squares.setdefault(pair.source, []).append(pair.gap**2)
+    means = {source: math.sqrt(math.fsum(values) / len(values)) for source, values in sorted(squares.items())}
+    return {source: mean for source, mean in means.items() if mean > 0}
+
+
+class PairDataset(Dataset):
+    """Encoded pairs with the weight and the margin that each has in the loss.
+
+    Item `len(self)` is padding: the shortest pair, with weight 0.
+    """
+
+    def __init__(self, pairs: list[EncodedPair], weights: list[float], margins: list[float]):
+        self.pairs, self.weights, self.margins = pairs, weights, margins
+        self.shortest = min(range(len(pairs)), key=lambda index: pairs[index].length)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[EncodedPair, float, float]:
+        if index == len(self):
+            return self.pairs[self.shortest], 0.0, 0.0
+        return self.pairs[index], self.weights[index], self.margins[index]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Token ids of a batch: pair, side (chosen, rejected), token.
+
+    A class of its own, because Trainer and accelerate walk through every integer of nested lists.
+    """
+
+    groups: list[list[list[int]]]
+
+
+class PairCollator:
+    """Items of a `PairDataset` to one batch of B pairs.
+
+    sequences: their token ids
+    weights, margins: float32 [B]
+    ids: int64 [B, 2], positions in `LEVELS` and in `sources`
+    """
+
+    def __init__(self, sources: Sequence[str]):
+        self.sources = sources
+
+    def __call__(self, items: Sequence[tuple[EncodedPair, float, float]]) -> dict[str, Sequences | Tensor]:
+        return {
+            "sequences": Sequences([[pair.chosen.tolist(), pair.rejected.tolist()] for pair, _, _ in items]),
+            "weights": torch.tensor([weight for _, weight, _ in items]),
+            "margins": torch.tensor([margin for _, _, margin in items]),
+            "ids": torch.tensor([[LEVELS.index(pair.level), self.sources.index(pair.source)] for pair, _, _ in items]),
+        }
+
+
+class GlobalBatchSampler(Sampler[int]):
+    """Seed-determined order of the pairs: the same global batches on any number of processes.
+
+    Each epoch is shuffled, cut into global batches (one optimizer step each), and each of these sorted by
+    length, so that what is computed together is alike in length. The loss is a mean over the global batch,
+    so the order within it has no other effect. The last batch is filled with padding (item `len(lengths)`)
+    to a multiple of `multiple`, so that no process gets pairs twice, or none.
+
+    `epoch` gives the current epoch: accelerate's own way (`set_epoch`) does not reach a sampler inside a data loader
+    that skips batches on several processes, that is, when a run is resumed.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, multiple: int, seed: int, epoch: Callable[[], int]):
+        self.lengths, self.batch_size, self.multiple = lengths, batch_size, multiple
+        self.seed, self.epoch = seed, epoch
+        self.padding = -len(lengths) % multiple
+
+    def __len__(self) -> int:
+        return len(self.lengths) + self.padding
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch())
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        for start in range(0, len(order), self.batch_size):
+            yield from sorted(order[start : start + self.batch_size], key=lambda index: -self.lengths[index])
+        yield from [len(self.lengths)] * self.padding

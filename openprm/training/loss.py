@@ -1,0 +1,43 @@
+"""The loss of pairs, and how well rewards rank them. Pure functions of tensors and arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from .data import LEVELS
+
+
+def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, margins: Tensor, centering: float = 0.0) -> Tensor:
+    """sum(w * (-log sigmoid(r_c - r_r - margin) + centering * (r_c + r_r)^2)) over B pairs (equations 1 to 3).
+
+    All arguments are [B], the result is a scalar: divided by the weight of the whole global batch it is the loss.
+    """
+    losses = -logsigmoid(chosen - rejected - margins) + centering * (chosen + rejected) ** 2
+    return (weights * losses).sum()
+
+
+def pair_metrics(
+    rewards: np.ndarray, ids: np.ndarray, terms: np.ndarray, sources: list[str], centering: float = 0.0
+) -> dict[str, float]:
+    """Loss and accuracies of n pairs. A tie counts as wrong, as on RewardBench.
+
+    rewards: [n, 2], of chosen and rejected sides
+    ids: [n, 2], positions in `LEVELS` and in `sources`
+    terms: [n, 2], weight and margin in the loss
+
+    Levels and sources without pairs are absent, as is the loss where all weights are 0.
+    """
+    chosen, rejected, weights, margins = (torch.from_numpy(column).double() for column in (*rewards.T, *terms.T))
+    metrics = {}
+    if weights.sum() > 0:
+        total = pair_loss(chosen, rejected, weights, margins, centering)
+        metrics["loss"] = (total / weights.sum()).item()
+    correct = rewards[:, 0] > rewards[:, 1]
+    groups = [("accuracy", np.ones(len(correct), dtype=bool))]
+    groups += [(f"accuracy_{level}", ids[:, 0] == index) for index, level in enumerate(LEVELS)]
+    groups += [(f"accuracy_source_{source}", ids[:, 1] == index) for index, source in enumerate(sources)]
+    metrics.update({name: float(correct[rows].mean()) for name, rows in groups if rows.any()})
+    return metrics

@@ -1,0 +1,299 @@
+"""Train a reward model on process and outcome pairs with one Bradley-Terry loss (paper, equations 1 to 3)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers.trainer import TRAINING_ARGS_NAME
+
+from ..models.reward_checkpoint import check_reward_model
+from ..scoring.rewarder import SequenceRewarder
+from .data import (
+    EncodedPair,
+    GlobalBatchSampler,
+    LeftOut,
+    PairCollator,
+    PairDataset,
+    count_left_out,
+    encode_pairs,
+    gap_scales,
+)
+from .loss import pair_loss, pair_metrics
+
+logger = logging.getLogger(__name__)
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+@dataclass
+class OpenPRMConfig(TrainingArguments):
+    """Training options. Defaults are the paper's (appendix B.2) for a start from a reward model.
+
+    batch_size: pairs of one optimizer step, over all processes and accumulation steps. It is the same run on
+        any hardware: `gradient_accumulation_steps` follows from it, `per_device_train_batch_size` and the number of
+        processes, and only the memory needed differs.
+    process_weight: lambda of equation 2, the weight of a process pair; an outcome pair weighs 1.
+    source_weights: a further factor for the pairs of a source; a source not named weighs 1.
+    margin: scale of the margin that a pair's gap demands, log sigmoid(r_c - r_r - margin * gap / scale of the
+        source); 0 is off. The scale (root mean square) takes away the units; without a margin, units do not matter.
+    center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards
+        near 0; 0 is off.
+    max_length: tokens of one side, question included. Longer pairs are left out and reported.
+    """
+
+    learning_rate: float = field(default=1e-6)
+    num_train_epochs: float = field(default=1.0)
+    logging_steps: float = field(default=10)
+    remove_unused_columns: bool = field(default=False)
+    ddp_find_unused_parameters: bool | None = field(default=False)
+
+    batch_size: int = field(default=64)
+    process_weight: float = field(default=1.0)
+    source_weights: dict | str | None = field(default=None)
+    margin: float = field(default=0.0)
+    center_rewards_coefficient: float = field(default=0.0)
+    max_length: int = field(default=2048)
+
+    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "source_weights"]  # noqa: RUF012 (as in the base class)
+
+    def __post_init__(self) -> None:
+        # Every launcher sets WORLD_SIZE. `self.world_size` is not ready yet, and the base class needs the steps.
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        at_once = self.per_device_train_batch_size * processes
+        if self.batch_size % at_once:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of per_device_train_batch_size "
+                f"{self.per_device_train_batch_size} times {processes} processes: change one of the two"
+            )
+        steps = self.batch_size // at_once
+        if self.gradient_accumulation_steps not in (1, steps):
+            raise ValueError(
+                f"gradient_accumulation_steps follows from batch_size: it is {steps}, not "
+                f"{self.gradient_accumulation_steps}; set batch_size"
+            )
+        self.gradient_accumulation_steps = steps
+        super().__post_init__()
+        if self.world_size != processes:
+            raise ValueError(f"WORLD_SIZE is {processes}, but there are {self.world_size} processes: use `torchrun`")
+        for name in ("process_weight", "margin", "center_rewards_coefficient"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it should not be negative")
+        if any(weight < 0 for weight in self.weights_of_sources.values()):
+            raise ValueError(f"source_weights should not be negative: {self.source_weights}")
+        if self.auto_find_batch_size or self.train_sampling_strategy != "random":
+            raise ValueError("auto_find_batch_size and train_sampling_strategy would break up the global batches")
+        if self.n_gpu > 1:
+            raise ValueError("several GPUs take one process each: start with `accelerate launch` or `torchrun`")
+
+    @property
+    def weights_of_sources(self) -> dict[str, float]:
+        """`source_weights`, which the command line may give as JSON, as a dictionary."""
+        return self.source_weights if isinstance(self.source_weights, dict) else {}
+
+
+class OpenPRMTrainer(Trainer):
+    """Trains `model`, as `openprm.models.reward_checkpoint.load_reward_model` gives it, on rows that are
+    `records.Pair`.
+
+    The loss of a step is sum(w * l) / sum(w) over the global batch, so it does not depend on how the batch is spread
+    over devices, processes and accumulation steps. Pairs of weight 0 are left out of training.
+
+    Evaluation reports `loss` (the same, over all pairs), `accuracy`, `accuracy_process`, `accuracy_outcome` and
+    `accuracy_source_NAME`: the share of pairs whose chosen side has the higher reward (unweighted; a tie counts
+    as wrong, as on RewardBench). `eval_dataset` may be a dictionary of several sets of pairs.
+
+    left_out: the pairs that could not be used, also in `left_out.jsonl` in the output folder
+    summary: counts, the scales of the gaps, and whether sequences are packed, for a manifest
+    """
+
+    args: OpenPRMConfig
+
+    def __init__(
+        self,
+        model: Any,
+        args: OpenPRMConfig,
+        train_dataset: Rows | None = None,
+        eval_dataset: Rows | Mapping[str, Rows] | None = None,
+        *,
+        processing_class: Any,
+        **options: Any,
+    ):
+        check_reward_model(model, processing_class)
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+                logger.warning(
+                    "Weights are %s (%s): steps as small as a learning rate of %s are rounded away. "
+                    "Load the model in float32 and compute in bfloat16 by bf16=True.",
+                    parameter.dtype,
+                    name,
+                    args.learning_rate,
+                )
+                break
+        self.args = args
+        self.left_out: list[LeftOut] = []
+        self.sources: list[str] = []
+        self.gap_scales: dict[str, float] = {}
+        self.summary: dict[str, Any] = {"pairs": {}}
+        self._tokenizer = processing_class
+        self._suffix = model.config.openprm["suffix"]
+        train = None if train_dataset is None else self._encode(train_dataset, "train")
+        evaluated: Any = None
+        if isinstance(eval_dataset, Mapping):
+            evaluated = {name: self._encode(rows, name) for name, rows in eval_dataset.items()}
+        elif eval_dataset is not None:
+            evaluated = self._encode(eval_dataset, "eval")
+        super().__init__(
+            model,
+            args,
+            train_dataset=train,
+            eval_dataset=evaluated,
+            processing_class=processing_class,
+            data_collator=PairCollator(self.sources),
+            compute_metrics=self._metrics,
+            **options,
+        )
+        # So Trainer knows that `compute_loss` divides by `num_items_in_batch`, and does not divide once more.
+        self.model_accepts_loss_kwargs = True
+        self.rewarder = SequenceRewarder(self.model)
+        self.summary["packed"] = self.rewarder.packed
+        self._write_left_out()
+
+    # ---- Data ----
+
+    def _encode(self, rows: Rows, split: str) -> PairDataset:
+        """Tokenize the pairs, once and in each process (a shared cache would be written to the user's disk)."""
+        pairs, left_out = encode_pairs(rows, self._tokenizer, self._suffix, self.args.max_length, split)
+        counts: dict[str, Any] = {"usable": len(pairs), "left_out": count_left_out(left_out)}
+        self.left_out = [pair for pair in self.left_out if pair.split != split] + left_out
+        sources = {pair.source for pair in pairs}
+        self.sources += sorted(sources - set(self.sources))
+        if split == "train":
+            self.gap_scales = self.summary["gap_scales"] = gap_scales(pairs)
+            unknown = self.args.weights_of_sources.keys() - sources
+            if unknown:
+                raise ValueError(f"source_weights names sources without usable pairs: {', '.join(sorted(unknown))}")
+            weighty = [pair for pair in pairs if self._weight(pair) > 0]
+            if not weighty:
+                raise ValueError("every training pair has weight 0: see process_weight and source_weights")
+            counts["of_weight_0"] = len(pairs) - len(weighty)
+            pairs = weighty
+        scales = {**gap_scales(pairs), **self.gap_scales}
+        margins = [
+            self.args.margin * pair.gap / scales[pair.source] if pair.gap and pair.source in scales else 0.0
+            for pair in pairs
+        ]
+        self.summary["pairs"][split] = counts
+        if self.args.process_index == 0:
+            unclear = sum(pair.gap is None for pair in pairs)
+            if self.args.margin and unclear:
+                logger.warning("%d of the %s pairs have no gap, so no margin.", unclear, split)
+            if left_out:
+                logger.warning(
+                    "%d of %d %s pairs are left out (see left_out.jsonl): %s",
+                    len(left_out),
+                    len(left_out) + counts["usable"],
+                    split,
+                    json.dumps(counts["left_out"]),
+                )
+        return PairDataset(pairs, [self._weight(pair) for pair in pairs], margins)
+
+    def _weight(self, pair: EncodedPair) -> float:
+        level = self.args.process_weight if pair.level == "process" else 1.0
+        return level * self.args.weights_of_sources.get(pair.source, 1.0)
+
+    def _write_left_out(self) -> None:
+        if self.args.should_save:
+            lines = [json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in self.left_out]
+            Path(str(self.args.output_dir), "left_out.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> GlobalBatchSampler:
+        args = self.args
+        train: Any = self.train_dataset
+        return GlobalBatchSampler(
+            [pair.length for pair in train.pairs],
+            batch_size=args.batch_size,
+            multiple=args.train_batch_size * args.world_size if args.world_size > 1 else 1,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            epoch=lambda: int(self.state.epoch),
+        )
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        return super().get_eval_dataloader(self._encoded(eval_dataset, "eval"))
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        return super().get_test_dataloader(self._encoded(test_dataset, "test"))
+
+    def _encoded(self, rows: Any, split: str) -> Any:
+        if rows is None or isinstance(rows, str | PairDataset):
+            return rows
+        encoded = self._encode(rows, split)
+        self._write_left_out()
+        return encoded
+
+    # ---- Loss ----
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list, Tensor]:
+        """The batches of one optimizer step and, as their "number of items", the weight of the global batch."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        weight = torch.stack([batch["weights"].sum() for batch in batches]).sum().to(device)
+        return batches, self.accelerator.gather(weight).sum()
+
+    def compute_loss(
+        self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """This process's share of the loss, times the number of processes: their gradients are averaged."""
+        rewards = self._rewards(model, inputs)
+        total = pair_loss(
+            rewards[:, 0],
+            rewards[:, 1],
+            inputs["weights"],
+            inputs["margins"],
+            self.args.center_rewards_coefficient,
+        )
+        loss = total * self.accelerator.num_processes / num_items_in_batch
+        return (loss, rewards) if return_outputs else loss
+
+    def _rewards(self, model: Any, inputs: dict) -> Tensor:
+        """Rewards [B, 2] of chosen and rejected sides."""
+        # Inside, so that the attention mask is made in the type that attention computes in.
+        with self.accelerator.autocast():
+            return self.rewarder.forward(model, inputs["sequences"].groups).view(-1, 2)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # Trainer's estimate counts `input_ids`, which a batch of ours does not hold
+
+    # ---- Evaluation ----
+
+    def prediction_step(self, model: Any, inputs: dict, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+        """No loss here: `_metrics` takes it from the rewards, after those of padded batches are cut off."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            rewards = self._rewards(model, inputs)
+        return None, rewards, (inputs["ids"], torch.stack([inputs["weights"], inputs["margins"]], dim=1))
+
+    def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        rewards: Any = prediction.predictions
+        labels: Any = prediction.label_ids
+        ids, terms = labels
+        return pair_metrics(rewards, ids, terms, self.sources, self.args.center_rewards_coefficient)
+
+    # ---- Checkpoints ----
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """A plain reward checkpoint (see `openprm.models.reward_checkpoint`).
+
+        It lacks the pickle of the options that Trainer writes: nothing reads it, and it holds local paths.
+        """
+        super().save_model(output_dir, _internal_call=_internal_call)
+        if self.args.should_save:
+            Path(str(output_dir or self.args.output_dir), TRAINING_ARGS_NAME).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Preference trees: similarity of steps, merging, back-propagated values, pairs."""

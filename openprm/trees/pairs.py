@@ -1,0 +1,296 @@
+"""Process and outcome pairs in the unified format [Q, C, Pc, Pr] (paper, sections 3.1-3.2, appendix B.1).
+
+Process pairs are siblings of a tree whose values differ enough; outcome pairs are whole responses, of a
+tree or of any preference dataset. All functions are pure; rows go in, rows come out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ..schema import SCHEMA_VERSION, Message, Node, Pair, Support, Tree
+from .tree import response_text, siblings
+
+PROCESS, OUTCOME = "process", "outcome"
+
+
+@dataclass(frozen=True)
+class MinGap:
+    """The least difference of two values that makes a pair, and its units (design, decision 14).
+
+    `units` is "reward" (as it is: the paper's 1.0 is one logit of one particular reward model), "sd"
+    (standard deviations of the source's rewards) or "quantile" (of the source's sibling gaps, in [0, 1]).
+    """
+
+    amount: float
+    units: str = "reward"
+
+    @classmethod
+    def parse(cls, text: str) -> MinGap:
+        """From `0.2`, `0.5sd` or `q0.9`; raises ValueError for anything else."""
+        match = re.fullmatch(r"(q?)(\d*\.?\d+(?:[eE][-+]?\d+)?)(sd)?", text.strip())
+        if not match or (match[1] and match[3]):
+            raise ValueError(
+                f"min gap {text!r} is not a number (0.2), standard deviations (0.5sd) or a quantile (q0.9)"
+            )
+        units = "quantile" if match[1] else "sd" if match[3] else "reward"
+        amount = float(match[2])
+        if units == "quantile" and amount > 1:
+            raise ValueError(f"min gap {text!r}: a quantile lies between 0 and 1")
+        return cls(amount, units)
+
+    def __str__(self) -> str:
+        return {"reward": f"{self.amount:g}", "sd": f"{self.amount:g}sd", "quantile": f"q{self.amount:g}"}[self.units]
+
+    def in_reward_units(self, trees: Iterable[Tree]) -> dict[str, float]:
+        """The least gap of each source, in the units of its reward. Reads the trees once."""
+        rewards: dict[str, list[float]] = {}
+        gaps: dict[str, list[float]] = {}
+        for tree in trees:
+            rewards.setdefault(tree["source"], []).extend(response["reward"] for response in tree["responses"])
+            if self.units == "quantile":
+                gaps.setdefault(tree["source"], []).extend(
+                    max(node["value"] for node in nodes) - min(node["value"] for node in nodes)
+                    for nodes in siblings(tree)
+                )
+        if self.units == "sd":
+            return {source: self.amount * float(np.std(values)) for source, values in rewards.items()}
+        if self.units == "quantile":
+            return {source: float(np.quantile(gaps.get(source) or [0.0], self.amount)) for source in rewards}
+        return dict.fromkeys(rewards, self.amount)
+
+
+@dataclass(frozen=True)
+class PairParameters:
+    """Which pairs to take from a tree.
+
+    `select` is "max" (one pair per parent: the most divergent children, as the paper's p_c and p_r), "all"
+    (every two siblings), or a number k (the k widest gaps of a tree). `min_support` is the least number of responses
+    behind each side. With `shared_prefix` both sides stand behind the chosen side's own prefix; without, each
+    keeps its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses:
+    "none", "best" (best against worst) or "all" (every two whose rewards differ by the least gap).
+    """
+
+    select: str = "max"
+    min_support: int = 1
+    shared_prefix: bool = False
+    process: bool = True
+    outcome: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.select not in ("max", "all") and not (self.select.isdigit() and int(self.select) > 0):
+            raise ValueError(f"select is {self.select!r}; use max, all, or how many pairs per tree (1, 2, ...)")
+        if self.outcome not in ("none", "best", "all"):
+            raise ValueError(f"outcome is {self.outcome!r}; use none, best or all")
+        if self.min_support < 1:
+            raise ValueError(f"min_support is {self.min_support}; at least 1 response stands behind a node")
+
+
+def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = None) -> list[Pair]:
+    """The pairs of one tree; `min_gap` in the units of its reward. In order of parents, then of selection."""
+    parameters = parameters or PairParameters()
+    pairs = process_pairs(tree, min_gap, parameters) if parameters.process else []
+    return pairs + outcome_pairs(tree, min_gap, parameters.outcome)
+
+
+def process_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
+    """Siblings whose values differ by `min_gap` or more, selected as `parameters.select` says."""
+    couples = sibling_pairs(tree, min_gap, parameters)
+    return [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
+
+
+def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
+    """The nodes (chosen, rejected) that process pairs are made of, in their order."""
+    found: list[tuple[Node, Node]] = []
+    for nodes in siblings(tree):
+        supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
+        if parameters.select == "max":
+            couples = _most_divergent(supported)
+        else:
+            couples = [_better_first(*couple) for couple in combinations(supported, 2)]
+        found += [(better, worse) for better, worse in couples if _far(better["value"], worse["value"], min_gap)]
+    if parameters.select.isdigit():
+        found.sort(key=lambda couple: couple[1]["value"] - couple[0]["value"])  # stable: earlier parents first
+        found = found[: int(parameters.select)]
+    return found
+
+
+def outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
+    """Pairs of whole responses of one tree: its best against its worst, or all that differ enough."""
+    if mode == "none":
+        return []
+    ranked = sorted(tree["responses"], key=lambda response: -response["reward"])  # stable
+    couples = [(ranked[0], ranked[-1])] if mode == "best" else combinations(ranked, 2)
+    pairs = []
+    for better, worse in couples:
+        chosen, rejected = response_text(better), response_text(worse)
+        if _far(better["reward"], worse["reward"], min_gap) and chosen != rejected:
+            pairs.append(
+                _pair(
+                    tree,
+                    context="",
+                    chosen=chosen,
+                    rejected=rejected,
+                    rejected_context=None,
+                    level=OUTCOME,
+                    gap=better["reward"] - worse["reward"],
+                    depth=0,
+                    support=Support(chosen=1, rejected=1),
+                )
+            )
+    return pairs
+
+
+def preference_pair(
+    question: list[Message], chosen: str, rejected: str, source: str, prompt_id: str, gap: float | None = None
+) -> Pair:
+    """An outcome pair from a row of any preference dataset."""
+    return Pair(
+        schema_version=SCHEMA_VERSION,
+        prompt_id=prompt_id,
+        source=source,
+        question=question,
+        context="",
+        chosen=chosen,
+        rejected=rejected,
+        rejected_context=None,
+        level=OUTCOME,
+        gap=gap,
+        depth=0,
+        support=Support(chosen=1, rejected=1),
+    )
+
+
+def texts(pair: Mapping[str, Any]) -> tuple[str, str]:
+    """The chosen and the rejected text, each with its context: (whole or partial) answers."""
+    behind = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
+    return pair["context"] + pair["chosen"], behind + pair["rejected"]
+
+
+def to_trl(pair: Pair) -> dict[str, list[Message]]:
+    """The pair in TRL's conversational preference format: `prompt`, `chosen`, `rejected` as messages."""
+    chosen, rejected = texts(pair)
+    return {
+        "prompt": pair["question"],
+        "chosen": [Message(role="assistant", content=chosen)],
+        "rejected": [Message(role="assistant", content=rejected)],
+    }
+
+
+class Duplicates:
+    """Finds duplicates and contradictions (a pair and its reverse), in two readings of the same pairs.
+
+    First `add` every pair; then `keep` says of each, in the same order, whether it stays. Of duplicates
+    the first stays, of contradictions none. Holds two 16-byte digests per distinct pair.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self._kept: set[bytes] = set()
+        self.duplicates = 0
+        self.contradictions = 0
+
+    def add(self, pair: Pair) -> None:
+        self._seen.add(_digest(pair, *texts(pair)))
+
+    def keep(self, pair: Pair) -> bool:
+        chosen, rejected = texts(pair)
+        digest = _digest(pair, chosen, rejected)
+        if _digest(pair, rejected, chosen) in self._seen:
+            self.contradictions += 1
+            return False
+        if digest in self._kept:
+            self.duplicates += 1
+            return False
+        self._kept.add(digest)
+        return True
+
+
+def without_duplicates(pairs: Sequence[Pair]) -> tuple[list[Pair], Duplicates]:
+    """The pairs that stay, and the counts of those that do not."""
+    duplicates = Duplicates()
+    for pair in pairs:
+        duplicates.add(pair)
+    return [pair for pair in pairs if duplicates.keep(pair)], duplicates
+
+
+def _digest(pair: Pair, first: str, second: str) -> bytes:
+    key = json.dumps([pair["question"], first, second], sort_keys=True)
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
+def _far(better: float, worse: float, min_gap: float) -> bool:
+    # 0.6 - 0.4 is a little less than 0.2 in floating point; and equal values are never a preference
+    gap = better - worse
+    return gap > 0 and (gap >= min_gap or math.isclose(gap, min_gap, rel_tol=1e-9, abs_tol=1e-12))
+
+
+def _better_first(first: Node, second: Node) -> tuple[Node, Node]:
+    return (second, first) if second["value"] > first["value"] else (first, second)
+
+
+def _most_divergent(nodes: Sequence[Node]) -> list[tuple[Node, Node]]:
+    """Best and worst of some siblings; on equal values the one with more responses behind it, then the earlier."""
+    if len(nodes) < 2:
+        return []
+    best = min(nodes, key=lambda node: (-node["value"], -node["n_leaves"], node["id"]))
+    worst = min(nodes, key=lambda node: (node["value"], -node["n_leaves"], node["id"]))
+    return [(best, worst)]
+
+
+def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) -> Pair:
+    """Each side is told by the response that opened its node: that response's step behind its own prefix."""
+    depth = better["depth"]
+    chosen_steps, rejected_steps = (
+        tree["responses"][node["members"][0]["response"]]["steps"] for node in (better, worse)
+    )
+    context, own = "".join(chosen_steps[: depth - 1]), "".join(rejected_steps[: depth - 1])
+    complete = depth == 1 and len(chosen_steps) == 1 and len(rejected_steps) == 1
+    return _pair(
+        tree,
+        context=context,
+        chosen=chosen_steps[depth - 1],
+        rejected=rejected_steps[depth - 1],
+        rejected_context=None if shared_prefix or own == context else own,
+        level=OUTCOME if complete else PROCESS,
+        gap=better["value"] - worse["value"],
+        depth=depth,
+        support=Support(chosen=better["n_leaves"], rejected=worse["n_leaves"]),
+    )
+
+
+def _pair(
+    tree: Tree,
+    *,
+    context: str,
+    chosen: str,
+    rejected: str,
+    rejected_context: str | None,
+    level: str,
+    gap: float,
+    depth: int,
+    support: Support,
+) -> Pair:
+    return Pair(
+        schema_version=SCHEMA_VERSION,
+        prompt_id=tree["prompt_id"],
+        source=tree["source"],
+        question=tree["question"],
+        context=context,
+        chosen=chosen,
+        rejected=rejected,
+        rejected_context=rejected_context,
+        level=level,
+        gap=gap,
+        depth=depth,
+        support=support,
+    )

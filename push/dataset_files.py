@@ -1,0 +1,97 @@
+"""What the repository of a dataset or a Space holds besides card and manifest: copies, and pages made of rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from openprm.runs.dataset_card import SplitFiles
+from openprm.runs.folder import DATA, read_manifest, read_rows, take_digests, write_shard
+from openprm.schema import LEVELS, Node, Pair, Tree
+from openprm.trees.pairs import PairParameters, sibling_pairs
+from openprm.trees.tree import siblings
+from openprm.viewer.tree_page import write_tree_page
+
+_SHOWN_TREES = 20
+
+
+def copy_shards(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
+    """One config; the files of a stage folder become the files of a split."""
+    (folder / DATA).mkdir(parents=True)
+    files = {}
+    for split, path in splits.items():
+        size = 0
+        for file in sorted((Path(path) / DATA).glob("*.parquet")):
+            copy = folder / DATA / file.name.replace("train", split, 1)
+            shutil.copyfile(file, copy)
+            size += copy.stat().st_size
+        files[split] = SplitFiles(f"{DATA}/{split}-*.parquet", read_manifest(path)["rows"], size)
+    return {"default": files}
+
+
+def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
+    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two.
+
+    A level without pairs has no config, nor a split of it without pairs a file: `datasets` cannot read an empty one.
+    """
+    parts: dict[str, dict[str, SplitFiles]] = {level: {} for level in LEVELS}
+    for split, path in splits.items():
+        for level in LEVELS:
+            written = folder / f".{level}"
+            rows = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
+            take_digests(written)
+            if rows:
+                target = folder / level / f"{split}-00000.parquet"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(next((written / DATA).glob("*.parquet")), target)
+                parts[level][split] = SplitFiles(f"{level}/{split}-*.parquet", rows, target.stat().st_size)
+            shutil.rmtree(written)
+    everything = {}
+    for split in splits:
+        levels = [part[split] for part in parts.values() if split in part]
+        rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
+        # in the stage's order, which a mere `*/` would turn round
+        patterns = [f"{level}/{split}-*.parquet" for level in LEVELS if split in parts[level]]
+        everything[split] = SplitFiles(patterns, rows, size)
+    return {"all": everything, **{level: part for level, part in parts.items() if part}}
+
+
+def tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
+    """The first trees with a fork; marked are the siblings of which the process pairs of `pairs` were made."""
+    content = read_manifest(trees)["row_hash"]
+    taken = [manifest for manifest in map(read_manifest, pairs) if _made_of(manifest, content)]
+
+    def marked(tree: Tree) -> list[tuple[Node, Node]]:
+        if not taken:
+            return []
+        names = PairParameters.__dataclass_fields__
+        parameters = PairParameters(**{key: value for key, value in taken[0]["parameters"].items() if key in names})
+        return sibling_pairs(tree, taken[0]["counts"]["min_gap_by_source"][tree["source"]], parameters)
+
+    about = f"The first {_SHOWN_TREES} trees with a fork."
+    if taken:
+        about += " Marked are the siblings of which process pairs were made."
+    forked: Iterator[Any] = (tree for tree in read_rows(trees, Tree) if siblings(tree))  # type: ignore[arg-type]
+    write_tree_page(islice(forked, _SHOWN_TREES), path, title=title, pairs=marked, about=about)
+
+
+def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
+    """Whether process pairs are of trees of this content, by the values that the trees have."""
+    parameters = manifest["parameters"]
+    same = manifest["inputs"].get("trees", {}).get("hash") == trees
+    other = parameters.get("reward_name") is not None or parameters.get("shuffle_rewards") is not None
+    return same and parameters["process"] and not other
+
+
+def write_files(folder: Path, files: Mapping[str, str | Path]) -> None:
+    """Texts, and copies of files, by their path in the repository."""
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copyfile(content, target)
+        else:
+            target.write_text(content, "utf-8")

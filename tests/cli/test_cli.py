@@ -1,0 +1,508 @@
+"""What a user's file can do to `openprm trees`, and what the other commands say."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from openprm import cli
+from openprm.runs.folder import read_manifest, read_rows
+from openprm.trees.tree import response_text
+
+from ..answers import answers, content, rejected, times, write_jsonl
+
+COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback]
+ROWS = [
+    {"question": "2 + 2?", "response": "Add.\nFour", "reward": 1.0},
+    {"question": "2 + 2?", "response": "Guess.\nFive", "reward": 0.0},
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs `openprm ARGUMENTS` in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["openprm", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err  # type: ignore[return-value]
+
+    return call
+
+
+@pytest.fixture
+def fails(run, tmp_path):
+    """Runs it and returns the one line it must fail with, leaving no finished folder `t`."""
+
+    def call(*arguments: str) -> str:
+        before = content(Path("t")) if Path("t/manifest.json").exists() else Path("t").exists()
+        code, _, err = run(*arguments)
+        assert code == 1
+        assert err.startswith("openprm: ")
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+        assert before == (content(Path("t")) if Path("t/manifest.json").exists() else Path("t").exists())
+        return err
+
+    return call
+
+
+def write(*rows: dict[str, Any], name: str = "a.jsonl") -> str:
+    return write_jsonl(Path(name), rows)
+
+
+# --- a whole file that cannot be used
+
+
+def test_a_missing_column(fails, tmp_path):
+    write({"question": "q", "answer": "a", "reward": 1})
+    line = fails("trees", "a.jsonl", "-o", "t")
+    assert "a.jsonl: no column 'response'" in line
+    assert "one of 'question', 'answer', 'reward'" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", b"", "a.jsonl: the file is empty; check how it was written"),
+        ("a.jsonl", b"\n\n", "a.jsonl: there are no rows; check how it was written"),
+        ("a.txt", b"text", "a.txt: unknown format; use a file that ends in .jsonl"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a complete Parquet file"),
+        ("a.jsonl", b"{\n{\n", "a.jsonl: no candidate could be used; 2 rows were rejected"),
+        ("a.jsonl", json.dumps(ROWS[0]).encode("utf-16"), "a.jsonl: the text is UTF-16; save it as UTF-8"),
+    ],
+)
+def test_a_file_without_a_row(fails, tmp_path, name, text, message):
+    (tmp_path / name).write_bytes(text)
+    assert message in fails("trees", name, "-o", "t")
+
+
+def test_a_parquet_file_cut_in_half(fails, tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS * 500), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "a.parquet: not a complete Parquet file" in fails("trees", "a.parquet", "-o", "t")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "data/a.csv", "/nowhere/a.jsonl", "nowhere", "no/body", "a/b/c"])
+def test_a_missing_file(fails, name):
+    assert f"{name}: there is no such file or folder" in fails("trees", name, "-o", "t")
+
+
+# --- options that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--separator", "re:["], "separator 're:[' is not a regular expression"),
+        (["--separator", ""], "the separator is empty; use one of paragraph, line, sentence"),
+        (["--separator", "a=re:["], "separator 're:[' is not a regular expression"),
+        (["--threshold", "88"], "threshold is 88.0; a similarity lies in (0, 1]"),
+        (["--threshold", "nan"], "threshold is nan"),
+        (["--similarity", "edit"], "jaro_winkler"),
+        (["--split", "train"], "a.jsonl: a file has no split 'train'"),
+        (["--where", "subset=x"], "a.jsonl: no column 'subset'"),
+        (["--where", "question=x"], "a.jsonl: no row has question = 'x'"),
+        (["--id-column", "id"], "a.jsonl: no column 'id'"),
+    ],
+)
+def test_options_that_cannot_be(fails, options, message):
+    write(*ROWS)
+    assert message in fails("trees", "a.jsonl", "-o", "t", *options)
+
+
+def test_where_needs_a_value(run):
+    write(*ROWS)
+    code, _, err = run("trees", "a.jsonl", "-o", "t", "--where", "subset")
+    assert code == 2
+    assert "COLUMN=VALUE" in err
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize("name", ["notes.txt", "manifest.json"])
+@pytest.mark.parametrize("text", ['{"name": "a web page"}', "[1]", "not JSON"])
+def test_a_folder_of_somebody_else_is_not_touched(fails, tmp_path, name, text, force):
+    write(*ROWS)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text(text)
+    line = fails("trees", "a.jsonl", "-o", "mine", *force)
+    assert "mine exists and is not a folder that openprm wrote; choose another, or remove it" in line
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [name]
+    assert (tmp_path / "mine" / name).read_text() == text
+
+
+def test_out_may_be_an_empty_folder_but_no_file(run, fails):
+    write(*ROWS)
+    Path("mine").mkdir()
+    assert run("trees", "a.jsonl", "-o", "mine")[0] == 0
+    assert read_manifest("mine")["rows"] == 1
+    assert "a.jsonl is an input of what should be written there" in fails("trees", "a.jsonl", "-o", "a.jsonl")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(fails, tmp_path):
+    write(*ROWS)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert "closed" in fails("trees", "a.jsonl", "-o", "closed/t")
+
+
+def test_a_folder_below_a_file(fails):
+    write(*ROWS)
+    assert "a.jsonl" in fails("trees", "a.jsonl", "-o", "a.jsonl/t")
+
+
+# --- rows that cannot be used
+
+BAD = {
+    "a column without a value": ({"question": "2 + 2?", "reward": 1.0}, "'response' is missing"),
+    "a wrong type": ({**ROWS[0], "response": 5}, "'response' is a number"),
+    "a reward in words": ({**ROWS[0], "reward": "good"}, "'reward' is 'good'"),
+    "no number": ({**ROWS[0], "reward": float("nan")}, "'reward' is nan"),
+    "infinity": ({**ROWS[0], "reward": float("inf")}, "'reward' is inf"),
+    "half a character": ({**ROWS[0], "response": "cut \ud83d"}, "'response' has half a surrogate pair"),
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), BAD.values(), ids=BAD)
+def test_a_bad_row_is_listed_and_the_rest_built(run, row, reason):
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, [ROWS[0], row, ROWS[1]])))
+    code, out, _ = run("trees", "a.jsonl", "-o", "t")
+    assert code == 0
+    assert "1 rows were rejected, listed in t/rejected.jsonl" in out
+    assert reason in out
+    [entry] = rejected(Path("t"))
+    assert (entry["file"], entry["row"]) == ("a.jsonl", 2)
+    assert reason in entry["reason"]
+    assert entry["remedy"]
+    [tree] = read_rows("t")
+    assert [response_text(response) for response in tree["responses"]] == ["Add.\nFour", "Guess.\nFive"]
+    assert read_manifest("t")["counts"]["rejected"] == {entry["reason"]: 1}
+
+
+@pytest.mark.parametrize(("row", "reason"), BAD.values(), ids=BAD)
+def test_strict_stops_at_the_first_bad_row(fails, row, reason):
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, [*ROWS, row])))
+    line = fails("trees", "a.jsonl", "-o", "t", "--strict")
+    assert "a.jsonl, row 3: " in line
+    assert reason in line
+    assert "(stopped by --strict)" in line
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [(b'{"question": "q"', "broken JSON"), (b'{"question": "\xff"}', "invalid UTF-8"), (b"5", "not a JSON object")],
+)
+def test_a_bad_line(run, fails, line, reason):
+    good = [json.dumps(row).encode() for row in ROWS]
+    Path("a.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    [entry] = rejected(Path("t"))
+    assert (entry["file"], entry["row"]) == ("a.jsonl", 2)
+    assert entry["reason"].startswith(reason)
+    assert len(next(read_rows("t"))["responses"]) == 2
+    assert f"a.jsonl, row 2: {reason}" in fails("trees", "a.jsonl", "-o", "u", "--strict")
+    assert not Path("u").exists()
+
+
+def test_strict_is_not_appeased_by_a_folder_made_without(run, fails):
+    Path("a.jsonl").write_text("{\n" + json.dumps(ROWS[0]))
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    assert "a.jsonl, row 1: broken JSON" in fails("trees", "a.jsonl", "-o", "t", "--strict")
+
+
+@pytest.mark.parametrize("response", ["", " \n"])
+def test_an_empty_response(run, fails, response):
+    write(*ROWS, {**ROWS[0], "response": response})
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    [entry] = rejected(Path("t"))
+    assert entry["reason"] == "empty response"
+    assert "sample 2: leave it out, or sample it again" in entry["remedy"]
+    line = fails("trees", "a.jsonl", "-o", "u", "--strict")
+    assert "a.jsonl: empty response; prompt" in line
+    assert not Path("u").exists()
+
+
+def test_nothing_but_empty_responses(fails):
+    write({**ROWS[0], "response": ""})
+    assert "a.jsonl: no tree could be built; 1 rows were rejected, 1 of them for: empty response" in fails(
+        "trees", "a.jsonl", "-o", "t"
+    )
+
+
+def test_duplicate_ids(run, fails):
+    rows = [{**row, "prompt_id": "p", "sample_index": index} for index, row in enumerate(ROWS)]
+    write(*rows, {**rows[0], "response": "again"}, {**rows[0], "question": "3 + 3?", "sample_index": 2})
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    assert [(entry["row"], entry["reason"]) for entry in rejected(Path("t"))] == [
+        (3, "prompt_id 'p' has a sample_index 0 already, in row 1"),
+        (4, "prompt_id 'p' has another question in row 1"),
+    ]
+    assert [len(tree["responses"]) for tree in read_rows("t")] == [2]
+    assert "a.jsonl, row 3: prompt_id 'p' has" in fails("trees", "a.jsonl", "-o", "u", "--strict")
+
+
+# --- rows that are unusual
+
+
+def test_one_candidate_only(run):
+    write(ROWS[0])
+    code, out, _ = run("trees", "a.jsonl", "-o", "t")
+    assert code == 0
+    assert "Warning: 1 prompts have one response: no pairs there." in out
+    [tree] = read_rows("t")
+    assert [node["value"] for node in tree["nodes"]] == [1.0, 1.0, 1.0]
+
+
+def test_all_rewards_equal(run, fails):
+    write(*({**row, "reward": 0.0} for row in ROWS))
+    code, out, _ = run("trees", "a.jsonl", "-o", "t")
+    assert code == 0
+    assert re.search(r"prompts with equal rewards +1\b", out)
+    assert re.search(r"lowest reward +0\.0\b", out)
+    assert [node["value"] for node in next(read_rows("t"))["nodes"]] == [0.0] * 5
+    line = fails("pairs", "t", "-o", "p")
+    assert "t: no pair has a gap of 0.2 or more (widest gap 0); lower --min-gap" in line
+
+
+def test_200_000_characters(run):
+    long = ["It goes on and on, é.\n" * 9_500, "x" * 200_000]
+    write(*({**ROWS[0], "response": text} for text in long))
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    assert [response_text(response) for response in next(read_rows("t"))["responses"]] == long
+
+
+def test_separators_by_source_and_literal_ones_with_an_equals_sign(run):
+    rows = [{**ROWS[0], "response": "a.\nb\nc", "source": source} for source in ("lines", "others")]
+    rows[1]["question"] = "3 + 3?"
+    write(*rows)
+    assert run("trees", "a.jsonl", "-o", "t", "--separator", r"lines=\n", "--separator", r".\n")[0] == 0
+    assert [tree["responses"][0]["steps"] for tree in read_rows("t")] == [["a.\n", "b\n", "c"], ["a.\n", "b\nc"]]
+    write({**ROWS[0], "response": "a==b"})
+    assert run("trees", "a.jsonl", "-o", "u", "--separator", "==")[0] == 0
+    assert next(read_rows("u"))["responses"][0]["steps"] == ["a==", "b"]
+
+
+# --- one command after another
+
+
+def test_file_to_candidates_to_trees_to_pairs(run):
+    write_jsonl(Path("a.jsonl"), answers(6))
+    assert run("import", "a.jsonl", "-o", "c")[0] == 0
+    assert run("trees", "c", "-o", "t")[0] == 0
+    assert run("trees", "a.jsonl", "-o", "u")[0] == 0
+    assert read_manifest("t")["row_hash"] == read_manifest("u")["row_hash"]
+    code, out, _ = run("pairs", "t", "-o", "p", "--min-gap", "0.5sd", "--outcome", "best")
+    assert code == 0
+    assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
+    assert re.search(r"process pairs per prompt +max: [\d.]+, all: [\d.]+, 1: [\d.]+, 4: [\d.]+", out)
+    assert {row["level"] for row in read_rows("p")} == {"process", "outcome"}
+    before = times(Path("p"))
+    assert run("pairs", "t", "-o", "p", "--min-gap", "0.5sd", "--outcome", "best")[0] == 0
+    assert times(Path("p")) == before
+
+
+def test_pairs_of_a_split(run, fails):
+    write_jsonl(Path("a.jsonl"), answers(6))
+    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
+    assert run("pairs", "t", "-o", "p")[0] == 0
+    [shard] = Path("t/data").glob("*.parquet")
+    Path("published/data").mkdir(parents=True)
+    Path("published/data/test-00000.parquet").write_bytes(shard.read_bytes())
+    assert run("pairs", "published", "--split", "test", "-o", "q")[0] == 0
+    assert read_manifest("q")["row_hash"] == read_manifest("p")["row_hash"]
+    assert "published has no split 'train': its splits are test" in fails("pairs", "published", "-o", "x")
+    assert "published has no split 'dev'" in fails("pairs", "published", "--split", "dev", "-o", "x")
+
+
+def test_folders_of_another_kind(run, fails):
+    write(*ROWS)
+    run("import", "a.jsonl", "-o", "c")
+    run("trees", "a.jsonl", "-o", "t")
+    run("pairs", "t", "-o", "p")
+    assert "c holds no trees: there is no column 'reward_name'" in fails("pairs", "c", "-o", "x")
+    assert "p holds no trees" in fails("show", "p")
+    assert "t holds no candidates: there is no column 'response'" in fails("trees", "t", "-o", "x")
+    assert "c holds candidate records already; leave out columns" in fails(
+        "trees", "c", "-o", "x", "--response-column", "answer"
+    )
+
+
+@pytest.mark.parametrize("gap", ["wide", "q1.5", "0.5SD", "-1", "nan"])
+def test_a_gap_that_is_none(run, gap):
+    write(*ROWS)
+    run("trees", "a.jsonl", "-o", "t")
+    code, _, err = run("pairs", "t", "-o", "p", f"--min-gap={gap}")
+    assert code == 1
+    assert err.startswith(f"openprm: min gap '{gap}'")
+
+
+def test_preferences(run, fails):
+    write({"prompt": "q", "chosen": "yes", "rejected": "no"}, {"prompt": "q", "chosen": "", "rejected": "no"})
+    assert run("pairs", "a.jsonl", "-o", "p", "--preferences")[0] == 0
+    assert [(row["chosen"], row["level"], row["source"]) for row in read_rows("p")] == [("yes", "outcome", "a")]
+    assert [entry["row"] for entry in rejected(Path("p"))] == [2]
+    assert "a.jsonl, row 2: 'chosen'" in fails("pairs", "a.jsonl", "-o", "x", "--preferences", "--strict")
+
+
+def test_show(run, fails):
+    write(*ROWS, {"question": "alone", "response": "x", "reward": 0, "prompt_id": "p"})
+    for row in (rows := [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]):
+        row.setdefault("prompt_id", "sum")
+    write(*rows)
+    run("trees", "a.jsonl", "-o", "t")
+    code, out, _ = run("show", "t")
+    assert code == 0
+    assert out == run("show", "t", "sum")[1]
+    assert out == (
+        "sum (a), reward reward\nuser: 2 + 2?\n+0.500 ×2 all responses\n"
+        "├── +1.000 ×1 Add.\n│          Four\n└── +0.000 ×1 Guess.\n           Five\n"
+    )
+    assert "+0.000 ×1 x" in run("show", "t", "p")[1]
+    assert "t has no tree 'other'" in fails("show", "t", "other")
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("t", "t has no tree with a fork"),
+        ("empty", "empty has no data/train-*.parquet"),
+        ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
+        ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
+    ],
+)
+def test_no_tree_to_show(run, fails, folder, message, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the Hub's client waits before it tries again
+    write(ROWS[0])
+    run("trees", "a.jsonl", "-o", "t")
+    Path("empty").mkdir()
+    assert message in fails("show", folder)
+
+
+# --- help
+
+
+def test_help_works_and_imports_nothing_heavy():
+    program = f"""
+import sys
+from openprm import cli
+for arguments in [["--help"], *([command, "--help"] for command in {COMMANDS})]:
+    sys.argv = ["openprm", *arguments]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        assert ended.code == 0, arguments
+print(sorted({{"torch", "transformers", "datasets", "pyarrow", "numpy"}} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert done.stdout.count("Usage: ") == 1 + len(COMMANDS)
+    assert all(re.search(rf"Usage: .*\b{command}\b", done.stdout) for command in COMMANDS)
+
+
+def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
+    class LibraryError(ValueError):
+        pass
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise LibraryError
+
+    monkeypatch.setattr("openprm.stages.datasets.make_trees", fail)
+    monkeypatch.setattr(sys, "argv", ["openprm", "trees", "a.jsonl", "-o", "t"])
+    with pytest.raises(LibraryError):
+        cli.main()
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    from openprm.presets.toy_stages import make_policy
+
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    make_policy(folder, steps=4)
+    return str(folder)
+
+
+def ask(n: int = 5) -> None:
+    lines = [{"question": f"The dial is at {i}. First up 2.", "reference": str(i + 2)} for i in range(n)]
+    Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+SAMPLE = ("--n", "2", "--max-new-tokens", "8", "--prompts-per-shard", "2")
+
+
+def test_questions_to_samples_to_rewards(run, policy):
+    ask()
+    assert run("prompts", "q.jsonl", "-o", "p")[0] == 0
+    code, out, _ = run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE, "--shard", "1/2")
+    assert code == 0
+    assert "prompts 3/5" in out  # the first and the third of the three shards
+    assert "nobody is at work" in out
+    code, out, err = run("status", "s")
+    assert (code, err) == (0, "")
+    assert "prompts 3/5 · samples 6" in out
+    assert run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE)[0] == 0
+    assert "s is finished: sampling, 10 rows" in run("status", "s")[1]
+    code, out, err = run("reward", "s", "--by", "answer", "-o", "c", "--num-proc", "1")
+    assert (code, "rewarded" in out) == (0, True), err
+    assert run("reward", "c", "--by", r"re:\d", "--name", "digit", "-o", "both")[0] == 0
+    rewards = [{reward["name"] for reward in row["rewards"]} for row in read_rows("both")]
+    assert rewards == [{"golden", "digit"}] * 10
+    assert run("trees", "both", "--reward-name", "digit", "-o", "t")[0] == 0
+
+
+def test_status_of_nothing(fails):
+    assert "nowhere has no manifest.json" in fails("status", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shard", "3/2"), "none of 1/2 to 2/2"),
+        (("--n", "2", "--temperature", "0"), "greedy"),
+        (("--engine", "vlm"), "unknown engine 'vlm'"),
+        (("--engine", "server"), "needs the addresses of servers"),
+        (("--server", "ftp://x"), "ftp://x"),
+        (("--server", "http://user:secret@host/v1"), "environment"),
+        (("--stop", ""), "stop string is empty"),
+    ],
+)
+def test_what_cannot_be_sampled(fails, run, policy, arguments, message):
+    ask()
+    run("prompts", "q.jsonl", "-o", "p")
+    line = fails("candidates", "p", "--model", policy, "-o", "t", *arguments)
+    assert message in line
+    assert "secret" not in line
+
+
+def test_a_plan(run):
+    code, out, err = run("plan", "tiny")
+    assert (code, err) == (0, "")
+    assert "32,000" in out
+
+
+def test_prompts_need_a_file_or_a_name(run, fails):
+    assert run("prompts", "-o", "p")[0] == 2
+    assert "ultrafeedback" in fails("prompts", "--declared", "ultrafeedbck", "-o", "t")
+
+
+def test_a_full_disk(fails, monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(*ROWS)
+    monkeypatch.setattr("openprm.runs.folder.os.replace", full)
+    assert "what is finished is kept: make room" in fails("trees", "a.jsonl", "-o", "t")

@@ -1,0 +1,100 @@
+"""What is printed: always the share of one-step responses, warnings, trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openprm.cli.report import print_summary, print_table, print_tree
+
+from ..trees.test_statistics import TREES, tree
+
+
+def summary(counts: dict[str, Any], separator: str = ".\n", stage: str = "trees", out: str = "out") -> None:
+    print_summary({"stage": stage, "rows": 3, "parameters": {"separator": separator}, "counts": counts}, out)
+
+
+SHARES = {".\n": 0.8, "paragraph": 0.9, "line": 0.7, "sentence": 0.05}
+
+
+def test_mostly_one_step(capsys):
+    summary({"one_step_share": 0.82, "other_separators": SHARES})
+    assert capsys.readouterr().out.split("\n", 2)[2] == (
+        "Warning: 82% of the responses are one step, which no process pair can come from. "
+        "With --separator 'sentence' it would be 5% (on a sample).\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("separator", "shares", "advice"),
+    [
+        ("line", {**SHARES, "sentence": 1.0, "line": 0.6}, r""),  # never what is in use, nor what is worse
+        ("paragraph", {".\n": 0.1, "sentence": 0.2}, r"With --separator '.\n' it would be 10%"),
+    ],
+)
+def test_a_better_separator_is_named_only_if_there_is_one(capsys, separator, shares, advice):
+    summary({"one_step_share": 0.65, "other_separators": shares}, separator)
+    out = capsys.readouterr().out
+    assert "65% of the responses are one step" in out
+    assert advice in out
+    assert advice or "--separator" not in out
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_share_is_always_printed(capsys, share):
+    summary({"one_step_share": share, "other_separators": SHARES, "skipped": 0, "marks": {}})
+    assert capsys.readouterr().out.split("\n")[:-1] == ["trees: 3 rows in out", f" one step share  {share} "]
+
+
+def test_the_papers_numbers_stand_beside_ours(capsys):
+    summary({"process_pairs_per_prompt": {"max": 1.5, "all": 3.0}}, stage="pairs")
+    out = capsys.readouterr().out
+    assert "process pairs per prompt  max: 1.5, all: 3.0" in out
+    assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
+
+
+def test_names_and_reasons_are_not_markup(capsys):
+    summary({"rejected": {"'[bold]' is missing": 2, "rare": 1}, "sources": {"[red]": 3}}, out="runs[/x]")
+    out = capsys.readouterr().out
+    assert "trees: 3 rows in runs[/x]\n" in out
+    assert "sources  [red]: 3" in out
+    assert out.endswith(
+        "3 rows were rejected, listed in runs[/x]/rejected.jsonl:\n         2  '[bold]' is missing\n         1  rare\n"
+    )
+
+
+def test_a_table(capsys):
+    print_table("t", ["name", "value"], [["[a]", "1"]])
+    assert "[a]" in capsys.readouterr().out
+
+
+def test_a_tree(capsys):
+    shown = tree(("Add.\n4", 1.0), ("Guess [x].\n5", -0.5), ("Add.\n\n6", 0.0))
+    print_tree(shown)
+    out = capsys.readouterr().out
+    assert out == (
+        "p (s), reward reward\n"
+        "user: q\n"
+        "+0.167 ×3 all responses\n"
+        "├── +0.500 ×2 Add.\n"
+        "│   ├── +1.000 ×1 4\n"
+        "│   └── +0.000 ×1 6\n"
+        "└── -0.500 ×1 Guess [x].\n"
+        "           5\n"
+    )
+    print_tree(shown)
+    assert capsys.readouterr().out == out
+
+
+def test_a_deep_tree(capsys):
+    text = "".join(f"{i} and more {'so ' * i}.\n" for i in range(2000))
+    print_tree(tree((text, 1.0), ("no", 0.0)))
+    out = capsys.readouterr().out
+    assert out.count("\n") == 3 + 2001
+    assert max(map(len, out.splitlines())) <= 200
+
+
+def test_a_lone_response(capsys):
+    print_tree(TREES[1])
+    assert capsys.readouterr().out.endswith("-2.000 ×1 all responses\n└── -2.000 ×1 alone\n")

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openprm.engines.base import Answers, Batch, Sampling
+
+from openprm.engines.openai_endpoint import retry_after
+from openprm.engines.openai_generator import ServerGenerator, samples_in
+from openprm.errors import InputError
+
+from .faulty_server import FaultyServer
+
+QUICK: dict[str, Any] = {"timeout": 20, "backoff": 0.005, "patience": 30}
+DEAD: dict[str, Any] = {**QUICK, "patience": 0.5}
+SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=8)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def batches(count: int, size: int = 5) -> Iterator[Batch]:
+    for index in range(count):
+        names = [f"q{index * size + i}" for i in range(size)]
+        questions = [[{"role": "user", "content": name}] for name in names]
+        yield Batch(index, questions, 0, [100 * (index * size + i) for i in range(size)])  # type: ignore[arg-type]
+
+
+def sampled(generator: ServerGenerator, count: int, sampling: Sampling = SAMPLING) -> dict[str, Answers]:
+    """By question. Each batch comes once, and each question has an answer."""
+    found: dict[str, Answers] = {}
+    for batch, answers in generator.generate(batches(count), sampling):
+        for question, answer in zip(batch.questions, answers, strict=True):
+            assert question[0]["content"] not in found
+            found[question[0]["content"]] = answer
+    assert len(found) == count * 5
+    return found
+
+
+def expected(question: str, n: int = 4) -> list[str]:
+    return [f"{question} #{100 * int(question[1:]) + i}" for i in range(n)]
+
+
+def texts(answer: Answers) -> list[str]:
+    return [sample["text"] for sample in answer.samples]
+
+
+def assert_complete(found: dict[str, Answers]) -> None:
+    for question, answer in found.items():
+        assert answer.failure is None
+        assert texts(answer) == expected(question)
+
+
+def test_what_is_sent() -> None:
+    sampling = Sampling(n=3, temperature=0.7, top_p=0.9, max_new_tokens=7, stop=("\n\n",), system_prompt="Be brief.")
+    with FaultyServer() as server:
+        [(batch, answers)] = ServerGenerator([server.url], "policy").generate(batches(1, 1), sampling)
+    assert server.requests == [
+        {
+            "model": "policy",
+            "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q0"}],
+            "n": 3,
+            "seed": 0,
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "max_tokens": 7,
+            "stop": ["\n\n"],
+        }
+    ]
+    assert batch.index == 0
+    assert texts(answers[0]) == ["q0 #0", "q0 #1", "q0 #2"]
+    assert answers[0].seed == 0
+
+
+@pytest.mark.parametrize("fault", ["500", "503/0.01", "429", "429/0.01", "nonsense", "shape", "half", "drop", "late"])
+def test_one_fault_in_five_loses_nothing(fault: str) -> None:
+    with FaultyServer(lambda number, _: fault if number % 5 == 2 else "answer") as server:
+        connection = {**QUICK, "retries": 10, "timeout": 0.5 if fault == "late" else 20}
+        found = sampled(ServerGenerator([server.url], "policy", **connection), 4)
+    assert server.faults[fault] >= 4
+    assert_complete(found)
+
+
+def test_a_server_that_gives_fewer_is_asked_for_the_rest() -> None:
+    with FaultyServer(most=3) as server:
+        found = sampled(ServerGenerator([server.url], "policy", **QUICK), 2, Sampling(n=8))
+    assert {question: texts(answer) for question, answer in found.items()} == {q: expected(q, 8) for q in found}
+    assert sorted(request["n"] for request in server.requests) == [2] * 10 + [5] * 10 + [8] * 10
+
+
+def test_a_server_that_gives_more_is_cut() -> None:
+    with FaultyServer() as server:
+        server.completion = lambda request: FaultyServer.completion(server, {**request, "n": 9})  # type: ignore
+        assert_complete(sampled(ServerGenerator([server.url], "policy", **QUICK), 1))
+
+
+def test_requests_go_to_the_least_busy_server_within_its_bound() -> None:
+    def slow(number: int, request: dict[str, Any]) -> str:
+        time.sleep(0.02)
+        return "answer"
+
+    with FaultyServer(slow) as first, FaultyServer(slow) as second:
+        generator = ServerGenerator([first.url, second.url], "policy", concurrency=3)
+        assert_complete(sampled(generator, 8))
+    assert first.most_in_flight == second.most_in_flight == 3
+    assert len(first.requests) + len(second.requests) == 40
+    assert min(len(first.requests), len(second.requests)) >= 10
+
+
+def test_the_others_take_over_from_a_server_that_dies() -> None:
+    with FaultyServer() as first, FaultyServer() as second, FaultyServer() as third:
+        second.behaviour = lambda number, _: "answer" if number < 4 else "drop"
+        generator = ServerGenerator([first.url, second.url, third.url], "policy", **QUICK, concurrency=2)
+        assert_complete(sampled(generator, 10))
+    assert second.faults["drop"] >= 1
+
+
+def test_a_server_that_comes_back_is_used_again() -> None:
+    with FaultyServer() as server:
+        generator = ServerGenerator([server.url], "policy", **QUICK, concurrency=5)
+        run = generator.generate(batches(8), SAMPLING)
+        found: dict[str, Answers] = {}
+        for position, (batch, answers) in enumerate(run):
+            found.update({q[0]["content"]: a for q, a in zip(batch.questions, answers, strict=True)})
+            if position == 2:
+                server.down = True
+                threading.Timer(0.3, setattr, (server, "down", False)).start()
+    assert_complete(found)
+    assert len(found) == 40
+    assert server.faults["drop"] >= 3
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_server_without_a_list_of_models_is_used(status: int) -> None:
+    with FaultyServer() as server:
+        server.probed = status
+        assert_complete(sampled(ServerGenerator([server.url], "policy", **QUICK), 1))
+
+
+def test_where_all_servers_die_what_was_finished_is_kept() -> None:
+    with FaultyServer() as first, FaultyServer() as second:
+        for server in (first, second):
+            server.behaviour = lambda number, _: "answer" if number < 8 else "drop"
+        generator = ServerGenerator([first.url, second.url], "policy", **DEAD, concurrency=2, retries=2)
+        run = generator.generate(batches(8), SAMPLING)
+        found: dict[str, Answers] = {}
+        for batch, answers in run:
+            found.update({q[0]["content"]: a for q, a in zip(batch.questions, answers, strict=True)})
+    assert len(found) == 40
+    finished = {question: answer for question, answer in found.items() if answer.failure is None}
+    assert len(finished) == 16
+    assert_complete(finished)
+    failures = [answer.failure for answer in found.values() if answer.failure is not None]
+    assert all(failure.transient for failure in failures)
+
+
+def test_no_server_at_all_is_a_transient_failure() -> None:
+    with socket.socket() as bound:  # not listening: refuses every connection
+        bound.bind(("127.0.0.1", 0))
+        generator = ServerGenerator([f"http://127.0.0.1:{bound.getsockname()[1]}/v1"], "policy", **DEAD)
+        found = sampled(generator, 2)
+    assert {answer.failure.reason for answer in found.values() if answer.failure} == {
+        "no server has answered for 0.5 s"
+    }
+    assert all(answer.failure and answer.failure.transient for answer in found.values())
+
+
+def test_a_server_that_is_always_busy_is_given_up() -> None:
+    with FaultyServer(lambda *_: "429") as server:
+        found = sampled(ServerGenerator([server.url], "policy", **DEAD), 1)
+    assert all(answer.failure and answer.failure.transient for answer in found.values())
+
+
+def test_a_refused_request_is_a_failure_of_that_question_alone() -> None:
+    def refuses(number: int, request: dict[str, Any]) -> str:
+        return "400" if request["messages"][-1]["content"] == "q3" else "answer"
+
+    with FaultyServer(refuses) as server:
+        server.message = "maximum context length is 8"
+        found = sampled(ServerGenerator([server.url], "policy", **QUICK), 2)
+    failure = found.pop("q3").failure
+    assert failure is not None
+    assert not failure.transient
+    assert "maximum context length is 8" in failure.reason
+    assert_complete(found)
+    assert len(server.requests) == 10
+
+
+def test_samples_are_kept_where_the_rest_is_refused() -> None:
+    with FaultyServer(lambda number, request: "400" if request["n"] < 4 else "answer", most=3) as server:
+        answer = sampled(ServerGenerator([server.url], "policy", **QUICK), 1)["q1"]
+    assert texts(answer) == expected("q1", 3)
+    assert answer.failure is not None
+
+
+def test_a_wrong_key_ends_the_run_and_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "sk-very-secret-0123456789"
+    monkeypatch.setenv("POLICY_KEY", secret)
+    caplog.set_level(logging.DEBUG)
+    with FaultyServer(key="another") as server:
+        generator = ServerGenerator([server.url], "policy", **QUICK, key_variable="POLICY_KEY")
+        with pytest.raises(InputError) as raised:
+            sampled(generator, 2)
+    told = [str(raised.value), repr(raised.value), repr(generator), repr(generator.__dict__), caplog.text]
+    assert not any(secret in text for text in told)
+    assert server.url in str(raised.value)
+    assert "POLICY_KEY" in str(raised.value)
+
+
+def test_the_right_key_is_sent_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICY_KEY", "right\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "elsewhere")
+    with FaultyServer(key="right") as server:
+        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="POLICY_KEY"), 1))
+    with FaultyServer(key="none") as server:
+        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="UNSET_KEY"), 1))
+
+
+def test_a_model_that_the_server_does_not_have_ends_the_run() -> None:
+    with FaultyServer(lambda *_: "404") as server, pytest.raises(InputError, match="no such model or address"):
+        sampled(ServerGenerator([server.url], "policy", **QUICK), 1)
+
+
+def test_the_limit_goes_by_the_name_that_the_server_supports(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"error": {"message": "use another", "code": "unsupported_parameter", "param": "max_tokens"}})
+    with FaultyServer() as server:
+        handler = server._server.RequestHandlerClass
+        answer = handler.behave  # type: ignore[attr-defined]
+
+        def behave(self: Any, number: int, request: dict[str, Any]) -> None:
+            if "max_tokens" in request:
+                return self.send(400, body.encode())
+            return answer(self, number, request)
+
+        monkeypatch.setattr(handler, "behave", behave)
+        assert_complete(sampled(ServerGenerator([server.url], "policy", **QUICK), 2))
+    assert any(request.get("max_completion_tokens") == 8 for request in server.requests)
+
+
+def test_leaving_early_ends_all_requests() -> None:
+    def slow(number: int, request: dict[str, Any]) -> str:
+        return "answer" if request["seed"] < 500 else "late"  # the first batch
+
+    with FaultyServer(slow) as server:
+        generator = ServerGenerator([server.url], "policy", concurrency=5)
+        run = generator.generate(batches(100), SAMPLING)
+        next(run)
+        generator.close()
+        assert len(server.requests) <= 20
+        with pytest.raises(StopIteration):
+            next(run)
+
+
+def test_batches_are_taken_as_there_is_room() -> None:
+    taken: list[int] = []
+
+    def counted() -> Iterator[Batch]:
+        for batch in batches(50):
+            taken.append(batch.index)
+            yield batch
+
+    with FaultyServer() as server:
+        run = ServerGenerator([server.url], "policy", concurrency=10).generate(counted(), SAMPLING)
+        next(run)
+        assert len(taken) <= 4
+        run.close()
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "http://secret@host/v1", "http://host/v1?key=secret"])
+def test_an_address_with_a_secret_is_refused_without_telling_it(url: str) -> None:
+    with pytest.raises(InputError) as raised:
+        ServerGenerator([url], "policy")
+    assert "host" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_bad_input_is_refused() -> None:
+    for servers in ([], "http://host/v1", ["host:8000"]):
+        with pytest.raises(InputError):
+            ServerGenerator(servers, "policy")
+    with FaultyServer() as server, pytest.raises(InputError, match="template"):
+        ServerGenerator([server.url], "policy").generate(batches(1), Sampling(chat_template="{{ x }}"))
+
+
+def body(**choice: Any) -> dict[str, Any]:
+    whole = {"index": 0, "finish_reason": "stop", "message": {"content": "Yes."}, **choice}
+    return {"choices": [whole], "usage": {"completion_tokens": 7}}
+
+
+def test_what_is_read_of_an_answer() -> None:
+    assert samples_in(body()) == [{"text": "Yes.", "n_tokens": 7, "finish_reason": "stop"}]
+    assert samples_in(body(message={"content": None}))[0]["text"] == ""
+    assert samples_in(body(finish_reason="content_filter"))[0]["finish_reason"] == "content_filter"
+    assert samples_in(body(token_ids=[1, 2]))[0]["n_tokens"] == 2
+    assert samples_in({**body(), "usage": None})[0]["n_tokens"] is None
+    two = {"choices": [body(index=1)["choices"][0], body(message={"content": "No."})["choices"][0]]}
+    assert [(sample["text"], sample["n_tokens"]) for sample in samples_in(two)] == [("No.", None), ("Yes.", None)]
+    assert samples_in(body(message={"content": "\ud800"}))[0]["text"] == "?"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"choices": []},
+        {"choices": None},
+        {"error": {"message": "overloaded"}},
+        body(message=None),
+        body(message={"content": 3}),
+        body(finish_reason=None),
+        body(finish_reason="abort"),
+    ],
+)
+def test_no_answer_is_seen(nonsense: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        samples_in(nonsense)
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert retry_after({}, 0) is None
+    assert retry_after({"retry-after": "1.5"}, 0) == 1.5
+    assert retry_after({"retry-after": "-3"}, 0) == 0
+    assert retry_after({"retry-after": "nan"}, 0) == 0
+    assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, 45) == 15
+    assert retry_after({"retry-after": "soon"}, 0) is None
+
+
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**16),
+    most=st.integers(1, 6),
+    fault_rate=st.floats(0, 0.9),
+    retries=st.integers(0, 3),
+    servers=st.integers(1, 3),
+)
+def test_every_question_has_its_samples_once_or_a_failure(
+    seed: int, most: int, fault_rate: float, retries: int, servers: int
+) -> None:
+    chance = random.Random(seed)
+
+    def faulty(number: int, request: dict[str, Any]) -> str:
+        if chance.random() > fault_rate:
+            return "answer"
+        return chance.choice(["500", "429/0.001", "nonsense", "shape", "half", "drop", "400"])
+
+    running = [FaultyServer(faulty, most=most) for _ in range(servers)]
+    for server in running:
+        server.__enter__()
+    try:
+        urls = [server.url for server in running]
+        found = sampled(ServerGenerator(urls, "policy", **{**DEAD, "backoff": 0.001}, retries=retries), 3)
+    finally:
+        for server in running:
+            server.__exit__()
+    for question, answer in found.items():
+        assert texts(answer) == expected(question, len(answer.samples))
+        assert (len(answer.samples) == 4) == (answer.failure is None)

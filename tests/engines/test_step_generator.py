@@ -1,0 +1,333 @@
+"""Extending answers step by step: with transformers here; with vLLM in test_vllm_extending.py."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from hypothesis import example, given
+from hypothesis import strategies as st
+from openprm.engines.base import Failure, Sampling
+from transformers import AutoModelForCausalLM
+
+from openprm.engines.specs import GeneratorSpec
+from openprm.engines.step_generator import Extender, complete_steps, is_stop
+from openprm.engines.step_requests import Extension, Partial, Request
+from openprm.engines.token_continuation import Row
+from openprm.engines.transformers_generator import TransformersGenerator
+from openprm.engines.transformers_rows import in_batches
+from openprm.errors import InputError
+from openprm.presets import toy_domain as tiny
+from openprm.presets.toy_stages import make_policy
+from openprm.schema import Message
+from openprm.scoring.steps import split
+from tests import tiny_models
+
+from .test_transformers_generator import TEMPLATE, greedy, make_model, make_tokenizer, scripted
+
+SEPARATORS = [".\n", "line", "sentence", "paragraph", "re:[;,]", "\n\n", " ", "e"]
+DIALS: list[list[Message]] = [[{"role": "user", "content": dial.question}] for dial in tiny.dials(6, 3, "test")]
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> TransformersGenerator:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    make_policy(folder, steps=40)
+    return TransformersGenerator.load(str(folder))
+
+
+@pytest.fixture(scope="module")
+def noise() -> TransformersGenerator:
+    """Random weights over bytes: characters in pieces, separators anywhere, hardly an end."""
+    tokenizer = make_tokenizer()
+    return TransformersGenerator(make_model(tokenizer), tokenizer)
+
+
+def step_by_step(extender: Extender, questions: list[list[Message]], seed: int = 0) -> list[list[Extension]]:
+    """The extensions that each question's answer is made of; every one checked on the way."""
+    found: list[list[Extension]] = [[] for _ in questions]
+    while open_ := [index for index, some in enumerate(found) if not (some and some[-1].partial.finished)]:
+        before = [found[index][-1].partial if found[index] else Partial() for index in open_]
+        requests = [Request(questions[i], start, 1, seed) for i, start in zip(open_, before, strict=True)]
+        for index, start, ways in zip(open_, before, extender(requests), strict=True):
+            assert not isinstance(ways, Failure)
+            (way,) = ways
+            after = way.partial
+            assert after.tokens[: len(start.tokens)] == start.tokens
+            assert way.n_tokens == len(after.tokens) - len(start.tokens)
+            assert after.finished or (
+                len(after.steps) > len(start.steps) and after.steps[: len(start.steps)] == start.steps
+            )
+            found[index].append(way)
+    return found
+
+
+def wholes(
+    generator: TransformersGenerator, questions: list[list[Message]], sampling: Sampling
+) -> list[tuple[str, int, str]]:
+    samples = [answers.samples[0] for answers in generator.sample(questions, sampling, 0)]
+    return [(sample["text"], sample["n_tokens"] or 0, sample["finish_reason"]) for sample in samples]
+
+
+# ---- Where steps end ----
+
+
+def test_which_separators_are_stops():
+    assert [separator for separator in SEPARATORS if is_stop(separator)] == [".\n", "e"]
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@given(st.text(alphabet='ab1.!。」\n ;,e`A"', max_size=40), st.integers(0, 40))
+@example("a.\n\n\nb", 3)
+@example("Dr. A. b.\n1. c.", 9)
+@example("a. ```b. c``` d. e", 8)
+def test_complete_steps_stay_what_they_are(separator: str, text: str, cut: int):
+    """Whatever follows; but for white space at the very end, which joins the last step."""
+    steps = complete_steps(text[:cut], separator)
+    assert complete_steps(text, separator)[: len(steps)] == steps
+    whole = split(text, separator)
+    assert [step.rstrip() for step in whole[: len(steps)]] == [step.rstrip() for step in steps]
+    assert whole[: len(steps)][:-1] == steps[:-1]
+
+
+def test_a_stop_completes_a_step_at_once_and_a_pattern_when_something_follows():
+    assert complete_steps("One.\n", ".\n") == ["One.\n"]
+    assert complete_steps("One.\nTwo", ".\n") == ["One.\n"]
+    assert complete_steps("One. ", "sentence") == []
+    assert complete_steps("One. T", "sentence") == ["One. "]
+    assert complete_steps("一。\ufffd", "sentence") == []  # the bytes of a closing quote, perhaps
+    assert complete_steps("", ".\n") == complete_steps(" ", ".\n") == []
+
+
+# ---- Answers ----
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_greedy_steps_make_the_greedy_answer(policy: TransformersGenerator, separator: str):
+    sampling = greedy(48)
+    found = step_by_step(Extender(policy, separator, sampling), DIALS)
+    for some, (text, n_tokens, reason) in zip(found, wholes(policy, DIALS, sampling), strict=True):
+        last = some[-1].partial
+        assert (last.text, sum(way.n_tokens for way in some), last.finish_reason) == (text, n_tokens, reason)
+        assert list(last.steps) == split(text, separator)
+    assert max(map(len, found)) > 1 or separator in ("paragraph", "\n\n", "re:[;,]")
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_characters_in_pieces_and_tokens_beyond_a_step(noise: TransformersGenerator, separator: str):
+    questions: list[list[Message]] = [[{"role": "user", "content": text}] for text in ("Hi", "What is 2?", "Count.")]
+    sampling = greedy(60)
+    found = step_by_step(Extender(noise, separator, sampling), questions)
+    for some, (text, n_tokens, reason) in zip(found, wholes(noise, questions, sampling), strict=True):
+        last = some[-1].partial
+        assert (last.text, len(last.tokens), last.finish_reason) == (text, n_tokens, reason)
+
+
+def test_a_token_that_reaches_beyond_the_step():
+    """What a token holds of the next step is not lost, and completes it in turn."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["a.\nb", ".\nc.\n"])
+    model = make_model(tokenizer)
+    model.resize_token_embeddings(len(tokenizer))
+    generator = scripted(tokenizer, "xa.\nb.\nc.\nde<eot>")
+    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    assert [way.partial.steps for way in found] == [
+        ("xa.\n",),
+        ("xa.\n", "b.\n", "c.\n"),
+        ("xa.\n", "b.\n", "c.\n", "de"),
+    ]
+    assert [way.n_tokens for way in found] == [2, 1, 3]
+    assert found[-1].partial.finish_reason == "stop"
+
+
+def test_a_separator_in_two_pieces_behind_a_token_that_begins_it():
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([".\nb."])
+    generator = scripted(tokenizer, "a.\nb.\nc<eot>")
+    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n", "b.\n"), ("a.\n", "b.\n", "c")]
+
+
+def test_white_space_at_the_end_joins_the_last_step():
+    generator = scripted(make_tokenizer(), "a.\n \t<eot>")
+    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n \t",)]
+
+
+def test_whole_answers_and_steps_in_one_call(policy: TransformersGenerator):
+    sampling = greedy(48)
+    extender = Extender(policy, ".\n", sampling)
+    first, second = wholes(policy, DIALS[:2], sampling)
+    (start,), (whole,) = extender([Request(DIALS[0], Partial(), 1, 0), Request(DIALS[1], Partial(), 1, 0, whole=True)])
+    assert (whole.partial.text, whole.n_tokens, whole.partial.finish_reason) == second
+    assert len(start.partial.steps) == 1
+    ((rest,),) = extender([Request(DIALS[0], start.partial, 1, 0, whole=True)])
+    assert (rest.partial.text, start.n_tokens + rest.n_tokens, rest.partial.finish_reason) == first
+
+
+def test_samples_come_from_the_first_requests_seed_and_leave_the_callers_state(policy: TransformersGenerator):
+    extender = Extender(policy, ".\n", Sampling(temperature=1.0, max_new_tokens=48))
+
+    def drawn(seed: int) -> list[list[Extension] | Failure]:
+        return extender([Request(question, Partial(), 4, seed) for question in DIALS])
+
+    before = torch.get_rng_state()
+    first = drawn(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert drawn(1) == first != drawn(2)
+    assert [len(ways) for ways in first if not isinstance(ways, Failure)] == [4] * len(DIALS)
+    assert len({way.partial.tokens for ways in first if not isinstance(ways, Failure) for way in ways}) > len(DIALS)
+
+
+def test_greedy_does_not_depend_on_what_stands_beside(policy: TransformersGenerator):
+    generator = TransformersGenerator(policy.lm, policy.tokenizer, batch_size=2)
+    together = step_by_step(Extender(policy, ".\n", greedy(48)), DIALS)
+    assert step_by_step(Extender(generator, ".\n", greedy(48)), DIALS[::-1])[::-1] == together
+
+
+# ---- Limits ----
+
+
+def test_an_answer_ends_at_max_new_tokens_wherever_its_steps_end(policy: TransformersGenerator):
+    for limit in (1, 7, 12):
+        sampling = greedy(limit)
+        found = step_by_step(Extender(policy, ".\n", sampling), DIALS[:2])
+        for some, whole in zip(found, wholes(policy, DIALS[:2], sampling), strict=True):
+            last = some[-1].partial
+            assert (last.text, len(last.tokens), last.finish_reason) == whole
+
+
+def test_the_models_context():
+    generator = scripted(make_tokenizer(), "ab.\ncda")  # without end; the context is 128
+    fits, nearly, over = ([Message(role="user", content="x" * size)] for size in (1, 100, 200))
+    extender = Extender(generator, ".\n", greedy(40))
+    (failed,) = extender([Request(over, Partial(), 2, 0)])
+    assert isinstance(failed, Failure)
+    assert not failed.transient
+    assert "128" in failed.reason
+    found = step_by_step(extender, [fits, nearly])
+    assert [some[-1].partial.finish_reason for some in found] == ["length", "length"]
+    assert len(found[0][-1].partial.tokens) == 40
+    assert 0 < len(found[1][-1].partial.tokens) < 28
+    ((way, twin),) = extender([Request(fits, Partial(("ab.\n",), tuple(found[0][-1].partial.tokens)), 2, 0)])
+    assert way == twin
+    assert (way.n_tokens, way.partial) == (0, found[0][-1].partial)
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.integers(1, 60)), max_size=12), st.integers(1, 4))
+def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size: int):
+    rows = [Row([0] * length, min(room, 100 - length), 0) for length, room in sizes]
+    batches = in_batches(rows, size, 100)
+    assert sorted(index for batch in batches for index in batch.rows) == list(range(len(rows)))
+    for batch in batches:
+        assert len(batch.rows) <= size
+        longest, room = max(len(rows[i].tokens) for i in batch.rows), max(rows[i].room for i in batch.rows)
+        assert longest + batch.room <= 100
+        assert room / 2 <= batch.room <= room  # what is left halves from call to call
+
+
+def test_rows_that_fill_the_context_are_generated_together():
+    rows = [Row([0] * length, 2048 - length, 0) for length in range(900, 1540)]
+    assert [len(batch.rows) for batch in in_batches(rows, 64, 2048)] == [64] * 10
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
+def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
+    family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """As they do alone, in few calls, and never beyond a position that the model has (GPT-2 has no others)."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    generator.max_length = generator.max_length or 256
+    generator.end_ids = [3]  # hardly ever written
+    rows = [Row([5 + length % 7] * length, 256 - length, 0) for length in range(200, 232)]
+    apart = [generator.go_on([row], greedy(256))[0] for row in rows]
+    assert sum(len(row.tokens) + len(new) == 256 for row, new in zip(rows, apart, strict=True)) > 16  # type: ignore[arg-type]
+    calls: list[int] = []
+    write = generator.lm.generate
+
+    def counted(**kwargs: Any) -> Any:
+        ids = kwargs["input_ids"]
+        assert ids.shape[1] + kwargs["generation_config"].max_new_tokens <= 256
+        calls.append(len(ids))
+        return write(**kwargs)
+
+    monkeypatch.setattr(generator.lm, "generate", counted)
+    assert generator.go_on(rows, greedy(256)) == apart
+    assert len(calls) <= 16 < len(rows)
+
+
+def test_no_requests(policy: TransformersGenerator):
+    assert Extender(policy, ".\n", greedy(8))([]) == []
+
+
+# ---- Errors ----
+
+
+def test_a_question_that_the_template_refuses_fails_alone(policy: TransformersGenerator):
+    refuses = "{{ raise_exception('no') if messages[0]['content'] == 'bad' else messages[0]['content'] }}"
+    bad: list[Message] = [{"role": "user", "content": "bad"}]
+    extender = Extender(policy, ".\n", greedy(8, chat_template=refuses))
+    failed, good = extender([Request(bad, Partial(), 3, 0), Request(DIALS[0], Partial(), 3, 0)])
+    assert isinstance(failed, Failure)
+    assert "no" in failed.reason
+    assert len(good) == 3  # type: ignore[arg-type]
+
+
+def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
+    with pytest.raises(InputError, match="leave the stop texts out"):
+        Extender(policy, ".\n", greedy(8, stop=("x",)))
+    with pytest.raises(ValueError, match="not a regular expression"):
+        Extender(policy, "re:(", greedy(8))
+    with pytest.raises(InputError, match="servers cannot go on"):
+        Extender.load(GeneratorSpec("m", "server", servers=("http://localhost:1/v1",)), ".\n", greedy(8))
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = None
+    generator = TransformersGenerator(make_model(tokenizer), tokenizer)
+    with pytest.raises(InputError, match="no chat template"):
+        Extender(generator, ".\n", greedy(8))
+    assert Extender(generator, ".\n", greedy(8, chat_template=TEMPLATE))([]) == []
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
+def test_the_same_beginnings_are_read_once_and_nothing_else_changes(
+    family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Where every token's keys and values are kept; a window forgets some, so there each row is read."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    rows = [Row(tokenizer(text)["input_ids"], 12, 0) for text in ("Hi there.", "Count to ten!", "Hi there.", "No, no")]
+    apart = [generator.go_on([row], greedy(12))[0] for row in rows]
+    read: list[int] = []
+    forward = generator.lm.forward
+
+    @functools.wraps(forward)  # transformers asks for its signature
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        read.append(kwargs["input_ids"].numel())
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(generator.lm, "forward", counted)
+    assert generator.go_on(rows, greedy(12)) == apart
+    assert (max(read[1:]) <= len(rows)) == (family != "mistral-window")
+    monkeypatch.undo()
+    sampling = Sampling(temperature=1.0)
+    assert generator.go_on(rows, sampling) == generator.go_on(rows, sampling)
+    first, _, third, _ = generator.go_on(rows, sampling)
+    assert first != third
+
+
+def language_model(family: str, vocabulary: int) -> Any:
+    name, own = {**tiny_models.PACKABLE, **tiny_models.NOT_PACKABLE}[family]
+    settings = {**tiny_models.SIZES, **own, "vocab_size": vocabulary, "initializer_range": 0.3, "eos_token_id": 2}
+    settings = {key: value for key, value in settings.items() if value is not None}
+    config = getattr(transformers, name)(**settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return make_tokenizer()

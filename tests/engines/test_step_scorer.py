@@ -1,0 +1,172 @@
+"""The scorer by engines: the pipeline's results, for whole answers and for beginnings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openprm.engines.base import Failure
+
+from openprm.engines.specs import RewardSpec
+from openprm.engines.step_requests import Prefix, Rewarded
+from openprm.engines.step_scorer import ScoredAnswer, StepScorer
+from openprm.errors import InputError
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
+from openprm.scoring.encoding import encode
+from openprm.scoring.pipeline import load_scorer
+
+from .. import tiny_models
+
+QUESTION: Any = [{"role": "user", "content": "What is the sum of two and three?"}]
+STEPS = ("First, add the numbers.\n", "Then, divide by two.\n", "The answer is seven.")
+TEXTS = ["".join(STEPS), "The answer is five.", "One.\n" * 200, "Seven.\n\nThen.\nOr six"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "reward"
+    save_reward_model(*load_reward_model(base, separator="line", aggregation="mean", suffix="The"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(model: Path) -> StepScorer:
+    return StepScorer.load(RewardSpec(str(model)))
+
+
+def rewarded(scorer: StepScorer, *prefixes: Prefix) -> list[Rewarded]:
+    found = scorer.score(prefixes)
+    assert all(isinstance(one, Rewarded) for one in found)
+    return found  # type: ignore[return-value]
+
+
+def failure(found: Any) -> Failure:
+    assert isinstance(found, Failure)
+    assert not found.transient
+    return found
+
+
+def test_rows_are_scored_as_by_the_pipeline(scorer: StepScorer, model: Path):
+    rows = [{"question": QUESTION, "response": text} for text in TEXTS]
+    expected = load_scorer(str(model))(rows)
+    assert (scorer.separator, scorer.aggregation) == ("line", "mean")
+    for found, output in zip(scorer.score_rows(rows), expected, strict=True):
+        assert isinstance(found, ScoredAnswer)
+        assert (found.steps, found.aggregation, found.truncated) == (
+            output["steps"],
+            output["aggregation"],
+            output["truncated"],
+        )
+        assert found.rewards == pytest.approx(output["rewards"], abs=1e-4)
+        assert found.score == pytest.approx(output["score"], abs=1e-4)
+    assert [output["truncated"] for output in expected] == [False, False, True, False]
+
+
+def test_what_cannot_be_scored_leaves_the_others(scorer: StepScorer):
+    strange: Any = [{"role": "user", "content": 5}]
+    empty, long, odd, good = scorer.score_rows(
+        [
+            {"question": QUESTION, "response": " \n"},
+            {"question": QUESTION, "response": "word " * 400},
+            {"question": strange, "response": "Five."},
+            {"question": "What?", "response": "Five."},
+        ]
+    )
+    assert failure(empty).reason == "the response is empty"
+    assert scorer.score([Prefix(QUESTION, (" \n",)), Prefix(QUESTION, ())]) == [empty, empty]
+    assert "reads at most 256" in failure(long).reason
+    assert "needs a text" in failure(odd).reason
+    assert isinstance(good, ScoredAnswer)
+    assert scorer.score_rows([]) == []
+
+
+def test_the_rewards_of_a_beginning_are_those_of_the_whole(scorer: StepScorer):
+    (whole,) = rewarded(scorer, Prefix(QUESTION, STEPS))
+    assert len(whole.rewards) == 3
+    for known in range(4):
+        (rest,) = rewarded(scorer, Prefix(QUESTION, STEPS, known))
+        assert rest.rewards == pytest.approx(whole.rewards[known:], abs=1e-4)
+    (first,) = rewarded(scorer, Prefix(QUESTION, STEPS[:1]))
+    assert first.rewards == pytest.approx(whole.rewards[:1], abs=1e-4)
+
+
+def test_tokens_are_counted_once(scorer: StepScorer, model: Path):
+    tokenizer = load_scorer(str(model)).tokenizer
+    sequences = [tuple(encode(tokenizer, QUESTION, "".join(STEPS[: i + 1]), "The")) for i in range(3)]
+    every, last, none = rewarded(scorer, *(Prefix(QUESTION, STEPS, known) for known in (0, 2, 3)))
+    beginnings = {sequence[: end + 1] for sequence in sequences for end in range(len(sequence))}
+    assert every.n_tokens == len(beginnings)
+    assert last.n_tokens == len(sequences[-1])
+    assert (none.rewards, none.n_tokens) == ((), 0)
+    assert [one.n_tokens for one in rewarded(scorer, *[Prefix(QUESTION, STEPS)] * 3)] == [every.n_tokens] * 3
+
+
+@given(st.permutations([(text, known) for text in range(3) for known in range(2)]))
+@settings(max_examples=10)
+def test_a_reward_depends_on_its_prefix_alone(scorer: StepScorer, order: list[tuple[int, int]]):
+    texts = [STEPS, STEPS[:2], ("Seven.\n", "Or six.")]
+    found = rewarded(scorer, *(Prefix(QUESTION, texts[text], known) for text, known in order))
+    for one, (text, known) in zip(found, order, strict=True):
+        (alone,) = rewarded(scorer, Prefix(QUESTION, texts[text], known))
+        assert one.rewards == pytest.approx(alone.rewards, abs=1e-4)
+        assert one.n_tokens == alone.n_tokens
+
+
+def test_steps_that_do_not_fit(scorer: StepScorer):
+    long = ("One.\n", "word " * 400, "Two.")
+    (found,) = rewarded(scorer, Prefix(QUESTION, long))
+    assert len(found.rewards) == 1
+    assert "up to step 2" in failure(scorer.score([Prefix(QUESTION, long, 1)])[0]).reason
+
+
+def test_what_is_given_goes_before_what_is_recorded(model: Path):
+    scorer = StepScorer.load(RewardSpec(str(model)), separator=". ", aggregation="last")
+    (found,) = scorer.score_rows([{"question": QUESTION, "response": "Two. Three"}])
+    assert isinstance(found, ScoredAnswer)
+    assert found.steps == ["Two. ", "Three"]
+    assert found.score == found.rewards[-1]
+    with pytest.raises(ValueError, match="unknown aggregation"):
+        StepScorer.load(RewardSpec(str(model)), aggregation="median")
+
+
+def test_a_reward_that_is_no_number(base: Path, tmp_path: Path):
+    made: Any
+    made, tokenizer = load_reward_model(base)
+    made.score.weight.data.fill_(math.nan)
+    save_reward_model(made, tokenizer, tmp_path)
+    (found,) = StepScorer.load(RewardSpec(str(tmp_path))).score([Prefix(QUESTION, STEPS)])
+    assert failure(found).reason == "the reward is nan"
+
+
+def test_a_model_without_a_chat_template(tmp_path: Path):
+    tokenizer = tiny_models.tokenizer(None)
+    tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"chat_template\.jinja"):
+        StepScorer.load(RewardSpec(str(tmp_path)))
+
+
+class TestRewardSpec:
+    def test_what_does_not_go_together(self, tmp_path: Path):
+        with pytest.raises(InputError, match="unknown engine 'jax'"):
+            RewardSpec("m", "jax")
+        with pytest.raises(InputError, match="needs the addresses"):
+            RewardSpec("m", "server")
+        with pytest.raises(InputError, match="dtype is the servers' matter"):
+            RewardSpec("a/b", "server", dtype="bfloat16", servers=("http://host/v1",))
+        with pytest.raises(InputError, match="give the checkpoint"):
+            RewardSpec("reward", "server", servers=("http://host/v1",))
+        with pytest.raises(InputError, match="hf_token"):
+            RewardSpec("m", options={"hf_token": "x"})
+        with pytest.raises(InputError, match="nonsense"):
+            RewardSpec("m", options={"nonsense": 1}).make()
+
+    def test_where_its_settings_come_from(self):
+        served = RewardSpec("/models/reward", "server", servers=("http://host/v1",), checkpoint="a/b", revision="main")
+        assert served.identity() == "a/b@main"
+        assert served.parameters() == {"engine": "server", "model": "reward"}
+        assert RewardSpec("a/b").identity() == "a/b"

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from openprm.cli import app
+from openprm.engines.specs import RewardSpec
+from openprm.errors import InputError
+from openprm.evaluation import engine_parity as parity
+from openprm.evaluation.engine_parity import EACH, check_parity, compare_rewards, sample
+from openprm.schema import Candidate
+
+from ..folders import candidate, dataset
+
+TEXTS = ["The sum.\nFive.\n", "", "The answer is five.", "Seven.\n\nThen.\nOr six", "Two.\nSo: 5", "Six."]
+
+
+def rows(prompts: int = 3) -> list[Any]:
+    return [
+        candidate(f"p{p}", i, f"{text} {p}" if text else "") for p in range(prompts) for i, text in enumerate(TEXTS)
+    ]
+
+
+def test_equal_rewards_do_not_deviate():
+    rewards = [[1.0, 2.0], [0.5]]
+    found = compare_rewards(rewards, rewards, ["p", "p"], "min")
+    assert (found.largest, found.mean, found.changed, found.prompts) == (0, 0, 0, 1)
+
+
+def test_a_difference_matters_where_it_changes_the_best():
+    reference = [[1.0, 2.0], [0.9], [3.0], [0.0]]
+    found = compare_rewards(reference, [[1.0, 2.1], [1.2], [3.0], [0.2]], ["p", "p", "q", "q"], "min")
+    assert found.largest == pytest.approx(0.3)
+    assert found.mean == pytest.approx(0.6 / 5)
+    assert (found.changed, found.prompts) == (1, 2)
+    assert compare_rewards(reference, [[1.0, 2.1], [1.2], [3.0], [0.2]], ["p", "p", "q", "q"], "last").changed == 0
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_a_missing_reward_is_the_largest_difference(missing: float | None):
+    found = compare_rewards([[1.0], [2.0]], [[1.0], [missing]], ["p", "p"], "min")
+    assert (found.largest, found.changed) == (math.inf, 1)
+
+
+def test_a_single_response_has_no_best_of_n():
+    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0
+
+
+def test_nothing_to_compare():
+    with pytest.raises(ValueError, match="no rewards"):
+        compare_rewards([], [], [], "min")
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40))
+def test_a_sample_is_of_several_prompts_in_order(prompts: list[int], n: int):
+    given_rows: Any = [{"prompt_id": str(p), "response": "x", "at": at} for at, p in enumerate(prompts)]
+    found: Any = sample(given_rows, n)
+    counts = [[row["prompt_id"] for row in found].count(str(p)) for p in set(prompts)]
+    available = sum(min(EACH, prompts.count(p)) for p in set(prompts))
+    assert len(found) >= min(n, available)
+    assert len(found) < n + EACH * 2 or len(found) == available
+    assert all(count in (0, min(EACH, prompts.count(p))) for count, p in zip(counts, set(prompts), strict=True))
+    places = [row["at"] for row in found]
+    assert len(set(places)) == len(places)
+
+
+def test_the_ways_of_transformers_agree(base: Path):
+    spec = RewardSpec(str(base))
+    others = [RewardSpec(str(base), dtype="bfloat16")]
+    found = list(check_parity(rows(), spec, others, separator="line"))
+    assert len(found) == 9
+    assert {one.deviation.prompts for one in found} == {3}
+    for one in found:
+        if one.dtype == "float32":
+            assert one.deviation.largest < 1e-4
+            assert one.deviation.changed == 0
+        else:
+            assert one.deviation.largest > 1e-4
+    assert found[0].engine == "transformers"
+    assert found[3].engine == "transformers, plain"
+
+
+def test_a_way_that_is_off_is_found_out(base: Path, monkeypatch: pytest.MonkeyPatch):
+    score = parity.StepScorer.score_rows
+
+    def off(self: Any, rows: Any) -> Any:
+        found = score(self, rows)
+        if len(found) == 1:  # one by one only
+            found[0].rewards[0] += 0.5
+        return found
+
+    monkeypatch.setattr(parity.StepScorer, "score_rows", off)
+    found = list(check_parity(rows(), RewardSpec(str(base)), []))
+    assert [one.deviation.largest > 0.4 for one in found] == [False, True, False] * 2
+
+
+def test_nothing_that_can_be_rewarded(base: Path):
+    with pytest.raises(InputError, match="no response of 1 can be rewarded"):
+        list(check_parity([candidate("p", 0, "word " * 400)], RewardSpec(str(base)), []))  # type: ignore[list-item]
+
+
+def test_the_command(base: Path, tmp_path: Path):
+    folder = dataset(tmp_path / "candidates", Candidate, rows())
+    command = ["parity", str(base), str(folder), "--engine", "transformers", "--rows", "8"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "all together" in result.output
+    assert "bfloat16" in result.output
+    assert CliRunner().invoke(app, [*command, "--tolerance", "0"]).exit_code == 1

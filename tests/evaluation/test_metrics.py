@@ -1,0 +1,168 @@
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+
+import evaluate
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import openprm
+from openprm.errors import InputError
+from openprm.evaluation.accuracy import evaluate_selection
+from openprm.evaluation.metrics import METRICS, metric_files
+from openprm.evaluation.pair_accuracy import first_error, first_error_f1, pair_accuracy
+from openprm.search.selection import coverage, expected_best_of_n, expected_vote
+from tests.local_hub import Hub
+
+PACKAGE = Path(openprm.__file__).parent
+REWARDS = st.floats(-10, 10) | st.sampled_from([0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A metric of the package's folder, loaded by its path."""
+    cache = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluate.config.HF_MODULES_CACHE", cache / "modules")
+        patch.setattr(sys, "path", [*sys.path])
+        yield lambda name: evaluate.load(str(PACKAGE / "metrics" / name), cache_dir=str(cache))
+
+
+@st.composite
+def prompts(draw: st.DrawFn) -> list[tuple[list[float], list[float]]]:
+    n = draw(st.integers(1, 5))
+    scores = st.lists(REWARDS | st.just(-math.inf), min_size=n, max_size=n)
+    correct = st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n)
+    return draw(st.lists(st.tuples(scores, correct), min_size=1, max_size=5))
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=prompts())
+def test_best_of_n_is_the_packages(load, rows):
+    scores, correct = zip(*rows, strict=True)
+    results = load("best_of_n").compute(predictions=scores, references=correct)
+    candidates = [{"correct": c, "answers": [None] * len(c), "scores": {"it": s}} for s, c in rows]
+    table = {row["method"]: row["accuracy"] for row in evaluate_selection(candidates, n_resamples=1)}
+    assert list(results.values()) == pytest.approx(
+        [table[f"best of {len(scores[0])}: it"], table["single sample"], table[f"coverage@{len(scores[0])}"]]
+    )
+
+
+def test_best_of_n_of_fewer(load):
+    scores, correct = [[3.0, 2.0, 1.0], [1.0, 1.0, 0.0, 5.0]], [[1, 0, 0], [0, 1, 1, 0]]
+    results = load("best_of_n").compute(predictions=scores, references=correct, n=2)
+    expected = fmean(expected_best_of_n(s, c, 2) for s, c in zip(scores, correct, strict=True))
+    assert results["best_of_n"] == pytest.approx(expected)
+    assert results["coverage"] == pytest.approx(fmean([2 / 3, 5 / 6]))
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=st.lists(st.tuples(REWARDS, REWARDS), min_size=1, max_size=20))
+def test_pair_accuracy_is_the_packages(load, pairs):
+    chosen, rejected = zip(*pairs, strict=True)
+    results = load("pair_accuracy").compute(predictions=chosen, references=rejected)
+    assert results == {"pair_accuracy": pytest.approx(pair_accuracy(chosen, rejected))}
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=prompts(), data=st.data())
+def test_votes_and_coverage_are_the_packages(load, rows, data):
+    scores, correct = zip(*rows, strict=True)
+    answers = [data.draw(st.lists(st.sampled_from(["1", "2", ""]), min_size=len(c), max_size=len(c))) for c in correct]
+    voting = [[answer or None for answer in given] for given in answers]
+    results = load("majority_vote").compute(predictions=answers, references=correct, scores=scores)
+    assert results == {
+        "majority_vote": pytest.approx(fmean(map(expected_vote, voting, correct))),
+        "weighted_vote": pytest.approx(fmean(map(expected_vote, voting, correct, scores))),
+        "single_sample": pytest.approx(fmean(map(fmean, correct))),
+    }
+    assert "weighted_vote" not in load("majority_vote").compute(predictions=answers, references=correct)
+    assert load("coverage").compute(predictions=correct, n=1) == {
+        "coverage": pytest.approx(fmean(coverage(c, 1) for c in correct))
+    }
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.lists(REWARDS, min_size=1, max_size=4), st.integers(-1, 3)), max_size=5))
+def test_first_error_f1_is_the_packages(load, rows):
+    rewards, references = zip(*rows, ([1.0, -1.0], 1), ([1.0], -1), strict=True)
+    found = [first_error(some, 0.5) for some in rewards]
+    expected = first_error_f1(found, references)
+    metric = load("first_error_f1")
+    assert metric.compute(predictions=found, references=references) == expected
+    assert metric.compute(predictions=rewards, references=references, threshold=0.5) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("best_of_n", {"predictions": [[1.0, math.nan]], "references": [[0, 1]]}),
+        ("best_of_n", {"predictions": [[1.0]], "references": [[0, 1]]}),
+        ("best_of_n", {"predictions": [[1.0]], "references": [[0]], "n": 2}),
+        ("best_of_n", {"predictions": [], "references": []}),
+        ("pair_accuracy", {"predictions": [math.nan], "references": [0.0]}),
+        ("pair_accuracy", {"predictions": [1.0], "references": []}),
+        ("pair_accuracy", {"predictions": [], "references": []}),
+        ("coverage", {"predictions": [[0, 1]], "n": 3}),
+        ("coverage", {"predictions": []}),
+        ("majority_vote", {"predictions": [["1"]], "references": [[0, 1]]}),
+        ("majority_vote", {"predictions": [["1"]], "references": [[0]], "scores": []}),
+        ("majority_vote", {"predictions": [], "references": []}),
+        ("first_error_f1", {"predictions": [0, 1], "references": [0, 0]}),
+    ],
+)
+def test_what_cannot_be_measured_is_an_error(load, name, inputs):
+    with pytest.raises(ValueError):  # noqa: PT011 - evaluate's own message or ours
+        load(name).compute(**inputs)
+
+
+def test_what_is_published():
+    assert metric_files("best_of_n") == {
+        "best_of_n.py": PACKAGE / "metrics" / "best_of_n" / "best_of_n.py",
+        "search.py": PACKAGE / "search.py",
+    }
+    assert metric_files("first_error_f1")["ranking.py"] == PACKAGE / "ranking.py"
+    assert all(path.is_file() for name in METRICS for path in metric_files(name).values())
+    with pytest.raises(InputError, match="best_of_n, coverage, majority_vote, pair_accuracy, first_error_f1"):
+        metric_files("none")
+
+
+FROM_THE_HUB = """
+import doctest, json, sys
+sys.modules["openprm"] = None  # a stranger has no package
+import evaluate
+seen = {}
+for name in sys.argv[1:]:
+    metric = evaluate.load(f"openprm/{name}")
+    test = doctest.DocTestParser().get_doctest(metric.inputs_description, {}, name, name, 0)
+    seen[name] = doctest.DocTestRunner().run(test)
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.slow
+def test_a_stranger_loads_them_from_the_hub_and_runs_their_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    with Hub(tmp_path / "hub") as hub:
+        api = HfApi(endpoint=hub.endpoint, token=hub.token)
+        for name in METRICS:
+            api.create_repo(f"openprm/{name}", repo_type="space", space_sdk="static")
+            files = [CommitOperationAdd(path, file) for path, file in metric_files(name).items()]
+            api.create_commit(f"openprm/{name}", files, repo_type="space", commit_message="Publish")
+        done = subprocess.run(
+            [sys.executable, "-c", FROM_THE_HUB, *METRICS],
+            env=hub.environment(tmp_path / "home"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    examples = {"best_of_n": 8, "coverage": 5, "majority_vote": 8, "pair_accuracy": 3, "first_error_f1": 6}
+    assert seen == {name: [0, tried] for name, tried in examples.items()}, done.stdout  # failed, tried

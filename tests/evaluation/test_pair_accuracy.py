@@ -1,0 +1,57 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.evaluation.pair_accuracy import NO_ERROR, first_error, first_error_f1, pair_accuracy
+
+
+def test_pair_accuracy():
+    assert pair_accuracy([1.0, 0.0, 2.0, 1.0], [0.0, 0.0, 3.0, -1.0]) == 0.5  # the tie is a loss
+    with pytest.raises(ValueError, match="not pairs"):
+        pair_accuracy([1.0], [])
+    with pytest.raises(ValueError, match="no pairs"):
+        pair_accuracy([], [])
+    with pytest.raises(ValueError, match="NaN"):
+        pair_accuracy([math.nan], [0.0])
+
+
+def test_the_first_step_below_the_threshold():
+    assert first_error([0.5, 0.1, -2.0], threshold=0.2) == 1
+    assert first_error([0.5, 0.2], threshold=0.2) == NO_ERROR
+    assert first_error([]) == NO_ERROR
+    with pytest.raises(ValueError, match="NaN"):
+        first_error([1.0, math.nan])
+
+
+def test_the_f1_of_first_errors():
+    # three erroneous answers, of which one is found; two correct ones, both left alone
+    found = first_error_f1([1, 0, -1, -1, -1], [1, 2, 0, -1, -1])
+    assert found == {"f1": pytest.approx(2 * (1 / 3) / (4 / 3)), "erroneous": pytest.approx(1 / 3), "correct": 1.0}
+    assert first_error_f1([0, 0], [1, -1]) == {"f1": 0.0, "erroneous": 0.0, "correct": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "message"),
+    [
+        ([0], [0, -1], "1 predictions and 2 references"),
+        ([0], [0], "no answer without"),
+        ([-1], [-1], "no answer with a"),
+        ([], [], "no answer"),
+        ([-2, 0], [-1, 0], "index is from 0"),
+    ],
+)
+def test_what_has_no_f1(predictions, references, message):
+    with pytest.raises(ValueError, match=message):
+        first_error_f1(predictions, references)
+
+
+@given(st.lists(st.integers(-1, 4), min_size=1), st.data())
+def test_f1_lies_between_its_two_accuracies(more, data):
+    references = [NO_ERROR, 0, *more]
+    predictions = data.draw(st.lists(st.integers(-1, 4), min_size=len(references), max_size=len(references)))
+    found = first_error_f1(predictions, references)
+    low, high = sorted((found["erroneous"], found["correct"]))
+    assert low - 1e-12 <= found["f1"] <= high + 1e-12
+    assert first_error_f1(references, references) == {"f1": 1.0, "erroneous": 1.0, "correct": 1.0}

@@ -1,0 +1,42 @@
+"""Every choice among a subset is the one that `openprm.search.selection` makes among those candidates alone."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.evaluation.subset_votes import best_in, covered_in, random_subsets, vote_in
+from openprm.search.selection import coverage, expected_best_of_n, expected_vote
+
+# Few distinct values, so that ties are common; far apart, so that a weight may vanish.
+scores = st.sampled_from([-2000.0, -0.5, 0.0, 0.1, 3.0, 900.0, -math.inf])
+candidates = st.lists(
+    st.tuples(st.sampled_from(["1", "2", "3", None]), scores, st.sampled_from([0.0, 1.0])), min_size=1, max_size=6
+)
+
+
+@given(candidates, st.data())
+def test_choices_are_those_of_search(rows, data):
+    answers, values, correct = map(list, zip(*rows, strict=True))
+    n = data.draw(st.integers(1, len(rows)))
+    chosen = list(combinations(range(len(rows)), n))
+    subsets = np.array([[index in some for index in range(len(rows))] for some in chosen])
+
+    def each(measure):
+        return [measure(*([column[i] for i in some] for column in (answers, values, correct))) for some in chosen]
+
+    assert best_in(subsets, values, correct) == pytest.approx(each(lambda _, s, c: expected_best_of_n(s, c)))
+    assert covered_in(subsets, correct) == pytest.approx(each(lambda _, s, c: coverage(c)))
+    assert vote_in(subsets, answers, correct) == pytest.approx(each(lambda a, s, c: expected_vote(a, c)))
+    assert vote_in(subsets, answers, correct, values) == pytest.approx(each(lambda a, s, c: expected_vote(a, c, s)))
+
+
+def test_all_subsets_are_equally_likely():
+    drawn = random_subsets(4, 2, 6000, np.random.default_rng(0))
+    assert set(drawn.sum(axis=1)) == {2}
+    _, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert abs(counts - 1000).max() < 5 * math.sqrt(1000)

@@ -1,0 +1,242 @@
+"""What was published, read from a Hub with its real client, which takes the address at import: in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+
+from openprm.runs.folder import read_manifest
+from tests.folders import contents
+from tests.local_hub import Fault, Hub
+from tests.publication import change_rows, make_model, make_run, publish, publish_model
+
+pytestmark = pytest.mark.slow
+
+KINDS = {"candidates": "dataset", "trees": "dataset", "pairs": "dataset", "openprm": "model"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("repository") / "run")
+    make_model(folder, base)
+    return folder
+
+
+@pytest.fixture
+def hub(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with everything, as `v1`; behind it came candidates of which nothing else was made."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    owner = publish(run, tmp_path / "owner")
+    publish_model(run, owner)
+    with Hub(tmp_path / "hub") as hub:
+        for name in KINDS:
+            send(hub, owner / name)
+            api(hub).create_tag(f"openprm/{name}", tag="v1", repo_type=KINDS[name])
+        api(hub).create_tag("openprm/trees", tag="only-trees", repo_type="dataset")
+        shutil.rmtree(owner / "candidates")
+        (tmp_path / "other").mkdir()
+        other = publish(run, tmp_path / "other")
+        for split in ("train", "test"):
+            change_rows(other / "candidates" / "data" / f"{split}-00000.parquet", lambda rows: rows.reverse())
+        manifest = json.loads((other / "candidates" / "manifest.json").read_text())
+        for part in manifest["parts"].values():
+            part["row_hash"] = "f" * 64
+        (other / "candidates" / "manifest.json").write_text(json.dumps(manifest))
+        send(hub, other / "candidates")
+        hub.requests.clear()
+        yield hub
+
+
+def api(hub: Hub) -> HfApi:
+    return HfApi(endpoint=hub.endpoint, token=hub.token)
+
+
+def send(hub: Hub, folder: Path) -> None:
+    name = f"openprm/{folder.name}"
+    api(hub).create_repo(name, repo_type=KINDS[folder.name], exist_ok=True)
+    api(hub).upload_folder(repo_id=name, repo_type=KINDS[folder.name], folder_path=folder)
+
+
+def ask(hub: Hub, home: Path, code: str, **options: Any) -> Any:
+    """What the code puts into `answer`, in a process that has nothing but this Hub."""
+    code = f"import json\n{code}\nprint(json.dumps(answer))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=hub.environment(home, **options) | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+VERIFY = """
+from openprm.verify.verify import verify
+report = verify({where!r}, say=lambda _: None)
+answer = [str(finding) for finding in report.findings]
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["openprm/trees", "openprm/trees@v1", "openprm/trees@only-trees", "openprm/pairs", "openprm/openprm"]
+)
+def test_everything_is_verified_from_the_hub_though_newer_candidates_came(hub: Hub, tmp_path: Path, where: str):
+    found = ask(hub, tmp_path / "home", VERIFY.format(where=where))
+    assert len(found) in (9, 10)
+    never = "not checked  training"
+    assert all(finding.startswith(("ok ", never)) for finding in found), found
+    newest = api(hub).repo_info("openprm/candidates", repo_type="dataset").sha
+    assert not [request for request in hub.requests if f"/resolve/{newest}/data" in request.path]
+
+
+def test_without_the_hub_what_is_in_the_cache_is_not_taken_for_what_is_published(hub: Hub, tmp_path: Path):
+    code = VERIFY.format(where="openprm/trees") + "answer.append(report.exit_code)"
+    assert ask(hub, tmp_path / "home", code)[-1] == 0
+    nobody = "import os\nos.environ['HF_ENDPOINT'] = 'http://127.0.0.1:9'\n"
+    nobody += "import time\ntime.sleep = lambda _: None\n"  # the client waits before it tries again
+    *found, exit_code = ask(hub, tmp_path / "home", nobody + code)
+    assert exit_code == 2
+    assert found[0].startswith("missing      commit: openprm/trees: the Hub does not give it")
+    assert found[1].startswith("ok ")
+
+
+def test_files_come_once_and_parts_alone(hub: Hub, run: Path, tmp_path: Path):
+    code = """
+from openprm.hub.publication import open_publication, restore
+publication = open_publication("openprm/trees")
+answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
+"""
+    home, out = tmp_path / "home", tmp_path / "trees"
+    found = ask(hub, home, code.format(out=str(out)))
+    assert found == ["trees", read_manifest(run / "trees-test")["row_hash"]]
+    assert {name: content for name, content in contents(out).items() if name.startswith("data")} == {
+        name: content for name, content in contents(run / "trees-test").items() if name.startswith("data")
+    }
+    asked = [request.path for request in hub.requests]
+    assert any("test-00000" in path for path in asked)
+    assert not any("train-00000" in path or "README" in path for path in asked)
+    hub.requests.clear()
+    shutil.rmtree(out)
+    assert ask(hub, home, code.format(out=str(out))) == found
+    assert not any("resolve" in request.path for request in hub.requests)
+
+
+def test_two_revisions_are_compared(hub: Hub, tmp_path: Path):
+    code = """
+from openprm.verify.dataset_diff import diff_datasets, lines
+answer = [*lines(diff_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
+answer += [*lines(diff_datasets("openprm/trees@v1", "openprm/trees"))]
+"""
+    assert ask(hub, tmp_path / "home", code) == [
+        "test: 12 responses before, 12 after",
+        "  the rows are the same, in another order",
+        "train: identical, 3 trees",
+        "test: identical, 3 trees",
+    ]
+
+
+OPEN = """
+from openprm.hub.publication import open_publication
+from openprm.errors import InputError
+answer = {}
+for where in WHERE:
+    try:
+        answer[where] = open_publication(where).kind
+    except InputError as error:
+        answer[where] = str(error)
+"""
+
+
+def test_what_cannot_be_opened_is_said(hub: Hub, tmp_path: Path):
+    api(hub).create_repo("openprm/foreign", repo_type="model")
+    api(hub).create_repo("openprm/secret", repo_type="dataset", private=True)
+    hub.faults.append(Fault(r"GET /api/datasets/openprm/gated", 403, times=99, code="GatedRepo"))
+    hub.faults.append(Fault(r"GET /api/datasets/openprm/closed", 403, times=99))
+    names = ["trees", "trees@v1", "trees@v7", "nothing", "foreign", "secret", "gated", "closed", "bad..name"]
+    where = [f"openprm/{name}" for name in names]
+    code = f"WHERE = {where!r}\n{OPEN}"
+    found = ask(hub, tmp_path / "home", code, token=hub.stranger_token)
+    assert found["openprm/trees"] == found["openprm/trees@v1"] == "trees"
+    assert "openprm/trees@v7: the repository has no such revision" in found["openprm/trees@v7"]
+    for name in ("nothing", "secret"):
+        assert f"openprm/{name}: there is no such repository, or you may not see it" in found[f"openprm/{name}"]
+    assert "not published by openprm: it has no manifest.json" in found["openprm/foreign"]
+    for name in ("gated", "closed"):
+        assert f"openprm/{name}: you may not read it" in found[f"openprm/{name}"]
+    assert "that is no name of a repository" in found["openprm/bad..name"]
+    wrong = ask(hub, tmp_path / "other-home", code, token="hf_" + "x" * 34)
+    assert "log in" in wrong["openprm/secret"]
+
+
+def test_without_a_hub_it_is_said_and_what_is_in_the_cache_can_be_read(hub: Hub, tmp_path: Path):
+    home, code = tmp_path / "home", f"WHERE = ['openprm/trees', 'openprm/pairs']\n{OPEN}"
+    ask(hub, home, f"WHERE = ['openprm/trees']\n{OPEN}")
+    hub.__exit__()
+    found = ask(hub, home, code)
+    assert found["openprm/trees"] == "trees"
+    assert "openprm/pairs: the Hub does not give it (" in found["openprm/pairs"]
+    assert "check the connection, and run the same command again" in found["openprm/pairs"]
+
+
+def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: Hub, tmp_path: Path):
+    api(hub).create_repo("openprm/trees", repo_type="model")
+    shutil.copytree(tmp_path / "owner" / "openprm", tmp_path / "model" / "trees")
+    api(hub).upload_folder(repo_id="openprm/trees", repo_type="model", folder_path=tmp_path / "model" / "trees")
+    code = f"WHERE = ['openprm/trees', 'openprm/openprm']\n{OPEN}"
+    hub.faults.append(Fault(r"GET /api/datasets/openprm/trees.*", 500, times=999))
+    assert "the Hub does not give it (" in ask(hub, tmp_path / "home", code)["openprm/trees"]
+    hub.faults.clear()
+    assert ask(hub, tmp_path / "home", code) == {"openprm/trees": "trees", "openprm/openprm": "model"}
+
+
+def test_a_broken_download_is_gone_on_with(hub: Hub, tmp_path: Path):
+    home = tmp_path / "home"
+    hub.faults.append(Fault(r"GET .*resolve/.*/data/train.*", 500, times=999))
+    hub.faults.append(Fault(r"GET /storage.*", 500, times=999))
+    first = ask(hub, home, VERIFY.format(where="openprm/trees"))
+    known = ("commit", "card", "licence", "origins")  # for which no rows are needed
+    said = tuple(f"ok           {what}" for what in known)
+    rest = [finding for finding in first if not finding.startswith(said)]
+    assert len(rest) == len(first) - len(said)
+    assert all(finding.startswith("missing ") and "the Hub does not give it" in finding for finding in rest), rest
+    hub.faults.clear()
+    assert all(finding.startswith("ok ") for finding in ask(hub, home, VERIFY.format(where="openprm/trees")))
+
+
+def test_a_run_begins_from_the_hub(hub: Hub, run: Path, tmp_path: Path):
+    preset = {
+        "stages": {
+            "samples": {"run": "prompts", "source": "dial", "split": "train", "n": 1},
+            "candidates": {"run": "reward", "candidates": "samples", "by": "answer"},
+            "trees": {"run": "trees", "candidates": "candidates", "separator": "line", "distinct_numbers": True},
+            "pairs": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "select": "all", "outcome": "best"},
+            "hub": {
+                "run": "publish",
+                "candidates": {"train": "candidates"},
+                "trees": {"train": "trees"},
+                "pairs": {"train": "pairs"},
+            },
+        }
+    }
+    code = f"""
+from openprm.presets.run import run_preset
+said = []
+out = {str(tmp_path / "out")!r}
+run_preset({preset!r}, out, start="pairs", until="pairs", published="openprm@v1", say=said.append)
+answer = said
+"""
+    said = ask(hub, tmp_path / "home", code)
+    assert said[0] == "trees: from openprm/trees@v1 (train)"
+    assert said[-1] == "pairs: identical to openprm/pairs@v1 (train)"
+    made, before = (json.loads((folder / "pairs" / "manifest.json").read_text()) for folder in (tmp_path / "out", run))
+    assert made.pop("origins")  # whose data it was, which the first run was not told
+    before.pop("origins")
+    assert made == before

@@ -1,0 +1,140 @@
+"""What a Hub keeps on the disk: contents, repositories and their commits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .replies import Refusal
+
+#: Above it a file is large (LFS or Xet), whatever its name; and an LFS upload goes in parts of this size.
+LARGE = 1 << 20
+
+
+class Store:
+    """The folder of a Hub: contents by SHA-256, repositories, and Xet's side of it (see `tests.local_hub.xet`)."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root).resolve()
+        for folder in ("blobs", "incoming", "repos", "xet/hashes"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+
+    def blob(self, sha256: str) -> Path:
+        return self.root / "blobs" / sha256
+
+    def keep(self, chunks: Iterable[bytes], sha256: str | None = None) -> str:
+        """Store content, whole or not at all; its SHA-256, refused where another was announced."""
+        digest = hashlib.sha256()
+        with tempfile.NamedTemporaryFile(dir=self.root / "incoming", delete=False) as file:
+            try:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+                if sha256 not in (None, digest.hexdigest()):
+                    raise Refusal(400, f"The content has the SHA-256 {digest.hexdigest()}, not {sha256}")
+            except BaseException:
+                Path(file.name).unlink()
+                raise
+        Path(file.name).rename(self.blob(digest.hexdigest()))
+        return digest.hexdigest()
+
+
+class Repo:
+    """A repository on the disk. `info` holds private, sdk, created, branches and tags (name to commit id)."""
+
+    def __init__(self, store: Store, kind: str, name: str):
+        self.store, self.kind, self.name = store, kind, name
+        self.folder = store.root / "repos" / kind / name
+        self.exists = (self.folder / "repo.json").exists()
+        self.info: dict[str, Any] = json.loads((self.folder / "repo.json").read_bytes()) if self.exists else {}
+
+    def save(self) -> None:
+        write_json(self.folder / "repo.json", self.info)
+
+    def at(self, revision: str) -> dict[str, Any]:
+        """The commit that a branch, a tag or an id names."""
+        branches, tags = self.info["branches"], self.info["tags"]
+        path = self.folder / "commits" / f"{branches.get(revision) or tags.get(revision) or revision}.json"
+        if not path.exists():
+            raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return json.loads(path.read_bytes())
+
+    def commit(self, branch: str, title: str, message: str, files: dict[str, dict], user: str) -> str:
+        """Make `files` the content of the branch; those without a commit changed in this one."""
+        id = secrets.token_hex(20)
+        commit = {
+            "id": id,
+            "parent": self.info["branches"].get(branch),
+            "title": title,
+            "message": message,
+            "date": now(),
+            "user": user,
+            "files": {path: {"commit": id} | files[path] for path in sorted(files)},
+        }
+        write_json(self.folder / "commits" / f"{id}.json", commit)
+        self.info["branches"][branch] = id
+        self.save()
+        return id
+
+    def file(self, commit: dict[str, Any], path: str) -> dict[str, Any]:
+        if path not in commit["files"]:
+            message = f'Entry not found: "{path}" at {commit["id"]}'
+            refusal = Refusal(404, message, "EntryNotFound")
+            refusal.reply.headers["X-Repo-Commit"] = commit["id"]
+            raise refusal
+        return commit["files"][path]
+
+    def content(self, file: dict[str, Any]) -> bytes:
+        return self.store.blob(file["sha256"]).read_bytes()
+
+    def card(self, commit: dict[str, Any]) -> dict[str, Any]:
+        readme = commit["files"].get("README.md")
+        return (front_matter(self.content(readme).decode()) or {}) if readme else {}
+
+
+def regular(store: Store, content: bytes) -> dict[str, Any]:
+    """The entry of a file that git holds itself."""
+    return {"size": len(content), "oid": git_hash(content), "sha256": store.keep([content]), "lfs": False}
+
+
+def pointer(sha256: str, size: int) -> bytes:
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+
+
+def git_hash(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def front_matter(card: str) -> dict[str, Any] | None:
+    """A card's metadata, None without. Raises ValueError where it is not valid."""
+    import yaml
+
+    match = re.match(r"---\r?\n(.*?)\r?\n---(\r?\n|$)", card, re.DOTALL)
+    if not match:
+        return None
+    try:
+        metadata = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        raise ValueError(f"invalid YAML: {error}") from None
+    if not isinstance(metadata, dict | None):
+        raise ValueError("the metadata is no mapping")
+    return metadata
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=1))
+    part.replace(path)

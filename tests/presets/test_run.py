@@ -1,0 +1,325 @@
+"""Presets: how they are read, and a miniature one run from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from openprm.errors import InputError
+from openprm.presets import run as reproduce
+from openprm.presets.run import PRESET, check_published, load_preset, run_preset
+from openprm.presets.runners import RUNNERS
+from openprm.runs.folder import read_manifest
+from openprm.runs.manifest import describe_input
+from tests.folders import contents
+from tests.miniature import finished_run, miniature  # noqa: F401 (a fixture)
+from tests.publication import change_manifest, make_run, publish
+
+
+def write(folder: Path, stages: Any) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(
+        stages if isinstance(stages, str) else yaml.safe_dump({"stages": stages}, sort_keys=False), "utf-8"
+    )
+    return str(path)
+
+
+PROMPTS = {"run": "prompts", "source": "dial", "split": "train", "n": 2}
+
+BROKEN = {
+    "not YAML": ("stages: [", "not YAML"),
+    "a list": ("- a", "a preset has a mapping `stages`"),
+    "no stages": ("steps: {}", "a preset has a mapping `stages`"),
+    "a kind there is not": ({"one": {"run": "smaple"}}, "stage 'one' needs `run`, one of prompts, "),
+    "a list of kinds": ({"one": {"run": ["prompts"]}}, "stage 'one' needs `run`"),
+    "no mapping": ({"one": 3}, "stage 'one' needs `run`"),
+    "a misspelt input": (
+        {"prompts": PROMPTS, "c": {"run": "candidates", "prompts": "promts", "model": "meta-llama/Llama-3.1-8B"}},
+        r"stage 'c' takes 'promts' for its prompts: that is no stage before it \(prompts\)",
+    ),
+    "a stage that comes later": (
+        {"trees": {"run": "trees", "candidates": "c"}, "c": {"run": "candidates", "prompts": "x/y", "model": "x/y"}},
+        "stage 'trees' takes 'c' for its candidates: that is no stage before it",
+    ),
+    "a misspelt one among several": (
+        {"p": PROMPTS, "orm": {"run": "train", "base": "x/y", "pairs": {"one": "x/y", "two": "pears"}}},
+        "stage 'orm' takes 'pears' for its pairs",
+    ),
+    "a list for an input": (
+        {"p": PROMPTS, "trees": {"run": "trees", "candidates": ["p"]}},
+        r"stage 'trees' takes \['p'\] for its candidates",
+    ),
+    "a path that is not there": (
+        {"trees": {"run": "trees", "candidates": "./nowhere/candidates"}},
+        "takes './nowhere/candidates'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_preset_is_refused_before_anything_runs(tmp_path: Path, name: str):
+    stages, message = BROKEN[name]
+    with pytest.raises(InputError, match=message):
+        load_preset(write(tmp_path, stages))
+
+
+def test_an_unknown_preset_is_named_with_those_there_are(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no preset 'tny'; there are .*tiny"):
+        load_preset("tny")
+    with pytest.raises(InputError, match="no preset"):
+        load_preset(str(tmp_path / "nowhere.yaml"))
+    (tmp_path / "latin.yaml").write_bytes("stages: {é: 1}".encode("latin-1"))
+    with pytest.raises(InputError, match="not YAML"):
+        load_preset(str(tmp_path / "latin.yaml"))
+
+
+def test_inputs_may_be_stages_paths_and_ids(tmp_path: Path):
+    stages = {
+        "prompts": PROMPTS,
+        "candidates": {"run": "candidates", "prompts": "prompts", "model": "meta-llama/Llama-3.1-8B"},
+        "trees": {"run": "trees", "candidates": str(tmp_path)},
+    }
+    assert list(load_preset(write(tmp_path, stages))["stages"]) == [*stages]
+
+
+def test_installed_presets_can_be_read():
+    names = [item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml")]
+    assert "tiny" in names
+    for name in names:
+        assert load_preset(name)["stages"]
+
+
+def test_tiny_needs_nothing_but_its_own_stages():
+    stages = load_preset("tiny")["stages"]
+    earlier: set[str] = set()
+    for name, entry in stages.items():
+        for key in RUNNERS[entry["run"]][0]:
+            assert set(reproduce._references(entry.get(key))) <= earlier, name
+        earlier.add(name)
+
+
+def test_a_wrong_parameter_is_told_with_its_stage(tmp_path: Path):
+    preset = load_preset(write(tmp_path, {"mine": {**PROMPTS, "splt": "x"}}))
+    with pytest.raises(InputError, match=r"stage 'mine': .*splt"):
+        run_preset(preset, tmp_path / "out", say=lambda _: None)
+    missing = load_preset(write(tmp_path, {"mine": {"run": "prompts", "source": "dial"}}))
+    with pytest.raises(InputError, match=r"stage 'mine': .*missing.*'n' and 'split'"):
+        run_preset(missing, tmp_path / "out", say=lambda _: None)
+
+
+def test_until_ends_behind_the_last_stage_of_a_kind_or_name(tmp_path: Path):
+    stages = {
+        "first": PROMPTS,
+        "model": {"run": "policy", "steps": 2},
+        "second": {**PROMPTS, "split": "test"},
+        "third": {**PROMPTS, "n": 3},
+    }
+    preset = load_preset(write(tmp_path, stages))
+
+    def run(until: str | None) -> list[str]:
+        return [*run_preset(preset, tmp_path / "out", until=until, say=lambda _: None)]
+
+    assert run("first") == ["first"]
+    assert run("policy") == ["first", "model"]
+    assert run("prompts") == run(None) == [*stages]
+    with pytest.raises(InputError, match="no stage 'trees'; its kinds are prompts, policy"):
+        run("trees")
+
+
+def test_a_run_s_folder_holds_its_preset(tmp_path: Path):
+    preset = load_preset(write(tmp_path, {"mine": PROMPTS}))
+    run_preset(preset, tmp_path / "out", say=lambda _: None)
+    assert load_preset(str(tmp_path / "out" / PRESET)) == preset
+
+
+#: What `tests.publication` publishes, as a preset would make it, and a control that is not published.
+STAGES: dict[str, dict[str, Any]] = {
+    "prompts": PROMPTS,
+    "samples": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
+    "samples-test": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
+    "candidates": {"run": "reward", "candidates": "samples", "by": "answer"},
+    "candidates-test": {"run": "reward", "candidates": "samples-test", "by": "answer"},
+    "trees": {"run": "trees", "candidates": "candidates", "separator": "line", "distinct_numbers": True},
+    "trees-test": {"run": "trees", "candidates": "candidates-test", "separator": "line", "distinct_numbers": True},
+    "pairs": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "select": "all", "outcome": "best"},
+    "pairs-test": {"run": "pairs", "trees": "trees-test", "min_gap": 0.2, "select": "all", "outcome": "best"},
+    "control": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "shuffle_rewards": 0},
+    "trained": {"run": "train", "pairs": {"one": "control"}, "base": "x/y"},
+    "hub": {
+        "run": "publish",
+        **{kind: {"train": kind, "test": f"{kind}-test"} for kind in ("candidates", "trees", "pairs")},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def published_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("reproduce") / "run")
+
+
+@pytest.fixture
+def owner(published_run: Path, tmp_path: Path) -> Path:
+    return publish(published_run, tmp_path / "owner")
+
+
+def begin(tmp_path: Path, owner: Path, start: str, until: str, **changed: Any) -> tuple[list[str], Path]:
+    said: list[str] = []
+    preset = {"stages": {**STAGES, **changed}}
+    run_preset(preset, tmp_path / "out", start=start, until=until, published=str(owner), say=said.append)
+    return [line for line in said if not line.endswith((" ...", " s)"))], tmp_path / "out"
+
+
+def test_a_run_begins_from_what_is_published(tmp_path: Path, owner: Path, published_run: Path):
+    said, out = begin(tmp_path, owner, "pairs", "pairs")
+    assert said == [
+        f"trees: from {owner}/trees (train)",
+        f"trees-test: from {owner}/trees (test)",
+        f"pairs: identical to {owner}/pairs (train)",
+        f"pairs-test: identical to {owner}/pairs (test)",
+    ]
+    assert sorted(folder.name for folder in out.iterdir() if folder.name[0] != ".") == [
+        *("control", "pairs", "pairs-test", PRESET, "trees", "trees-test"),
+    ]
+    for name in ("pairs", "pairs-test", "trees", "trees-test"):
+        made, before = contents(out / name), contents(published_run / name)
+        before.pop("rejected.jsonl", None)
+        said = [json.loads(files.pop("manifest.json")) for files in (made, before)]
+        assert said[0].pop("origins")  # what was published is one, which the first run was not told
+        said[1].pop("origins")
+        assert said[0] == said[1]
+        assert made == before
+
+
+def test_a_run_begun_in_the_middle_does_nothing_twice(tmp_path: Path, owner: Path):
+    _, out = begin(tmp_path, owner, "trees", "pairs")
+    before = {file: file.stat().st_mtime_ns for file in out.glob("*/*.*")}
+    begin(tmp_path, owner, "trees", "pairs")
+    begin(tmp_path, owner, "pairs-test", "pairs-test")
+    assert {file: file.stat().st_mtime_ns for file in out.glob("*/*.*")} == before
+
+
+def test_what_is_needed_and_not_published_is_made(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
+    trained: list[Any] = []
+    monkeypatch.setitem(RUNNERS, "train", (RUNNERS["train"][0], lambda **options: trained.append(options) or {}))
+    said, out = begin(tmp_path, owner, "trained", "train")
+    assert said == [f"trees: from {owner}/trees (train)", "control: not published, so it is made here"]
+    assert trained == [{"out": out / "trained", "pairs": {"one": str(out / "control")}, "base": "x/y"}]
+    assert read_manifest(out / "control")["parameters"]["shuffle_rewards"] == 0
+
+
+def test_a_name_goes_before_a_kind_of_stage(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(RUNNERS, "candidates", (RUNNERS["candidates"][0], lambda **_: {"row_hash": "0"}))
+    monkeypatch.setitem(RUNNERS, "reward", (RUNNERS["reward"][0], lambda **_: {"row_hash": "0"}))
+    said, _ = begin(tmp_path, owner, "candidates", "candidates-test")
+    assert said[:3] == [
+        f"{name}: not published, so it is made here" for name in ("prompts", "samples", "samples-test")
+    ]
+    assert said[3].startswith(f"candidates: NOT identical to {owner}/candidates (train)")
+
+
+def test_another_result_than_the_published_is_told(tmp_path: Path, owner: Path):
+    said, _ = begin(tmp_path, owner, "pairs", "pairs-test", pairs={**STAGES["pairs"], "min_gap": 0.6})
+    assert said[2:] == [
+        f"pairs: NOT identical to {owner}/pairs (train); `openprm diff` says where",
+        f"pairs-test: identical to {owner}/pairs (test)",
+    ]
+    shutil.rmtree(owner / "pairs")
+    said, _ = begin(tmp_path, owner, "pairs", "pairs")
+    assert said[2].startswith(f"pairs: not compared: {owner}/pairs was not published by openprm")
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
+    "no such stage": ({"start": "tree"}, "no stage 'tree'; its kinds are prompts, candidates,"),
+    "an end before the start": (
+        {"start": "pairs", "until": "trees"},
+        r"would end \(at 'trees-test'\) before it starts \(at 'pairs'\)",
+    ),
+    "no start": ({"start": None}, "give both --start and --from"),
+    "no owner": ({"published": None}, "give both --start and --from"),
+    "no such owner": ({"published": "./nowhere"}, "neither a folder that exists nor OWNER"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_cannot_be_begun_is_said_before_anything_is_made(tmp_path: Path, owner: Path, name: str):
+    changed, message = IMPOSSIBLE[name]
+    arguments = {"start": "pairs", "until": "pairs", "published": str(owner), **changed}
+    with pytest.raises(InputError, match=message):
+        run_preset({"stages": STAGES}, tmp_path / "out", say=lambda _: None, **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_preset_publishes_must_be_there(tmp_path: Path, owner: Path):
+    change_manifest(owner / "trees", lambda manifest: manifest["parts"].pop("test"))
+    with pytest.raises(InputError, match=r"trees has no part 'test', as the preset says; there are train"):
+        begin(tmp_path, owner, "pairs", "pairs")
+    shutil.rmtree(owner / "trees")
+    with pytest.raises(InputError, match=r"trees was not published by openprm: there is no such folder"):
+        begin(tmp_path, owner, "pairs", "pairs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_called_like_a_later_one_s_input_is_a_path(tmp_path: Path, owner: Path, published_run: Path):
+    """Only earlier stages are inputs; what a later one is called may be a folder."""
+    stages = {
+        "pairs": {"run": "pairs", "trees": str(published_run / "trees"), "min_gap": 0.2},
+        "trees": STAGES["trees"],
+    }
+    run_preset({"stages": stages}, tmp_path / "out", until="pairs", say=lambda _: None)
+    assert read_manifest(tmp_path / "out" / "pairs")["inputs"]["trees"]["name"] == "trees"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["trees", "pairs", "train", "evaluate", "publish"])
+def test_a_whole_run_from_any_stage_on_ends_as_it_ended(tmp_path: Path, finished_run: Path, start: str):  # noqa: F811
+    said: list[str] = []
+    published = str(finished_run / "hub" / "openprm")
+    out = tmp_path / "out"
+    run_preset(miniature(), out, start=start, published=published, say=said.append)
+    results = [line for line in said if "identical" in line]
+    assert len(results) == {"trees": 6, "pairs": 4, "train": 2}.get(start, 0)
+    assert not [line for line in results if "NOT" in line]
+    for name in (folder.name for folder in out.iterdir() if folder.is_dir()):
+        assert describe_input(out / name) == describe_input(finished_run / name), name
+
+
+@pytest.mark.slow
+def test_a_miniature_of_tiny_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    preset = miniature("somebody")
+    manifests = run_preset(preset, tmp_path / "run", say=said.append)
+    assert [*manifests] == [*preset["stages"]]
+    folders = {name: tmp_path / "run" / name for name in manifests}
+    for name, manifest in manifests.items():
+        assert read_manifest(folders[name]) == manifest
+        assert str(tmp_path) not in (folders[name] / "manifest.json").read_text()
+        assert any(line.startswith(f"{name}: {folders[name]} (") for line in said)
+    assert manifests["candidates"]["rows"] == 12 * 4
+    assert manifests["evaluation"]["counts"] == {
+        "prompts": 12,
+        "candidates": 4,
+        "unscored": manifests["evaluation"]["counts"]["unscored"],
+    }
+
+    logs = {name: (folder / "log.jsonl").read_text() for name, folder in folders.items()}
+    assert run_preset(preset, tmp_path / "run", say=said.append) == manifests
+    assert {name: (folder / "log.jsonl").read_text() for name, folder in folders.items()} == logs  # nothing ran
+
+    # a stale cache of the user's must not answer in the fresh process's place
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "stale"))
+    told = check_published(folders["hub"], "somebody")
+    assert not (tmp_path / "stale").exists()
+    assert "load_dataset('somebody/candidates', 'default'): {'train': 48, 'test': 48, 'scaling': 48}" in told
+    for model in ("openprm", "orm"):
+        assert f"pipeline('openprm-scoring', model='somebody/{model}'): {{'score': " in told
+    (folders["hub"] / "somebody" / "orm" / "packing.py").unlink()
+    with pytest.raises(InputError, match=r"a fresh process cannot load what was published"):
+        check_published(folders["hub"], "somebody")
+    assert os.environ["HF_DATASETS_CACHE"] == str(tmp_path / "stale")

@@ -1,0 +1,52 @@
+import pytest
+
+from openprm.errors import InputError
+from openprm.rewards.answer_equivalence import EQUIVALENCES, equivalence_of, labels
+from openprm.rewards.exact_answer import golden_rule
+from openprm.rewards.math_answer import mathematics_rule
+from openprm.rewards.multiple_choice import choice_rule
+
+
+def test_exact_answers():
+    assert labels(["The answer is 1,000.", "So 1000", "Nothing."]) == ["1000", "1000", None]
+    assert labels(["Answer: 3\nThen 4", "4"], pattern="stated") == ["3", None]
+
+
+def test_answers_vote_as_they_are_graded():
+    rules = (golden_rule(), choice_rule())
+    assert [equivalence_of(rule.describe()) for rule in rules] == ["exact", "option"]
+    assert equivalence_of(None) == equivalence_of({"kind": "model"}) == "exact"
+
+
+def test_answers_graded_by_mathematics_vote_by_it():
+    pytest.importorskip("math_verify")
+    assert equivalence_of(mathematics_rule().describe()) == "math"
+
+
+def test_options_by_letter_or_by_text():
+    question = [{"role": "user", "content": "What do plants do?\nA. respiration\nB. photosynthesis"}]
+    responses = ["The answer is photosynthesis.", "The answer is (B)", "Who knows?"]
+    assert labels(responses, "option", question=question) == ["B", "B", None]
+    assert labels(responses, "option") == [None, "B", None]
+
+
+def test_mathematically_equal_answers_share_a_label():
+    pytest.importorskip("math_verify")
+    responses = [
+        "The answer is 0.5",
+        r"So it is $\frac{1}{2}$.",
+        "The answer is 3",
+        "No idea.",
+        r"\boxed{\frac{2}{4}}",
+    ]
+    found = labels(responses, "math")
+    assert found[0] == found[1] == found[4] is not None
+    assert found[2] not in (found[0], None)
+    assert found[3] is None
+    # the groups are the same whatever comes first
+    assert len(set(labels(responses[::-1], "math")) - {None}) == 2
+
+
+def test_unknown_equivalence():
+    with pytest.raises(InputError, match=", ".join(EQUIVALENCES)):
+        labels(["1"], "roughly")

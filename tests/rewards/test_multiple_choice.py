@@ -1,0 +1,117 @@
+import pytest
+
+from openprm.rewards.multiple_choice import choice_rule, golden_option, read_options, stated_option
+from tests.rewards.outcomes import failure, outcome, reward
+
+QUESTION = """What do plants do with light?
+A. respiration
+B. photosynthesis
+C. 16
+D. a lot of growing
+E. photosynthesis at night"""
+OPTIONS = read_options(QUESTION)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which?\nA. one\nB. two\nC. three",
+        "Which?\n(A) one\n(B) two\n(C) three",
+        "Which?\n A) one \n B) two\n C) three\nAnswer with the letter.",
+        "A. B. Cee asks\nB. not an option\nWhich?\nA. one\nB. two\n\nC: three",
+    ],
+)
+def test_options(question):
+    assert read_options(question) == {"A": "one", "B": "two", "C": "three"}
+
+
+def test_a_question_without_options():
+    assert read_options("What is 2 + 2?") == {}
+    assert stated_option("The answer is (C).", {}) == "C"
+
+
+@pytest.mark.parametrize(
+    ("response", "letter"),
+    [
+        ("The answer is (B).", "B"),
+        ("**Answer: B** as plants need light", "B"),
+        ("The correct answer is option B: photosynthesis.", "B"),
+        (r"Thus $\boxed{\text{C}}$", "C"),
+        ("(B)", "B"),
+        ("B. photosynthesis", "B"),
+        ("the answer is A. No, the answer is B.", "B"),
+        ("The answer that fits best is (C).", "C"),
+        ("So (B) is correct.", "B"),
+        ("Option D is the right one, (D) is right.", "D"),
+        ("The answer is (B). Plants do.\n\n(A) is wrong.\n(C) Is a number.", "B"),
+        ("The answer is:\nB. photosynthesis\n\nPlants do it.", "B"),
+        # by text
+        ("The answer is photosynthesis.", "B"),
+        ("So the answer is **Photosynthesis**, as always", "B"),
+        ("The answer is photosynthesis at night.", "E"),
+        ("The answer is $16$.", "C"),
+        ("Photosynthesis.", "B"),
+        ("The answer is a lot of growing.", "D"),
+        # no statement: the last sentence names one
+        ("A is wrong. The closest is (C).", "C"),
+        ("They live by B. photosynthesis.", "B"),
+        ("The answer is not among them, but the closest is (A).", "A"),
+        # the model asks itself the next question
+        ("The answer is (B).\n\nQuestion: Why?\nA. yes\nThe answer is (A).", "B"),
+    ],
+)
+def test_an_option_is_stated(response, letter):
+    assert stated_option(response, OPTIONS) == letter
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        "I do not know.",
+        "Both A and B look right",
+        "The answer is A or B.",
+        "The answer is (A), (B), and (C).",
+        "The answer is photosynthesis or respiration.",
+        "The answers are:\nA. respiration\nB. photosynthesis",
+        "The answer is A great mystery",
+        "The answer is 16.5",
+        "The answer is (J).",
+        "It is (A) or (B).",
+    ],
+)
+def test_none_or_several_are_stated(response):
+    assert stated_option(response, OPTIONS) is None
+
+
+def test_a_letter_is_stronger_than_a_text_of_one_letter():
+    assert stated_option("The answer is (B).", {"A": "B", "B": "C", "C": "A"}) == "B"
+
+
+@pytest.mark.parametrize(
+    ("reference", "letter"),
+    [("B", "B"), ("(B)", "B"), ("Photosynthesis", "B"), ("16.0", "C"), ("K", None), ("osmosis", None)],
+)
+def test_golden_option(reference, letter):
+    assert golden_option(reference, OPTIONS) == letter
+
+
+def test_two_options_with_one_text_are_no_reference():
+    assert golden_option("yes", {"A": "yes", "B": "Yes."}) is None
+
+
+def test_the_rule():
+    rule = choice_rule()
+    assert outcome(rule, "The answer is photosynthesis.", "B", QUESTION) == reward("choice", 1.0)
+    assert outcome(rule, "The answer is B.", "photosynthesis", QUESTION) == reward("choice", 1.0)
+    assert outcome(rule, "The answer is A.", "B", QUESTION) == reward("choice", 0.0)
+    assert outcome(rule, "A or B.", "B", QUESTION) == reward("choice", 0.0, "unparsable")
+    assert failure(rule, "A", None, QUESTION).reason == "no reference"
+    assert "neither an option's letter nor its text" in failure(rule, "A", "osmosis", QUESTION).reason
+    assert outcome(choice_rule("mc"), "The answer is (C)", "C") == reward("mc", 1.0)
+
+
+@pytest.mark.parametrize("unit", ["A ", "(A) ", "answer is ", "the best option ", "\\boxed{", "A, ", "\nA. ", "* "])
+def test_degenerate_responses_are_read_in_reasonable_time(unit):
+    stated_option(unit * 5000, OPTIONS)
+    stated_option("The answer is " + unit * 5000, OPTIONS)

@@ -1,0 +1,158 @@
+"""Origins are handed on from stage to stage, and what says nothing of its own is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import EntryNotFoundError
+
+from openprm.data.candidate_source import CandidateSource
+from openprm.errors import InputError
+from openprm.rewards.base import Outcome
+from openprm.rewards.llm_judge import Judge
+from openprm.rewards.registry import make_rewarder
+from openprm.runs.folder import read_manifest
+from openprm.runs.licenses import combined
+from openprm.runs.manifest import describe_input, run_stage
+from openprm.runs.provenance import Origin, check_named, inherited, unique, with_licences
+from openprm.runs.shared_stage import run_shared_stage
+from openprm.schema import Candidate
+from openprm.stages.reward import reward_candidates
+from tests.folders import candidate, dataset
+
+MATH = Origin(name="math", kind="data", licence="MIT")
+POLICY = Origin(name="policy", kind="model", licence="llama3.1")
+
+
+def stage(out: Path, inputs: list[Path], own: list[Origin] | None = None) -> Path:
+    def work(folder: Path) -> dict[str, Any]:
+        return {"files_hash": out.name, "counts": {}, **({} if own is None else {"origins": own})}
+
+    run_stage(out, "test", {}, {str(index): path for index, path in enumerate(inputs)}, work)
+    return out
+
+
+def test_a_stage_takes_over_those_of_its_inputs_once(tmp_path):
+    prompts = stage(tmp_path / "prompts", [], [MATH])
+    policy = stage(tmp_path / "policy", [prompts], [POLICY, MATH])
+    last = stage(tmp_path / "last", [prompts, policy])
+    assert read_manifest(last)["origins"] == [MATH, POLICY]
+
+
+def test_a_stage_that_knows_better_says_so(tmp_path):
+    (tmp_path / "copy.jsonl").write_text("{}")
+    assert read_manifest(stage(tmp_path / "out", [tmp_path / "copy.jsonl"], [MATH]))["origins"] == [MATH]
+
+
+def test_a_shared_stage_hands_on_too(tmp_path):
+    prompts = stage(tmp_path / "prompts", [], [MATH])
+
+    def finish(shared: Path, folder: Path) -> dict[str, Any]:
+        return {"files_hash": "x", "counts": {}}
+
+    manifest = run_shared_stage(tmp_path / "out", "test", {}, {"prompts": prompts}, lambda shared: True, finish)
+    assert manifest is not None
+    assert manifest["origins"] == [MATH]
+
+
+def test_origins_are_no_part_of_what_a_stage_is_known_by(tmp_path):
+    first = read_manifest(stage(tmp_path / "a", [], [MATH]))
+    assert first["fingerprint"] == read_manifest(stage(tmp_path / "b", [], [POLICY]))["fingerprint"]
+
+
+def test_a_file_is_an_origin_without_a_licence(tmp_path):
+    (tmp_path / "answers.jsonl").write_text("{}")
+    assert inherited({"candidates": tmp_path / "answers.jsonl"}) == [
+        {"name": "answers.jsonl", "kind": "data", "licence": None}
+    ]
+
+
+def test_a_folder_of_others_is_one_under_the_licence_of_its_card(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
+    (model / "README.md").write_text("---\nlicense: llama3.1\n---\n# Model\n")
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": "llama3.1"}]
+    (model / "README.md").write_text("# no YAML\n---\n: [\n---\n")
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
+
+
+def test_a_published_folder_says_its_own(tmp_path):
+    folder = tmp_path / "trees"
+    folder.mkdir()
+    said = {"published_by": "openprm 1", "kind": "trees", "licence": "cc-by-nc-4.0", "origins": [MATH]}
+    (folder / "manifest.json").write_text(json.dumps(said))
+    itself = {"name": "trees", "kind": "data", "licence": "cc-by-nc-4.0"}
+    assert inherited({"trees": folder}) == inherited({"trees": f"{folder}:process"}) == [MATH, itself]
+    with pytest.raises(InputError, match="forbids commercial use"):
+        combined(inherited({"trees": folder}), "mit")
+    (folder / "manifest.json").write_text(json.dumps({**said, "kind": "policy", "origins": []}))
+    assert inherited({"base": folder}) == [{**itself, "kind": "model"}]
+    (folder / "manifest.json").write_text(json.dumps({**said, "origins": ["math"]}))
+    with pytest.raises(InputError, match=r"trees: its manifest.json does not say what it derives from"):
+        inherited({"trees": folder})
+
+
+@pytest.mark.parametrize(
+    ("lines", "licence"),
+    [
+        ("license: [mit]", "mit"),
+        ("license: [mit, cc-by-nc-4.0]", None),
+        ("license: other\nlicense_name: my-own", "my-own"),
+        ("license: other", None),
+        ("license: unknown", None),
+        ("license: {a: b}", None),
+    ],
+)
+def test_the_licence_of_a_card(tmp_path, lines: str, licence: str | None):
+    (tmp_path / "README.md").write_text(f"---\n{lines}\n---\n# Data\n")
+    assert inherited({"data": tmp_path})[0]["licence"] == licence
+
+
+def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(monkeypatch: pytest.MonkeyPatch):
+    def info(self: Any, name: str, *, repo_type: str, revision: str | None) -> Any:
+        there = {"dataset": ("d" * 40, {"license": "mit"}), "model": ("m" * 40, {"license": ["llama3.1"]})}
+        return SimpleNamespace(sha=there[repo_type][0], card_data=there[repo_type][1])
+
+    def none(*_: Any, **__: Any) -> str:
+        raise EntryNotFoundError("none")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", info)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", none)
+    for role, kind, letter, licence in (("base", "model", "m", "llama3.1"), ("pairs", "data", "d", "mit")):
+        (origin,) = inherited({role: "somebody/both"})
+        assert (origin["kind"], origin["revision"], origin["licence"]) == (kind, letter * 40, licence)
+        assert describe_input("somebody/both", role) == {"name": "somebody/both", "hash": letter * 40}
+
+
+def test_licences_named_by_hand():
+    origins: list[Origin] = [{"name": "a", "licence": None}, MATH]
+    assert with_licences(origins, {"a": "CC0-1.0", "math": "CC0-1.0"}) == [{"name": "a", "licence": "CC0-1.0"}, MATH]
+    check_named(origins, {"a": "CC0-1.0"})
+    check_named([{"name": "a", "licence": "mit"}, *origins], {"a": "mit"})  # one of two of that name does not say
+    with pytest.raises(InputError, match=r"math=CC0-1\.0: math says itself that it is under MIT"):
+        check_named(origins, {"math": "CC0-1.0"})
+    with pytest.raises(InputError, match="b=mit: there is no such source; the sources are: a, math"):
+        check_named(origins, {"b": "mit"})
+    assert unique([MATH, POLICY, MATH]) == [MATH, POLICY]
+
+
+def test_a_judge_is_an_origin(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    def rewards(self: Judge, batches: Any) -> Any:
+        for batch in batches:
+            yield (
+                batch,
+                [Outcome({"name": self.name, "value": 1.0, "std": None, "origin": "{}"}) for _ in batch.candidates],
+            )
+
+    monkeypatch.setattr(Judge, "rewards", rewards)
+    candidates = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, "One.", 1.0)])
+    judge, inputs = make_rewarder("judge", model="llama-judge", servers=["http://127.0.0.1:9/v1"])
+    manifest = reward_candidates(CandidateSource(str(candidates)), judge, tmp_path / "out", inputs=inputs)
+    assert manifest is not None
+    assert manifest["origins"][-1] == {"name": "llama-judge", "kind": "model", "licence": None}

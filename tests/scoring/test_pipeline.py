@@ -1,0 +1,233 @@
+"""The pipeline: its inputs, outputs, defaults, and the copy of its code that travels with a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers.pipelines.pt_utils import KeyDataset
+
+import openprm
+from openprm.scoring.encoding import encode
+from openprm.scoring.pipeline import OpenPRMScoringPipeline, load_scorer
+from tests import tiny_models
+
+QUESTION = "What is the sum of two and three?"
+RESPONSE = "The sum of two and three is five.\nSo the answer is five.\nDone"
+STEPS = ["The sum of two and three is five.\n", "So the answer is five.\n", "Done"]
+INPUT = {"question": QUESTION, "response": RESPONSE}
+INPUTS = [
+    INPUT,
+    {"question": "Hi", "response": "Hello"},
+    {"question": QUESTION, "response": "Five.\nOr six.\n"},
+    {"question": [{"role": "system", "content": "Add"}, {"role": "user", "content": "2 + 3"}], "steps": ["5", "!"]},
+    {"question": QUESTION, "response": "First, add the numbers.\nThen, divide by two.\n" * 5},
+]
+
+
+def scorer(name: str = "llama", config: dict | None = None, **options) -> OpenPRMScoringPipeline:
+    tok = options.pop("tokenizer", None) or tiny_models.tokenizer()
+    model = tiny_models.model(name, vocab_size=len(tok), openprm=config)
+    return load_scorer(model, tokenizer=tok, device="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def llama() -> OpenPRMScoringPipeline:
+    return scorer()
+
+
+def close(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one["steps"] == other["steps"]
+        assert one["rewards"] == pytest.approx(other["rewards"], abs=1e-4)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral-window", "mpt", "bert"])
+def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
+    score = scorer(name)
+    output = score(INPUT)
+    with torch.no_grad():
+        expected = [
+            score.model(torch.tensor([encode(score.tokenizer, QUESTION, "".join(STEPS[: size + 1]))])).logits.item()
+            for size in range(3)
+        ]
+    assert output["rewards"] == pytest.approx(expected, abs=1e-4)
+    assert output == {
+        "score": min(output["rewards"]),
+        "steps": STEPS,
+        "rewards": output["rewards"],
+        "aggregation": "min",
+        "truncated": False,
+    }
+
+
+def test_a_template_that_trims():
+    trims = tiny_models.CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
+    score = scorer(tokenizer=tiny_models.tokenizer(trims))
+    first, second, third = score({"question": QUESTION, "steps": ["Five", " ", "\n"]})["rewards"]
+    assert first == second == third
+    assert score.rewarder.packed
+
+
+def test_every_form_of_input_and_every_container(llama):
+    expected = llama(INPUT)
+    chat = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}]
+    rows = Dataset.from_list([{**INPUT, "prompt_id": "a"}] * 2)
+    for one in (
+        chat,
+        tuple(chat),
+        {"question": QUESTION, "steps": STEPS},
+        {"question": chat[:1], "response": RESPONSE},
+    ):
+        assert llama(one) == expected
+    assert llama([]) == []
+    assert llama([chat]) == [expected]
+    close(llama([chat, INPUT]), [expected] * 2)
+    close(llama((INPUT, chat)), [expected] * 2)
+    close(llama(one for one in (INPUT, chat)), [expected] * 2)
+    close(llama((chat for _ in range(2)), batch_size=2), [expected] * 2)
+    close(llama(rows, batch_size=2), [expected] * 2)
+    close(llama(KeyDataset([{"row": chat}, {"row": INPUT}], "row")), [expected] * 2)
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_rewards_do_not_depend_on_batch_size_order_or_padding(name):
+    score = scorer(name)
+    expected = score(INPUTS)
+    assert len({output["score"] for output in expected}) == len(INPUTS)
+    for batch_size in (1, 2, 3, 5, 8):
+        close(score(INPUTS, batch_size=batch_size), expected)
+    close(score(INPUTS[::-1], batch_size=2)[::-1], expected)
+    close(score(INPUTS, batch_size=5, max_tokens=1), expected)
+    close(scorer(name, tokenizer=tiny_models.tokenizer(padding_side="left"), batch_size=4)(INPUTS), expected)
+
+
+def test_options_when_made_and_when_called(llama):
+    by_line = llama(INPUT, separator="re:e ", aggregation="last")
+    assert "".join(by_line["steps"]) == RESPONSE
+    assert len(by_line["steps"]) > 3
+    assert by_line["score"] == by_line["rewards"][-1]
+    made = scorer(separator="re:e ", aggregation="last", batch_size=2)
+    close(made([INPUT, INPUT]), [by_line] * 2)
+    assert made(INPUT, aggregation="mean")["aggregation"] == "mean"
+    assert llama(INPUT)["aggregation"] == "min"
+    for wrong in ({"aggregation": "median"}, {"separator": "re:("}):
+        with pytest.raises(ValueError, match=r"median|regular expression"):
+            llama(INPUT, **wrong)
+    with pytest.raises(TypeError):
+        llama(INPUT, agregation="min")
+
+
+def test_the_checkpoint_has_the_defaults_and_its_suffix():
+    score = scorer(config={"separator": "five", "aggregation": "max", "suffix": "<|user|>"})
+    output = score(INPUT)
+    assert output["steps"][0] == "The sum of two and three is five"
+    assert (output["aggregation"], output["score"]) == ("max", max(output["rewards"]))
+    with torch.no_grad():
+        last = score.model(torch.tensor([encode(score.tokenizer, QUESTION, RESPONSE, "<|user|>")])).logits.item()
+    assert output["rewards"][-1] == pytest.approx(last, abs=1e-4)
+    assert score(INPUT, separator=".\n", aggregation="min")["steps"] == STEPS
+
+
+def test_a_row_with_a_response_and_its_steps_is_an_input(llama):
+    """As the answers of `openprm generate` are; those of a plain vote have no steps."""
+    halves = [RESPONSE[:10], RESPONSE[10:]]
+    assert llama({**INPUT, "steps": halves})["steps"] == halves
+    assert llama({**INPUT, "steps": []}) == llama(INPUT)
+
+
+def test_what_does_not_fit_is_marked_not_cut(llama):
+    whole = llama(INPUT)
+    lengths = [len(encode(llama.tokenizer, QUESTION, "".join(STEPS[: size + 1]))) for size in range(3)]
+    assert lengths[2] > max(lengths[:2])  # merges make a longer prefix shorter in tokens at times
+    output = llama(INPUT, max_length=max(lengths[:2]))
+    assert output["truncated"]
+    assert output["steps"] == STEPS
+    assert output["rewards"] == pytest.approx([*whole["rewards"][:2], None], abs=1e-4)
+    assert output["score"] == min(output["rewards"][:2])
+    with pytest.raises(ValueError, match=rf"takes {lengths[0]} tokens, and at most {lengths[0] - 1} fit"):
+        llama(INPUT, max_length=lengths[0] - 1)
+
+
+def test_the_model_and_the_tokenizer_limit_the_length():
+    long = {"question": QUESTION, "steps": ["zq"] * 200}
+    by_model = scorer()(long)
+    assert by_model["truncated"]
+    assert sum(reward is not None for reward in by_model["rewards"]) < 128  # of 256 positions, 2 a step
+    assert scorer(tokenizer=tiny_models.tokenizer(model_max_length=40))(INPUTS[4])["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ("text", "this one is str"),
+        (7, "this one is int"),
+        ([7], "this one is int"),
+        ({"response": "Five"}, "no 'question'; its keys are \\['response'\\]"),
+        ({"question": QUESTION}, "no 'response' and no 'steps'; its keys are \\['question'\\]"),
+        ({"question": QUESTION, "response": "5", "steps": ["6"]}, "different answers"),
+        ({"question": QUESTION, "response": ""}, "'response' is empty"),
+        ({"question": QUESTION, "response": " \n"}, "'response' is empty"),
+        ({"question": QUESTION, "response": ["Five"]}, "'response' is list, .* use 'steps'"),
+        ({"question": QUESTION, "steps": "Five"}, "'steps' is not a list of texts; .* use 'response'"),
+        ({"question": QUESTION, "steps": []}, "'steps' is empty"),
+        ({"question": QUESTION, "steps": ["Five", ""]}, "step 1 of 'steps' is empty"),
+        ({"question": 5, "response": "Five"}, "a question is a text or a list"),
+        ([{"role": "user", "content": "Hi"}], "ends with a message of the role 'assistant'"),
+        ([{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}], "role 'assistant'"),
+    ],
+)
+def test_inputs_that_cannot_be_read(llama, wrong, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        llama(wrong)
+
+
+def test_batches_need_a_padding_token():
+    score = scorer(tokenizer=tiny_models.tokenizer(pad_token=None))
+    assert score([INPUT])[0]["score"] < 10
+    with pytest.raises(ValueError, match="padding token"):
+        score([INPUT], batch_size=2)
+
+
+def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
+    folder = tmp_path / "scorer"
+    score = scorer(config={"separator": ".\n", "aggregation": "last"})
+    expected = score(INPUTS)
+    score.save_pretrained(folder)
+    assert {
+        f"{name}.py" for name in ("scoring", "packing", "passes", "sequences", "encoding", "steps", "aggregate")
+    } == {path.name for path in folder.glob("*.py")}
+    code = """
+import json, sys
+sys.modules["openprm"] = None  # as if it were not installed: importing it fails
+from transformers import pipeline
+inputs = json.load(sys.stdin)
+score = pipeline("openprm-scoring", model=sys.argv[1], trust_remote_code=True, device="cpu")
+print(json.dumps(score(inputs, batch_size=2)))
+"""
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(folder)],
+        input=json.dumps(INPUTS),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for one, other in zip(found, expected, strict=True):
+        assert one["aggregation"] == "last"
+        assert one["rewards"] == pytest.approx(other["rewards"], abs=1e-6)
+    # With the package no trust is needed: its own code is taken.
+    own = openprm.load_scorer(str(folder), device="cpu")
+    assert type(own) is OpenPRMScoringPipeline
+    close(own(INPUTS), expected)

@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.scoring.steps import split
+
+SEPARATORS = [".\n", "paragraph", "line", "sentence", r"re:\d+\.", "re:x*", " "]
+# text in which separators are frequent, besides any Unicode at all
+TEXTS = st.one_of(st.text(), st.text(alphabet='ab.\n 1!`。」"\r\t\u2028A'))
+
+
+@given(text=TEXTS, separator=st.sampled_from(SEPARATORS))
+def test_joined_steps_are_the_text(text, separator):
+    steps = split(text, separator)
+    assert "".join(steps) == text
+    assert all(step.strip() for step in steps) or (len(steps) == 1 and not text.strip())
+    assert bool(steps) == bool(text)
+
+
+@pytest.mark.parametrize(
+    ("separator", "text", "steps"),
+    [
+        (".\n", "One.\nTwo. Still two.\nThree", ["One.\n", "Two. Still two.\n", "Three"]),
+        (".\n", "One.\n\n\nTwo", ["One.\n", "\n\nTwo"]),
+        (".\n", "One.\n \n", ["One.\n \n"]),
+        ("paragraph", "a\nb\n \n\nc", ["a\nb\n \n\n", "c"]),
+        ("line", "a\nb\n\nc", ["a\n", "b\n\n", "c"]),
+        (r"re:Step \d+: ", "Step 1: a Step 2: b", ["Step 1: ", "a Step 2: ", "b"]),
+    ],
+)
+def test_separators(separator, text, steps):
+    assert split(text, separator) == steps
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["Mr. Fox met Dr. Who, e.g. at 3.14 p.m. today. ", "Really?! ", '"Yes." ', "He left."],
+        ["1. First item.\n", "2. Second item.\n", "- Third"],
+        ["Look:\n", "```py\nx = 1. \n\nprint(x)\n```\n", "Done."],
+        ["你好。", "再见！", "“走吧。”", "好"],
+        ["A line that is\nwrapped by hand. ", "Another."],
+        ["The answer is B. \n", "J. Smith agrees."],
+        ["Wait… ", "what?"],
+        ["```\nnever closed. A. B"],
+    ],
+)
+def test_sentences(steps):
+    # a trailing "B." is an option letter and does not end a sentence by itself, but its line does
+    assert split("".join(steps), "sentence") == steps
+
+
+def test_a_long_response_is_split_in_linear_time():
+    text = "A sentence of some length. " * 8000
+    assert len(split(text, "sentence")) == 8000
+
+
+@pytest.mark.parametrize("separator", ["", "re:("])
+def test_unreadable_separators_are_refused(separator):
+    with pytest.raises(ValueError, match="separator"):
+        split("a", separator)

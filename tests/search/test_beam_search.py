@@ -1,0 +1,325 @@
+import math
+from itertools import cycle, groupby, islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openprm.engines.base import Failure, prompt_seed
+
+from openprm.engines.step_requests import Extension, Partial, Request, Rewarded
+from openprm.scoring.aggregation import AGGREGATIONS, aggregate
+from openprm.search.beam_search import BeamParameters, beam_search
+from openprm.search.loop import Depth
+
+from ..injected import Language, Rewards, questions
+
+NAMES = ["x", "y", "z", "w"]
+shapes = st.sampled_from([(1, 1, 1), (1, 4, 1), (2, 2, 1), (4, 4, 1), (4, 2, 2), (3, 3, 3), (4, 1, 2)])
+parameters = st.builds(
+    lambda shape, aggregation, max_steps: BeamParameters(*shape[:2], aggregation, shape[2], max_steps),
+    shapes,
+    st.sampled_from(list(AGGREGATIONS)),
+    st.integers(1, 8),
+)
+languages = st.builds(
+    Language, letters=st.sampled_from(["a", "ab", "abcdef"]), ending=st.sampled_from([0.1, 0.4, 0.9])
+)
+seeds = st.integers(0, 10_000)
+
+
+def search(names, language, rewards, parameters, seed=0, watch=None):
+    return beam_search(questions(*names), language, rewards, parameters, [seed + NAMES.index(n) for n in names], watch)
+
+
+class Scripted:
+    """Extends each text by what `ways` says, in turn and over again: a step, with "." behind it where it ends."""
+
+    def __init__(self, ways: dict[str, list[str]]):
+        self.ways = ways
+
+    def __call__(self, requests):
+        replies = []
+        for request in requests:
+            ways = islice(cycle(self.ways[request.partial.text]), request.n)
+            replies.append([self.extension(request.partial, way) for way in ways])
+        return replies
+
+    def extension(self, partial, way):
+        step = way.removesuffix(".")
+        return Extension(Partial(partial.steps + (step,) * bool(step), (), "stop" if way.endswith(".") else None), 10)
+
+
+def rewarding(by_text):
+    """Each text's own reward, one token each."""
+
+    def score(prefixes):
+        return [
+            Rewarded(
+                tuple(by_text["".join(p.steps[: i + 1])] for i in range(p.known, len(p.steps))),
+                n_tokens=len(p.steps) - p.known,
+            )
+            for p in prefixes
+        ]
+
+    return score
+
+
+def test_a_search_by_hand():
+    language = Scripted({"": ["A", "B.", "C", "A"], "A": ["a", "b"], "Aa": ["x."]})
+    score = rewarding({"A": 5.0, "B": 2.0, "C": 1.0, "Aa": 3.0, "Ab": 0.0, "Aax": 2.5})
+    # B, finished, keeps its place beside Aa; C and Ab are dropped.
+    depths: list[Depth] = []
+    (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 2), [0], depths.append)
+    assert [[a.partial.text for a in d.decisions[0].kept] for d in depths] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
+    assert [(d.decisions[0].dropped, d.decisions[0].merged) for d in depths] == [(1, 1), (1, 0), (0, 1)]
+    assert [d.open for d in depths] == [1, 1, 0]
+    assert (found.best.partial.text, found.best.step_rewards, found.best.score) == ("Aax", (5.0, 3.0, 2.5), 2.5)
+    assert [a.partial.text for a in found.complete] == ["B", "Aax"]
+    assert (found.generated_tokens, found.scored_tokens, found.merged, found.depths) == (80, 6, 2, 3)
+
+
+def test_a_finished_answer_that_loses_its_place_can_still_be_the_best():
+    language = Scripted({"": ["A.", "B"], "B": ["a.", "b."]})
+    score = rewarding({"A": 1.0, "B": 2.0, "Ba": 0.0, "Bb": -1.0})
+    kept = []
+    (found,) = beam_search(
+        questions("q"), language, score, BeamParameters(1, 2), [0], lambda d: kept.append(d.decisions[0].kept)
+    )
+    assert [[a.partial.text for a in k] for k in kept] == [["B"], ["Ba"]]
+    assert found.best.partial.text == "A"
+
+
+def test_an_end_without_a_step_is_not_rewarded_again():
+    calls = []
+    score = rewarding({"A": 1.0})
+    (found,) = beam_search(
+        questions("q"),
+        Scripted({"": ["A"], "A": ["."]}),
+        lambda prefixes: calls.append(prefixes) or score(prefixes),
+        BeamParameters(1, 1),
+        [0],
+    )
+    assert len(calls) == 1
+    assert (found.best.partial.finished, found.best.step_rewards, found.best.score) == (True, (1.0,), 1.0)
+
+
+def test_an_empty_answer_ranks_last():
+    score = rewarding({"A": -9.0})
+    (found,) = beam_search(questions("q"), Scripted({"": [".", "A."]}), score, BeamParameters(2, 1), [0])
+    assert [a.partial.text for a in found.complete] == ["", "A"]
+    assert found.best.partial.text == "A"
+    (found,) = beam_search(questions("q"), Scripted({"": ["."]}), score, BeamParameters(1, 1), [0])
+    assert (found.best.partial.text, found.best.score, found.scored_tokens) == ("", -math.inf, 0)
+
+
+def reference(name, language, rewards, parameters, group_seed):
+    """One sub-beam of one prompt, written without haste: what the paper's section 3.3 says."""
+    size = parameters.beam // parameters.groups
+    open_, finished, complete = [Partial()], [], []
+
+    def value(partial):
+        r = rewards.of(name, partial.steps)
+        return (True, aggregate(r, parameters.aggregation)) if r else (False, -math.inf)
+
+    for depth in range(parameters.max_steps):
+        new = []
+        for partial in open_:
+            n = parameters.expand * (size if depth == 0 else 1)
+            request = Request(questions(name)[0], partial, n, prompt_seed(*group_seed(partial)))
+            for way in language([request])[0]:
+                same = [p for p in new + complete if (p.text, p.finished) == (way.partial.text, way.partial.finished)]
+                if not same:
+                    new.append(way.partial)
+        complete += [p for p in new if p.finished]
+        kept = sorted(finished + new, key=value, reverse=True)[:size]
+        open_, finished = [p for p in kept if not p.finished], [p for p in kept if p.finished]
+        if not open_:
+            break
+    complete += [Partial(p.steps, p.tokens, "length") for p in open_]
+    return complete, max(complete, key=value)
+
+
+@given(parameters, languages, seeds)
+def test_each_sub_beam_is_what_it_would_be_alone(parameters, language, seed):
+    rewards = Rewards()
+    for name, found in zip(NAMES, search(NAMES, language, rewards, parameters, seed), strict=True):
+        complete, bests = [], []
+        for group in range(parameters.groups):
+            own = seed + NAMES.index(name)
+            alone = reference(name, language, rewards, parameters, lambda p, g=group, s=own: (s, f"{g}\0{p.text}"))
+            complete += alone[0]
+            bests.append(alone[1])
+        assert [answer.partial for answer in found.complete] == complete
+        assert found.best.partial in bests
+        assert found.best.rank == max(answer.rank for answer in found.complete)
+        for answer in found.complete:
+            assert list(answer.step_rewards) == rewards.of(name, answer.partial.steps)
+
+
+@given(parameters, languages, seeds, st.permutations(NAMES), st.integers(1, 4))
+def test_a_prompt_is_answered_alike_whatever_stands_beside_it(parameters, language, seed, names, n):
+    together = dict(zip(NAMES, search(NAMES, language, Rewards(), parameters, seed), strict=True))
+    assert search(names[:n], language, Rewards(), parameters, seed) == [together[name] for name in names[:n]]
+
+
+@given(parameters, languages, seeds)
+def test_calls_and_budget(parameters, language, seed):
+    rewards, depths = Rewards(), []
+    language.calls.clear()
+    found = search(NAMES, language, rewards, parameters, seed, depths.append)
+    # One call a depth, and never more than one to reward it.
+    assert len(language.calls) == len(depths) == max(f.depths for f in found) <= parameters.max_steps
+    assert len(rewards.calls) <= len(depths)
+    finished = dict.fromkeys(range(len(NAMES)), 0)
+    for number, (call, depth) in enumerate(zip(language.calls, depths, strict=True)):
+        asked = {
+            NAMES.index(name): sum(request.n for request in group)
+            for name, group in groupby(call, lambda request: request.question[0]["content"])
+        }
+        assert asked.keys() == depth.decisions.keys()
+        for prompt, decision in depth.decisions.items():
+            assert asked[prompt] <= parameters.width
+            assert asked[prompt] == parameters.width or number > 0
+            assert 1 <= len(decision.kept) <= parameters.beam
+            if parameters.groups == 1:  # what was finished and what was generated is kept, dropped or merged
+                left = len(decision.kept) + decision.dropped + decision.merged
+                assert left == finished[prompt] + asked[prompt]
+            finished[prompt] = sum(answer.partial.finished for answer in decision.kept)
+        going = sum(any(not a.partial.finished for a in d.kept) for d in depth.decisions.values())
+        assert depth.open == going
+    for call in rewards.calls:
+        prefixes = [(prefix.question[0]["content"], prefix.steps) for prefix in call]
+        assert len(prefixes) == len(set(prefixes)), "nothing is rewarded twice"
+    assert sum(f.scored_tokens for f in found) == sum(len(prefix.steps) for call in rewards.calls for prefix in call)
+    replies = [reply for call in list(language.calls) for reply in language(call)]
+    assert sum(f.generated_tokens for f in found) == sum(way.n_tokens for reply in replies for way in reply)
+
+
+@given(parameters, languages, seeds)
+def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, language, seed):
+    if parameters.groups > 1:
+        parameters = BeamParameters(parameters.beam, parameters.expand, parameters.aggregation)
+    depths: list[Depth] = []
+    found = search(NAMES, language, Rewards(), parameters, seed, depths.append)
+    for prompt, result in enumerate(found):
+        kept = [depth.decisions[prompt].kept for depth in depths if prompt in depth.decisions]
+        for before, after in zip(kept, kept[1:], strict=False):
+            for answer in before:
+                if answer.partial.finished and answer not in after:
+                    assert len(after) == parameters.beam
+                    assert all(other.rank > answer.rank for other in after if other not in before)
+        for answers in kept:
+            assert {a.partial for a in answers if a.partial.finished} <= {a.partial for a in result.complete}
+            texts = [(a.partial.text, a.partial.finished) for a in answers]
+            assert len(texts) == len(set(texts))
+        texts = [a.partial.text for a in result.complete if a.partial.finish_reason == "stop"]
+        assert len(texts) == len(set(texts))
+
+
+@given(st.sampled_from([(1, 2, 4), (2, 3, 5)]), languages, seeds)
+def test_groups_never_mix(groups, language, seed):
+    # The first sub-beams do not change when others come.
+    results = [search(["x"], language, Rewards(), BeamParameters(n, 3, groups=n), seed)[0] for n in groups]
+    for few, many in zip(results, results[1:], strict=False):
+        assert many.complete[: len(few.complete)] == few.complete
+
+
+@given(languages, seeds)
+def test_one_beam_of_one_way_is_plain_generation(language, seed):
+    (found,) = search(["x"], language, Rewards(), BeamParameters(1, 1, max_steps=30), seed)
+    partial = Partial()
+    while not partial.finished and len(partial.steps) < 30:
+        request = Request(questions("x")[0], partial, 1, prompt_seed(seed, f"0\0{partial.text}"))
+        partial = language([request])[0][0].partial
+    assert found.best.partial.steps == partial.steps
+    assert found.best.partial.finish_reason == (partial.finish_reason or "length")
+    assert len(found.complete) == 1
+
+
+def test_what_is_open_at_the_last_depth_is_cut():
+    language = Language(ending=0.0)
+    (found,) = search(["x"], language, Rewards(), BeamParameters(2, 2, max_steps=5))
+    assert {(a.partial.finish_reason, len(a.partial.steps)) for a in found.complete} == {("length", 5)}
+    assert found.depths == 5
+
+
+def test_what_does_not_fit_into_the_reward_model_ranks_last():
+    language = Scripted({"": ["A", "B."], "A": ["a.", "b."]})
+
+    def score(prefixes):  # two steps do not fit
+        return [Rewarded({"A": (5.0,), "B": (-5.0,)}.get(p.steps[0], ()) if p.known == 0 else (), 1) for p in prefixes]
+
+    (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 1), [0])
+    assert found.best.partial.text == "B"
+    # Where none fits, the search goes on without rewards, and the score is made of those before.
+    (found,) = search(["x"], Language(ending=0.2), Rewards(max_steps=1), BeamParameters(1, 1, max_steps=9), seed=4)
+    assert len(found.best.partial.steps) > len(found.best.step_rewards) == 1
+    assert found.best.score == found.best.step_rewards[0]
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_rewards_that_fail(transient):
+    failure = Failure("no answer", "look at the server", transient)
+    language = Scripted({"": ["A", "B."], "A": ["a.", "b."]})
+    by_text = {"A": 5.0, "B": -5.0, "Aa": 1.0, "Ab": 1.0}
+
+    def failing(*texts):
+        score = rewarding(by_text)
+        return lambda prefixes: [failure if "".join(p.steps) in texts else score([p])[0] for p in prefixes]
+
+    def run(*texts):
+        return beam_search(questions("q"), language, failing(*texts), BeamParameters(2, 2), [0])[0]
+
+    assert run("A", "B") == failure  # nothing has a reward
+    if transient:
+        assert run("Aa") == run("A") == failure
+    else:
+        assert run("Aa").best.partial.text == "Ab"
+        assert run("Aa", "Ab").best.partial.text == "B"
+        assert run("A").best.partial.text == "B"
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf])
+def test_a_reward_that_is_no_number_is_none(reward):
+    language = Scripted({"": ["A.", "B."]})
+    (found,) = beam_search(questions("q"), language, rewarding({"A": reward, "B": 0.0}), BeamParameters(2, 1), [0])
+    assert found.best.partial.text == "B"
+    (failed,) = beam_search(
+        questions("q"), language, rewarding(dict.fromkeys("AB", reward)), BeamParameters(2, 1), [0]
+    )
+    assert isinstance(failed, Failure)
+    assert "finite" in failed.reason
+
+
+def test_a_prompt_that_cannot_be_extended_fails_alone():
+    depths: list[Depth] = []
+    found = search(NAMES, Language(failing="y"), Rewards(), BeamParameters(2, 2), watch=depths.append)
+    assert [isinstance(f, Failure) for f in found] == [False, True, False, False]
+    assert found[0] == search(["x"], Language(), Rewards(), BeamParameters(2, 2))[0]
+    assert depths[0].decisions.keys() == {0, 2, 3}
+
+
+def test_no_questions():
+    assert beam_search([], Language(), Rewards(), BeamParameters(1, 1), []) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "diverse", "beam", "expand", "groups", "width"),
+    [(1, False, 1, 1, 1, 1), (16, False, 4, 4, 1, 16), (16, True, 4, 4, 4, 16), (18, False, 4, 4, 1, 16),
+     (8, False, 2, 4, 1, 8), (2, True, 1, 2, 1, 2)],
+)  # fmt: skip
+def test_parameters_for_a_budget(n, diverse, beam, expand, groups, width):
+    parameters = BeamParameters.for_budget(n, "mean", diverse)
+    assert parameters == BeamParameters(beam, expand, "mean", groups)
+    assert parameters.width == width
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, 1), "at least 1"), ((4, 1, "min", 3), "equal groups"), ((1, 1, "median"), "unknown aggregation 'median'")],
+)
+def test_parameters_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BeamParameters(*arguments)
+    with pytest.raises(ValueError, match="budget of 0"):
+        BeamParameters.for_budget(0)

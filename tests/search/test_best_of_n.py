@@ -1,0 +1,185 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openprm.engines.base import Failure
+
+from openprm.engines.step_requests import Partial
+from openprm.scoring.aggregation import AGGREGATIONS, aggregate
+from openprm.search.best_of_n import draw, vote
+from openprm.search.early_rejection import Rule, calibrate, stopped_after, winner_deficit
+from openprm.search.loop import Depth
+from openprm.search.scored_answers import Rated
+
+from ..injected import Language, Rewards, questions
+
+NAMES = [f"question {i}" for i in range(4)]
+aggregations = st.sampled_from(list(AGGREGATIONS))
+languages = st.builds(
+    Language, letters=st.sampled_from(["a", "ab", "abcdef"]), ending=st.sampled_from([0.2, 0.5]), odd=st.booleans()
+)
+seeds = st.integers(0, 10_000)
+
+
+def run(language, rewards, n=4, aggregation="min", seed=0, rule=None, watch=None, names=NAMES):
+    numbers = [seed + NAMES.index(name) if name in NAMES else seed for name in names]
+    return draw(questions(*names), language, rewards, n, aggregation, numbers, rule, watch)
+
+
+def never(n, aggregation="min"):
+    return Rule(math.inf, aggregation, n, 0.1, 9)
+
+
+def of(text, score):
+    return Rated(Partial((text,), (), "stop"), (score,), score)
+
+
+@given(languages, seeds, st.integers(1, 6), aggregations)
+def test_best_of_n(language, seed, n, aggregation):
+    rewards, depths = Rewards(), []
+    language.calls.clear()
+    found = run(language, rewards, n, aggregation, seed, watch=depths.append)
+    (requests,) = language.calls
+    assert [(r.n, r.seed, r.whole) for r in requests] == [(n, seed + i, True) for i in range(4)]
+    assert len(rewards.calls) <= 1
+    assert [(depth.depth, depth.open) for depth in depths] == [(1, 0)]
+    for name, one, ways in zip(NAMES, found, language(requests), strict=True):
+        assert [answer.partial for answer in one.complete] == [way.partial for way in ways]
+        for answer in one.complete:
+            assert list(answer.step_rewards) == rewards.of(name, answer.partial.steps)
+            assert not answer.step_rewards or answer.score == aggregate(answer.step_rewards, aggregation)
+        scores = [answer.score for answer in one.complete]
+        assert one.best == one.complete[scores.index(max(scores))]
+        assert one.generated_tokens == sum(way.n_tokens for way in ways)
+        different = {answer.partial.steps for answer in one.complete}
+        assert (one.merged, one.scored_tokens) == (n - len(different), sum(map(len, different)))
+        assert (one.stopped, one.depths) == (0, 1)
+
+
+@given(languages, seeds, st.permutations(NAMES), st.integers(1, 4), st.sampled_from([None, 0.0, 1.0, math.inf]))
+def test_a_prompt_is_answered_alike_whatever_stands_beside_it(language, seed, names, n, threshold):
+    rule = None if threshold is None else Rule(threshold, "min", 4, 0.1, 9)
+    together = dict(zip(NAMES, run(language, Rewards(), seed=seed, rule=rule), strict=True))
+    assert run(language, Rewards(), seed=seed, rule=rule, names=names[:n]) == [together[name] for name in names[:n]]
+
+
+def test_without_a_reward_model_the_first_is_the_best():
+    (found, *_) = run(Language(), None)
+    assert found.best == found.complete[0]
+    assert {(answer.step_rewards, answer.score) for answer in found.complete} == {((), -math.inf)}
+    assert found.scored_tokens == 0
+
+
+@given(languages, seeds, st.integers(1, 6))
+def test_a_rule_that_stops_nothing_draws_n_whole_answers_a_step_at_a_time(language, seed, n):
+    rewards, depths = Rewards(), []
+    language.calls.clear()
+    found = run(language, rewards, n, seed=seed, rule=never(n), watch=depths.append)
+    assert len(language.calls) == len(depths) == max(one.depths for one in found)
+    assert len(rewards.calls) <= len(depths)
+    for name, one in zip(NAMES, found, strict=True):
+        assert len(one.complete) == n
+        assert one.stopped == 0
+        assert all(answer.partial.finish_reason == "stop" for answer in one.complete)
+        assert all(list(a.step_rewards) == rewards.of(name, a.partial.steps) for a in one.complete)
+    # Every step is rewarded once for answers that are alike so far.
+    for call in rewards.calls:
+        assert len({(p.question[0]["content"], p.steps) for p in call}) == len(call)
+    ways = [way for call in list(language.calls) for reply in language(call) for way in reply]
+    assert sum(one.generated_tokens for one in found) == sum(way.n_tokens for way in ways)
+
+
+def test_equal_beginnings_are_drawn_on_independently():
+    (found,) = run(Language("a", ending=0.3), Rewards(), n=64, rule=never(64), names=["x"])
+    assert len({answer.partial.text for answer in found.complete}) > 3
+
+
+@given(st.sampled_from(["ab", "abcdef"]), seeds, aggregations, st.sampled_from([0.0, 0.5, 2.0, 5.0]))
+def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation, threshold):
+    language = Language(letters, ending=0.3, odd=False)
+    rule = Rule(threshold, aggregation, 6, 0.1, 9)
+    depths: list[Depth] = []
+    whole = run(language, Rewards(), 6, aggregation, seed, never(6, aggregation))
+    stopped = run(language, Rewards(), 6, aggregation, seed, rule, depths.append)
+    for prompt, (before, after) in enumerate(zip(whole, stopped, strict=True)):
+        answers = [answer.step_rewards for answer in before.complete]
+        lengths = stopped_after(answers, rule)
+        kept = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
+        assert after.complete == tuple(before.complete[i] for i in kept)
+        assert (
+            after.stopped == 6 - len(kept) == sum(d.decisions[prompt].dropped for d in depths if prompt in d.decisions)
+        )
+        # A token a step, and one for the end of those that come to it.
+        assert after.generated_tokens == sum(lengths) + len(kept)
+
+
+@given(seeds, aggregations, st.sampled_from([0.1, 0.3]))
+@settings(max_examples=30)
+def test_live_early_rejection_keeps_to_its_risk(seed, aggregation, risk):
+    # Ends that come behind the last step, too, as models give them.
+    language, names = Language(ending=0.3), [f"prompt {i}" for i in range(20)]
+    whole = run(language, Rewards(), 5, aggregation, seed, never(5, aggregation), names=names)
+    rule = calibrate([[a.step_rewards for a in one.complete] for one in whole], aggregation, risk)
+    stopped = run(language, Rewards(), 5, aggregation, seed, rule, names=names)
+    lost = 0
+    for before, after in zip(whole, stopped, strict=True):
+        if before.best not in after.complete:
+            lost += 1
+            assert winner_deficit([a.step_rewards for a in before.complete], aggregation) > rule.threshold
+        assert set(after.complete) <= set(before.complete)
+    assert lost <= math.floor(risk * 21) - 1
+
+
+def test_a_prompt_that_fails_leaves_the_others_alone():
+    failing = NAMES[1]
+    for rule in (None, never(4)):
+        found = run(Language(failing=[failing]), Rewards(), rule=rule)
+        assert [isinstance(one, Failure) for one in found] == [False, True, False, False]
+        assert found[2] == run(Language(), Rewards(), rule=rule)[2]
+
+
+def test_rewards_that_fail():
+    dead = Failure("no answer", "look at the server", transient=True)
+    bad = Failure("too odd", "look at it", transient=False)
+    (whole, *_) = run(Language(), Rewards())
+    texts = {answer.partial.text for answer in whole.complete if answer.partial.steps}
+    assert run(Language(), Rewards(failing=dict.fromkeys(texts, bad)))[0] == bad
+    assert run(Language(), Rewards(failing={whole.best.partial.text: dead}))[0] == dead
+    rest = run(Language(), Rewards(failing={whole.best.partial.text: bad}))[0]
+    assert rest.best.partial.text != whole.best.partial.text
+    assert len(rest.complete) == 4
+
+
+@pytest.mark.parametrize(
+    ("n", "rewards", "rule", "message"),
+    [
+        (0, Rewards(), None, "cannot draw 0"),
+        (4, None, never(4), "give a reward model"),
+        (4, Rewards(), never(8), "for 8 answers scored by min, not for 4 by min"),
+        (4, Rewards(), never(4, "mean"), "for 4 answers scored by mean, not for 4 by min"),
+    ],
+)
+def test_what_cannot_be_drawn(n, rewards, rule, message):
+    with pytest.raises(ValueError, match=message):
+        run(Language(), rewards, n, rule=rule)
+
+
+def test_votes_by_hand():
+    answers = [of("a", 0.0), of("b", 2.5), of("c", 1.0), of("d", 1.0), of("e", 9.0)]
+    labels = ["1", "2", "1", "1", None]
+    assert vote(answers, labels) == answers[2]  # the best of those that say 1, and the first of two
+    assert vote(answers, labels, weighted=True) == answers[1]  # exp(2.5) against 1 + 2 exp(1)
+    assert vote(answers, ["1", "2", "1", "2", None]) == answers[2]
+    assert vote(answers, [None] * 5) == answers[4]
+    with pytest.raises(ValueError, match="4 labels do not belong to 5 answers"):
+        vote(answers, labels[:4])
+    with pytest.raises(ValueError, match="no answers"):
+        vote([], [])
+
+
+def test_what_was_not_rewarded_to_its_end_weighs_nothing():
+    cut = Rated(Partial(("a", "b"), (), "stop"), (9.0,), 9.0)
+    answers = [cut, of("c", -3.0), Rated(Partial((), (), "stop"))]
+    assert vote(answers, ["1", "2", "1"], weighted=True) == answers[1]
+    assert vote(answers, ["1", "2", "1"]) == cut

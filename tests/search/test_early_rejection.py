@@ -1,0 +1,169 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.scoring.aggregation import AGGREGATIONS, aggregate
+from openprm.search.early_rejection import (
+    Drawn,
+    Outcome,
+    Rule,
+    calibrate,
+    partial_score,
+    simulate,
+    stopped_after,
+    winner_deficit,
+)
+
+# Few distinct values, so that ties are common; some answers are empty, or too long for the reward model.
+answer = st.tuples(
+    st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]), max_size=5), st.sampled_from([0, 0, 0, 1, 2])
+).map(lambda parts: [*parts[0], *[None] * parts[1]])
+prompt = st.lists(answer, min_size=3, max_size=3)
+aggregations = st.sampled_from(list(AGGREGATIONS))
+
+#: At depth 1 the winner (the second, by min) is 2 behind; at depth 2 the first is finished.
+ANSWERS = [[3.0, -1.0], [1.0, 1.0, 0.0], [-5.0, 4.0]]
+
+
+def drawn(answers, correct=(0.0, 1.0, 0.0)):
+    return Drawn(answers, [[10] * len(rewards) for rewards in answers], correct)
+
+
+def winner(answers, aggregation):
+    """The answer that best-of-N chooses: the first of the highest score among those that were scored to the end."""
+
+    def rank(i):
+        known = [reward for reward in answers[i] if reward is not None]
+        whole = 0 < len(known) == len(answers[i])
+        return whole, aggregate(known, aggregation) if known else -math.inf
+
+    return max(range(len(answers)), key=rank)
+
+
+def loses_its_winner(answers, rule):
+    chosen = winner(answers, rule.aggregation)
+    return stopped_after(answers, rule)[chosen] < len(answers[chosen])
+
+
+def test_the_deficit_of_the_winner_by_hand():
+    assert winner_deficit(ANSWERS, "min") == 2.0
+    assert winner_deficit(ANSWERS, "last") == 8.0  # the third wins, and is 8 behind at depth 1
+    assert winner_deficit([[], []], "min") == 0.0
+    # Once the winner is written, others may be ahead of it for a while: that does not count.
+    assert winner_deficit([[1.0], [1.0, 5.0, -9.0]], "mean") == 0.0
+
+
+def test_a_rule_by_hand():
+    assert stopped_after(ANSWERS, Rule(2.0, "min", 3, 0.1, 9)) == [2, 3, 1]
+    assert stopped_after(ANSWERS, Rule(1.9, "min", 3, 0.1, 9)) == [2, 1, 1]
+    assert stopped_after(ANSWERS, Rule(math.inf, "min", 3, 0.1, 9)) == [2, 3, 2]
+    assert Rule(1.0, "min", 3, 0.1, 9).keeps([0.0, 1.0, -math.inf, -0.1]) == [True, True, False, False]
+    assert Rule(1.0, "min", 2, 0.1, 9).keeps([-math.inf] * 2) == [True, True]
+
+
+def test_what_is_saved_and_lost_by_hand():
+    prompts = [drawn(ANSWERS), drawn([[0.0, 1.0]] * 3, (1.0, 0.0, 0.0))]
+    strict, loose = Rule(1.9, "min", 3, 0.1, 9), Rule(2.0, "min", 3, 0.1, 9)
+    assert simulate(prompts, loose) == Outcome(
+        tokens_saved=pytest.approx(1 / 13), winners_lost=0.0, accuracy_before=1.0, accuracy_after=1.0, n_prompts=2
+    )
+    assert simulate(prompts, strict) == Outcome(
+        tokens_saved=pytest.approx(3 / 13), winners_lost=0.5, accuracy_before=1.0, accuracy_after=0.5, n_prompts=2
+    )
+    assert simulate([drawn([[], [], []])], loose).tokens_saved == 0
+
+
+def test_an_answer_that_was_not_scored_to_its_end_does_not_win():
+    answers = [[5.0, 5.0, None], [0.0, -1.0], [0.0, -2.0]]
+    assert winner_deficit(answers, "min") == 6.0
+    assert simulate([drawn(answers)], Rule(math.inf, "min", 3, 0.1, 9)).accuracy_after == 1.0
+
+
+@given(answer, st.integers(1, 8), aggregations)
+def test_a_partial_score_is_the_score_of_the_beginning(rewards, depth, aggregation):
+    known = [reward for reward in rewards if reward is not None]
+    score = partial_score(rewards, depth, aggregation)
+    assert score == (aggregate(known[:depth], aggregation) if known else -math.inf)
+    assert depth < len(known) or score == partial_score(rewards, len(rewards), aggregation)
+
+
+@given(st.lists(prompt, min_size=4, max_size=14), aggregations, st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))
+def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggregation, risk):
+    # Exchangeability, spelled out: of n + 1 prompts each is equally likely to be the one not calibrated on. So the
+    # promise is that at most risk * (n + 1) of them lose their winner to the rule made of the others.
+    if len(prompts) - 1 < (1 - risk) / risk:
+        with pytest.raises(ValueError, match="too few"):
+            calibrate(prompts[1:], aggregation, risk)
+        return
+    lost = [
+        loses_its_winner(one, calibrate(prompts[:i] + prompts[i + 1 :], aggregation, risk))
+        for i, one in enumerate(prompts)
+    ]
+    assert sum(lost) <= risk * len(prompts)
+
+
+@given(st.lists(prompt, min_size=9, max_size=20), aggregations, st.sampled_from([0.1, 0.15, 0.5]))
+def test_the_prompts_of_the_calibration_lose_fewer_winners_than_the_risk(prompts, aggregation, risk):
+    rule = calibrate(prompts, aggregation, risk)
+    assert sum(loses_its_winner(one, rule) for one in prompts) <= math.floor(risk * (len(prompts) + 1)) - 1
+    assert rule == Rule(rule.threshold, aggregation, 3, risk, len(prompts))
+    assert rule.threshold >= 0
+
+
+@given(prompt, aggregations, st.floats(0, 4))
+def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answers, aggregation, threshold):
+    rule = Rule(threshold, aggregation, 3, 0.1, 9)
+    lengths = stopped_after(answers, rule)
+    assert not loses_its_winner(answers, rule) or winner_deficit(answers, aggregation) > threshold
+    assert all(1 <= length <= len(rewards) for length, rewards in zip(lengths, answers, strict=True) if rewards)
+    assert any(length == len(rewards) for length, rewards in zip(lengths, answers, strict=True))
+
+
+@given(st.lists(prompt, min_size=1, max_size=5), aggregations, st.floats(0, 4))
+def test_shares_are_shares(prompts, aggregation, threshold):
+    outcome = simulate([drawn(answers) for answers in prompts], Rule(threshold, aggregation, 3, 0.1, 9))
+    assert 0 <= outcome.tokens_saved <= 1
+    lost = sum(loses_its_winner(answers, Rule(threshold, aggregation, 3, 0.1, 9)) for answers in prompts)
+    assert outcome.winners_lost == pytest.approx(lost / len(prompts))
+    assert abs(outcome.accuracy_before - outcome.accuracy_after) <= outcome.winners_lost + 1e-9
+
+
+@pytest.mark.parametrize(("risk", "needed"), [(0.1, 9), (0.05, 19), (0.01, 99), (0.5, 1), (0.3, 3)])
+def test_how_many_prompts_a_risk_needs(risk, needed):
+    calibrate([ANSWERS] * needed, "min", risk)
+    if needed > 1:
+        with pytest.raises(ValueError, match=f"{needed - 1} prompts are too few .* at least {needed}"):
+            calibrate([ANSWERS] * (needed - 1), "min", risk)
+
+
+def test_the_threshold_is_the_stated_order_statistic():
+    prompts = [[[float(gap), 0.0], [0.0, 0.5]] for gap in range(1, 20)]  # the second wins, `gap` behind
+    assert calibrate(prompts, "last", 0.05).threshold == 19
+    assert calibrate(prompts, "last", 0.1).threshold == 18
+    assert calibrate(prompts, "last", 0.5).threshold == 10
+
+
+@pytest.mark.parametrize(
+    ("prompts", "risk", "message"),
+    [
+        ([ANSWERS] * 9, 0.0, "the risk is 0.0"),
+        ([ANSWERS] * 9, 1.0, "the risk is 1.0"),
+        ([], 0.1, "0 prompts are too few"),
+        ([ANSWERS] * 9 + [ANSWERS[:2]], 0.1, r"have \[2, 3\] answers"),
+        ([[]] * 9, 0.1, r"have \[0\] answers"),
+        ([[[math.nan], [1.0]]] * 9, 0.1, "NaN"),
+    ],
+)
+def test_what_cannot_be_calibrated(prompts, risk, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate(prompts, "min", risk)
+
+
+def test_what_cannot_be_simulated():
+    rule = Rule(1.0, "min", 3, 0.1, 9)
+    with pytest.raises(ValueError, match="no prompts"):
+        simulate([], rule)
+    with pytest.raises(ValueError, match="2 answers, but the rule was calibrated with 3"):
+        simulate([drawn(ANSWERS[:2])], rule)

@@ -1,0 +1,32 @@
+import pytest
+
+from openprm.search.beam_search import BeamParameters, beam_search
+from openprm.search.best_of_n import draw
+
+from ..injected import Language, Rewards, questions
+
+
+@pytest.mark.parametrize("n_replies", [1, 3])
+def test_functions_that_do_not_answer_every_request_are_refused(n_replies):
+    def generate(requests):
+        return (Language()(requests) * 2)[:n_replies]
+
+    def score(prefixes):
+        return (Rewards()(prefixes) * 2)[: len(prefixes) + n_replies - 2]
+
+    with pytest.raises(ValueError, match=f"{n_replies} replies to 2 requests"):
+        draw(questions("x", "y"), generate, None, 2, "min", [0, 1])
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        beam_search(questions("x", "y"), Language(), score, BeamParameters(2, 2), [0, 1])
+
+
+def test_prompts_that_are_done_are_not_asked_for_again():
+    language, depths = Language(ending=0.5), []
+    qs = questions(*map(str, range(12)))
+    found = beam_search(qs, language, Rewards(), BeamParameters(1, 2), range(12), depths.append)
+    for depth, call in enumerate(language.calls, start=1):
+        going = [i for i, one in enumerate(found) if one.depths >= depth]
+        assert [request.question for request in call] == [qs[i] for i in going]
+        assert sorted(depths[depth - 1].decisions) == going
+        assert depths[depth - 1].open == sum(one.depths > depth for one in found)
+    assert len({one.depths for one in found}) > 2

@@ -1,0 +1,101 @@
+"""Methods by name: each is the search that its name says, and refuses what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openprm.engines.base import Failure
+
+from openprm.errors import InputError
+from openprm.search.beam_search import BeamParameters, beam_search
+from openprm.search.best_of_n import draw, vote
+from openprm.search.early_rejection import Rule
+from openprm.search.loop import Found
+from openprm.search.methods import METHODS, Method
+
+from ..injected import Language, Rewards, questions
+
+ASKED: Any = questions("p", "q", "r")
+SEEDS = [3, 4, 5]
+
+
+def run(method: Method, language: Any = None, **options: Any) -> list[Found | Failure]:
+    return method.run(ASKED, language or Language(), Rewards(), SEEDS, **options)
+
+
+def test_beam_searches():
+    for name, diverse in (("pbs", False), ("diverse-pbs", True)):
+        parameters = BeamParameters.for_budget(9, "mean", diverse=diverse)
+        assert run(Method(name, 9, "mean")) == beam_search(ASKED, Language(), Rewards(), parameters, SEEDS)
+    assert run(Method("pbs", 9, "mean")) != run(Method("diverse-pbs", 9, "mean"))
+
+
+def test_best_of_n_with_and_without_early_rejection():
+    rule = Rule(1.0, "min", 8, 0.1, 20)
+    assert run(Method("best-of-n", 8, "min")) == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS)
+    stopped = run(Method("best-of-n", 8, "min", rule))
+    assert stopped == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS, rule)
+    assert sum(found.stopped for found in stopped if isinstance(found, Found)) > 0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_votes_choose_among_the_answers_that_won(weighted: bool):
+    method = Method(
+        "weighted-vote" if weighted else "majority-vote", 8, "min" if weighted else None, pattern="re:[ab]"
+    )
+    drawn = draw(ASKED, Language(), Rewards() if weighted else None, 8, "min", SEEDS)
+    for found, plain in zip(run(method), drawn, strict=True):
+        assert isinstance(found, Found)
+        assert isinstance(plain, Found)
+        texts = [answer.partial.text for answer in plain.complete]
+        said = [next((letter for letter in text[::-1] if letter in "ab"), None) for text in texts]  # the last one
+        assert found.best == vote(plain.complete, said, weighted)
+        assert (found.complete, found.generated_tokens) == (plain.complete, plain.generated_tokens)
+        assert bool(found.scored_tokens) == weighted
+
+
+def test_a_majority_vote_asks_for_no_rewards():
+    rewards = Rewards()
+    Method("majority-vote", 4).run(ASKED, Language(), rewards, SEEDS)
+    assert rewards.calls == []
+
+
+def test_a_prompt_that_fails_leaves_the_others():
+    for name in METHODS:
+        method = Method(name, 4, None if name == "majority-vote" else "min")
+        first, failed, last = run(method, Language(failing=["q"]))
+        assert isinstance(failed, Failure)
+        assert isinstance(first, Found)
+        assert isinstance(last, Found)
+
+
+def test_watching():
+    for name in ("pbs", "best-of-n"):
+        seen: list[int] = []
+        run(Method(name, 4, "min"), watch=lambda depth, seen=seen: seen.append(depth.depth))
+        assert seen == list(range(1, len(seen) + 1)) != []
+
+
+def test_what_does_not_fit_together():
+    for options, problem in [
+        ({"name": "beam"}, "unknown method 'beam'; choose one of best-of-n, pbs"),
+        ({"budget": 0}, "buys no answer"),
+        ({"aggregation": "median"}, "unknown aggregation 'median'"),
+        ({"equivalence": "alike"}, "unknown equivalence 'alike'"),
+        ({"name": "majority-vote", "aggregation": "min"}, "counts answers, not rewards"),
+        ({"name": "majority-vote", "pattern": "foo"}, "unknown pattern 'foo'"),
+        ({"name": "weighted-vote", "pattern": "re:("}, "not a regular expression"),
+        ({"name": "pbs", "rule": Rule(1.0, "min", 16, 0.1, 20)}, "early rejection is for best-of-n"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            Method(**options)
+    with pytest.raises(InputError, match="needs an aggregation"):
+        run(Method("pbs", 4))
+
+
+def test_parameters_name_what_decides_only():
+    pbs = {"method": "pbs", "budget": 10, "aggregation": "min", "width": 9}
+    assert Method("pbs", 10, "min").parameters() == pbs
+    assert Method("majority-vote", 4).parameters()["equivalence"] == "exact"
+    assert Method("best-of-n", 4, "min", Rule(1.5, "min", 4, 0.1, 20)).parameters()["rule"]["threshold"] == 1.5

@@ -1,0 +1,93 @@
+import math
+
+from openprm.engines.base import Failure
+
+from openprm.engines.step_requests import Partial, Rewarded
+from openprm.search.scored_answers import EMPTY, Child, Rated, Rating, fatal, ranked, rate
+
+from ..injected import Rewards, questions
+
+
+def answer(steps, rewards, score):
+    return Rated(Partial(tuple(steps)), tuple(rewards), score)
+
+
+def test_the_order_of_answers():
+    whole, worse = answer("ab", [1.0, 0.0], 0.0), answer("ab", [1.0, -1.0], -1.0)
+    cut, unrewarded = answer("ab", [9.0], 9.0), answer("ab", [], -math.inf)
+    tied = answer("c", [0.0], 0.0)
+    assert ranked([EMPTY, unrewarded, cut, worse, whole, tied]) == [whole, tied, worse, cut, EMPTY, unrewarded]
+    assert [a.truncated for a in (whole, cut, unrewarded, EMPTY)] == [False, True, True, False]
+
+
+def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
+    asked = Rewards()
+    qs = questions("x", "y")
+    parent = answer("a", asked.of("x", "a"), 0.0)
+    children = [
+        Child(0, parent, Partial(("a", "b"))),
+        Child(0, parent, Partial(("a", "b"), (1,), "stop")),  # the same steps
+        Child(1, EMPTY, Partial(("a", "b"))),  # the same steps of another prompt
+        Child(0, parent, Partial(("a",), (), "stop")),  # no new step
+        Child(0, answer("aa", [1.0], 1.0), Partial(("a", "a", "a"))),  # of a truncated parent
+    ]
+    ratings = rate(qs, children, asked, "mean")
+    (call,) = asked.calls
+    assert [(p.question, p.steps, p.known) for p in call] == [(qs[0], ("a", "b"), 1), (qs[1], ("a", "b"), 0)]
+    x, y = asked.of("x", "ab"), asked.of("y", "ab")
+    assert [list(r.rated.step_rewards) for r in ratings] == [x, x, y, x[:1], [1.0]]
+    assert [r.rated.partial for r in ratings] == [child.partial for child in children]
+    assert [r.rated.score for r in ratings] == [sum(x) / 2, sum(x) / 2, sum(y) / 2, 0.0, 1.0]
+    assert [r.n_tokens for r in ratings] == [2, 0, 2, 0, 0]
+    assert rate(qs, [], asked, "mean") == []
+    assert len(asked.calls) == 1
+
+
+def test_rewards_that_cannot_be_used_leave_those_of_the_parent():
+    parent = answer("a", [1.0], 1.0)
+    children = [Child(0, parent, Partial(("a", "b"))), Child(0, EMPTY, Partial(("c",)))]
+
+    def score(prefixes):
+        return [Failure("too odd", "look at it", transient=False), Rewarded((math.nan,), 5)]
+
+    failed, nan = rate(questions("x"), children, score, "min")
+    assert (failed.rated, failed.failure.reason) == (answer("ab", [1.0], 1.0), "too odd")
+    assert (nan.rated, nan.failure.transient) == (Rated(Partial(("c",))), False)
+    assert "finite" in nan.failure.reason
+
+
+def test_a_step_that_grew_is_rewarded_again():
+    """White space that ends an answer joins its last step."""
+    asked = Rewards()
+    parent = answer(["a.", "b."], asked.of("x", ["a.", "b."]), 0.0)
+    grown = Partial(("a.", "b.\n"), (1,), "stop")
+    (rating,) = rate(questions("x"), [Child(0, parent, grown)], asked, "mean")
+    assert [(p.steps, p.known) for p in asked.calls[0]] == [(grown.steps, 1)]
+    whole = asked.of("x", grown.steps)
+    assert whole[1] != parent.step_rewards[1]
+    assert rating.rated == Rated(grown, tuple(whole), sum(whole) / 2)
+
+    def fails(prefixes):
+        return [Failure("too odd", "", transient=False)]
+
+    (failed,) = rate(questions("x"), [Child(0, parent, grown)], fails, "mean")
+    assert failed.rated == Rated(grown, tuple(whole[:1]), whole[0])
+    assert failed.rated.truncated
+
+
+def test_white_space_alone_is_not_rewarded():
+    asked = Rewards()
+    (rating,) = rate(questions("x"), [Child(0, EMPTY, Partial((" \n",), (1,), "stop"))], asked, "min")
+    assert asked.calls == []
+    assert rating == Rating(Rated(Partial((" \n",), (1,), "stop")))
+    assert not rating.rated.rank[0]
+
+
+def test_what_ends_a_prompt():
+    bad, dead = Failure("bad", "", transient=False), Failure("dead", "", transient=True)
+    rewarded, nothing = Rating(answer("a", [1.0], 1.0)), Rated(Partial(("a",)))
+    assert fatal([rewarded, Rating(nothing, failure=bad)]) is None
+    assert fatal([Rating(nothing, failure=bad)] * 2) == bad
+    assert fatal([rewarded, Rating(nothing, failure=bad), Rating(nothing, failure=dead)]) == dead
+    assert fatal([Rating(nothing)]) is None  # too long for the reward model, which is no failure
+    assert fatal([]) is None

@@ -1,0 +1,122 @@
+import math
+from collections import Counter
+from itertools import combinations
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.search.selection import (
+    best_of_n,
+    coverage,
+    expected_best_of_n,
+    expected_vote,
+    majority_vote,
+    weighted_vote,
+)
+
+# Few distinct values, so that ties are common.
+scores = st.sampled_from([-2.0, -0.5, 0.0, 1.0, 3.0, -math.inf])
+answers = st.sampled_from(["1", "2", "3", None])
+correct = st.sampled_from([0.0, 1.0])
+candidates = st.lists(st.tuples(answers, scores, correct), min_size=1, max_size=7)
+
+
+def test_best_of_n_takes_the_first_of_tied_ones():
+    assert best_of_n([1.0, 3.0, 2.0, 3.0]) == 1
+    assert best_of_n([-math.inf, -5.0]) == 1
+
+
+@pytest.mark.parametrize("values", [[], [0.0, math.nan], [math.nan, 0.0]])
+def test_scores_that_cannot_be_ranked(values):
+    for choose in (best_of_n, lambda s: weighted_vote(["1"] * len(s), s), lambda s: expected_best_of_n(s, s)):
+        with pytest.raises(ValueError, match=r"no scores|no answers|NaN"):
+            choose(values)
+
+
+def test_majority_vote():
+    assert majority_vote(["2", "1", "1", None, None, None]) == "1"
+    assert majority_vote(["2", "1", "1", "2"]) == "2"
+    assert majority_vote([None, None]) is None
+    with pytest.raises(ValueError, match="no answers"):
+        majority_vote([])
+
+
+def test_weighted_vote():
+    assert weighted_vote(["1", "1", "2"], [0.0, 0.0, 0.5]) == "1"  # 2 against e^0.5
+    assert weighted_vote(["1", "1", "2"], [0.0, 0.0, 1.0]) == "2"  # 2 against e
+    assert weighted_vote([None, "1", "2"], [5000.0, -3000.0, -2000.0]) == "2"
+    assert weighted_vote(["1", "2", "2"], [-math.inf] * 3) == "2"
+    assert weighted_vote([None], [0.0]) is None
+    with pytest.raises(ValueError, match="same candidates"):
+        weighted_vote(["1"], [0.0, 1.0])
+
+
+@given(candidates, st.sampled_from([-1000.0, 0.0, 64.0]))
+def test_weighted_vote_does_not_see_a_shift(rows, shift):
+    names, values, _ = zip(*rows, strict=True)
+    assert weighted_vote(names, [value + shift for value in values]) == weighted_vote(names, values)
+
+
+@given(candidates)
+def test_equal_scores_are_a_majority_vote(rows):
+    names, _, right = zip(*rows, strict=True)
+    same = [0.7] * len(names)
+    assert weighted_vote(names, same) == majority_vote(names)
+    assert expected_vote(names, right, same) == expected_vote(names, right)
+
+
+@given(candidates, st.randoms(use_true_random=False))
+def test_expectations_do_not_depend_on_the_order(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    for measure in (
+        lambda n, s, c: expected_best_of_n(s, c),
+        lambda n, s, c: expected_vote(n, c),
+        lambda n, s, c: expected_vote(n, c, s),
+    ):
+        assert measure(*zip(*rows, strict=True)) == pytest.approx(measure(*zip(*shuffled, strict=True)))
+
+
+def brute_best(values, right):
+    return fmean(c for s, c in zip(values, right, strict=True) if s == max(values))
+
+
+@given(candidates, st.data())
+def test_expected_best_of_n_is_the_mean_over_all_subsets(rows, data):
+    _, values, right = zip(*rows, strict=True)
+    n = data.draw(st.integers(1, len(rows)))
+    subsets = [brute_best([values[i] for i in s], [right[i] for i in s]) for s in combinations(range(len(rows)), n)]
+    assert expected_best_of_n(values, right, n) == pytest.approx(fmean(subsets))
+    assert expected_best_of_n(values, right) == pytest.approx(brute_best(values, right))
+
+
+@given(candidates, st.data())
+def test_coverage_is_the_mean_over_all_subsets(rows, data):
+    right = [row[2] for row in rows]
+    n = data.draw(st.integers(1, len(rows)))
+    assert coverage(right, n) == pytest.approx(fmean(max(s) for s in combinations(right, n)))
+    assert expected_best_of_n([row[1] for row in rows], right, n) <= coverage(right, n) + 1e-12
+
+
+@given(candidates)
+def test_expected_vote_averages_over_tied_winners(rows):
+    names, _, right = zip(*rows, strict=True)
+    counts = Counter(name for name in names if name is not None) or Counter(names)
+    winners = [name for name, count in counts.items() if count == max(counts.values())]
+    accuracy = {w: fmean(c for name, c in zip(names, right, strict=True) if name == w) for w in winners}
+    assert expected_vote(names, right) == pytest.approx(fmean(accuracy.values()))
+    assert majority_vote(names) in winners
+
+
+def test_subset_sizes_are_checked():
+    for n in (0, 3):
+        with pytest.raises(ValueError, match="cannot draw"):
+            expected_best_of_n([0.0, 1.0], [0, 1], n)
+        with pytest.raises(ValueError, match="cannot draw"):
+            coverage([0, 1], n)
+
+
+def test_large_n_is_exact():
+    assert expected_best_of_n(list(range(128)), [0] * 127 + [1], 64) == 0.5
+    assert coverage([1] + [0] * 127, 32) == 0.25

@@ -1,0 +1,89 @@
+"""A tiny training run, shared by the tests of the trainer and by the processes they start.
+
+As a script: `python -m tests.small_training FOLDER JSON_OPTIONS` trains, evaluates, and leaves `model/` and
+`metrics.json`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from openprm.models.reward_checkpoint import prepare_reward_model
+from openprm.schema import Pair
+from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
+from tests import tiny_models
+
+torch.set_num_threads(1)  # tensors this small only lose by more, most of all on a busy machine
+
+WORDS = "the sum of two and three is five seven so answer first add numbers".split()
+
+
+def pair(index: int = 0, **columns: Any) -> Pair:
+    """A pair whose chosen side says "good", with texts drawn by its index."""
+    draw = random.Random(index)
+
+    def text(size: int) -> str:
+        return " ".join(draw.choice(WORDS) for _ in range(size))
+
+    row: dict[str, Any] = {
+        "schema_version": 1,
+        "prompt_id": f"p{index}",
+        "source": ("math", "open")[index % 2],
+        "question": [{"role": "user", "content": text(5)}],
+        "context": text(draw.randrange(12)),
+        "chosen": f" {text(4)} good.",
+        "rejected": f" {text(4)} bad.",
+        "rejected_context": text(4) if index % 5 == 0 else None,
+        "level": ("outcome", "process", "process")[index % 3],
+        "gap": draw.random(),
+        "depth": 1,
+        "support": {"chosen": 1, "rejected": 1},
+    }
+    return cast(Pair, {**row, **columns})
+
+
+def pairs(count: int, start: int = 0) -> list[Pair]:
+    return [pair(index) for index in range(start, start + count)]
+
+
+def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **options: Any) -> Any:
+    """An `OpenPRMTrainer`, by plain gradient descent: unlike Adam's, its steps show the size of the gradient."""
+    settings: dict[str, Any] = {
+        "batch_size": 8,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-2,
+        "optim": "sgd",
+        "max_grad_norm": 0.0,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+    }
+    tokenizer = tiny_models.tokenizer()
+    model = tiny_models.model(vocab_size=len(tokenizer))
+    prepare_reward_model(model, tokenizer)
+    config = OpenPRMConfig(str(folder), **{**settings, **options})
+    return OpenPRMTrainer(model, config, train_dataset=train, eval_dataset=evaluate, processing_class=tokenizer)
+
+
+def main() -> None:
+    folder, options = sys.argv[1:]
+    run = trainer(folder, pairs(21), pairs(9, start=100), **json.loads(options))
+    run.train()
+    metrics = {**run.evaluate(), "processes": run.args.world_size}
+    run.save_model(f"{folder}/model")
+    if run.args.process_index == 0:
+        Path(folder, "metrics.json").write_text(json.dumps(metrics))
+    run.end()
+    del run
+    gc.collect()  # with the last reference the threads of the group end; Python's end would abort now and then
+
+
+if __name__ == "__main__":
+    main()

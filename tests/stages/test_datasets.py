@@ -1,0 +1,457 @@
+"""The stages that make datasets: what comes out, and that nothing on the way changes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openprm.data.candidate_source import CandidateSource
+from openprm.data.columns import Columns
+from openprm.data.preferences import PreferenceColumns
+from openprm.errors import InputError
+from openprm.runs.folder import read_manifest, read_rows, rows_hash
+from openprm.stages import datasets as data_stages
+from openprm.schema import Candidate, Pair, Tree, features, plain_reward
+from openprm.stages.datasets import make_candidates, make_pairs, make_preference_pairs, make_trees
+from openprm.trees.pairs import MinGap, PairParameters
+from openprm.trees.tree import MergeParameters, build_tree, response_text
+
+from ..answers import answers, content, rejected, times, write_jsonl
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return write_jsonl(tmp_path / "a.jsonl", answers(12))
+
+
+@pytest.fixture
+def trees(tmp_path: Path, file: str) -> Path:
+    make_trees(CandidateSource(file), tmp_path / "trees")
+    return tmp_path / "trees"
+
+
+def rows_of(folder: Path) -> list[Any]:
+    return list(read_rows(folder))
+
+
+def make(stage: str, file: str, folder: Path) -> Path:
+    """The folder of a stage, made of a file of answers."""
+    out = folder / stage
+    if stage == "candidates":
+        make_candidates(CandidateSource(file), out)
+    else:
+        make_trees(CandidateSource(file), folder / "trees")
+    if stage == "pairs":
+        make_pairs(folder / "trees", out, MinGap(0.1))
+    return out
+
+
+# --- what comes out
+
+
+def test_trees_are_those_of_build_tree_in_order_of_their_prompts(tmp_path, file, trees):
+    make_candidates(CandidateSource(file), tmp_path / "candidates")
+    prompts: dict[str, list[Candidate]] = {}
+    for candidate in rows_of(tmp_path / "candidates"):
+        prompts.setdefault(candidate["prompt_id"], []).append(candidate)
+    assert rows_of(trees) == [build_tree(candidates, "reward") for candidates in prompts.values()]
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=1, max_size=6),
+    st.sampled_from([".\n", "paragraph", "line", "sentence", "re:[.]"]),
+)
+def test_every_response_is_rebuilt_exactly(tmp_path_factory, texts, separator):
+    folder = tmp_path_factory.mktemp("rebuilt")
+    odd = "A.\n\n\nB\r\n C.\u2028 \x85d。”\n\n```\ncode. \n```\n\t1. e\0\ufeff👩‍👩‍👧 e\u0301.\n "
+    texts = [*texts, odd, odd[::-1]]
+    file = write_jsonl(folder / "a.jsonl", ({"question": "q", "response": text, "reward": 1} for text in texts))
+    make_trees(CandidateSource(file), folder / "trees", MergeParameters(separator))
+    [tree] = rows_of(folder / "trees")
+    with open(file, encoding="utf-8", newline="\n") as lines:
+        expected = [json.loads(line)["response"].encode() for line in lines]
+    assert [response_text(response).encode() for response in tree["responses"]] == expected
+
+
+@pytest.mark.parametrize(("stage", "record"), [("candidates", Candidate), ("trees", Tree), ("pairs", Pair)])
+def test_datasets_loads_exactly_the_rows(tmp_path, monkeypatch, file, stage, record):
+    monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", 5)
+    out = make(stage, file, tmp_path)
+    loaded = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.features == features(record)
+    assert list(loaded) == rows_of(out)
+    manifest = read_manifest(out)
+    assert (len(loaded), rows_hash(loaded)) == (manifest["rows"], manifest["row_hash"])
+
+
+def test_neither_processes_nor_shards_change_the_rows(tmp_path, monkeypatch):
+    rows = answers(12)
+    rows[1]["response"], rows[2]["reward"] = "", None  # one rejected by a shard, one by the reading
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    results = []
+    for index, (per_shard, num_proc) in enumerate([(500, 1), (5, 1), (5, 2)]):
+        monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", per_shard)
+        manifest = make_trees(CandidateSource(file), tmp_path / f"trees{index}", num_proc=num_proc)
+        del manifest["counts"]["other_separators"]  # a sample: of the first shard
+        assert len(list((tmp_path / f"trees{index}" / "data").iterdir())) == -(-12 // per_shard)
+        results.append((manifest, rows_of(tmp_path / f"trees{index}"), rejected(tmp_path / f"trees{index}")))
+    assert results[0] == results[1] == results[2]
+    assert [entry["row"] for entry in results[0][2]] == [3, None]
+
+
+def test_the_text_of_a_reason_may_hold_odd_line_ends(tmp_path):
+    """A rejection of a shard is read again; only `\\n` ends a line of JSON."""
+    rows = [{"question": "q", "response": text, "reward": 1, "prompt_id": "a\u2028b\x85c"} for text in ("x", " ")]
+    make_trees(CandidateSource(write_jsonl(tmp_path / "a.jsonl", rows)), tmp_path / "trees")
+    [entry] = rejected(tmp_path / "trees")
+    assert "a\\u2028b\\x85c" in entry["remedy"]
+    name = tmp_path / "line\u2028end.jsonl"
+    make_trees(CandidateSource(write_jsonl(name, rows)), tmp_path / "more")
+    assert [entry["file"] for entry in rejected(tmp_path / "more")] == [str(name)]
+
+
+def test_counts(tmp_path):
+    rows = [
+        {"question": "a", "response": "one step", "reward": 1, "source": "x"},
+        {"question": "a", "response": "Two.\nsteps 12", "reward": 0, "source": "x"},
+        {"question": "a", "response": "Two.\nsteps 13", "reward": 1, "source": "x"},
+        {"question": "b", "response": "alone", "reward": 1, "source": "x"},
+        {"question": "c", "response": "left out", "reward": 1, "source": "y"},
+    ]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    parameters = MergeParameters(threshold=0.8)
+    counts = make_trees(CandidateSource(file, where={"source": "x"}), tmp_path / "t", parameters)["counts"]
+    expected = {
+        "prompts": 2,
+        "responses": 4,
+        "steps": 6,
+        "nodes": 4,
+        "one_step_share": 0.5,
+        "merged_share": round(1 - 4 / 6, 4),
+        "merged_with_changed_numbers": 1,
+        "forks": 1,
+        "prompts_with_one_response": 1,
+        "skipped": 1,
+        "other_separators": {".\n": 0.5, "paragraph": 1.0, "line": 0.5, "sentence": 0.5},
+        "rejected": {},
+    }
+    assert {name: counts[name] for name in expected} == expected
+
+
+def test_a_separator_for_each_source(tmp_path):
+    rows = [{"question": s, "response": "a.\nb\nc", "reward": 1, "source": s} for s in ("lines", "others")]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    make_trees(CandidateSource(file), tmp_path / "t", separators={"lines": "line"})
+    assert [tree["responses"][0]["steps"] for tree in rows_of(tmp_path / "t")] == [
+        ["a.\n", "b\n", "c"],
+        ["a.\n", "b\nc"],
+    ]
+    assert [tree["build"]["separator"] for tree in rows_of(tmp_path / "t")] == ["line", ".\n"]
+    assert read_manifest(tmp_path / "t")["parameters"]["separators"] == {"lines": "line"}
+
+
+# --- skipped, made again
+
+
+@pytest.mark.parametrize("stage", ["candidates", "trees", "pairs"])
+def test_nothing_is_done_twice(tmp_path, file, stage):
+    before = times(make(stage, file, tmp_path))
+    assert times(make(stage, file, tmp_path)) == before
+
+
+def test_what_makes_trees_anew(tmp_path, file, trees):
+    hashes = {read_manifest(trees)["row_hash"]}
+    for parameters in (MergeParameters("line"), MergeParameters(threshold=0.5), MergeParameters()):
+        hashes.add(make_trees(CandidateSource(file), trees, parameters)["row_hash"])
+    assert len(hashes) == 3
+    hashes.add(make_trees(CandidateSource(file, reward_name="other"), trees)["row_hash"])
+    write_jsonl(Path(file), answers(12, seed=1))
+    hashes.add(make_trees(CandidateSource(file), trees)["row_hash"])
+    assert len(hashes) == 5
+    before = times(trees)
+    make_trees(CandidateSource(file), trees, num_proc=2)
+    assert times(trees) == before
+    assert make_trees(CandidateSource(file), trees, force=True)["row_hash"] in hashes
+    assert times(trees) != before
+
+
+def test_pairs_follow_their_trees(tmp_path, file, trees):
+    first = make_pairs(trees, tmp_path / "pairs", MinGap(0.1))
+    write_jsonl(Path(file), answers(12, seed=1))
+    make_trees(CandidateSource(file), trees)
+    assert make_pairs(trees, tmp_path / "pairs", MinGap(0.1))["row_hash"] != first["row_hash"]
+
+
+# --- several rewards
+
+
+@pytest.fixture
+def rewarded(tmp_path: Path, file: str) -> Path:
+    """A folder of candidates with two rewards, the second the first's negative."""
+
+    class Both(CandidateSource):
+        def read(self, counts: Counter[str] | None = None) -> Any:
+            for candidate in super().read(counts):
+                value = candidate["rewards"][0]["value"]  # type: ignore[index]
+                yield {**candidate, "rewards": [plain_reward("a", value), plain_reward("b", -value)]}
+
+    make_candidates(Both(file), tmp_path / "candidates")
+    return tmp_path / "candidates"
+
+
+def test_one_of_several_rewards_must_be_chosen(tmp_path, rewarded):
+    with pytest.raises(InputError, match="candidates have rewards a, b; choose one with --reward-name"):
+        make_trees(CandidateSource(str(rewarded)), tmp_path / "trees")
+    assert not (tmp_path / "trees").exists()
+    with pytest.raises(InputError, match="no candidate has a reward 'c'; there are a, b"):
+        make_trees(CandidateSource(str(rewarded), reward_name="c"), tmp_path / "trees")
+    make_trees(CandidateSource(str(rewarded), reward_name="b"), tmp_path / "trees")
+    for tree in rows_of(tmp_path / "trees"):
+        assert tree["reward_name"] == "b"
+        assert all(r["reward"] == r["rewards"][1]["value"] for r in tree["responses"])
+
+
+def test_rewards_with_different_names_are_not_mixed(tmp_path, rewarded):
+    rows = [{**row, "rewards": [row["rewards"][number % 2]]} for number, row in enumerate(rows_of(rewarded))]
+    file = write_jsonl(tmp_path / "mixed.jsonl", rows)
+    with pytest.raises(InputError, match=r"mixed\.jsonl: candidates have rewards a, b; choose one"):
+        make_trees(CandidateSource(str(file)), tmp_path / "trees")
+    make_trees(CandidateSource(str(file), reward_name="b"), tmp_path / "trees")
+    assert {tree["reward_name"] for tree in rows_of(tmp_path / "trees")} == {"b"}
+
+
+def test_pairs_of_another_reward_need_no_new_trees(tmp_path, rewarded):
+    for name in "ab":
+        make_trees(CandidateSource(str(rewarded), reward_name=name), tmp_path / name)
+    turned = make_pairs(tmp_path / "a", tmp_path / "turned", MinGap(0.1), reward_name="b")
+    assert turned["row_hash"] == make_pairs(tmp_path / "b", tmp_path / "direct", MinGap(0.1))["row_hash"]
+    with pytest.raises(ValueError, match="no reward named 'c'"):
+        make_pairs(tmp_path / "a", tmp_path / "none", MinGap(0.1), reward_name="c")
+
+
+def test_a_folder_of_candidates_may_be_read_for_its_texts_alone(rewarded):
+    assert len(list(CandidateSource(str(rewarded), Columns(reward=None)).read())) == 48
+    for wrong in ({"columns": Columns("prompt")}, {"split": "train"}, {"where": {"a": "b"}}, {"source": "s"}):
+        with pytest.raises(InputError, match="holds candidate records already"):
+            list(CandidateSource(str(rewarded), **wrong).read())
+
+
+# --- pairs
+
+
+def test_a_gap_in_other_units(tmp_path, trees):
+    rewards = [response["reward"] for tree in rows_of(trees) for response in tree["responses"]]
+    mean = sum(rewards) / len(rewards)
+    sd = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
+    manifest = make_pairs(trees, tmp_path / "sd", MinGap.parse("0.5sd"))
+    assert manifest["counts"]["min_gap_by_source"] == {"a": pytest.approx(0.5 * sd)}
+    assert manifest["parameters"]["min_gap"] == "0.5sd"
+    assert all(pair["gap"] >= 0.5 * sd - 1e-9 for pair in rows_of(tmp_path / "sd"))
+    half = make_pairs(trees, tmp_path / "half", MinGap.parse("q0.5"))["rows"]
+    everything = make_pairs(trees, tmp_path / "all", MinGap.parse("q0"))["rows"]
+    assert 0.3 * everything < half < 0.7 * everything
+
+
+def published(tmp_path: Path, trees: Path) -> Path:
+    """A folder of two splits, as a published repository is: `train` of the first trees, `test` of all."""
+    [shard] = (trees / "data").glob("*.parquet")
+    folder = tmp_path / "published"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "test-00000.parquet").write_bytes(shard.read_bytes())
+    pq.write_table(pq.read_table(shard).slice(0, 6), folder / "data" / "train-00000.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("shuffle", [None, 3])
+def test_pairs_of_a_split(tmp_path, trees, shuffle):
+    folder = published(tmp_path, trees)
+
+    def make(name: str, trees: Path, split: str | None = None) -> dict[str, Any]:
+        return make_pairs(trees, tmp_path / name, MinGap(0.1), split=split, shuffle_rewards=shuffle)
+
+    plain, train, named, test = (
+        make("all", trees),
+        make("a", folder),
+        make("b", folder, "train"),
+        make("c", folder, "test"),
+    )
+    assert test["row_hash"] == plain["row_hash"] != train["row_hash"]
+    assert test["parameters"] == {**plain["parameters"], "split": "test"}
+    # what was made before splits were recorded keeps its fingerprint
+    assert train["fingerprint"] == named["fingerprint"]
+    assert "split" not in named["parameters"]
+    with pytest.raises(InputError, match="has no split 'control': its splits are test, train"):
+        make("d", folder, "control")
+
+
+def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
+    plain = make_pairs(trees, tmp_path / "plain", MinGap(0.0), PairParameters(outcome="all"))
+    shuffled = [
+        make_pairs(trees, tmp_path / f"seed{seed}", MinGap(0.0), PairParameters(outcome="all"), shuffle_rewards=seed)
+        for seed in (0, 1)
+    ]
+    again = make_pairs(trees, tmp_path / "again", MinGap(0.0), PairParameters(outcome="all"), shuffle_rewards=0)
+    hashes = [manifest["row_hash"] for manifest in (plain, *shuffled)]
+    assert len(set(hashes)) == 3
+    assert again["row_hash"] == hashes[1]
+    dealt = list(data_stages._shuffled(read_rows(trees), read_rows(trees), 0))  # type: ignore[arg-type]
+    assert {tree["reward_name"] for tree in dealt} == {"reward, shuffled"}
+
+    def multiset(trees: Any) -> Counter[float]:
+        return Counter(response["reward"] for tree in trees for response in tree["responses"])
+
+    assert multiset(dealt) == multiset(rows_of(trees))
+    for tree, before in zip(dealt, rows_of(trees), strict=True):
+        mean = sum(response["reward"] for response in tree["responses"]) / len(tree["responses"])
+        assert tree["nodes"][0]["value"] == pytest.approx(mean)
+        assert [node["text"] for node in tree["nodes"]] == [node["text"] for node in before["nodes"]]
+
+
+def test_no_pair(tmp_path, trees):
+    with pytest.raises(InputError, match=r"no pair has a gap of 99 or more \(widest gap \d.*\); lower --min-gap"):
+        make_pairs(trees, tmp_path / "pairs", MinGap(99.0))
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_duplicates_and_contradictions_are_counted(tmp_path):
+    rows = [
+        {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+        for prompt, chosen, rejected in ["qab", "qab", "qcd", "qdc", "qdc", "rab"]
+    ]
+    columns = PreferenceColumns()
+    manifest = make_preference_pairs(write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "pairs", columns)
+    counts = manifest["counts"]
+    assert (counts["pairs"], counts["duplicates"], counts["contradictions"]) == (2, 1, 3)
+    assert "mean_gap" not in counts, "nobody knows the gaps"
+    assert [(row["question"][0]["content"], row["chosen"]) for row in rows_of(tmp_path / "pairs")] == [
+        ("q", "a"),
+        ("r", "a"),
+    ]
+
+
+def test_only_contradictions(tmp_path):
+    rows = [{"prompt": "q", "chosen": a, "rejected": b} for a, b in ("ab", "ba")]
+    with pytest.raises(InputError, match="no pair could be used"):
+        make_preference_pairs(write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "pairs", PreferenceColumns())
+    assert not (tmp_path / "pairs").exists()
+
+
+# --- killed
+
+
+def killed_everywhere(tmp_path: Path, stage: str, every: int) -> list[tuple[int, int]]:
+    rows = answers(8)
+    rows[3]["response"] = rows[20]["response"] = " "
+    rows[7]["reward"] = "bad"
+    given = write_jsonl(tmp_path / "a.jsonl", rows)
+    if stage == "pairs":
+        make_trees(CandidateSource(given), tmp_path / "trees")
+        given = str(tmp_path / "trees")
+    command = [sys.executable, "-m", "tests.killed", stage, given, str(tmp_path / "work"), str(every)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    moments = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    if stage == "trees":
+        assert all(after in (0, 3) if before == 0 else before + after == 3 for before, after in moments)
+        assert {before for before, _ in moments} >= {0, 1, 2}
+    return moments  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("stage", "every"), [("candidates", 9), ("trees", 9), ("pairs", 9)])
+def test_killed_at_some_moments(tmp_path, stage, every):
+    assert len(killed_everywhere(tmp_path, stage, every)) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["candidates", "trees", "pairs"])
+def test_killed_at_every_moment(tmp_path, stage):
+    assert len(killed_everywhere(tmp_path, stage, 1)) >= 20
+
+
+def test_a_killed_run_is_not_gone_on_with_for_other_parameters(tmp_path, monkeypatch, file):
+    monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", 5)
+    grow = data_stages._grow_shard
+
+    def fail_at_last(index: int, **arguments: Any) -> None:
+        if index == 2:
+            raise KeyboardInterrupt
+        grow(index, **arguments)
+
+    monkeypatch.setattr(data_stages, "_grow_shard", fail_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        make_trees(CandidateSource(file), tmp_path / "trees")
+    monkeypatch.setattr(data_stages, "_grow_shard", grow)
+    make_trees(CandidateSource(file), tmp_path / "trees", MergeParameters("line"))
+    make_trees(CandidateSource(file), tmp_path / "direct", MergeParameters("line"))
+    assert content(tmp_path / "trees") == content(tmp_path / "direct")
+
+
+PROGRAM = """
+import sys, time
+from openprm import data_stages
+from openprm.stages.datasets import make_trees
+from openprm.data.candidate_source import CandidateSource
+
+data_stages.PROMPTS_PER_SHARD = 5
+if __name__ == "__main__":
+    make_trees(CandidateSource(sys.argv[1]), sys.argv[2], num_proc=int(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_killed_at_any_time(tmp_path, num_proc):
+    """As by the kernel: no program of ours is in between."""
+    file = write_jsonl(tmp_path / "a.jsonl", answers(150, 16))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), file]
+    subprocess.run([*command, str(tmp_path / "whole"), "1"], check=True, capture_output=True)
+    draw, out, deaths = random.Random(num_proc), tmp_path / "out", 0
+    partial = tmp_path / ".out.partial" / "data"
+    for shards in (0, 5, 15):
+        with subprocess.Popen(
+            [*command, str(out), str(num_proc)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as run:
+            while run.poll() is None and len(list(partial.glob(".statistics-*.json"))) < shards:
+                time.sleep(0.01)
+            time.sleep(draw.random() * 0.1)
+            run.kill()
+        deaths += run.returncode == -signal.SIGKILL
+        assert not out.exists() or run.returncode == 0
+        assert not workers(tmp_path), "a worker outlives its stage"
+    subprocess.run([*command, str(out), str(num_proc)], check=True, capture_output=True)
+    assert deaths
+    assert content(out) == content(tmp_path / "whole")
+
+
+def workers(folder: Path) -> list[str]:
+    """Processes that still run in a folder a moment after the end of what was started there."""
+    for _ in range(50):
+        found = [pid for pid in os.listdir("/proc") if pid.isdigit() and runs_in(pid, folder)]
+        if not found:
+            return []
+        time.sleep(0.05)
+    return found
+
+
+def runs_in(pid: str, folder: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == str(folder.resolve())
+    except OSError:
+        return False

@@ -1,0 +1,220 @@
+"""Rewards as a stage: candidates keep all they had, failures are listed or tried again, and rewards stand in a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing import active_children, parent_process
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openprm.engines.base import Failure
+
+from openprm.data.candidate_source import CandidateSource
+from openprm.data.columns import Columns
+from openprm.errors import InputError
+from openprm.rewards.base import UNPARSABLE, Outcome, RewardBatch
+from openprm.rewards.exact_answer import golden_rule
+from openprm.rewards.registry import make_rewarder
+from openprm.runs.folder import read_rows
+from openprm.stages import reward as reward_stage
+from openprm.runs.store import Share
+from openprm.schema import Candidate, plain_reward
+from openprm.stages.datasets import make_trees
+from openprm.stages.reward import reward_candidates
+
+from ..folders import candidate, contents, dataset
+
+ANSWERS = ["The answer is 4", "The answer is 5", "Well.", "So 2 and 2 is 4"]
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CandidateSource:
+    """Three prompts with four candidates each; five a shard."""
+    monkeypatch.setattr(reward_stage, "CANDIDATES_PER_STORED_SHARD", 5)
+    rows = [candidate(f"p{p}", i, text, reference="4") for p in range(3) for i, text in enumerate(ANSWERS)]
+    return CandidateSource(str(dataset(tmp_path / "candidates", Candidate, rows)))
+
+
+class Lengths:
+    """Rewards by length, but not those in `down`; what it was asked is in `asked`."""
+
+    name = "length"
+
+    def __init__(self, down: Iterable[str] = ()) -> None:
+        self.down = {*down}
+        self.asked: list[str] = []
+        self.closed = False
+
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+        for batch in batches:
+            yield batch, [self.outcome(row) for row in batch.candidates]
+
+    def outcome(self, row: Candidate) -> Outcome:
+        where = f"{row['prompt_id']}/{row['sample_index']}"
+        self.asked.append(where)
+        if where in self.down:
+            return Outcome(None, failure=Failure("no server answers", "start one", transient=True))
+        return Outcome(plain_reward(self.name, float(len(row["response"]))))
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "length"}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def reward(given: CandidateSource, rewarder: Any, out: Path, **options: Any) -> Any:
+    return reward_candidates(given, rewarder, out, **options)
+
+
+def test_rewards_join_what_a_candidate_has(tmp_path: Path, given: CandidateSource):
+    manifest = reward(given, golden_rule(), tmp_path / "out")
+    before, after = list(read_rows(given.path)), list(read_rows(tmp_path / "out", Candidate))
+    for old, new, value in zip(before, after, [1.0, 0.0, 0.0, 1.0] * 3, strict=True):
+        marks = [UNPARSABLE] if old["response"] == "Well." else []
+        assert new == {**old, "rewards": [plain_reward("golden", value)], "marks": marks}
+    assert manifest["counts"] == {
+        "rewarded": 12,
+        "mean_reward": 0.5,
+        "marks": {UNPARSABLE: 3},
+        "skipped": 0,
+        "rejected": {},
+    }
+
+
+def test_several_rewards_stand_side_by_side_and_the_trees_name_theirs(tmp_path: Path, given: CandidateSource):
+    reward(given, golden_rule(), tmp_path / "golden")
+    both = CandidateSource(str(tmp_path / "golden"))
+    reward(both, Lengths(), tmp_path / "both")
+    with pytest.raises(InputError, match="golden, length; choose one with --reward-name"):
+        make_trees(CandidateSource(str(tmp_path / "both")), tmp_path / "trees")
+    for name, values in (("golden", [1.0, 0.0, 0.0, 1.0]), ("length", [float(len(text)) for text in ANSWERS])):
+        make_trees(CandidateSource(str(tmp_path / "both"), reward_name=name), tmp_path / name / "trees")
+        for tree in read_rows(tmp_path / name / "trees"):
+            assert tree["reward_name"] == name
+            assert [response["reward"] for response in tree["responses"]] == values
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, given: CandidateSource):
+    reward(given, golden_rule(), tmp_path / "golden")
+    with pytest.raises(InputError, match=r"prompt 'p0', sample 0 has a reward 'golden' already.*--name"):
+        reward(CandidateSource(str(tmp_path / "golden")), golden_rule(), tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_give_the_same(tmp_path: Path, given: CandidateSource):
+    reward(given, golden_rule(), tmp_path / "one")
+    reward(given, golden_rule(), tmp_path / "two", num_proc=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+class DiesInHelpers(Lengths):
+    def outcome(self, row: Candidate) -> Outcome:
+        if parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().outcome(row)
+
+
+class FailsHere(Lengths):
+    """Raises in the first process, and never ends in the others."""
+
+    def outcome(self, row: Candidate) -> Outcome:
+        if parent_process() is None:
+            raise InputError("not here")
+        time.sleep(60)
+        return super().outcome(row)
+
+
+@pytest.mark.slow
+def test_where_a_helper_dies_its_work_is_done(tmp_path: Path, given: CandidateSource):
+    expected = reward(given, Lengths(), tmp_path / "whole")
+    assert reward(given, DiesInHelpers(), tmp_path / "out", num_proc=3) == expected
+
+
+@pytest.mark.slow
+def test_an_error_ends_the_helpers(tmp_path: Path, given: CandidateSource):
+    with pytest.raises(InputError, match="not here"):
+        reward(given, FailsHere(), tmp_path / "out", num_proc=2)
+    for child in active_children():
+        child.join(10)
+    assert not active_children()
+
+
+def test_what_failed_is_tried_again_alone(tmp_path: Path, given: CandidateSource):
+    expected = reward(given, Lengths(), tmp_path / "whole")
+    down = Lengths(["p0/1", "p2/3"])
+    with pytest.raises(InputError, match=r"2 failed that another try may finish.*prompt 'p0', sample 1: no server"):
+        reward(given, down, tmp_path / "out")
+    assert down.closed
+    again = Lengths()
+    assert reward(given, again, tmp_path / "out") == expected
+    assert again.asked == ["p0/1", "p2/3"]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_failures_that_are_allowed_keep_their_candidates(tmp_path: Path, given: CandidateSource):
+    manifest = reward(given, Lengths(["p1/0"]), tmp_path / "out", allow_failures=True)
+    rows = list(read_rows(tmp_path / "out"))
+    assert len(rows) == 12
+    assert [row["prompt_id"] for row in rows if not row["rewards"]] == ["p1"]
+    listed = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert [(row["reason"], row["remedy"]) for row in listed] == [
+        ("no server answers", "prompt 'p1', sample 0: start one")
+    ]
+    assert manifest["counts"]["rejected"] == {"no server answers": 1}
+    assert manifest["counts"]["rewarded"] == 11
+
+
+def test_parts_of_a_run(tmp_path: Path, given: CandidateSource):
+    expected = reward(given, Lengths(), tmp_path / "whole")
+    first, second = Lengths(), Lengths()
+    assert reward(given, first, tmp_path / "out", share=Share(1, 2)) is None
+    assert reward(given, second, tmp_path / "out", share=Share(2, 2)) == expected
+    assert len(first.asked) + len(second.asked) == 12
+
+
+def test_rows_of_a_file_that_cannot_be_read_are_listed(tmp_path: Path):
+    file = tmp_path / "answers.jsonl"
+    rows = [{"question": "2 + 2?", "response": "The answer is 4", "reference": "4"}, {"question": "2 + 2?"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewarder, inputs = make_rewarder("answer")
+    given = CandidateSource(str(file), Columns(reward=None))
+    manifest = reward(given, rewarder, tmp_path / "out", inputs=inputs)
+    assert manifest["counts"]["rewarded"] == 1
+    assert sum(manifest["counts"]["rejected"].values()) == 1
+    with pytest.raises(InputError, match=r"answers\.jsonl, row 2: .*--strict"):
+        reward(given, rewarder, tmp_path / "strict", inputs=inputs, strict=True)
+
+
+def test_no_reward_at_all_is_an_error(tmp_path: Path):
+    rows = [candidate("p", 0, "The answer is 4")]
+    given = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, rows)))
+    with pytest.raises(InputError, match="no candidate could be rewarded; 1 rows were rejected"):
+        reward(given, golden_rule(), tmp_path / "out")
+
+
+@pytest.mark.parametrize("by", ["math", "choice", "answer", "stated", r"re:is (\d)"])
+def test_rewards_by_golden_answers_have_one_name(by: str):
+    rewarder, inputs = make_rewarder(by)
+    assert (rewarder.name, inputs) == ("golden", {})
+    assert make_rewarder(by, name="mine")[0].name == "mine"
+
+
+def test_a_reward_model_is_an_input(base: Path):
+    rewarder, inputs = make_rewarder("model", model=str(base), name="orm")
+    assert (rewarder.name, inputs) == ("orm", {"model": str(base)})
+    assert os.path.isdir(base)
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(InputError, match="unknown reward 'maths'; choose one of math, choice"):
+        make_rewarder("maths")
+    with pytest.raises(InputError, match="needs the model"):
+        make_rewarder("model")
+    with pytest.raises(InputError, match="needs the servers"):
+        make_rewarder("judge", model="m")

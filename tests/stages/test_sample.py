@@ -1,0 +1,497 @@
+"""Sampling: what it writes, and that nothing is lost or doubled, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openprm.engines.base import Answers, Batch, Failure, Sample, Sampling, prompt_seed
+
+from openprm.engines.specs import GeneratorSpec
+from openprm.errors import InputError
+from openprm.presets.toy_stages import make_policy, make_prompts
+from openprm.runs import dataset as dataset_stage
+from openprm.runs.folder import read_rows, rows_hash
+from openprm.runs.shared_stage import unfinished
+from openprm.runs.store import Share, Store
+from openprm.schema import Candidate, Prompt
+from openprm.stages.sample import sample_candidates
+
+from ..engines.faulty_server import FaultyServer
+from ..folders import Killed, candidate, contents, dataset, kill, nothing_local
+
+SAMPLING = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
+SERVERS = ("http://localhost:1/v1",)
+DOWN = Failure("the server is down", "start it", transient=True)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    make_policy(folder, steps=8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven prompts, two a shard in what follows: four shards."""
+    folder = tmp_path_factory.mktemp("prompts") / "prompts"
+    make_prompts(folder, n=7, split="train")
+    return folder
+
+
+def sample(prompts: Path, policy: Path, out: Path, sampling: Sampling = SAMPLING, **options: Any) -> Any:
+    return sample_candidates(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=2, **options)
+
+
+class Echo:
+    """A generator that answers with the seed it was given; what it was asked is in `asked`.
+
+    Fails for the prompts in `down`, and dies before the batch `kill_at`. Gives batches back in another order.
+    """
+
+    engine, version, model, revision = "openai", None, "echo", None
+
+    def __init__(self, down: Sequence[str] = (), kill_at: int | None = None) -> None:
+        self.down = down
+        self.kill_at = kill_at
+        self.asked: list[str] = []
+        self.closed = False
+
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
+        held = []
+        for batch in batches:
+            if batch.index == self.kill_at:
+                raise Killed
+            held.append(
+                (batch, [self.answer(*one, sampling) for one in zip(batch.questions, batch.seeds, strict=True)])
+            )
+            if len(held) == 2:
+                yield held.pop()
+                yield held.pop()
+        yield from held
+
+    def answer(self, question: Any, seed: int, sampling: Sampling) -> Answers:
+        text = question[0]["content"]
+        self.asked.append(text)
+        if text in self.down:
+            return Answers([], seed, DOWN)
+        samples = [Sample(text=f"{text} {seed} {i}", n_tokens=2, finish_reason="stop") for i in range(sampling.n)]
+        return Answers(samples, seed)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def echo(prompts: Path, out: Path, generator: Echo, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    spec = GeneratorSpec("echo", "server", servers=SERVERS)
+    with monkeypatch.context() as patch:
+        patch.setattr(GeneratorSpec, "make", lambda _: generator)
+        return sample_candidates(prompts, spec, out, SAMPLING, prompts_per_shard=2, **options)
+
+
+def texts(prompts: Path) -> list[str]:
+    return [row["question"][0]["content"] for row in read_rows(prompts)]
+
+
+# ---- What it writes ----
+
+
+def test_n_candidates_a_prompt_in_order(tmp_path: Path, prompts: Path, policy: Path):
+    manifest = sample(prompts, policy, tmp_path / "out")
+    rows = list(read_rows(tmp_path / "out", Candidate))
+    asked = list(read_rows(prompts))
+    assert [row["prompt_id"] for row in rows] == [prompt["prompt_id"] for prompt in asked for _ in range(3)]
+    assert [row["sample_index"] for row in rows] == [0, 1, 2] * 7
+    assert (manifest["rows"], manifest["row_hash"], manifest["counts"]["prompts"]) == (21, rows_hash(rows), 7)
+    assert manifest["counts"]["tokens"] == sum(row["n_tokens"] for row in rows)
+    assert len({row["generator"]["seed"] for row in rows}) == 4  # one a shard
+    for row in rows:
+        assert row["generator"] | {"seed": 0, "engine_version": ""} == {
+            "model": "policy",
+            "revision": None,
+            "engine": "transformers",
+            "engine_version": "",
+            "temperature": 1.0,
+            "top_p": 1.0,
+            "max_new_tokens": 12,
+            "stop": [],
+            "system_prompt": None,
+            "seed": 0,
+        }
+        assert ("truncated" in row["marks"]) == (row["finish_reason"] == "length")
+        assert ("empty" in row["marks"]) == (not row["response"].strip())
+        assert row["rewards"] == []
+    assert "truncated" in {mark for row in rows for mark in row["marks"]}
+    assert nothing_local(tmp_path / "out", tmp_path)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_prompt_keeps_its_seed_when_others_go(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    echo(prompts, tmp_path / "all", Echo(), monkeypatch)
+    rows = list(read_rows(prompts))[3:]
+    echo(dataset(tmp_path / "some", Prompt, rows), tmp_path / "out", Echo(), monkeypatch)
+    everything = list(read_rows(tmp_path / "all"))
+    assert list(read_rows(tmp_path / "out")) == everything[9:]
+    assert everything[0]["generator"]["seed"] == prompt_seed(5, everything[0]["prompt_id"])
+    assert len({row["generator"]["seed"] for row in everything}) == 7
+
+
+def test_the_addresses_of_servers_are_written_nowhere(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    echo(prompts, tmp_path / "out", Echo(), monkeypatch)
+    assert not [name for name, content in contents(tmp_path / "out").items() if b"localhost" in content]
+
+
+def test_prompts_that_repeat_are_refused(tmp_path: Path):
+    rows = [{**candidate("p", index, "x"), "reference": None} for index in range(2)]
+    with pytest.raises(InputError, match="'p' stands in several rows"):
+        sample(dataset(tmp_path / "c", Candidate, rows), tmp_path / "c", tmp_path / "out")
+
+
+def test_engines_and_servers_must_fit():
+    with pytest.raises(InputError, match="unknown engine 'vlm'"):
+        GeneratorSpec("m", "vlm")
+    with pytest.raises(InputError, match="needs the addresses"):
+        GeneratorSpec("m", "server")
+    with pytest.raises(InputError, match="no other engine takes any"):
+        GeneratorSpec("m", "vllm", servers=SERVERS)
+
+
+# ---- Kills ----
+
+
+def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    whole, killed, resumed = Echo(), Echo(kill_at=2), Echo()
+    expected = echo(prompts, tmp_path / "whole", whole, monkeypatch)
+    with pytest.raises(Killed):
+        echo(prompts, tmp_path / "killed", killed, monkeypatch)
+    assert killed.closed
+    assert not (tmp_path / "killed").exists()
+    assert echo(prompts, tmp_path / "killed", resumed, monkeypatch) == expected
+    assert killed.asked + resumed.asked == whole.asked == texts(prompts)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    idle = Echo()
+    assert echo(prompts, tmp_path / "killed", idle, monkeypatch) == expected
+    assert idle.asked == []
+
+
+def test_a_run_killed_while_it_finishes_samples_nothing_again(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_stage, "write_card", kill)
+        with pytest.raises(Killed):
+            echo(prompts, tmp_path / "killed", Echo(), monkeypatch)
+    resumed = Echo()
+    assert echo(prompts, tmp_path / "killed", resumed, monkeypatch) == expected
+    assert resumed.asked == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_shard_is_made_again(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    with pytest.raises(Killed):
+        echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
+    shard = tmp_path / ".out.partial" / ".store" / "00001.parquet"
+    content = shard.read_bytes()
+    shard.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": b"PAR1 no PAR1"}[damage])
+    resumed = Echo()
+    assert echo(prompts, tmp_path / "out", resumed, monkeypatch) == expected
+    assert resumed.asked == texts(prompts)[2:]
+
+
+def test_unfinished_work_is_not_thrown_away_for_other_parameters(
+    tmp_path: Path, prompts: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(Killed):
+        echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
+    spec = GeneratorSpec("echo", "server", servers=SERVERS)
+    with pytest.raises(InputError, match=r"other parameters: n was 3, not 4.*--force"):
+        sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
+    mark = tmp_path / ".out.partial" / ".stage.json"
+    kept = mark.read_text()
+    mark.write_text("{")
+    with pytest.raises(InputError, match="a damaged description"):
+        echo(prompts, tmp_path / "out", Echo(), monkeypatch)
+    mark.write_text(kept)
+    everything = Echo()
+    echo(prompts, tmp_path / "out", everything, monkeypatch, force=True)
+    assert everything.asked == texts(prompts)
+
+
+def test_finished_work_is_not_replaced_for_other_parameters(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = echo(prompts, tmp_path / "out", Echo(), monkeypatch)
+    spec = GeneratorSpec("echo", "server", servers=SERVERS)
+    monkeypatch.setattr(GeneratorSpec, "make", lambda _: Echo())
+    with pytest.raises(InputError, match=r"is finished, by a run with other parameters: n was 3, not 4.*--force"):
+        sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
+    assert next(iter(read_rows(tmp_path / "out")))["generator"]["temperature"] == 1.0
+    for option in ({"force": True}, {"replace_finished": True}):
+        sampling = Sampling(n=4 + len(option) + ("force" in option))
+        manifest = sample_candidates(prompts, spec, tmp_path / "out", sampling, prompts_per_shard=2, **option)
+        assert manifest is not None
+        assert manifest["rows"] == 7 * sampling.n != before["rows"]
+
+
+def test_where_nothing_could_be_sampled_nothing_is_in_the_way(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken = Echo(down=texts(prompts))
+    monkeypatch.setattr(
+        broken, "answer", lambda question, seed, _: Answers([], seed, Failure("no such model", "name another", False))
+    )
+    with pytest.raises(InputError, match="no prompt could be sampled; 7 rows were rejected, 7 of them for: no such"):
+        echo(prompts, tmp_path / "out", broken, monkeypatch)
+    assert echo(prompts, tmp_path / "out", Echo(), monkeypatch)["rows"] == 21
+
+
+def test_options_with_secrets_are_refused_and_places_not_told():
+    with pytest.raises(InputError, match="'hf_token' would be written down; give secrets by the environment"):
+        GeneratorSpec("m", "vllm", options={"hf_token": "hf_SECRET"})
+    options = {"download_dir": "/home/me", "tokenizer": "/home/me/tokenizers/mine", "tensor_parallel_size": 8}
+    assert GeneratorSpec("m", "vllm", options=options).parameters()["engine_options"] == {"tokenizer": "mine"}
+    served = GeneratorSpec("/home/me/models/mine", "server", servers=SERVERS)
+    assert served.parameters() == {"engine": "server", "model": "mine"}
+
+
+def test_what_is_the_servers_matter_is_refused():
+    with pytest.raises(InputError, match="the servers' matter"):
+        GeneratorSpec("m", "server", servers=SERVERS, revision="main")
+
+
+def test_options_that_an_engine_does_not_have(tmp_path: Path, policy: Path):
+    with pytest.raises(InputError, match=r"the engine transformers cannot be made with .*nonsense"):
+        GeneratorSpec(str(policy), options={"nonsense": 3}).make()
+    with pytest.raises(InputError, match="unknown dtype 'float99'"):
+        GeneratorSpec(str(policy), dtype="float99").make()
+
+
+WORKER = """
+import sys, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from openprm.engines.specs import GeneratorSpec
+from openprm.engines.base import Sampling
+from openprm.stages.sample import sample_candidates
+prompts, policy, out = map(Path, sys.argv[1:])
+sampling = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
+sample_candidates(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=1)
+"""
+
+
+def worker(prompts: Path, policy: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WORKER, str(prompts), str(policy), str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_kill_9_at_ten_moments(tmp_path: Path, policy: Path):
+    """Killed wherever it happens to be, ten times in a row on the same folder: the same candidates as without."""
+    prompts = tmp_path / "prompts"
+    make_prompts(prompts, n=60, split="train")
+    assert worker(prompts, policy, tmp_path / "whole").wait() == 0
+    chance = random.Random(0)
+    grown = []
+    for _ in range(10):
+        process = worker(prompts, policy, tmp_path / "killed")
+        shards = tmp_path / ".killed.partial" / ".store"
+        before = len(list(shards.glob("*.parquet")))
+        while process.poll() is None and len(list(shards.glob("*.parquet"))) < min(before + 3, 59):
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        grown.append(len(list(shards.glob("*.parquet"))))
+    assert grown == sorted(grown)
+    last = worker(prompts, policy, tmp_path / "killed")
+    assert last.wait() == 0, last.stderr.read() if last.stderr else ""
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+# ---- Several workers ----
+
+
+def test_parts_finish_together(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    first, second = Echo(), Echo()
+    assert echo(prompts, tmp_path / "out", first, monkeypatch, share=Share(1, 2)) is None
+    assert not (tmp_path / "out").exists()
+    assert echo(prompts, tmp_path / "out", second, monkeypatch, share=Share(2, 2)) == expected
+    assert sorted(first.asked + second.asked) == sorted(texts(prompts))
+
+
+def test_parts_made_on_machines_that_share_nothing_are_joined_by_copying(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    for index in (1, 2, 3):
+        (tmp_path / str(index)).mkdir()
+        assert echo(prompts, tmp_path / str(index) / "out", Echo(), monkeypatch, share=Share(index, 3)) is None
+        partial = Path(".out.partial")
+        shutil.copytree(tmp_path / str(index) / partial, tmp_path / partial, dirs_exist_ok=True)
+    idle = Echo()
+    assert echo(prompts, tmp_path / "out", idle, monkeypatch) == expected
+    assert idle.asked == []
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/2", "1/", "-1/2"])
+def test_parts_that_there_are_not(text: str):
+    with pytest.raises(ValueError, match=r"/"):
+        Share.parse(text)
+
+
+def test_a_worker_leaves_what_another_holds_and_waits_for_it(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    with pytest.raises(Killed):
+        echo(prompts, tmp_path / "out", Echo(kill_at=0), monkeypatch)
+    folder = tmp_path / ".out.partial"
+    other = Store(folder, Candidate)
+    assert other.take(1)
+    done = list(read_rows(tmp_path / "whole"))[6:12]
+
+    def other_finishes(_: float) -> None:
+        assert set(other.notes()) == {0, 2, 3}
+        other.write(1, done, [], {"prompts": 2})
+
+    monkeypatch.setattr("openprm.runs.sharding.time.sleep", other_finishes)
+    generator = Echo()
+    assert echo(prompts, tmp_path / "out", generator, monkeypatch) == expected
+    asked = texts(prompts)
+    assert generator.asked == asked[:2] + asked[4:]
+
+
+@pytest.mark.slow
+def test_three_processes_at_once(tmp_path: Path, policy: Path):
+    prompts = tmp_path / "prompts"
+    make_prompts(prompts, n=60, split="train")
+    assert worker(prompts, policy, tmp_path / "whole").wait() == 0
+    workers = [worker(prompts, policy, tmp_path / "out") for _ in range(3)]
+    for process in workers:
+        assert process.wait() == 0, process.stderr.read() if process.stderr else ""
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not (tmp_path / ".out.partial").exists()
+
+
+# ---- Failures ----
+
+
+def test_what_failed_is_tried_again_alone(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
+    down = texts(prompts)[2:5]
+    with pytest.raises(
+        InputError, match=r"3 failed that another try may finish.*the server is down.*--allow-failures"
+    ):
+        echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch)
+    again = Echo(down=down[:1])
+    with pytest.raises(InputError, match="1 failed"):
+        echo(prompts, tmp_path / "out", again, monkeypatch)
+    assert again.asked == down
+    last = Echo()
+    assert echo(prompts, tmp_path / "out", last, monkeypatch) == expected
+    assert last.asked == down[:1]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_failures_that_are_allowed_are_listed(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
+    down = texts(prompts)[:2]
+    manifest = echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch, allow_failures=True)
+    assert manifest["counts"]["rejected"] == {"the server is down": 2}
+    listed = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    ids = [row["prompt_id"] for row in read_rows(prompts)][:2]
+    assert [row["remedy"] for row in listed] == [f"prompt {prompt_id!r}: start it" for prompt_id in ids]
+    assert len(list(read_rows(tmp_path / "out"))) == 15
+
+
+def test_a_prompt_too_long_for_the_model_is_listed(tmp_path: Path, prompts: Path, policy: Path):
+    rows = list(read_rows(prompts))
+    rows[1]["question"] = [{"role": "user", "content": "up 1 " * 2000}]
+    manifest = sample(dataset(tmp_path / "some", Prompt, rows), policy, tmp_path / "out")
+    assert manifest["rows"] == 18
+    ((reason, count),) = manifest["counts"]["rejected"].items()
+    assert "the prompt takes" in reason
+    assert count == 1
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, prompts: Path, policy: Path):
+    expected = sample(prompts, policy, tmp_path / "whole")
+    program = (
+        "import resource, sys\n"
+        "from openprm.runs.folder import *\n"
+        "import openprm.runs.store as store\n"
+        "take = store.Store.take\n"
+        "def limited(self, index):\n"
+        "    if index == 2:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"  # no file may grow beyond 100 bytes
+        "    return take(self, index)\n"
+        "store.Store.take = limited\n" + WORKER.replace("prompts_per_shard=1", "prompts_per_shard=2")
+    )
+    command = [sys.executable, "-c", program, str(prompts), str(policy), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "InputError" in done.stderr
+    assert "00002.parquet cannot be written" in done.stderr
+    assert "what was finished before is kept" in done.stderr
+    found = unfinished(tmp_path / "out")
+    assert found is not None
+    assert list(Store(found[0], Candidate).notes()) == [0, 1]
+    assert not list((found[0] / ".store").glob("*.partial"))
+    assert sample(prompts, policy, tmp_path / "out") == expected
+
+
+def test_a_read_only_folder_is_an_error_that_says_so(prompts: Path, policy: Path):
+    with pytest.raises(OSError, match="/proc/"):
+        sample(prompts, policy, Path("/proc/openprm/out"))
+
+
+# ---- Servers ----
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def ask_server(prompts: Path, server: FaultyServer, out: Path, **connection: Any) -> Any:
+    spec = GeneratorSpec("m", "server", servers=(server.url,), options=connection)
+    return sample_candidates(prompts, spec, out, SAMPLING, prompts_per_shard=2)
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_server_that_fails_one_time_in_five(tmp_path: Path, prompts: Path):
+    faults = ["500", "429", "nonsense", "half", "late"]
+    with FaultyServer() as reliable:
+        expected = ask_server(prompts, reliable, tmp_path / "whole")
+    with FaultyServer(lambda number, _: faults[number // 5 % 5] if number % 5 == 2 else "answer") as server:
+        manifest = ask_server(prompts, server, tmp_path / "out", backoff=0.01, timeout=0.3, concurrency=1)
+        assert sum(server.faults[fault] for fault in faults) >= 1
+    assert manifest == expected
+    assert manifest["rows"] == 21
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_what_a_server_failed_to_give_is_listed_and_asked_for_again(tmp_path: Path, prompts: Path):
+    with FaultyServer() as reliable:
+        expected = ask_server(prompts, reliable, tmp_path / "whole")
+    with FaultyServer(lambda number, _: "500" if number in (1, 4) else "answer") as server:
+        with pytest.raises(InputError, match=r"2 failed that another try may finish.*1 attempts failed.*500"):
+            ask_server(prompts, server, tmp_path / "out", retries=0, concurrency=1)
+        before = len(server.requests)
+        assert ask_server(prompts, server, tmp_path / "out", retries=0, concurrency=1) == expected
+        assert len(server.requests) == before + 2

@@ -1,0 +1,178 @@
+"""Scores of whole folders: the pipeline's own, in order, and as good after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openprm.data.candidate_source import CandidateSource
+from openprm.engines.specs import RewardSpec
+from openprm.errors import InputError
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
+from openprm.runs import dataset as dataset_stage
+from openprm.runs.folder import read_rows, rows_hash
+from openprm.stages import score as scoring_stage
+from openprm.runs.shared_stage import run_shared_stage
+from openprm.schema import Candidate
+from openprm.scoring.pipeline import load_scorer
+from openprm.stages.score import score_candidates
+
+from ..engines.faulty_server import RewardServer, reliable
+from ..folders import Killed, candidate, contents, dataset, kill
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "reward"
+    save_reward_model(*load_reward_model(base), folder)
+    return folder
+
+
+TEXTS = ["The sum.\nFive.\n", "", "The answer is five.", "x" * 400 + ".\nY", "One.\n" * 200, "Seven.\n\nThen.\nOr six"]
+
+
+def answers(count: int = 3) -> list[dict[str, Any]]:
+    return [candidate(f"p{p}", i, text) for p in range(count) for i, text in enumerate(TEXTS)]
+
+
+def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
+    rows = answers()
+    found = dataset(tmp_path / "candidates", Candidate, rows)
+    manifest = score_candidates(CandidateSource(str(found)), model, tmp_path / "scores", aggregation="last")
+    scores = list(read_rows(tmp_path / "scores"))
+    usable = [row for row in rows if row["sample_index"] not in (1, 3)]
+    assert [(row["prompt_id"], row["sample_index"]) for row in scores] == [
+        (row["prompt_id"], row["sample_index"]) for row in usable
+    ]
+    scorer = load_scorer(str(model))
+    for row, score in zip(usable, scores, strict=True):
+        expected = scorer(row, aggregation="last")
+        assert score["steps"] == expected["steps"]
+        assert "".join(score["steps"]) == row["response"]
+        assert score["step_rewards"] == pytest.approx(expected["rewards"], abs=1e-4)
+        assert score["score"] == pytest.approx(expected["score"], abs=1e-4)
+        assert (score["truncated"], score["aggregation"]) == (expected["truncated"], "last")
+    assert [row["sample_index"] for row in scores if row["truncated"]] == [4, 4, 4]
+    assert manifest["counts"]["truncated"] == 3
+    assert manifest["row_hash"] == rows_hash(scores)
+    listed = [json.loads(line) for line in (tmp_path / "scores" / "rejected.jsonl").read_text().splitlines()]
+    assert [row["remedy"].partition(":")[0] for row in listed] == [
+        f"prompt 'p{p}', sample {i}" for p in range(3) for i in (1, 3)
+    ]
+    assert "is empty" in listed[0]["reason"]
+    assert "up to step 1" in listed[1]["reason"]
+    assert sum(manifest["counts"]["rejected"].values()) == 6
+    assert str(tmp_path) not in (tmp_path / "scores" / "manifest.json").read_text()
+    assert not list((tmp_path / "scores" / "data").glob(".*"))
+
+
+def test_strict_scoring_stops_at_the_first_response_that_cannot_be_scored(tmp_path: Path, model: Path):
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
+    with pytest.raises(InputError, match=r"prompt 'p0', sample 1: .*is empty.*--strict"):
+        score_candidates(found, model, tmp_path / "scores", strict=True)
+    assert not (tmp_path / "scores").exists()
+    score_candidates(found, model, tmp_path / "scores")
+    assert len(list(read_rows(tmp_path / "scores"))) == 4
+
+
+def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, model: Path):
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
+    score_candidates(found, model, tmp_path / "scores")
+    with pytest.raises(InputError, match=r"is empty.*--strict"):
+        score_candidates(found, model, tmp_path / "scores", strict=True)
+
+
+@pytest.mark.parametrize("at", ["shard", "card", "cleaned up"])
+def test_killed_scoring_goes_on_behind_its_finished_shards(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
+    expected = score_candidates(found, model, tmp_path / "whole")
+    score = scoring_stage._score
+    shards: list[str] = []
+
+    def counted(scorer: Any, rows: Sequence[Any], *rest: Any) -> Any:
+        if at == "shard" and len(shards) == 3:
+            raise Killed
+        shards.append(rows[0]["prompt_id"])
+        return score(scorer, rows, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring_stage, "_score", counted)
+        if at == "card":
+            patch.setattr(dataset_stage, "write_card", kill)
+        elif at == "cleaned up":
+            patch.setattr(scoring_stage, "run_shared_stage", run_and_die)
+        with pytest.raises(Killed):
+            score_candidates(found, model, tmp_path / "killed")
+        at = ""
+        if len(shards) == 3:
+            assert score_candidates(found, model, tmp_path / "killed") == expected
+            assert len(shards) == 5  # 18 responses: none is scored twice
+    assert score_candidates(found, model, tmp_path / "killed") == expected
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def run_and_die(out: Path, name: str, parameters: Any, inputs: Any, work: Any, finish: Any, **options: Any) -> Any:
+    """Dies when the stage's own work is done, before its folder is in its place."""
+
+    def killed(shared: Path, folder: Path) -> Any:
+        finish(shared, folder)
+        raise Killed
+
+    return run_shared_stage(out, name, parameters, inputs, work, killed, **options)
+
+
+def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
+    found = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, " ")])
+    with pytest.raises(InputError, match="no response could be scored"):
+        score_candidates(CandidateSource(str(found)), model, tmp_path / "scores")
+
+
+def test_the_default_engine_is_known_by_no_parameter(tmp_path: Path, model: Path):
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
+    first = score_candidates(found, model, tmp_path / "scores")
+    assert score_candidates(found, RewardSpec(str(model)), tmp_path / "scores") == first
+    assert "engine" not in first["parameters"]
+    other = RewardSpec(str(model), dtype="bfloat16")
+    with pytest.raises(InputError, match="scores is finished, by a run with other parameters: engine was None"):
+        score_candidates(found, other, tmp_path / "scores")
+    rough = score_candidates(found, other, tmp_path / "scores", replace_finished=True)
+    assert rough["parameters"]["engine"]["dtype"] == "bfloat16"
+    assert rough["row_hash"] != first["row_hash"]
+
+
+def test_scoring_goes_on_when_its_servers_are_back(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
+    with RewardServer(longest=256) as server:
+        options = {"backoff": 0.005, "retries": 2, "patience": 0.5, "concurrency": 1}
+        spec = RewardSpec("reward", "server", servers=(server.url,), checkpoint=str(model), options=options)
+        expected = score_candidates(found, spec, tmp_path / "whole")
+        asked, server.requests = len(server.requests), []
+
+        def dying(number: int, request: dict[str, Any]) -> str:
+            server.down = server.down or number == 7
+            return "drop" if server.down else "answer"
+
+        server.behaviour = dying
+        with pytest.raises(InputError, match=r"attempts failed|no server"):
+            score_candidates(found, spec, tmp_path / "killed")
+        server.down, server.behaviour = False, reliable
+        server.requests = []
+        assert score_candidates(found, spec, tmp_path / "killed") == expected
+        assert 0 < len(server.requests) < asked
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert expected["inputs"]["model"]["name"] == model.name
+    assert "127.0.0.1" not in (tmp_path / "whole" / "manifest.json").read_text()

@@ -1,0 +1,366 @@
+"""Answering prompts by searching, with real small models: the stage, and the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openprm.engines.base import Failure, Sampling, prompt_seed
+
+from openprm import cli
+from openprm.data.candidate_source import CandidateSource
+from openprm.engines.specs import GeneratorSpec, RewardSpec
+from openprm.engines.step_generator import Extender
+from openprm.engines.step_requests import Request
+from openprm.errors import InputError
+from openprm.presets import toy_domain as tiny
+from openprm.presets.toy_stages import make_policy, make_prompts
+from openprm.runs.folder import read_rows, rows_hash
+from openprm.schema import Answer, Candidate, Prompt
+from openprm.scoring.pipeline import load_scorer
+from openprm.search.methods import METHODS, Method
+from openprm.search.searcher import Searcher
+from openprm.stages.sample import sample_candidates
+from openprm.stages.score import score_candidates
+from openprm.stages.search import generate_answers, read_rule
+
+from .. import tiny_models
+from ..folders import Killed, contents, dataset, nothing_local
+
+SAMPLING = Sampling(n=1, temperature=1.15, max_new_tokens=48, seed=5)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    make_policy(folder, steps=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with random weights that reads what the policy writes."""
+    folder = tmp_path_factory.mktemp("prm") / "prm"
+    tokenizer = tiny.tokenizer()
+    model = tiny_models.model(vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    model.config.openprm = {"separator": ".\n", "aggregation": "mean", "suffix": ""}
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five prompts, two a shard in what follows: three shards."""
+    folder = tmp_path_factory.mktemp("prompts") / "prompts"
+    make_prompts(folder, n=5, split="test")
+    return folder
+
+
+@pytest.fixture
+def generate(prompts: Path, policy: Path, prm: Path) -> Any:
+    def call(out: Path, method: Method, sampling: Sampling = SAMPLING, **options: Any) -> Any:
+        spec = RewardSpec(str(prm)) if method.uses_rewards else None
+        return generate_answers(
+            prompts, GeneratorSpec(str(policy)), spec, out, method, sampling, prompts_per_shard=2, **options
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_answer_to_each_prompt(name: str, tmp_path: Path, generate: Any, prompts: Path, prm: Path):
+    manifest = generate(tmp_path / "out", Method(name, 4))
+    rows = list(read_rows(tmp_path / "out", Answer))
+    assert [row["prompt_id"] for row in rows] == [prompt["prompt_id"] for prompt in read_rows(prompts)]
+    assert (manifest["rows"], manifest["row_hash"]) == (5, rows_hash(rows))
+    assert set(manifest["inputs"]) == {"prompts", "model"} | ({"prm"} if name != "majority-vote" else set())
+    counts = manifest["counts"]
+    assert counts["prompts"] == 5
+    assert counts["tokens"] == sum(row["generated_tokens"] for row in rows) > 5 * 4
+    assert counts["scored_tokens"] == sum(row["scored_tokens"] for row in rows)
+    for row in rows:
+        assert (row["method"], row["budget"], row["sample_index"]) == (name, 4, 0)
+        assert row["generator"]["seed"] == prompt_seed(5, row["prompt_id"])
+        assert 0 < row["n_tokens"] <= min(48, row["generated_tokens"])
+        assert ("truncated" in row["marks"]) == (row["finish_reason"] == "length")
+        assert row["n_considered"] >= 1
+    if name == "majority-vote":
+        assert {
+            (*row["steps"], *row["step_rewards"], row["score"], row["aggregation"], row["scored_tokens"])
+            for row in rows
+        } == {(None, None, 0)}
+    else:  # rewarded as `openprm score` does
+        asked = [{"question": row["question"], "response": row["response"]} for row in rows]
+        for row, scored in zip(rows, load_scorer(str(prm))(asked), strict=True):
+            assert row["steps"] == scored["steps"]
+            assert row["step_rewards"] == pytest.approx(scored["rewards"], abs=1e-4)
+            assert row["score"] == pytest.approx(scored["score"], abs=1e-4)
+            assert row["aggregation"] == scored["aggregation"] == "mean"
+    assert nothing_local(tmp_path / "out", tmp_path)
+
+
+def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: Any):
+    manifest = generate(tmp_path / "out", Method("pbs", 4, "min"), separator="line")
+    assert (manifest["parameters"]["aggregation"], manifest["parameters"]["separator"]) == ("min", "line")
+    assert {row["aggregation"] for row in read_rows(tmp_path / "out")} == {"min"}
+    own = generate(tmp_path / "own", Method("pbs", 4))["parameters"]
+    assert (own["aggregation"], own["separator"]) == ("mean", ".\n")
+
+
+def test_answers_are_candidates(tmp_path: Path, generate: Any):
+    generate(tmp_path / "out", Method("pbs", 4))
+    assert len(list(CandidateSource(str(tmp_path / "out")).read())) == 5
+    assert set(Candidate.__annotations__) < set(next(iter(read_rows(tmp_path / "out"))))
+
+
+def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, monkeypatch: pytest.MonkeyPatch):
+    expected = generate(tmp_path / "whole", Method("pbs", 4))
+    asked: list[int] = []
+    search = Searcher.__call__
+
+    def counted(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+        asked.append(len(questions))
+        return search(self, questions, seeds, watch)
+
+    def dies(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+        if len(asked) == 1:
+            raise Killed
+        return counted(self, questions, seeds, watch)
+
+    monkeypatch.setattr(Searcher, "__call__", dies)
+    with pytest.raises(Killed):
+        generate(tmp_path / "out", Method("pbs", 4))
+    monkeypatch.setattr(Searcher, "__call__", counted)
+    assert generate(tmp_path / "out", Method("pbs", 4)) == expected
+    assert asked == [2, 2, 1]
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    generate(tmp_path / "out", Method("pbs", 4))
+    assert len(asked) == 3
+
+
+def test_what_another_try_may_finish_is_tried_again_alone(
+    tmp_path: Path, generate: Any, prompts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    down = [row["question"] for row in read_rows(prompts)][1]
+    extend = Extender.__call__
+
+    def fails(self: Extender, requests: list[Request]) -> Any:
+        failure = Failure("the engine gave up", "try again", transient=True)
+        found = extend(self, requests)
+        return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
+
+    monkeypatch.setattr(Extender, "__call__", fails)
+    with pytest.raises(InputError, match="1 failed that another try may finish"):
+        generate(tmp_path / "out", Method("pbs", 4))
+    monkeypatch.undo()
+    manifest = generate(tmp_path / "out", Method("pbs", 4))
+    assert manifest["counts"]["prompts"] == 5
+    assert not (tmp_path / "out" / "rejected.jsonl").exists()
+
+
+def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
+    rows = list(read_rows(prompts))[:2]
+    long = {
+        **rows[0],
+        "prompt_id": "long",
+        "question": [{"role": "user", "content": rows[0]["question"][0]["content"] * 9}],
+    }
+    given = dataset(tmp_path / "given", Prompt, [*rows, long])
+    manifest = generate_answers(
+        given, GeneratorSpec(str(policy)), RewardSpec(str(prm)), tmp_path / "out", Method("pbs", 4), SAMPLING
+    )
+    assert manifest is not None
+    assert manifest["rows"] == 2
+    assert "'long'" in (tmp_path / "out" / "rejected.jsonl").read_text()
+
+
+def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
+    spec, rewards = GeneratorSpec(str(policy)), RewardSpec(str(prm))
+    greedy = Sampling(n=1, temperature=0, max_new_tokens=8)
+    for prm_spec, method, sampling, problem in [
+        (None, Method("pbs"), SAMPLING, "pbs needs a reward model"),
+        (rewards, Method("majority-vote"), SAMPLING, "needs no reward model"),
+        (rewards, Method("pbs"), greedy, "all answers to a prompt are alike"),
+        (RewardSpec(str(policy)), Method("pbs"), SAMPLING, "reward model"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            generate_answers(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
+    server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
+    with pytest.raises(InputError, match="servers cannot go on"):
+        generate_answers(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
+
+
+# ---- Early rejection ----
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory, policy: Path, prm: Path) -> Path:
+    """Six responses to each of twelve other prompts, scored."""
+    folder = tmp_path_factory.mktemp("scores")
+    make_prompts(folder / "prompts", n=12, split="train")
+    sampling = Sampling(n=6, temperature=1.15, max_new_tokens=48)
+    sample_candidates(folder / "prompts", GeneratorSpec(str(policy)), folder / "samples", sampling)
+    score_candidates(CandidateSource(str(folder / "samples")), str(prm), folder / "scores")
+    return folder / "scores"
+
+
+def test_early_rejection_saves_tokens(tmp_path: Path, generate: Any, scores: Path, prm: Path):
+    plain = generate(tmp_path / "plain", Method("best-of-n", 6))
+    rule = read_rule(scores, RewardSpec(str(prm)), Method("best-of-n", 6), 0.5)
+    assert (rule.aggregation, rule.n_answers, rule.n_prompts, rule.risk) == ("mean", 6, 12, 0.5)
+    manifest = generate(tmp_path / "out", Method("best-of-n", 6, rule=rule))
+    assert manifest["counts"]["stopped"] > 0
+    assert manifest["counts"]["tokens"] < plain["counts"]["tokens"]
+    assert manifest["parameters"]["rule"]["threshold"] == rule.threshold
+
+
+def test_a_rule_needs_enough_scores_of_the_same_model(tmp_path: Path, scores: Path, prm: Path, policy: Path):
+    spec = RewardSpec(str(prm))
+    assert read_rule(scores, spec, Method("best-of-n", 4), 0.5).n_answers == 4
+    with pytest.raises(InputError, match="have 6 responses to a prompt; calibrate on 7"):
+        read_rule(scores, spec, Method("best-of-n", 7), 0.5)
+    with pytest.raises(InputError, match="12 prompts are too few"):
+        read_rule(scores, spec, Method("best-of-n", 6), 0.05)
+    other = tmp_path / "other"
+    model = tiny_models.model(vocab_size=58)
+    model.save_pretrained(other)
+    with pytest.raises(InputError, match="not given by"):
+        read_rule(scores, RewardSpec(str(other)), Method("best-of-n", 6), 0.5)
+
+
+def test_a_rule_is_of_the_steps_that_are_searched(tmp_path: Path, scores: Path, prm: Path):
+    spec, method = RewardSpec(str(prm)), Method("best-of-n", 6)
+    assert read_rule(scores, spec, method, 0.5, ".\n") == read_rule(scores, spec, method, 0.5)  # the model's own
+    with pytest.raises(InputError, match=r"steps that end at '\.\\n'.* at 'line'"):
+        read_rule(scores, spec, method, 0.5, "line")
+    lines = tmp_path / "lines"
+    score_candidates(CandidateSource(str(scores.parent / "samples")), str(prm), lines, separator="line")
+    assert read_rule(lines, spec, method, 0.5, "line").n_answers == 6
+    with pytest.raises(InputError, match=r"steps that end at 'line'.* at '\.\\n'"):
+        read_rule(lines, spec, method, 0.5)
+
+
+def test_a_rule_for_best_of_n_only(scores: Path, prm: Path):
+    for name in METHODS[1:]:
+        with pytest.raises(InputError, match=f"early rejection is for best-of-n, not for {name}"):
+            read_rule(scores, RewardSpec(str(prm)), Method(name, 6), 0.5)
+
+
+# ---- A reward model too short for the answers ----
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory, prm: Path) -> Path:
+    """The reward model, with a context that holds the question and hardly a step."""
+    folder = tmp_path_factory.mktemp("short") / "prm"
+    shutil.copytree(prm, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
+    return folder
+
+
+def test_answers_that_are_not_rewarded_to_their_end_are_counted(
+    tmp_path: Path, prompts: Path, policy: Path, short: Path, generate: Any
+):
+    method = Method("best-of-n", 4)
+    manifest = generate_answers(
+        prompts, GeneratorSpec(str(policy)), RewardSpec(str(short)), tmp_path / "out", method, SAMPLING
+    )
+    assert manifest is not None
+    cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
+    assert manifest["counts"]["truncated_scores"] == sum(cut) > 0
+    assert generate(tmp_path / "whole", method)["counts"]["truncated_scores"] == 0
+
+
+# ---- The command ----
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: Any) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["openprm", "generate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capfd.readouterr()
+
+    return call
+
+
+REJECTING = ("--early-rejection", "0.1", "--calibration", "nowhere")
+DRAWN = ("--temperature", "1.15", "--max-new-tokens", "48", "--budget", "4")
+
+
+def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
+    question = tiny.dials(1, 0, "test")[0].question
+    code, out, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
+    assert code == 0, err
+    searcher = Searcher.load(
+        GeneratorSpec(str(policy)),
+        RewardSpec(str(prm)),
+        Method("pbs", 4),
+        Sampling(temperature=1.15, max_new_tokens=48),
+    )
+    (found,) = searcher([[{"role": "user", "content": question}]], [0])
+    assert not isinstance(found, Failure)
+    assert out == found.best.partial.text + "\n"
+    assert "pbs: 2 beams, each extended in 2 ways at every step" in err
+    assert f"step {found.depths}: " in err
+    assert f"{found.best.score:+.3f} (mean)" in err
+    assert f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored" in err
+
+
+def test_the_prompts_of_a_file(run: Any, tmp_path: Path, policy: Path, prm: Path):
+    file = tmp_path / "mine.jsonl"
+    questions = [dial.question for dial in tiny.dials(2, 0, "test")]
+    file.write_text("".join(json.dumps({"question": question}) + "\n" for question in [*questions, ""]), "utf-8")
+    code, _, err = run(policy, file, "--prm", prm, *DRAWN, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert f"2 prompts in {tmp_path / 'out-prompts'}" in err
+    assert [row["question"][0]["content"] for row in read_rows(tmp_path / "out", Answer)] == questions
+    assert "'question' is empty" in (tmp_path / "out-prompts" / "rejected.jsonl").read_text("utf-8")
+
+
+def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
+    question = tiny.dials(1, 0, "test")[0].question
+    for reward_model, method, budget, words in [
+        (short, "best-of-n", 4, "the reward model does not read to its end"),
+        (prm, "pbs", 5, "4 of a budget of 5 are used"),
+        (prm, "diverse-pbs", 3, "with a single beam there is nothing to keep apart"),
+    ]:
+        arguments = (policy, "--prm", reward_model, "--prompt", question, "--method", method, *DRAWN)
+        code, _, err = run(*arguments, "--budget", budget)
+        assert code == 0, err
+        assert words in err
+    _, _, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
+    assert "of a budget" not in err
+    assert "does not read" not in err
+
+
+def test_a_folder_of_prompts(run: Any, tmp_path: Path, prompts: Path, policy: Path, prm: Path, scores: Path):
+    rejecting = ("--early-rejection", "0.5", "--calibration", scores)
+    code, out, err = run(policy, prompts, "--prm", prm, "--out", tmp_path / "out", *DRAWN, *rejecting)
+    assert code == 0, err
+    assert "answers: 5 rows" in out
+    assert {row["method"] for row in read_rows(tmp_path / "out")} == {"best-of-n"}
+
+
+def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path):
+    for arguments, problem in [
+        ((policy,), "give either --prompt, or a folder of prompts and --out"),
+        ((policy, prompts), "give either --prompt, or a folder of prompts and --out"),
+        ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
+        ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "needs both"),
+        ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),
+        (
+            (policy, "--prompt", "x", "--prm", prm, *("--method", "majority-vote"), *REJECTING),
+            "early rejection is for best-of-n, not for majority-vote",
+        ),
+    ]:
+        code, _, err = run(*arguments)
+        assert code != 0
+        assert problem in " ".join(err.replace("│", " ").split())

@@ -1,0 +1,301 @@
+"""The stage that trains: what it writes, and that a killed run ends as an uninterrupted one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from openprm.errors import InputError
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import read_manifest, write_shard
+from openprm.runs.manifest import files_hash, run_stage
+from openprm.stages import train as training_stage
+from openprm.schema import Pair
+from openprm.scoring.pipeline import load_scorer
+from openprm.stages.train import train_model
+from tests.folders import Killed, contents, dataset, nothing_local
+from tests.small_training import pair, pairs
+
+OPTIONS: dict[str, Any] = {
+    "max_steps": 6,
+    "batch_size": 8,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "save_steps": 2,
+    "logging_steps": 4,  # not in step with the checkpoints
+    "use_cpu": True,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, Path, dict[str, Any]]:
+    """Pairs, the model trained on them without a pause, and its manifest."""
+    folder = tmp_path_factory.mktemp("trained")
+    found = dataset(folder / "pairs", Pair, [*pairs(21), pair(31, rejected=" seven" * 300)])
+    held = dataset(folder / "held", Pair, pairs(9, start=100))
+    manifest = train_model({"pairs": found}, base, folder / "model", {**OPTIONS, "max_length": 200}, eval_pairs=held)
+    return found, folder / "model", manifest
+
+
+def test_training_writes_a_plain_checkpoint(trained: tuple[Path, Path, dict[str, Any]]):
+    _, folder, _ = trained
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "chat_template.jinja",
+        "config.json",
+        "left_out.jsonl",
+        "log.jsonl",
+        "manifest.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    question, answer = [{"role": "user", "content": "What is two and three?"}], "The sum.\nThe answer is five."
+    scorer = load_scorer(str(folder))
+    rendered = scorer.tokenizer.apply_chat_template(
+        [*question, {"role": "assistant", "content": answer}], tokenize=False
+    )
+    classify: Any = pipeline("text-classification", model=str(folder))
+    plain = classify(rendered, add_special_tokens=False)[0]["score"]
+    output = scorer({"question": question, "response": answer})
+    assert len(output["rewards"]) == 2
+    assert plain == pytest.approx(output["rewards"][-1], abs=1e-4)
+    ids = scorer.tokenizer(rendered, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        assert model(ids).logits.item() == pytest.approx(plain, abs=1e-4)
+    assert nothing_local(folder, folder.parent)
+
+
+def test_the_manifest_tells_what_was_trained_on(trained: tuple[Path, Path, dict[str, Any]]):
+    _, folder, manifest = trained
+    assert manifest["files_hash"] == files_hash(folder)
+    assert manifest["counts"]["levels"] == {"outcome": 7, "process": 15}
+    assert manifest["counts"]["pairs"]["train"]["usable"] == 21
+    assert manifest["counts"]["pairs"]["train"]["left_out"] == {"overlong": {"open": {"process": 1}}}
+    left_out = [json.loads(line) for line in (folder / "left_out.jsonl").read_text().splitlines()]
+    assert [(row["split"], row["prompt_id"]) for row in left_out] == [("train", "p31")]
+    assert {"loss", "eval_loss", "eval_accuracy", "eval_accuracy_process", "eval_accuracy_outcome"} <= {
+        *manifest["metrics"]
+    }
+    assert not [name for name in manifest["metrics"] if "second" in name or "time" in name]
+    assert {name: part["name"] for name, part in manifest["inputs"].items()} == {
+        "pairs": "pairs",
+        "base": "base",
+        "eval_pairs": "held",
+    }
+
+
+def kill_at_step(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Kills training in optimizer step `count`, counted from 1."""
+    from openprm.training.trainer import OpenPRMTrainer
+
+    step = OpenPRMTrainer.training_step
+    seen: list[int] = []
+
+    def training_step(self: Any, *args: Any) -> Any:
+        seen.append(1)
+        if len(seen) == count:
+            raise Killed
+        return step(self, *args)
+
+    monkeypatch.setattr(OpenPRMTrainer, "training_step", training_step)
+
+
+def again(trained: tuple[Path, Path, dict[str, Any]], base: Path, out: Path) -> dict[str, Any]:
+    found, folder, _ = trained
+    options = {**OPTIONS, "max_length": 200}
+    return train_model({"pairs": found}, base, out, options, eval_pairs=folder.parent / "held")
+
+
+def tear(torn: str, checkpoint: Path) -> None:
+    state = checkpoint / "trainer_state.json"
+    if torn == "weights and nothing else":
+        for path in checkpoint.iterdir():
+            if path.name != "model.safetensors":
+                path.unlink()
+    elif torn == "half a state":
+        state.write_text(state.read_text()[:100])
+
+
+@pytest.mark.parametrize("torn", ["", "weights and nothing else", "half a state"])
+def test_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
+    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch, torn: str
+):
+    with monkeypatch.context() as patch:
+        kill_at_step(patch, 6)
+        with pytest.raises(Killed):
+            again(trained, base, tmp_path / "model")
+    checkpoints = tmp_path / ".model.partial" / ".checkpoints"
+    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-4"}
+    tear(torn, checkpoints / "checkpoint-4")
+    steps: list[Any] = []
+    train = trainer_class().train
+
+    def record(self: Any, resume_from_checkpoint: Any = None, **options: Any) -> Any:
+        steps.append(Path(resume_from_checkpoint).name)
+        return train(self, resume_from_checkpoint=resume_from_checkpoint, **options)
+
+    monkeypatch.setattr(trainer_class(), "train", record)
+    manifest = again(trained, base, tmp_path / "model")
+    assert steps == ["checkpoint-2" if torn else "checkpoint-4"]
+    assert manifest == trained[2]  # the loss too, though part of it was measured before the kill
+    assert contents(tmp_path / "model") == contents(trained[1])
+
+
+def trainer_class() -> Any:
+    from openprm.training.trainer import OpenPRMTrainer
+
+    return OpenPRMTrainer
+
+
+@pytest.mark.parametrize("at", ["save", "clean up"])
+def test_training_killed_behind_its_last_step_still_ends(
+    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    rmtree = training_stage.shutil.rmtree
+
+    def half(path: Path, *args: Any, **options: Any) -> None:
+        if Path(path).name != ".checkpoints":
+            return rmtree(path, *args, **options)
+        for checkpoint in Path(path).iterdir():
+            (checkpoint / "model.safetensors").unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if at == "save":
+            patch.setattr(trainer_class(), "save_model", fail_outside_checkpoints)
+        else:
+            patch.setattr(training_stage.shutil, "rmtree", half)
+        with pytest.raises(Killed):
+            again(trained, base, tmp_path / "model")
+    assert again(trained, base, tmp_path / "model") == trained[2]
+    assert contents(tmp_path / "model") == contents(trained[1])
+
+
+def fail_outside_checkpoints(self: Any, output_dir: str | None = None, **options: Any) -> None:
+    if "checkpoint-" not in str(output_dir):
+        raise Killed
+    transformers.Trainer.save_model(self, output_dir, **options)
+
+
+@pytest.mark.slow
+def test_training_ended_by_sigkill_resumes(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
+    script = (
+        "import os, signal, sys, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from openprm.stages.train import train_model\n"
+        "from openprm.training.trainer import OpenPRMTrainer\n"
+        "save = OpenPRMTrainer._save_optimizer_and_scheduler\n"
+        "def killed(self, folder):\n"
+        "    if folder.endswith('-4'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    save(self, folder)\n"
+        "OpenPRMTrainer._save_optimizer_and_scheduler = killed\n"
+        "pairs, held, base, out, options = sys.argv[1:]\n"
+        "train_model({'pairs': pairs}, base, out, eval(options), eval_pairs=held)\n"
+    )
+    held = trained[1].parent / "held"
+    arguments = [str(path) for path in (trained[0], held, base, tmp_path / "model")]
+    command = [sys.executable, "-c", script, *arguments, repr({**OPTIONS, "max_length": 200})]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    torn = tmp_path / ".model.partial" / ".checkpoints" / "checkpoint-4"
+    assert (torn / "model.safetensors").exists()
+    assert not (torn / "optimizer.pt").exists()
+    assert again(trained, base, tmp_path / "model") == trained[2]
+    assert contents(tmp_path / "model") == contents(trained[1])
+
+
+@pytest.mark.slow
+def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, json, os, sys, torch\n"
+        "from pathlib import Path\n"
+        "torch.set_num_threads(1)\n"
+        "def list_threads():\n"  # the first handler is called last
+        "    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "    Path(f'{out}-threads-{os.environ[\"RANK\"]}').write_text(''.join(names))\n"
+        "atexit.register(list_threads)\n"
+        "from openprm.stages.train import train_model\n"
+        "pairs, held, base, out, options = sys.argv[1:]\n"
+        "for _ in range(2):\n"  # the second is skipped
+        "    found = train_model({'pairs': pairs}, base, out, eval(options), eval_pairs=held)\n"
+        "    with open(f'{out}-{os.environ[\"RANK\"]}.jsonl', 'a') as file:\n"
+        "        file.write(json.dumps(found) + '\\n')\n"
+    )
+    arguments = [str(path) for path in (trained[0], trained[1].parent / "held", base, tmp_path / "model")]
+    options = {**OPTIONS, "max_length": 200, "per_device_train_batch_size": 4}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launch, str(script), *arguments, repr(options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=90, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    manifest = read_manifest(tmp_path / "model")
+    for rank in range(2):
+        lines = (tmp_path / f"model-{rank}.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [manifest] * 2
+        # a process that Python ends while the group's threads are at work is aborted now and then
+        assert "gloo" not in (tmp_path / f"model-threads-{rank}").read_text()
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {path.name for path in trained[1].iterdir()}
+    assert manifest["metrics"] == pytest.approx(trained[2]["metrics"], abs=1e-4)
+    together, alone = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", trained[1]))
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, rtol=0, atol=1e-4)
+
+
+def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
+    options = {**OPTIONS, "max_steps": 1}
+    manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=("outcome",))
+    # nothing teaches it what the steps before the last are worth
+    assert json.loads((tmp_path / "orm" / "config.json").read_text())["openprm"]["aggregation"] == "last"
+    assert json.loads((trained[1] / "config.json").read_text())["openprm"]["aggregation"] == "min"
+    assert manifest["counts"]["levels"] == {"outcome": 7}
+    only = dataset(tmp_path / "outcome", Pair, [row for row in pairs(9) if row["level"] == "outcome"])
+    with pytest.raises(InputError, match=r"no pairs of level process in .*outcome"):
+        train_model({"pairs": only}, base, tmp_path / "none", options, levels=("process",))
+    assert not (tmp_path / "none").exists()
+
+
+def test_several_folders_of_pairs_are_trained_on_together(tmp_path: Path, base: Path):
+    folders = {str(start): dataset(tmp_path / str(start), Pair, pairs(3, start)) for start in (0, 50)}
+    manifest = train_model(folders, base, tmp_path / "model", {**OPTIONS, "max_steps": 1}, separator="line")
+    assert manifest["counts"]["pairs"]["train"]["usable"] == 6
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["openprm"]["separator"] == "line"
+
+
+def test_the_separator_is_that_of_the_trees_behind_the_pairs(tmp_path: Path, base: Path):
+    folders = {
+        name: run_on(tmp_path / name, {"separators": separators})
+        for name, separators in {"a": ["line"], "b": ["line"], "mixed": ["line", "sentence"], "none": []}.items()
+    }
+
+    def recorded(names: list[str], **options: Any) -> str:
+        out = tmp_path / "-".join([*names, *options])
+        train_model({name: folders[name] for name in names}, base, out, {**OPTIONS, "max_steps": 1}, **options)
+        return json.loads((out / "config.json").read_text())["openprm"]["separator"]
+
+    assert recorded(["a", "b", "none"]) == "line"
+    assert recorded(["a"], separator="sentence") == "sentence"
+    assert recorded(["a", "mixed"]) == ".\n"
+
+
+def run_on(out: Path, counts: dict[str, Any]) -> Path:
+    def work(folder: Path) -> dict[str, Any]:
+        write_shard(folder, 0, pairs(8), Pair)
+        return finish_dataset(folder, Pair, "pairs", 1, counts)
+
+    run_stage(out, "pairs", {}, {}, work)
+    return out

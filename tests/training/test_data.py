@@ -1,0 +1,138 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.scoring.encoding import encode
+from openprm.training.data import (
+    GlobalBatchSampler,
+    PairCollator,
+    PairDataset,
+    count_left_out,
+    encode_pairs,
+    gap_scales,
+)
+from tests import tiny_models
+from tests.small_training import pair, pairs
+
+TOKENIZER = tiny_models.tokenizer()
+
+
+def encoded(rows: Any, max_length: int = 2048) -> Any:
+    return encode_pairs(rows, TOKENIZER, "", max_length, "train")
+
+
+def test_each_side_is_encoded_behind_its_own_context():
+    shared, own = pair(1), pair(5)
+    assert shared["rejected_context"] is None
+    assert own["rejected_context"] is not None
+    (first, second), left_out = encoded([shared, own])
+    assert left_out == []
+    for row, found in ((shared, first), (own, second)):
+        before = row["context"] if row["rejected_context"] is None else row["rejected_context"]
+        assert found.chosen.tolist() == encode(TOKENIZER, row["question"], row["context"] + row["chosen"])
+        assert found.rejected.tolist() == encode(TOKENIZER, row["question"], before + row["rejected"])
+
+
+def test_an_empty_rejected_context_is_a_context():
+    (found,), _ = encoded([pair(1, context="five.", rejected_context="")])
+    assert found.rejected.tolist() == encode(TOKENIZER, pair(1)["question"], pair(1)["rejected"])
+
+
+def test_overlong_and_identical_pairs_are_listed():
+    long = pair(1, rejected=" seven" * 100)
+    trimmed = TOKENIZER.chat_template.replace("message['content']", "message['content'].strip()")
+    tokenizer = tiny_models.tokenizer(trimmed)
+    rows = [long, pair(2), pair(4, chosen="five", rejected="five "), pair(6)]
+    kept, left_out = encode_pairs(rows, tokenizer, "", 150, "eval")
+    assert [found.row for found in kept] == [1, 3]
+    assert [(found.row, found.prompt_id, found.reason) for found in left_out] == [
+        (0, "p1", "overlong"),
+        (2, "p4", "identical"),
+    ]
+    assert left_out[0].rejected_tokens > 150 >= left_out[0].chosen_tokens
+    assert count_left_out(left_out) == {
+        "overlong": {"open": {"process": 1}},
+        "identical": {"math": {"process": 1}},
+    }
+
+
+def test_a_pair_of_exactly_the_maximum_stays():
+    longest = max(len(side) for found in encoded([pair(1)])[0] for side in (found.chosen, found.rejected))
+    assert len(encoded([pair(1), pair(3)], max_length=10**6)[0]) == 2
+    assert len(encoded([pair(1)], max_length=longest)[0]) == 1
+    with pytest.raises(ValueError, match=r"all 1 train pairs are left out.*overlong"):
+        encoded([pair(1)], max_length=longest - 1)
+
+
+def without(column: str) -> dict[str, Any]:
+    return {name: value for name, value in pair(3).items() if name != column}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (without("level"), "row 1 of the train pairs has no column 'level'"),
+        (pair(3, level="step"), "row 1 of the train pairs: level is 'step'"),
+        (pair(3, chosen=None), "row 1 of the train pairs: 'chosen' is null"),
+        (pair(3, context=["a"]), "row 1 of the train pairs: 'context' is not a text but list"),
+        (pair(3, gap=-0.5), "row 1 of the train pairs: gap is -0.5"),
+        (pair(3, gap=math.nan), "row 1 of the train pairs: gap is nan"),
+        (pair(3, question=[]), "row 1 of the train pairs: the question has no messages"),
+    ],
+)
+def test_bad_rows_are_named(row: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        encoded([pair(2), row])
+
+
+def test_no_rows():
+    with pytest.raises(ValueError, match="there are no train pairs"):
+        encoded([])
+
+
+def test_gaps_have_the_scale_of_their_source():
+    found, _ = encoded([pair(1, source="a", gap=3.0), pair(2, source="a", gap=4.0), pair(3, source="b", gap=None)])
+    assert gap_scales(found) == {"a": pytest.approx(math.sqrt(12.5))}
+    assert gap_scales(encoded([pair(1, gap=0.0)])[0]) == {}
+
+
+def test_the_item_behind_the_last_is_weightless_padding():
+    found, _ = encoded(pairs(3))
+    dataset = PairDataset(found, [1.0, 0.5, 2.0], [0.0, 0.1, 0.2])
+    assert [dataset[index][1] for index in range(4)] == [1.0, 0.5, 2.0, 0.0]
+    assert dataset[3][0].length == min(one.length for one in found)
+    batch: Any = PairCollator(["math", "open"])([dataset[1], dataset[3]])
+    assert batch["sequences"].groups[0] == [found[1].chosen.tolist(), found[1].rejected.tolist()]
+    assert batch["weights"].tolist() == [0.5, 0.0]
+    assert batch["ids"].tolist()[0] == [1, 1]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    epoch=st.integers(0, 3),
+    layout=st.sampled_from([(8, 1), (4, 2), (2, 4), (1, 3), (2, 2)]),
+)
+def test_global_batches_do_not_depend_on_the_layout(lengths: list[int], epoch: int, layout: tuple[int, int]):
+    size, processes = layout
+    batch_size = 24
+    n = len(lengths)
+    alone = list(GlobalBatchSampler(lengths, batch_size, 1, seed=3, epoch=lambda: epoch))
+    sampler = GlobalBatchSampler(lengths, batch_size, size * processes, seed=3, epoch=lambda: epoch)
+    order = list(sampler)
+    assert sorted(alone) == list(range(n))
+    assert order[:n] == alone
+    assert order[n:] == [n] * (len(order) - n)
+    assert len(order) == len(sampler)
+    assert len(order) % (size * processes) == 0
+    assert len(order) - n < size * processes
+
+
+def test_epochs_and_seeds_differ():
+    def order(seed: int, epoch: int) -> list[int]:
+        return list(GlobalBatchSampler([1] * 30, 10, 1, seed, lambda: epoch))
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed, epoch in ((0, 0), (0, 1), (7, 0))}) == 3

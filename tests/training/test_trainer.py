@@ -1,0 +1,268 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from torch.nn.functional import logsigmoid
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, TrainerCallback
+
+import openprm
+from openprm.models.reward_checkpoint import prepare_reward_model
+from openprm.schema import Pair, features
+from openprm.scoring.encoding import encode
+from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
+from tests import tiny_models
+from tests.small_training import pair, pairs, trainer
+
+
+def weights(run: Any) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in run.model.parameters()])
+
+
+def plain_reward(run: Any, question: Any, answer: str) -> torch.Tensor:
+    """By transformers alone: one sequence, one pass."""
+    ids = torch.tensor([encode(run.processing_class, question, answer)])
+    return run.model(input_ids=ids).logits[0, 0]
+
+
+def plain_loss(run: Any, rows: list[Pair]) -> torch.Tensor:
+    """Equation 2 over the rows, pair by pair, from plain passes."""
+    total, weight = torch.tensor(0.0), 0.0
+    for row in rows:
+        before = row["context"] if row["rejected_context"] is None else row["rejected_context"]
+        chosen = plain_reward(run, row["question"], row["context"] + row["chosen"])
+        rejected = plain_reward(run, row["question"], before + row["rejected"])
+        w = (run.args.process_weight if row["level"] == "process" else 1.0) * {"math": 1.5}.get(row["source"], 1.0)
+        assert row["gap"] is not None
+        margin = run.args.margin * row["gap"] / run.gap_scales[row["source"]]
+        centering = run.args.center_rewards_coefficient * (chosen + rejected) ** 2
+        total = total + w * (centering - logsigmoid(chosen - rejected - margin))
+        weight += w
+    return total / weight
+
+
+OBJECTIVE = {
+    "process_weight": 0.5,
+    "margin": 0.3,
+    "center_rewards_coefficient": 0.02,
+    "source_weights": {"math": 1.5},
+}
+
+
+def test_a_step_follows_the_gradient_of_the_closed_formula(tmp_path: Path):
+    rows = pairs(8)
+    run = trainer(tmp_path, rows, rows, **OBJECTIVE)
+    loss = plain_loss(run, rows)
+    loss.backward()
+    expected = torch.cat(
+        [(p.detach() - 1e-2 * p.grad).flatten() for p in run.model.parameters() if p.grad is not None]
+    )
+    run.model.zero_grad()
+    assert run.evaluate()["eval_loss"] == pytest.approx(loss.item(), abs=1e-6)
+    assert run.train().training_loss == pytest.approx(loss.item(), abs=1e-6)
+    torch.testing.assert_close(weights(run), expected, rtol=0, atol=1e-6)
+
+
+def test_micro_batches_do_not_change_the_run(tmp_path: Path):
+    # 21 pairs: the last global batch has five, and its micro batches are uneven.
+    options = {**OBJECTIVE, "num_train_epochs": 2}
+    runs = [trainer(tmp_path, pairs(21), per_device_train_batch_size=size, **options) for size in (8, 4, 2)]
+    losses = [run.train().training_loss for run in runs]
+    assert [run.args.gradient_accumulation_steps for run in runs] == [1, 2, 4]
+    assert losses == [pytest.approx(losses[0], abs=1e-6)] * 3
+    for run in runs[1:]:
+        torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_change_the_run(tmp_path: Path):
+    options = {"num_train_epochs": 2, "process_weight": 0.5, "margin": 0.3, "per_device_eval_batch_size": 2}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    found = []
+    # `--multi_gpu` is accelerate's name for one process a device, CPUs too; without MPI its `--cpu` starts but one.
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
+    # 21 pairs, 9 to evaluate: neither is a multiple of what two processes take at once.
+    for launcher, size in (([], 8), (launch, 2)):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        arguments = [str(folder), json.dumps({**options, "per_device_train_batch_size": size})]
+        command = [sys.executable, *launcher, "-m", "tests.small_training", *arguments]
+        done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        metrics = json.loads((folder / "metrics.json").read_text())
+        found.append((load_file(folder / "model" / "model.safetensors"), metrics))
+    (alone, alone_metrics), (together, together_metrics) = found
+    assert together_metrics["processes"] == 2
+    for name in alone:
+        torch.testing.assert_close(together[name], alone[name], rtol=0, atol=1e-5)
+    for name in alone_metrics:
+        if "accuracy" in name or "loss" in name:
+            assert together_metrics[name] == pytest.approx(alone_metrics[name], abs=1e-5)
+
+
+class Stop(TrainerCallback):
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path):
+    options: dict[str, Any] = {
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 2,
+        "optim": "adamw_torch",
+        "save_strategy": "steps",
+        "save_steps": 2,
+    }
+    whole = trainer(tmp_path / "whole", pairs(21), **options)
+    whole.train()
+    stopped = trainer(tmp_path / "stopped", pairs(21), **options)
+    stopped.add_callback(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    resumed = trainer(tmp_path / "stopped", pairs(21), **options)
+    resumed.train(resume_from_checkpoint=True)  # from step 4 of 6, inside the second epoch
+    assert torch.equal(weights(resumed), weights(whole))
+    assert not torch.equal(weights(stopped), weights(whole))
+
+
+def test_training_learns_and_saves_a_plain_checkpoint(tmp_path: Path):
+    options = {"learning_rate": 3e-3, "optim": "adamw_torch", "num_train_epochs": 12, "eval_strategy": "epoch"}
+    run = trainer(tmp_path, pairs(24), pairs(12, start=100), **options)
+    run.train()
+    assert run.evaluate()["eval_accuracy"] >= 0.9
+    run.save_model()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "chat_template.jinja",
+        "config.json",
+        "left_out.jsonl",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert model.config.openprm == {"separator": ".\n", "aggregation": "min", "suffix": ""}
+    row = pair(100)
+    ids = torch.tensor([encode(tokenizer, row["question"], row["context"] + row["chosen"])])
+    run.model.eval()
+    with torch.no_grad():
+        expected = plain_reward(run, row["question"], row["context"] + row["chosen"])
+        assert model(input_ids=ids).logits.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_what_is_left_out_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    rows = [*pairs(4), pair(7, rejected=" seven" * 300)]
+    run = trainer(tmp_path, rows, {"held": [pair(9), pair(8, context="five " * 300)]}, max_length=200)
+    assert [(one.split, one.row, one.prompt_id) for one in run.left_out] == [("train", 4, "p7"), ("held", 1, "p8")]
+    lines = [json.loads(line) for line in (tmp_path / "left_out.jsonl").read_text().splitlines()]
+    assert [line["prompt_id"] for line in lines] == ["p7", "p8"]
+    assert run.summary["pairs"]["train"] == {
+        "usable": 4,
+        "left_out": {"overlong": {"open": {"process": 1}}},
+        "of_weight_0": 0,
+    }
+    assert "1 of 5 train pairs are left out" in caplog.text
+    assert "eval_held_accuracy" in run.evaluate()
+
+
+def test_rows_may_be_a_dataset_and_new_rows_may_be_evaluated(tmp_path: Path):
+    rows = Dataset.from_list(pairs(4), features=features(Pair))
+    run = trainer(tmp_path, rows)
+    assert run.evaluate([pair(1, source="new")])["eval_accuracy_source_new"] in (0.0, 1.0)
+    rewards = run.predict(pairs(3)).predictions
+    assert rewards.shape == (3, 2)
+    row = pair(2)
+    with torch.no_grad():
+        assert rewards[2, 0] == pytest.approx(
+            plain_reward(run, row["question"], row["context"] + row["chosen"]).item(), abs=1e-5
+        )
+
+
+def test_pairs_of_weight_0_are_not_trained_on(tmp_path: Path):
+    run = trainer(tmp_path, pairs(9), process_weight=0.0)
+    assert len(run.train_dataset) == 3
+    assert run.summary["pairs"]["train"]["of_weight_0"] == 6
+    with pytest.raises(ValueError, match="every training pair has weight 0"):
+        trainer(tmp_path, [pair(1)], process_weight=0.0)
+    with pytest.raises(ValueError, match="source_weights names sources without usable pairs: mth"):
+        trainer(tmp_path, pairs(9), source_weights={"mth": 2.0})
+
+
+def test_a_missing_gap_has_no_margin(tmp_path: Path):
+    run: Any = trainer(tmp_path, [pair(1, gap=None), pair(3, gap=2.0)], margin=0.5)
+    assert run.train_dataset.margins == [0.0, 0.5]
+
+
+def test_bfloat16_computation(tmp_path: Path):
+    exact = trainer(tmp_path, pairs(8), pairs(8), **OBJECTIVE)
+    rough = trainer(tmp_path, pairs(8), pairs(8), bf16=True, **OBJECTIVE)
+    assert rough.rewarder.packed
+    assert rough.train().training_loss == pytest.approx(exact.train().training_loss, rel=2e-2)
+    assert rough.evaluate()["eval_loss"] == pytest.approx(exact.evaluate()["eval_loss"], rel=2e-2)
+
+
+def test_a_model_that_cannot_be_packed_takes_plain_passes(tmp_path: Path):
+    tokenizer = tiny_models.tokenizer()
+    model = tiny_models.model("bert", vocab_size=len(tokenizer))
+    prepare_reward_model(model, tokenizer)
+    config = OpenPRMConfig(str(tmp_path), batch_size=4, per_device_train_batch_size=2, use_cpu=True, disable_tqdm=True)
+    run = OpenPRMTrainer(model, config, pairs(6), pairs(3), processing_class=tokenizer)
+    assert not run.rewarder.packed
+    run.train()
+    assert run.evaluate()["eval_loss"] > 0
+
+
+def test_half_precision_weights_get_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    tokenizer = tiny_models.tokenizer()
+    model = tiny_models.model(vocab_size=len(tokenizer), dtype=torch.bfloat16)
+    prepare_reward_model(model, tokenizer)
+    OpenPRMTrainer(model, OpenPRMConfig(str(tmp_path), use_cpu=True), pairs(2), processing_class=tokenizer)
+    assert "rounded away" in caplog.text
+
+
+def test_a_model_that_is_not_prepared_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="no key 'openprm'"):
+        OpenPRMTrainer(
+            tiny_models.model(),
+            OpenPRMConfig(str(tmp_path), use_cpu=True),
+            pairs(2),
+            processing_class=tiny_models.tokenizer(),
+        )
+
+
+def test_the_defaults_are_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = OpenPRMConfig(str(tmp_path), use_cpu=True)
+    assert (config.learning_rate, config.num_train_epochs, config.max_length) == (1e-6, 1.0, 2048)
+    assert config.per_device_train_batch_size * config.gradient_accumulation_steps == config.batch_size == 64
+    assert (config.process_weight, config.margin, config.report_to) == (1.0, 0.0, [])
+    assert openprm.OpenPRMConfig is OpenPRMConfig
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 12}, "batch_size 12 is not a multiple of per_device_train_batch_size 8"),
+        ({"gradient_accumulation_steps": 4}, "gradient_accumulation_steps follows from batch_size: it is 8"),
+        ({"process_weight": -1.0}, "process_weight is -1.0"),
+        ({"source_weights": {"a": -1.0}}, "source_weights should not be negative"),
+        ({"auto_find_batch_size": True}, "would break up the global batches"),
+    ],
+)
+def test_bad_options(tmp_path: Path, options: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        OpenPRMConfig(str(tmp_path), use_cpu=True, **options)
+
+
+def test_options_from_a_command_line(tmp_path: Path):
+    arguments = ["--output_dir", str(tmp_path), "--use_cpu", "--source_weights", '{"math": 2.0}', "--margin", "0.5"]
+    parser: Any = HfArgumentParser
+    (config,) = parser(OpenPRMConfig).parse_args_into_dataclasses(arguments)
+    assert config.source_weights == {"math": 2.0}
+    assert config.margin == 0.5

@@ -1,0 +1,190 @@
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.trees.pairs import (
+    OUTCOME,
+    PROCESS,
+    MinGap,
+    PairParameters,
+    preference_pair,
+    sibling_pairs,
+    texts,
+    to_trl,
+    tree_pairs,
+    without_duplicates,
+)
+from openprm.trees.tree import MergeParameters, build_tree, response_text
+from tests.trees.test_tree import candidate
+
+
+def tree_of(rewards, **parameters):
+    """A tree from {response: reward}."""
+    rows = [candidate(text, reward, i) for i, (text, reward) in enumerate(rewards.items())]
+    return build_tree(rows, "golden", MergeParameters(**parameters))
+
+
+FORK = {"Start.\nGood.\nEnd": 1.0, "Start.\nGood.\nStop": 1.0, "Start.\nBad.\nEnd": 0.0, "Alone.\nBad": 0.0}
+
+
+def test_the_most_divergent_siblings_of_each_parent():
+    pairs = tree_pairs(tree_of(FORK), 0.2)
+    assert [(pair["depth"], texts(pair)) for pair in pairs] == [
+        (1, ("Start.\n", "Alone.\n")),
+        (2, ("Start.\nGood.\n", "Start.\nBad.\n")),
+    ]
+    assert [pair["gap"] for pair in pairs] == pytest.approx([2 / 3, 1.0])
+    assert pairs[1]["context"] == "Start.\n"
+    assert pairs[1]["support"] == {"chosen": 2, "rejected": 1}
+    assert {pair["level"] for pair in pairs} == {PROCESS}
+
+
+@pytest.mark.parametrize("select", ["max", "all", "1"])
+def test_sibling_pairs_are_the_nodes_behind_the_process_pairs(select):
+    tree, parameters = tree_of(FORK), PairParameters(select=select)
+    couples = sibling_pairs(tree, 0.2, parameters)
+    assert couples
+    for (better, worse), pair in zip(couples, tree_pairs(tree, 0.2, parameters), strict=True):
+        assert (better["text"], worse["text"]) == (pair["chosen"], pair["rejected"])
+        assert better["parent"] == worse["parent"]
+        assert better["value"] - worse["value"] == pair["gap"]
+
+
+def test_merged_prefixes_stay_distinct_unless_shared():
+    rewards = {"We begin the sum.\nRight": 1.0, "We begin a sum.\nWrong": 0.0}
+    (pair,) = tree_pairs(tree_of(rewards, threshold=0.7), 0.2)
+    assert pair["rejected_context"] == "We begin a sum.\n"
+    assert texts(pair) == tuple(rewards)
+    (shared,) = tree_pairs(tree_of(rewards, threshold=0.7), 0.2, PairParameters(shared_prefix=True))
+    assert shared["rejected_context"] is None
+    assert texts(shared) == ("We begin the sum.\nRight", "We begin the sum.\nWrong")
+
+
+def test_two_complete_responses_without_a_shared_step_are_an_outcome_pair():
+    (pair,) = tree_pairs(tree_of({"Yes": 1.0, "No": 0.0}), 0.2)
+    assert pair["level"] == OUTCOME
+    (pair,) = tree_pairs(tree_of({"Yes": 1.0, "No.\nWell": 0.0}), 0.2)
+    assert pair["level"] == PROCESS
+
+
+def test_outcome_pairs_of_a_tree():
+    tree = tree_of(FORK)
+    (best,) = tree_pairs(tree, 0.2, PairParameters(process=False, outcome="best"))
+    assert texts(best) == ("Start.\nGood.\nEnd", "Alone.\nBad")
+    assert (best["level"], best["gap"], best["depth"]) == (OUTCOME, 1.0, 0)
+    every = tree_pairs(tree, 0.2, PairParameters(process=False, outcome="all"))
+    assert len(every) == 4
+    assert len(tree_pairs(tree, 0.2, PairParameters(outcome="all"))) == 6
+
+
+def test_a_gap_equal_to_the_least_counts_despite_rounding():
+    assert 0.6 - 0.4 < 0.2
+    assert len(tree_pairs(tree_of({"a": 0.6, "b": 0.4}), 0.2)) == 1
+
+
+def test_equal_values_are_never_a_pair():
+    assert tree_pairs(tree_of({"a": 1.0, "b": 1.0}), 0.0, PairParameters(outcome="all")) == []
+
+
+def test_min_support():
+    rewards = {"Good.\na": 1.0, "Good.\nb": 1.0, "Bad.\na": 0.0, "Bad.\nb": 0.0, "Worst.\na": -1.0}
+    (pair,) = tree_pairs(tree_of(rewards), 0.2, PairParameters(min_support=2))
+    assert texts(pair) == ("Good.\n", "Bad.\n")
+
+
+STEP = st.sampled_from(["Go on.\n", "Turn.\n", "Stop here.\n", "1 + 1 = 2.\n", "2 + 2 = 5.\n"])
+TREES = st.dictionaries(
+    st.lists(STEP, min_size=1, max_size=4).map("".join), st.integers(-3, 3).map(float), min_size=1, max_size=8
+).map(tree_of)
+
+
+@given(tree=TREES, min_gap=st.floats(0, 3))
+def test_selections_against_a_plain_definition(tree, min_gap):
+    nodes = tree["nodes"]
+    gaps = [
+        abs(a["value"] - b["value"])
+        for a, b in combinations(nodes[1:], 2)
+        if a["parent"] == b["parent"] and a["value"] != b["value"] and abs(a["value"] - b["value"]) >= min_gap
+    ]
+    every = tree_pairs(tree, min_gap, PairParameters(select="all"))
+    assert sorted(pair["gap"] for pair in every) == pytest.approx(sorted(gaps), abs=1e-9)
+    two = tree_pairs(tree, min_gap, PairParameters(select="2"))
+    assert [pair["gap"] for pair in two] == pytest.approx(sorted(gaps, reverse=True)[:2], abs=1e-9)
+    widest = tree_pairs(tree, min_gap)
+    assert len({(pair["context"], pair["depth"]) for pair in widest}) == len(widest)
+    assert {texts(pair) for pair in widest} <= {texts(pair) for pair in every}
+    assert max(gaps, default=None) == (max(pair["gap"] for pair in widest) if widest else None)
+
+
+@given(tree=TREES)
+def test_both_sides_are_beginnings_of_responses(tree):
+    responses = [response_text(response) for response in tree["responses"]]
+    for pair in tree_pairs(tree, 0.1, PairParameters(select="all", outcome="all")):
+        assert pair["gap"] > 0
+        for text in texts(pair):
+            assert any(response.startswith(text) for response in responses)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "units"),
+    [("0.2", 0.2, "reward"), ("1e-3", 1e-3, "reward"), (".5sd", 0.5, "sd"), ("q0.9", 0.9, "quantile")],
+)
+def test_min_gap_is_read(text, amount, units):
+    assert MinGap.parse(text) == MinGap(amount, units)
+    assert MinGap.parse(str(MinGap(amount, units))) == MinGap(amount, units)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "q2", "q0.5sd", "nan", "0.2 logits"])
+def test_unreadable_min_gaps_are_refused(text):
+    with pytest.raises(ValueError, match="min gap"):
+        MinGap.parse(text)
+
+
+def test_min_gap_in_units_of_each_source():
+    trees = [tree_of({"a": 0.0, "b": 2.0}), tree_of({"a": 10.0, "b": 30.0})]
+    trees[1]["source"] = "other"
+    assert MinGap(0.5).in_reward_units(trees) == {"test": 0.5, "other": 0.5}
+    assert MinGap(0.5, "sd").in_reward_units(trees) == {"test": 0.5, "other": 5.0}
+    assert MinGap(1.0, "quantile").in_reward_units(trees) == {"test": 2.0, "other": 20.0}
+
+
+def preference(chosen, rejected, question="Q"):
+    return preference_pair([{"role": "user", "content": question}], chosen, rejected, "prefs", "p")
+
+
+def test_duplicates_and_contradictions_are_removed_and_counted():
+    pairs = [
+        preference("a", "b"),
+        preference("a", "b"),
+        preference("c", "d"),
+        preference("d", "c"),
+        preference("a", "b", "another question"),
+    ]
+    kept, found = without_duplicates(pairs)
+    assert kept == [pairs[0], pairs[4]]
+    assert (found.duplicates, found.contradictions) == (1, 2)
+
+
+def test_the_same_text_split_otherwise_is_a_duplicate():
+    whole = preference("ab", "ac")
+    split = {**whole, "context": "a", "chosen": "b", "rejected": "c", "level": PROCESS}
+    kept, found = without_duplicates([whole, split])
+    assert kept == [whole]
+    assert found.duplicates == 1
+
+
+def test_trl_view():
+    (pair,) = tree_pairs(tree_of({"We begin the sum.\nRight": 1.0, "We begin a sum.\nWrong": 0.0}, threshold=0.7), 0.2)
+    assert to_trl(pair) == {
+        "prompt": pair["question"],
+        "chosen": [{"role": "assistant", "content": "We begin the sum.\nRight"}],
+        "rejected": [{"role": "assistant", "content": "We begin a sum.\nWrong"}],
+    }
+
+
+@pytest.mark.parametrize("parameters", [{"select": "0"}, {"select": "some"}, {"outcome": "some"}, {"min_support": 0}])
+def test_bad_parameters_are_refused(parameters):
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        PairParameters(**parameters)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openprm.trees.similarity import EDIT_SIMILARITIES, EditSimilarity, EmbeddingSimilarity, numbers, similarity
+
+
+@given(
+    item=st.text(alphabet="abc", max_size=8),
+    others=st.lists(st.text(alphabet="abc", max_size=8), max_size=6),
+    name=st.sampled_from(sorted(EDIT_SIMILARITIES)),
+    threshold=st.sampled_from([0.11, 0.37, 0.45, 0.62, 0.88, 1.0]),
+)
+def test_nearest_is_the_first_most_similar(item, others, name, threshold):
+    scores = [EDIT_SIMILARITIES[name](item, other) for other in others]
+    best = max(scores, default=0.0)
+    expected = scores.index(best) if best >= threshold else None
+    assert EditSimilarity(name).nearest(item, others, threshold) == expected
+
+
+def test_embedding_cosine():
+    vectors = {"a": [1, 0], "b": [0.9, 0.1], "c": [0, 2]}
+    cosine = EmbeddingSimilarity(lambda texts: [vectors[text] for text in texts])
+    a, b, c = cosine.prepare(["a", "b", "c"])
+    assert np.isclose(a @ b, 0.9 / np.hypot(0.9, 0.1))
+    assert cosine.nearest(a, [c, b], 0.9) == 1
+    assert cosine.nearest(a, [c], 0.9) is None
+    assert cosine.nearest(a, [], 0.9) is None
+    assert list(cosine.prepare([])) == []
+
+
+def test_bad_embeddings_are_refused():
+    with pytest.raises(ValueError, match="one row each"):
+        EmbeddingSimilarity(lambda texts: [[1.0]]).prepare(["a", "b"])
+    with pytest.raises(ValueError, match="no cosine"):
+        EmbeddingSimilarity(lambda texts: [[0.0, 0.0]]).prepare(["a"])
+
+
+def test_similarity_takes_a_name_a_function_or_itself():
+    assert similarity("indel").name == "indel"
+    assert similarity(lambda texts: texts).name == "embedding"
+    own = EditSimilarity("jaro_winkler")
+    assert similarity(own) is own
+    with pytest.raises(ValueError, match="levenshtein"):
+        similarity("hamming")
+
+
+def test_numbers():
+    assert numbers("17 + 25 = 42, or 1,000.50 and x2") == ("17", "25", "42", "1,000.50", "2")
+    assert numbers("none") == ()

@@ -1,0 +1,112 @@
+"""Counts add up, however the trees are dealt out to processes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from openprm.schema import Candidate, Generator, Tree, plain_reward
+from openprm.trees.pairs import preference_pair
+from openprm.trees.statistics import PAPER_PAIRS_PER_PROMPT, PairStatistics, TreeStatistics
+from openprm.trees.tree import MergeParameters, build_tree
+
+GENERATOR = Generator.__annotations__
+QUESTION = [{"role": "user", "content": "q"}]
+
+
+def tree(*responses: tuple[str, float], threshold: float = 0.88) -> Tree:
+    candidates: list[Candidate] = [
+        {
+            "schema_version": 1,
+            "prompt_id": "p",
+            "source": "s",
+            "question": QUESTION,  # type: ignore[typeddict-item]
+            "reference": None,
+            "response": text,
+            "sample_index": index,
+            "generator": dict.fromkeys(GENERATOR),  # type: ignore[typeddict-item]
+            "finish_reason": None,
+            "n_tokens": None,
+            "rewards": [plain_reward("reward", reward)],
+            "marks": [],
+        }
+        for index, (text, reward) in enumerate(responses)
+    ]
+    return build_tree(candidates, "reward", MergeParameters(threshold=threshold))
+
+
+TREES = [
+    tree(("Add 2.\n4", 1.0), ("Add 3.\n5", 0.0), ("Add 2.\n6", 0.5), threshold=0.8),
+    tree(("alone", -2.0)),
+    tree(("a", 0.25), ("b", 0.25)),
+]
+
+
+def counted(trees: list[Tree]) -> TreeStatistics:
+    statistics = TreeStatistics()
+    for each in trees:
+        statistics.add(each)
+    return statistics
+
+
+def test_trees():
+    assert counted(TREES).summary() == {
+        "prompts": 3,
+        "responses": 6,
+        "steps": 9,
+        "nodes": 7,
+        "one_step_share": 0.5,
+        "merged_share": round(2 / 9, 4),
+        "merged_share_by_depth": {"1": round(2 / 6, 4), "2": 0.0},
+        "merged_with_changed_numbers": 1,
+        "forks": 2,
+        "mean_fork_gap": 0.5,
+        "mean_reward": 0.0,
+        "lowest_reward": -2.0,
+        "highest_reward": 1.0,
+        "prompts_with_one_response": 1,
+        "prompts_with_equal_rewards": 1,
+    }
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_counts_of_two_processes_add_up(cut):
+    total = TreeStatistics()
+    for part in (TREES[:cut], TREES[cut:]):
+        if part:
+            total.merge(json.loads(json.dumps(counted(part).state())))
+    assert total == counted(TREES)
+
+
+def test_a_shard_without_trees_changes_nothing():
+    total = counted(TREES)
+    total.merge(json.loads(json.dumps(TreeStatistics().state())))
+    assert total == counted(TREES)
+
+
+def test_pairs():
+    statistics = PairStatistics()
+    for each in TREES:
+        statistics.add_tree(each, 0.1, 1)
+    assert statistics.selections == {"max": 1, "all": 3, "1": 1, "4": 3}
+    assert statistics.widest_gap == 1.0
+    statistics.add(preference_pair(QUESTION, "a", "b", "s", "p", gap=0.5))  # type: ignore[arg-type]
+    statistics.add(preference_pair(QUESTION, "a", "c", "s", "p", gap=1.0))  # type: ignore[arg-type]
+    assert statistics.summary() == {
+        "pairs": 2,
+        "levels": {"outcome": 2},
+        "sources": {"s": 2},
+        "prompts_with_pairs": 1,
+        "duplicates": 0,
+        "contradictions": 0,
+        "mean_gap": 0.75,
+        "prompts": 3,
+        "separators": [".\n"],
+        "process_pairs_per_prompt": {"max": 0.33, "all": 1.0, "1": 0.33, "4": 1.0},
+    }
+
+
+def test_the_papers_numbers_follow_from_its_counts():
+    kept = {"UltraFeedback": 70_068 / 59_876, "ScienceQA": 12_958 / 6_508, "MATH": 19_913 / 7_500}
+    assert {source: round(value, 2) for source, value in kept.items()} == PAPER_PAIRS_PER_PROMPT
