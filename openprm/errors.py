@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -27,6 +27,28 @@ class Rejection:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass
+class Failure(Exception):
+    """Why there is no result of one row, prompt, response or file; also raised where a function makes just one.
+
+    key: what failed, as a person would look it up ("answers.jsonl, row 3", "prompt 'a1', sample 4"); None while only
+    the caller knows it (see `at`). transient: whether trying again may help.
+    """
+
+    reason: str
+    remedy: str
+    transient: bool = False
+    key: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.key is None else f"{self.key}: "
+        return f"{where}{self.reason}; {self.remedy}"
+
+    def at(self, key: str) -> Failure:
+        """The same failure, of `key`."""
+        return replace(self, key=key)
 
 
 class InputError(ValueError):

@@ -32,7 +32,7 @@ KINDS = (*RECORDS, *MODELS, "metric", "demo")
 MODEL = "model"
 
 #: The modules that publishing adds to a reward model's checkpoint.
-CODE = ("scoring.py", "steps.py", "encoding.py", "packing.py", "passes.py", "sequences.py", "aggregate.py")
+CODE = ("pipeline.py", "steps.py", "encoding.py", "packing.py", "forward.py", "rewarder.py", "aggregation.py")
 _ADDED = ("statistics.png", *CODE)
 
 

@@ -138,9 +138,9 @@ def test_a_split_without_pairs_of_a_level_is_left_out(run: dict[str, Any], tmp_p
 def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[str, Any]):
     folder = hub / "prm"
     code = {path.name for path in folder.glob("*.py")}
-    assert code == {"scoring.py", "steps.py", "encoding.py", "packing.py", "passes.py", "sequences.py", "aggregate.py"}
+    assert code == {"pipeline.py", "steps.py", "encoding.py", "packing.py", "forward.py", "rewarder.py", "aggregation.py"}
     config = json.loads((folder / "config.json").read_text())
-    assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "scoring.OpenPRMScoringPipeline"
+    assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "pipeline.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config
     assert publication(folder)["parts"] == {"model": read_manifest(run["models"]["prm"])}
     table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]

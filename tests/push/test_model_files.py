@@ -63,7 +63,7 @@ def test_a_checkpoint_is_given_back_with_its_folders(trained: Path, tmp_path: Pa
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("name", ["steps.py", "scoring.py", "statistics.png"])
+@pytest.mark.parametrize("name", ["steps.py", "pipeline.py", "statistics.png"])
 def test_a_file_that_publishing_adds_may_not_be_there(trained: Path, tmp_path: Path, name: str):
     model = checkpoint(trained / "reward", tmp_path / "made", write(name))
     with pytest.raises(InputError, match=f"the checkpoint has a file {name}"):

@@ -201,7 +201,7 @@ def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
     expected = score(INPUTS)
     score.save_pretrained(folder)
     assert {
-        f"{name}.py" for name in ("scoring", "packing", "passes", "sequences", "encoding", "steps", "aggregate")
+        f"{name}.py" for name in ("pipeline", "packing", "forward", "rewarder", "encoding", "steps", "aggregation")
     } == {path.name for path in folder.glob("*.py")}
     code = """
 import json, sys

@@ -363,7 +363,7 @@ def killed_everywhere(tmp_path: Path, stage: str, every: int) -> list[tuple[int,
         make_trees(CandidateSource(given), tmp_path / "trees")
         given = str(tmp_path / "trees")
     command = [sys.executable, "-m", "tests.killed", stage, given, str(tmp_path / "work"), str(every)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     moments = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
     if stage == "trees":

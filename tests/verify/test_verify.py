@@ -473,9 +473,9 @@ FORGED: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         "origins",
         "its manifest names openprm/candidates (train)",
     ),
-    "code": ("openprm", _text("scoring.py", "import", "import os\nimport"), "code", "scoring.py: not as"),
+    "code": ("openprm", _text("pipeline.py", "import", "import os\nimport"), "code", "pipeline.py: not as"),
     "no code": ("openprm", _no_code, "code", "steps.py: not as"),
-    "pipeline": ("openprm", _text("config.json", "scoring.Open", "evil--x.Open"), "code", "config.json: not as"),
+    "pipeline": ("openprm", _text("config.json", "pipeline.Open", "evil--x.Open"), "code", "config.json: not as"),
     "rows": ("trees", _train(lambda part: part.update(rows=99)), "rows of train", "3 rows, not 99"),
     "counts of candidates": (
         "candidates",
@@ -545,7 +545,7 @@ def test_an_input_that_is_nowhere_leaves_the_check_open(owner: Path):
 def test_the_code_of_another_version_is_not_called_wrong(owner: Path):
     change_manifest(owner / "openprm", lambda manifest: manifest.update(published_by="openprm 0.0.1"))
     assert states(verified(owner / "openprm"))["code"]
-    _text("scoring.py", "import", "import os\nimport")(owner / "openprm")
+    _text("pipeline.py", "import", "import os\nimport")(owner / "openprm")
     report = verified(owner / "openprm")
     assert report.exit_code == 2
     assert "published by openprm 0.0.1, and this is openprm" in detail(report, "code")

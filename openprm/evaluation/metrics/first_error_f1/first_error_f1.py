@@ -6,7 +6,7 @@ evaluate reads the lines that import, to know what to copy along: one module a l
 import datasets
 import evaluate
 
-from .ranking import first_error, first_error_f1
+from openprm.evaluation.pair_accuracy import first_error, first_error_f1
 
 _DESCRIPTION = """\
 ProcessBench's F1 (Zheng et al., 2024): the harmonic mean of two accuracies of finding the first wrong step, that on

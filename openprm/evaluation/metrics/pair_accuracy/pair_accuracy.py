@@ -6,7 +6,7 @@ evaluate reads the lines that import, to know what to copy along: one module a l
 import datasets
 import evaluate
 
-from .ranking import pair_accuracy
+from openprm.evaluation.pair_accuracy import pair_accuracy
 
 _DESCRIPTION = """\
 The share of preference pairs whose chosen side has the higher reward. A tie is a loss, as in RewardBench: a model that

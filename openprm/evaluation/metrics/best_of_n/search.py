@@ -1,4 +1,0 @@
-"""Stands for `openprm.search.selection`, which is published in its place (see `openprm.evaluation.metrics`)."""
-
-from openprm.search.selection import coverage as coverage
-from openprm.search.selection import expected_best_of_n as expected_best_of_n
