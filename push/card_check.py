@@ -56,7 +56,7 @@ def check_card(text: str, publication: Manifest, files: Collection[str] | None =
         return [f"line {line}: the YAML cannot be read: {getattr(error, 'problem', None) or error}"]
     if not isinstance(data, dict):
         return ["line 2: the YAML is no mapping of names to values"]
-    problems = [*_licence(data, header, publication), *_unfilled(text, publication)]
+    problems = [*_license(data, header, publication), *_unfilled(text, publication)]
     problems += [*_results(data, header, publication), *_sizes(data, header, publication)]
     problems += _body(body, first, publication)
     if files is not None:
@@ -83,17 +83,17 @@ def _parts(text: str) -> tuple[str | None, str, int]:
     return match[1], text[match.end() :], text.count("\n", 0, match.end()) + 1
 
 
-def _licence(data: Manifest, header: str, publication: Manifest) -> Iterator[str]:
-    expected = publication.get("licence")
+def _license(data: Manifest, header: str, publication: Manifest) -> Iterator[str]:
+    expected = publication.get("license")
     if not expected:
-        yield "the publication manifest has no licence"
-    licence = data.get("license")
-    if licence == "other":
-        licence = data.get("license_name")
-    if not licence:
+        yield "the publication manifest has no license"
+    license = data.get("license")
+    if license == "other":
+        license = data.get("license_name")
+    if not license:
         yield "line 2: the YAML has no license"
-    elif expected and licence != expected:
-        yield f"line {_line_of(header, 'license')}: the license is {licence}, and the manifest has {expected}"
+    elif expected and license != expected:
+        yield f"line {_line_of(header, 'license')}: the license is {license}, and the manifest has {expected}"
 
 
 def _line_of(header: str, start: str) -> int:

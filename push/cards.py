@@ -1,6 +1,6 @@
 """The cards of published repositories, filled from their publication manifests and from nothing else.
 
-A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `licence`,
+A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `license`,
 `origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role, where the
 same owner publishes it, if anywhere), and of models `evaluation`. `repo` is OWNER/NAME.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
-from openprm.runs.licenses import LICENCES, notices
+from openprm.runs.licenses import LICENSES, notices
 from openprm.schema import Candidate, Pair, Tree
 
 from .columns import described_columns
@@ -43,7 +43,7 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
     made_of = {split: inputs(publication, split) for split in parts}
     data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
     fields: dict[str, Any] = {
-        **licence_fields(publication["licence"]),
+        **license_fields(publication["license"]),
         "pretty_name": f"OpenPRM {kind}",
         "task_categories": _TASKS[kind],
         "size_categories": [size_category(sum(files.rows for files in first.values()))],
@@ -100,7 +100,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     can_be_trained = base is not None and pairs and len(again) == len(pairs)
     results = list(_model_index(evaluation))
     data = ModelCardData(
-        **licence_fields(publication["licence"]),
+        **license_fields(publication["license"]),
         base_model=base,
         base_model_relation="finetune" if base and trained else None,
         datasets=list(dict.fromkeys(made.hub for made in pairs if made.hub)) or None,
@@ -141,7 +141,7 @@ def policy_card(repo: str, publication: Manifest) -> str:
 
     manifest = publication["parts"]["model"]
     data = ModelCardData(
-        **licence_fields(publication["licence"]),
+        **license_fields(publication["license"]),
         pipeline_tag="text-generation",
         library_name="transformers",
         tags=["openprm"],
@@ -164,7 +164,7 @@ def metric_card(repo: str, name: str, publication: Manifest) -> str:
         emoji="📏",
         sdk="static",
         pinned=False,
-        **licence_fields(publication["licence"]),
+        **license_fields(publication["license"]),
         tags=["evaluate", "metric", "openprm"],
     )
     return header(data) + render("metric.md.j2", **_common(repo, publication), name=name)
@@ -181,7 +181,7 @@ def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: st
         sdk_version=sdk_version,
         app_file="app.py",
         pinned=False,
-        **licence_fields(publication["licence"]),
+        **license_fields(publication["license"]),
         models=[model_repo],
         tags=["openprm", "reward-model"],
     )
@@ -223,7 +223,7 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
         "repo": repo,
         "title": repo.partition("/")[2],
         "parts": publication["parts"],
-        "licence": publication["licence"],
+        "license": publication["license"],
         "origins": [{**dict.fromkeys(_ORIGIN), **origin} for origin in publication["origins"]],
         "citations": list(
             dict.fromkeys(origin["citation"] for origin in publication["origins"] if origin.get("citation"))
@@ -234,9 +234,9 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
     }
 
 
-def licence_fields(licence: str) -> dict[str, Any]:
-    """As the Hub wants it: an id that it does not know is the name of another licence."""
-    return {"license": licence} if licence in LICENCES else {"license": "other", "license_name": licence}
+def license_fields(license: str) -> dict[str, Any]:
+    """As the Hub wants it: an id that it does not know is the name of another license."""
+    return {"license": license} if license in LICENSES else {"license": "other", "license_name": license}
 
 
 def _is_model(origin: Manifest) -> bool:

@@ -1,6 +1,6 @@
 """Lay out what a run made as the repositories of one owner: OUT/OWNER/candidates, trees, pairs, and each model.
 
-Each folder is what its Hub repository will hold, with a `manifest.json` that says what is in it, under which licence,
+Each folder is what its Hub repository will hold, with a `manifest.json` that says what is in it, under which license,
 of whose data, and the hash of every file (see `openprm.hub.publication`, which reads it). In the folder OUT,
 `load_dataset("OWNER/trees")` and `pipeline("openprm-scoring", model="OWNER/openprm")` work as they will on the Hub.
 """
@@ -28,7 +28,7 @@ from openprm.hub.publication import MODEL, MODELS, open_publication, restore
 from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
 from openprm.runs.licenses import check_model_name, combined
 from openprm.runs.manifest import describe_input, files_hash, run_stage
-from openprm.runs.provenance import Origin, check_named, unique, with_licences
+from openprm.runs.provenance import Origin, check_named, unique, with_licenses
 from openprm.schema import Candidate, Pair, Tree
 
 OWNER = "openprm"  # where nobody says another
@@ -47,19 +47,19 @@ def publish_locally(
     metrics: Sequence[str] = (),
     demo: str | None = None,
     owner: str = OWNER,
-    licence: str | None = None,
-    source_licences: Mapping[str, str] | None = None,
+    license: str | None = None,
+    source_licenses: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Stage: dataset repositories from stage folders by split, model repositories by name. Returns the manifest.
 
     evaluation: a folder of `openprm.stages.evaluate`; its results go to the models that it measured.
     metrics: names of `openprm.evaluation.metrics.METRICS`. demo: the model that the demo Space shows.
-    licence: of what is published, where its origins leave a choice. source_licences: of origins that do not say
+    license: of what is published, where its origins leave a choice. source_licenses: of origins that do not say
     theirs, by the origin's name.
 
     Raises InputError for a name that the Hub does not allow, where `out` holds the layout of another owner (unless
-    `force`), a licence is missing or forbids it, a card would say what no manifest says, and a model could not be
+    `force`), a license is missing or forbids it, a card would say what no manifest says, and a model could not be
     given back as it was made.
     """
     datasets = {"candidates": candidates or {}, "trees": trees or {}, "pairs": pairs or {}}
@@ -76,8 +76,8 @@ def publish_locally(
         root = folder / owner
         if root.exists():
             shutil.rmtree(root)  # a killed run's: copying again is quicker than checking
-        check_named(_origins(datasets, models), source_licences or {})
-        lay = _Layout(root, owner, licence, source_licences or {}, _by_content(owner, datasets, models))
+        check_named(_origins(datasets, models), source_licenses or {})
+        lay = _Layout(root, owner, license, source_licenses or {}, _by_content(owner, datasets, models))
         for name, splits in datasets.items():
             if splits:
                 lay.dataset(name, splits, datasets)
@@ -100,8 +100,8 @@ def publish_locally(
         "models": [*models],
         "metrics": [*metrics],
         "demo": demo,
-        "licence": licence,
-        "source_licences": dict(source_licences or {}),
+        "license": license,
+        "source_licenses": dict(source_licenses or {}),
     }
     return run_stage(out, "publish", parameters, inputs, work, force=force)
 
@@ -141,14 +141,14 @@ class _Layout:
         self,
         root: Path,
         owner: str,
-        licence: str | None,
-        source_licences: Mapping[str, str],
+        license: str | None,
+        source_licenses: Mapping[str, str],
         by_content: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.root = root
         self.owner = owner
-        self.licence = licence
-        self.source_licences = source_licences
+        self.license = license
+        self.source_licenses = source_licenses
         self.by_content = by_content
 
     def dataset(self, name: str, splits: Mapping[str, str], datasets: Mapping[str, Mapping[str, str]]) -> None:
@@ -193,12 +193,12 @@ class _Layout:
         _check_restored(folder, path)
 
     def _example(self, publication: Mapping[str, Any], candidates: Mapping[str, str]) -> Mapping[str, Any]:
-        """The first candidate, where the model is under its terms anyhow: its licence, and all of its origins."""
+        """The first candidate, where the model is under its terms anyhow: its license, and all of its origins."""
         first = next(iter(candidates.values()), None)
         if first is None:
             return _EXAMPLE
-        origins, licence = self._terms([read_manifest(first)])
-        if licence != publication["licence"] or any(origin not in publication["origins"] for origin in origins):
+        origins, license = self._terms([read_manifest(first)])
+        if license != publication["license"] or any(origin not in publication["origins"] for origin in origins):
             return _EXAMPLE
         return next(iter(read_rows(first, Candidate)), _EXAMPLE)
 
@@ -207,7 +207,7 @@ class _Layout:
 
         folder = self.root / name
         write_files(folder, metric_files(name))
-        publication = {**_published("metric"), "licence": "apache-2.0", "origins": [], "parts": {}}
+        publication = {**_published("metric"), "license": "apache-2.0", "origins": [], "parts": {}}
         self._finish(folder, publication, cards.metric_card(f"{self.owner}/{name}", name, publication))
 
     def demo(self, model: str, candidates: Mapping[str, str]) -> None:
@@ -217,20 +217,20 @@ class _Layout:
         first = next(iter(candidates.values()), None)
         shown = None if first is None else example_of(first)
         origins: list[Origin] = []
-        licence = "apache-2.0"
+        license = "apache-2.0"
         if first is not None and shown is not None:  # it is of their text, and under their terms
-            origins, licence = self._terms([read_manifest(first)])
+            origins, license = self._terms([read_manifest(first)])
         write_files(folder, space_files(f"{self.owner}/{model}", **({"example": shown} if shown else {})))
-        publication = {**_published("demo"), "licence": licence, "origins": origins, "parts": {}}
+        publication = {**_published("demo"), "license": license, "origins": origins, "parts": {}}
         card = cards.demo_card(f"{self.owner}/{DEMO}", publication, f"{self.owner}/{model}", GRADIO)
         self._finish(folder, publication, card)
 
     def _publication(self, kind: str, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         weights = _weights(parts[MODEL]) if kind in MODELS else []
-        origins, licence = self._terms(parts.values(), weights)
+        origins, license = self._terms(parts.values(), weights)
         return {
             **_published(kind),
-            "licence": licence,
+            "license": license,
             "origins": origins,
             "parts": dict(parts),
             "repositories": {part: self._published_inputs(manifest) for part, manifest in parts.items()},
@@ -239,11 +239,11 @@ class _Layout:
     def _terms(
         self, manifests: Iterable[Mapping[str, Any]], weights: Sequence[Origin] = ()
     ) -> tuple[list[Origin], str]:
-        """The origins of what stages made, with the licences that were named, and the licence that follows."""
+        """The origins of what stages made, with the licenses that were named, and the license that follows."""
         origins = unique(origin for manifest in manifests for origin in manifest.get("origins", []))
-        origins = with_licences(origins, self.source_licences)
-        weights = with_licences(weights, self.source_licences)
-        return origins, combined(origins, self.licence, weights=weights)
+        origins = with_licenses(origins, self.source_licenses)
+        weights = with_licenses(weights, self.source_licenses)
+        return origins, combined(origins, self.license, weights=weights)
 
     def _published_inputs(self, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
         """Where in this layout the inputs of a stage are, by role, as far as they are."""

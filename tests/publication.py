@@ -146,14 +146,14 @@ def publish_model(run: Path, owner: Path, name: str = "openprm") -> Path:
 
 
 def _licensed(origins: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**origin, "licence": "apache-2.0"} for origin in origins]
+    return [{**origin, "license": "apache-2.0"} for origin in origins]
 
 
 def _finish(folder: Path, kind: str, parts: Mapping[str, Any], **more: Any) -> None:
     manifest = {
         "published_by": f"openprm {version('openprm')}",
         "kind": kind,
-        "licence": "apache-2.0",
+        "license": "apache-2.0",
         "origins": [],
         "parts": parts,
         **more,

@@ -25,11 +25,11 @@ def publish(
     evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Such as best_of_n; may be repeated.")] = None,
     demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
-    licence: Annotated[
+    license: Annotated[
         str | None, typer.Option("--license", help="Of what is published, where its sources leave a choice.")
     ] = None,
-    source_licence: Annotated[
-        list[str] | None, typer.Option("--source-license", help="NAME=LICENCE of a source that does not say.")
+    source_license: Annotated[
+        list[str] | None, typer.Option("--source-license", help="NAME=LICENSE of a source that does not say.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="New repositories are not public.")] = False,
     revision: Annotated[str | None, typer.Option(help="Tag for this release, such as v1.0.")] = None,
@@ -48,13 +48,13 @@ def publish(
 
     from .report import print_upload_plan
 
-    licences = named(source_licence or [], "--source-license", "NAME=LICENCE")
+    licenses = named(source_license or [], "--source-license", "NAME=LICENSE")
     given = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
     folders = {key: named(value, f"--{key}") for key, value in given.items() if value}
     if run is not None:
         if folders or evaluation or metric or demo or out:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
-        layout = lay_out_run(run, owner=owner, licence=licence, source_licences=licences, force=force)
+        layout = lay_out_run(run, owner=owner, license=license, source_licenses=licenses, force=force)
     else:
         if out is None:
             raise typer.BadParameter("give the folder of a run, or --out and what to publish")
@@ -66,8 +66,8 @@ def publish(
             metrics=metric or (),
             demo=demo,
             owner=owner,
-            licence=licence,
-            source_licences=licences,
+            license=license,
+            source_licenses=licenses,
             force=force,
         )
     root = layout / owner
@@ -86,7 +86,7 @@ def verify(
     ] = None,
     num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Check what was published: its files, card and licence, and that it comes out the same when it is made again.
+    """Check what was published: its files, card and license, and that it comes out the same when it is made again.
 
     Exit code 0: verified. 1: something is wrong. 2: nothing is, but something that can be checked was not: what it
     takes is missing (what was published before it, the network, room on the disk, an extra). What never can be

@@ -1,7 +1,7 @@
 r"""The public datasets that the paper starts from (its section 4.1 and Table 4), declared.
 
 A source says where its rows lie, at which commit, which of them are taken, and what becomes of a row;
-`openprm.stages.prompts` reads them. No data is copied here: it comes from the Hub, under its own licence. Commits are
+`openprm.stages.prompts` reads them. No data is copied here: it comes from the Hub, under its own license. Commits are
 those that other public work pins; the numbers of rows are the paper's.
 
 The paper names its datasets, not where it took them from. What is known of that, and what is not:
@@ -42,7 +42,7 @@ class Source:
     hub, revision, split: a dataset's id on the Hub, the commit, and the split that is taken.
     configs: its configs that are taken, one after the other; none where it has only one.
     columns: those that are read; a file without one of them is not this dataset.
-    licence: an SPDX identifier (of the data; models whose outputs are in it have terms of their own).
+    license: an SPDX identifier (of the data; models whose outputs are in it have terms of their own).
     paper_rows: the paper's number of prompts or pairs; None where it gives none.
     """
 
@@ -51,7 +51,7 @@ class Source:
     revision: str
     split: str
     columns: tuple[str, ...]
-    licence: str
+    license: str
     homepage: str
     citation: str
     configs: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Source:
             hub=self.hub,
             revision=self.revision,
             split=self.split,
-            licence=self.licence,
+            license=self.license,
             homepage=self.homepage,
             citation=self.citation,
         )
@@ -197,7 +197,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             revision="0e4d731abdb5f215085bbd92d0c2fcad7e080a4f",
             split="train",
             columns=("prompt",),
-            licence="MIT",
+            license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=f"{_ULTRAFEEDBACK}; prompts as selected by Meng et al., 2024. SimPO. arXiv:2405.14734",
             paper_rows=59_876,
@@ -209,7 +209,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             revision="40b436560ca83a8dba36114c22ab3c66e43f6d5e",
             split="train",
             columns=("instruction",),
-            licence="MIT",
+            license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=_ULTRAFEEDBACK,
             prompt=_ultrafeedback_original,
@@ -221,7 +221,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             split="train",
             columns=("image", "question", "choices", "answer", "hint"),
             # its authors' terms; the Hub's tag, cc-by-sa-4.0, leaves out "non-commercial"
-            licence="CC-BY-NC-SA-4.0",
+            license="CC-BY-NC-SA-4.0",
             homepage="https://scienceqa.github.io",
             citation="Lu et al., 2022. Learn to Explain: Multimodal Reasoning via Thought Chains for Science Question "
             "Answering. NeurIPS. arXiv:2209.09513",
@@ -243,7 +243,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
                 "precalculus",
             ),
             columns=("problem", "solution"),
-            licence="MIT",
+            license="MIT",
             homepage="https://github.com/hendrycks/math",
             citation="Hendrycks et al., 2021. Measuring Mathematical Problem Solving With the MATH Dataset. NeurIPS. "
             "arXiv:2103.03874",
@@ -262,7 +262,7 @@ PAIR_SOURCES: dict[str, PairSource] = {
             revision="990b2711a36180dd19d9c94b8627844866f8982a",
             split="train",
             columns=("prompt", "response", "helpfulness"),
-            licence="CC-BY-4.0",
+            license="CC-BY-4.0",
             homepage="https://huggingface.co/datasets/nvidia/HelpSteer2",
             citation="Wang et al., 2024. HelpSteer2: Open-source dataset for training top-performing reward models. "
             "arXiv:2406.08673",
@@ -276,7 +276,7 @@ PAIR_SOURCES: dict[str, PairSource] = {
             revision="3949bf5f8c17c394422ccfab0c31ea9c20bdeb85",
             split="train_prefs",
             columns=("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
-            licence="MIT",
+            license="MIT",
             homepage="https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized",
             citation=f"{_ULTRAFEEDBACK}; binarized by Tunstall et al., 2023. Zephyr. arXiv:2310.16944",
             pair=_ultrafeedback_binarized,

@@ -95,7 +95,7 @@ class PromptFile:
         return {"columns": columns, "split": self.split, "source": self.source}
 
     def origins(self) -> list[Origin]:
-        """Where the data is from and under which licence, as far as the file or folder says."""
+        """Where the data is from and under which license, as far as the file or folder says."""
         return inherited(self.inputs())
 
     @property
@@ -151,7 +151,7 @@ class DeclaredPrompts:
         return source_parameters(self._source(), self.path)
 
     def origins(self) -> list[Origin]:
-        """Where the data is from, and under which licence."""
+        """Where the data is from, and under which license."""
         return [self._source().origin()]
 
     @property

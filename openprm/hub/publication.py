@@ -20,7 +20,7 @@ from ..runs.dataset import write_shards
 from ..runs.dataset_card import SplitFiles, write_card
 from ..runs.folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
 from ..runs.manifest import LOG, files_hash, finished_stage, locked, put_in_place
-from ..runs.provenance import Origin, published_origins, with_licences
+from ..runs.provenance import Origin, published_origins, with_licenses
 from ..schema import LEVELS, Candidate, Pair, Tree
 from ..stages.datasets import PAIRS_PER_SHARD
 from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
@@ -226,14 +226,14 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
 
 
 def _origins(publication: Publication, manifest: Mapping[str, Any]) -> list[Origin]:
-    """A stage's, with the licences that the publisher named, and under the one that the publisher chose."""
+    """A stage's, with the licenses that the publisher named, and under the one that the publisher chose."""
     repository = publication.repository
     itself = Origin(
         name=repository.name if repository.is_local else repository.id,
         kind="model" if publication.kind in MODELS else "data",
     )
-    named = {origin["name"]: origin["licence"] for origin in publication.manifest["origins"] if origin.get("licence")}
-    origins = with_licences(manifest.get("origins", []), named)
+    named = {origin["name"]: origin["license"] for origin in publication.manifest["origins"] if origin.get("license")}
+    origins = with_licenses(manifest.get("origins", []), named)
     return published_origins({**publication.manifest, "origins": origins}, itself)
 
 

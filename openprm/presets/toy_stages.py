@@ -13,8 +13,8 @@ from ..schema import SCHEMA_VERSION, Message, Prompt
 from . import toy_domain as tiny
 
 SOURCE = "dial"
-#: Made by `openprm.presets.toy_domain`, under this package's own licence.
-ORIGIN = Origin(name=SOURCE, kind="data", licence="Apache-2.0", citation="Riddles made by openprm.presets.toy_domain")
+#: Made by `openprm.presets.toy_domain`, under this package's own license.
+ORIGIN = Origin(name=SOURCE, kind="data", license="Apache-2.0", citation="Riddles made by openprm.presets.toy_domain")
 
 
 def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Which licence data may be published under, given those of what it derives from. No legal advice: it refuses what the
+"""Which license data may be published under, given those of what it derives from. No legal advice: it refuses what the
 terms rule out, and asks where they leave a choice.
 
-An origin is a mapping with `name`, `licence` (an SPDX identifier, in any case, or an id that the Hub knows) and, for a
-model, `kind: model`. Licences are compared in lower case, as the Hub writes them.
+An origin is a mapping with `name`, `license` (an SPDX identifier, in any case, or an id that the Hub knows) and, for a
+model, `kind: model`. Licenses are compared in lower case, as the Hub writes them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Origin = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Licence:
-    """What a licence asks of those who pass on something derived.
+class License:
+    """What a license asks of those who pass on something derived.
 
     attribution: that its authors are named.
     non_commercial: that nobody uses it commercially.
-    share_alike: the family of licences (the same or a later version) that it must be passed on under.
+    share_alike: the family of licenses (the same or a later version) that it must be passed on under.
     no_derivatives: that nothing derived is passed on at all.
     agreement: its name, where it is one that weights derived from a model stay under; it claims nothing of what the
       model says, but may ask for words to be shown (`built_with`) and for a beginning of the names of models that are
@@ -41,7 +41,7 @@ class Licence:
     only_own_kind: bool = False
 
 
-def _creative_commons() -> Iterable[Licence]:
+def _creative_commons() -> Iterable[License]:
     """Those that the Hub has ids for."""
     for kind, versions in (
         ("by", "2.0 2.5 3.0 4.0"),
@@ -52,7 +52,7 @@ def _creative_commons() -> Iterable[Licence]:
         ("by-nc-nd", "3.0 4.0"),
     ):
         for version in versions.split():
-            yield Licence(
+            yield License(
                 f"cc-{kind}-{version}",
                 non_commercial="nc" in kind,
                 share_alike=f"cc-{kind}" if "sa" in kind else None,
@@ -60,10 +60,10 @@ def _creative_commons() -> Iterable[Licence]:
             )
 
 
-def _llama() -> Iterable[Licence]:
+def _llama() -> Iterable[License]:
     """Section 1.b of each agreement."""
-    yield Licence("llama2", agreement="Llama 2 Community License", only_own_kind=True)
-    yield Licence(
+    yield License("llama2", agreement="Llama 2 Community License", only_own_kind=True)
+    yield License(
         "llama3",
         agreement="Meta Llama 3 Community License",
         built_with="Built with Meta Llama 3",
@@ -72,46 +72,46 @@ def _llama() -> Iterable[Licence]:
     )
     for version in ("3.1", "3.2", "3.3", "4"):
         name = f"Llama {version} Community License"
-        yield Licence(f"llama{version}", agreement=name, built_with="Built with Llama", name_begins="Llama")
+        yield License(f"llama{version}", agreement=name, built_with="Built with Llama", name_begins="Llama")
 
 
 #: By the Hub's id.
-LICENCES: dict[str, Licence] = {
-    licence.id: licence
-    for licence in (
-        *(Licence(name) for name in ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "odc-by")),
-        *(Licence(name, attribution=False) for name in ("cc0-1.0", "unlicense", "pddl")),
-        Licence("cdla-permissive-2.0", attribution=False),
-        *(Licence(name, share_alike=name) for name in ("gpl-2.0", "gpl-3.0", "agpl-3.0", "odbl", "cdla-sharing-1.0")),
+LICENSES: dict[str, License] = {
+    license.id: license
+    for license in (
+        *(License(name) for name in ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "odc-by")),
+        *(License(name, attribution=False) for name in ("cc0-1.0", "unlicense", "pddl")),
+        License("cdla-permissive-2.0", attribution=False),
+        *(License(name, share_alike=name) for name in ("gpl-2.0", "gpl-3.0", "agpl-3.0", "odbl", "cdla-sharing-1.0")),
         *_creative_commons(),
         *_llama(),
     )
 }
 
 
-#: Parts of the name of a licence that is not in `LICENCES` which say that it forbids something.
+#: Parts of the name of a license that is not in `LICENSES` which say that it forbids something.
 _FORBIDDING = {"nc", "nd", "sa", "noncommercial", "research"}
 
 
 def combined(origins: Sequence[Origin], wanted: str | None = None, *, weights: Iterable[Origin] = ()) -> str:
-    """The licence, in lower case, under which what derives from the origins may be published.
+    """The license, in lower case, under which what derives from the origins may be published.
 
     Where all have the same it is that one; where one is restricted (non-commercial, share-alike) among permissive
-    ones, that one. Else it is the one `wanted`, which must not allow what an origin forbids. A licence that is not in
-    `LICENCES` is not guessed at: it can only be kept by all alike, or passed over by a `wanted` one; not even that
+    ones, that one. Else it is the one `wanted`, which must not allow what an origin forbids. A license that is not in
+    `LICENSES` is not guessed at: it can only be kept by all alike, or passed over by a `wanted` one; not even that
     where its name says that it forbids something.
 
     `weights` are the origins whose weights what is published derives from, where it is a model: under an agreement of
     theirs it stays.
 
-    Raises InputError where an origin has no licence, forbids what is wanted, or several leave no licence, and where
+    Raises InputError where an origin has no license, forbids what is wanted, or several leave no license, and where
     one must be wanted.
     """
     for origin in origins:
-        if not origin.get("licence"):
+        if not origin.get("license"):
             raise InputError(
-                f"the licence of {origin['name']} is not known, and what derives from it would be published; "
-                f"look it up, and say it: --source-license {origin['name']}=LICENCE"
+                f"the license of {origin['name']} is not known, and what derives from it would be published; "
+                f"look it up, and say it: --source-license {origin['name']}=LICENSE"
             )
         facts = _facts(origin)
         if facts.no_derivatives if facts else "nd" in _words(_id(origin)):
@@ -125,19 +125,19 @@ def combined(origins: Sequence[Origin], wanted: str | None = None, *, weights: I
     if wanted:
         return _checked(wanted.lower(), by_id)
     if not by_id:
-        raise InputError("nothing says which licence this is under; choose one: --license")
+        raise InputError("nothing says which license this is under; choose one: --license")
     if len(by_id) == 1:
         return next(iter(by_id))
-    known = [LICENCES[name] for name in by_id if name in LICENCES]
-    shared = [licence for licence in known if licence.share_alike]
+    known = [LICENSES[name] for name in by_id if name in LICENSES]
+    shared = [license for license in known if license.share_alike]
     if shared and len(known) == len(by_id):
-        return _checked(max(licence.id for licence in shared), by_id)
-    if len(known) == len(by_id) and not any(licence.agreement for licence in known):
-        restricted = [licence.id for licence in known if licence.non_commercial]
+        return _checked(max(license.id for license in shared), by_id)
+    if len(known) == len(by_id) and not any(license.agreement for license in known):
+        restricted = [license.id for license in known if license.non_commercial]
         if len(restricted) == 1:
             return restricted[0]
     listed = ", ".join(_named(origin) for origin in by_id.values())
-    raise InputError(f"this derives from {listed}, which leave the licence open; choose one: --license")
+    raise InputError(f"this derives from {listed}, which leave the license open; choose one: --license")
 
 
 def _kept(bound: Mapping[str, Origin], wanted: str | None) -> str:
@@ -150,58 +150,58 @@ def _kept(bound: Mapping[str, Origin], wanted: str | None) -> str:
     name, origin = next(iter(bound.items()))
     if wanted and wanted.lower() != name:
         raise InputError(
-            f"weights that derive from {_named(origin)} stay under the {LICENCES[name].agreement}, and {wanted} is "
-            f"another licence; publish them under it: --license {name}"
+            f"weights that derive from {_named(origin)} stay under the {LICENSES[name].agreement}, and {wanted} is "
+            f"another license; publish them under it: --license {name}"
         )
     return name
 
 
 def check_model_name(name: str, origins: Iterable[Origin]) -> None:
-    """Raises InputError where a licence asks for a beginning that the name of a model (without its owner) lacks."""
+    """Raises InputError where a license asks for a beginning that the name of a model (without its owner) lacks."""
     for origin in origins:
         facts = _facts(origin)
         begins = _words(facts.name_begins or "") if facts else []
         if facts and _words(name)[: len(begins)] != begins:
             raise InputError(
-                f"a model called {name!r} derives from {_named(origin)}, whose licence asks that its name begin with "
+                f"a model called {name!r} derives from {_named(origin)}, whose license asks that its name begin with "
                 f"“{facts.name_begins}”; rename it"
             )
 
 
-def _checked(licence: str, by_id: Mapping[str, Origin]) -> str:
-    """`licence`, where no origin forbids it."""
-    facts = LICENCES.get(licence, Licence(licence))
+def _checked(license: str, by_id: Mapping[str, Origin]) -> str:
+    """`license`, where no origin forbids it."""
+    facts = LICENSES.get(license, License(license))
     for name, origin in by_id.items():
-        theirs = LICENCES.get(name)
-        if name == licence:
+        theirs = LICENSES.get(name)
+        if name == license:
             continue
         if theirs is None:
             if _FORBIDDING & {*_words(name)}:
                 raise InputError(
-                    f"{_named(origin)} is a licence that is not known here, and its name says it forbids something; "
+                    f"{_named(origin)} is a license that is not known here, and its name says it forbids something; "
                     f"choose {name} itself, or leave out what comes from it"
                 )
             continue
         if theirs.attribution and not theirs.agreement and not facts.attribution:
             raise InputError(
-                f"{_named(origin)} asks that its authors are named, and {licence} does not; choose a licence that does"
+                f"{_named(origin)} asks that its authors are named, and {license} does not; choose a license that does"
             )
         # within a family a later version will do: only the version at the end differs
-        if theirs.share_alike and (facts.share_alike != theirs.share_alike or licence < name):
+        if theirs.share_alike and (facts.share_alike != theirs.share_alike or license < name):
             raise InputError(
-                f"{_named(origin)} must be passed on under the same licence, and {licence} is another; "
+                f"{_named(origin)} must be passed on under the same license, and {license} is another; "
                 "leave out what comes from it, or publish it in a repository of its own"
             )
         if theirs.non_commercial and not facts.non_commercial:
             raise InputError(
-                f"{_named(origin)} forbids commercial use, and {licence} does not; "
-                f"choose a licence that does, such as {name}, or leave out what comes from it"
+                f"{_named(origin)} forbids commercial use, and {license} does not; "
+                f"choose a license that does, such as {name}, or leave out what comes from it"
             )
-    return licence
+    return license
 
 
 def notices(origins: Sequence[Origin]) -> list[str]:
-    """What a card must say because of the origins' licences, one sentence or two each, in the origins' order."""
+    """What a card must say because of the origins' licenses, one sentence or two each, in the origins' order."""
     found = []
     for origin in origins:
         facts = _facts(origin)
@@ -215,7 +215,7 @@ def notices(origins: Sequence[Origin]) -> list[str]:
             found.append(f"For non-commercial use only, because of {_named(origin)}.")
         if facts.share_alike:
             found.append(
-                f"What you derive from this must be passed on under the same licence, because of {_named(origin)}."
+                f"What you derive from this must be passed on under the same license, because of {_named(origin)}."
             )
         if facts.agreement:
             found.append(_model_terms(origin, facts))
@@ -224,7 +224,7 @@ def notices(origins: Sequence[Origin]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _model_terms(origin: Origin, facts: Licence) -> str:
+def _model_terms(origin: Origin, facts: License) -> str:
     shown = f"**{facts.built_with}**: " if facts.built_with else ""
     words = f"{shown}{_named(origin)} is under the {facts.agreement}."
     if facts.name_begins:
@@ -240,11 +240,11 @@ def _words(name: str) -> list[str]:
 
 
 def _id(origin: Origin) -> str:
-    return str(origin["licence"]).lower()
+    return str(origin["license"]).lower()
 
 
-def _facts(origin: Origin) -> Licence | None:
-    return LICENCES.get(_id(origin))
+def _facts(origin: Origin) -> License | None:
+    return LICENSES.get(_id(origin))
 
 
 def _named(origin: Origin) -> str:

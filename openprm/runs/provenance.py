@@ -1,4 +1,4 @@
-"""Whose data and models something was made of, and under which licences: handed on from stage to stage.
+"""Whose data and models something was made of, and under which licenses: handed on from stage to stage.
 
 A manifest lists its origins; a stage takes over those of its inputs. What the last of them, a published repository,
 may be licensed as, follows from the list (`openprm.runs.licenses`).
@@ -22,7 +22,7 @@ from .folder import MANIFEST
 class Origin(TypedDict, total=False):
     """A data set or model of others. None where something is not known.
 
-    kind: `data` or `model`. hub: its id on the Hub. licence: an identifier of SPDX's or the Hub's, in any case.
+    kind: `data` or `model`. hub: its id on the Hub. license: an identifier of SPDX's or the Hub's, in any case.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Origin(TypedDict, total=False):
     hub: str | None
     revision: str | None
     split: str | None
-    licence: str | None
+    license: str | None
     homepage: str | None
     citation: str | None
 
@@ -39,8 +39,8 @@ def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
     """The origins of what a stage reads, each once: folders of stages, published repositories, Hub ids, or files.
 
     `inputs` are by role, which tells a model of the Hub from a dataset of the same name.
-    What says nothing of its origins is one itself, under the licence that its card names, if any. What was published
-    is one besides its own: it may be under a licence that asks more.
+    What says nothing of its origins is one itself, under the license that its card names, if any. What was published
+    is one besides its own: it may be under a license that asks more.
 
     Raises InputError for a published manifest whose origins cannot be read.
     """
@@ -60,7 +60,7 @@ def unique(origins: Iterable[Origin]) -> list[Origin]:
 
 def _origins(path: str, types: Sequence[str]) -> list[Origin]:
     if os.path.isfile(path):
-        return [Origin(name=os.path.basename(path), kind="data", licence=None)]
+        return [Origin(name=os.path.basename(path), kind="data", license=None)]
     path = path if os.path.isdir(path) else path.partition(":")[0]  # a config's name
     if not os.path.isdir(path):
         return _hub_origins(path, types)
@@ -82,41 +82,41 @@ def _manifest(file: Path) -> dict[str, Any]:
 
 
 def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
-    """The origins of what was published; and itself, where it is not under the licence that theirs come to.
+    """The origins of what was published; and itself, where it is not under the license that theirs come to.
 
     Raises InputError where the manifest does not say them.
     """
     from .licenses import combined
 
-    origins, licence = manifest.get("origins"), manifest.get("licence")
+    origins, license = manifest.get("origins"), manifest.get("license")
     if not isinstance(origins, list) or not all(
         isinstance(origin, dict) and isinstance(origin.get("name"), str) for origin in origins
     ):
         raise InputError(f"{itself['name']}: its {MANIFEST} does not say what it derives from; publish it again")
     with suppress(InputError):  # several, say, between which the publisher chose
-        if combined(origins) == licence:
+        if combined(origins) == license:
             return origins
-    return [*origins, Origin(**{**itself, "licence": licence if isinstance(licence, str) else None})]
+    return [*origins, Origin(**{**itself, "license": license if isinstance(license, str) else None})]
 
 
 def _card_origin(folder: Path) -> list[Origin]:
     kind = "model" if (folder / "config.json").exists() else "data"
-    licence = None
+    license = None
     with suppress(OSError, ValueError, yaml.YAMLError):
         head = (folder / "README.md").read_text("utf-8").split("---\n")[1:2]
         card = yaml.safe_load(head[0]) if head else None
-        licence = _card_licence(card) if isinstance(card, dict) else None
-    return [Origin(name=folder.resolve().name, kind=kind, licence=licence)]
+        license = _card_license(card) if isinstance(card, dict) else None
+    return [Origin(name=folder.resolve().name, kind=kind, license=license)]
 
 
-def _card_licence(card: Mapping[str, Any]) -> str | None:
-    """None where the card leaves it open: several licences, of which it does not say what each is of, or `other`."""
-    licence = card.get("license")
-    if isinstance(licence, list) and len(licence) == 1:
-        licence = licence[0]
-    if licence == "other":
-        licence = card.get("license_name")
-    return licence if isinstance(licence, str) and licence.lower() not in ("", "other", "unknown") else None
+def _card_license(card: Mapping[str, Any]) -> str | None:
+    """None where the card leaves it open: several licenses, of which it does not say what each is of, or `other`."""
+    license = card.get("license")
+    if isinstance(license, list) and len(license) == 1:
+        license = license[0]
+    if license == "other":
+        license = card.get("license_name")
+    return license if isinstance(license, str) and license.lower() not in ("", "other", "unknown") else None
 
 
 def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
@@ -136,33 +136,33 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
             if "published_by" in published:
                 itself = Origin(name=repository, kind=kind, hub=repository, revision=info.sha)
                 return published_origins(published, itself)
-        licence = _card_licence(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
-        return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, licence=licence)]
+        license = _card_license(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
+        return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, license=license)]
     kind = "model" if types[0] == "model" else "data"
-    return [Origin(name=repository, kind=kind, hub=repository, revision=revision or None, licence=None)]
+    return [Origin(name=repository, kind=kind, hub=repository, revision=revision or None, license=None)]
 
 
-def with_licences(origins: Iterable[Origin], licences: Mapping[str, str]) -> list[Origin]:
-    """The origins, with the licences that somebody who knows them names (by an origin's name) where none is known."""
+def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> list[Origin]:
+    """The origins, with the licenses that somebody who knows them names (by an origin's name) where none is known."""
     return [
         origin
-        if origin.get("licence") or origin["name"] not in licences
-        else Origin(**{**origin, "licence": licences[origin["name"]]})
+        if origin.get("license") or origin["name"] not in licenses
+        else Origin(**{**origin, "license": licenses[origin["name"]]})
         for origin in origins
     ]
 
 
-def check_named(origins: Iterable[Origin], licences: Mapping[str, str]) -> None:
-    """Raises InputError where a licence is named of what is no origin, or of one whose licence is known."""
+def check_named(origins: Iterable[Origin], licenses: Mapping[str, str]) -> None:
+    """Raises InputError where a license is named of what is no origin, or of one whose license is known."""
     known: dict[str, str | None] = {}
     for origin in origins:
-        if origin["name"] not in known or not origin.get("licence"):
-            known[origin["name"]] = origin.get("licence")
-    for name, licence in licences.items():
+        if origin["name"] not in known or not origin.get("license"):
+            known[origin["name"]] = origin.get("license")
+    for name, license in licenses.items():
         if name not in known:
             there = ", ".join(known) or "none"
-            raise InputError(f"--source-license {name}={licence}: there is no such source; the sources are: {there}")
+            raise InputError(f"--source-license {name}={license}: there is no such source; the sources are: {there}")
         if theirs := known[name]:
             raise InputError(
-                f"--source-license {name}={licence}: {name} says itself that it is under {theirs}; leave that out"
+                f"--source-license {name}={license}: {name} says itself that it is under {theirs}; leave that out"
             )

@@ -1,6 +1,6 @@
 """The stages that a run begins with: prompts, and outcome pairs of declared sources.
 
-Where the data is from and its licence stand in the manifest, under `origins`.
+Where the data is from and its license stand in the manifest, under `origins`.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def reward_candidates(
             "rejected": dict(rejections.counts),
         }
         # servers tell nothing of a judge but its name
-        judge = [Origin(name=described["judge"], kind="model", licence=None)] if "judge" in described else []
+        judge = [Origin(name=described["judge"], kind="model", license=None)] if "judge" in described else []
         origins = unique([*inherited(read), *judge])
         return {**finish_dataset(folder, Candidate, "candidates", written, counts), "origins": origins}
 

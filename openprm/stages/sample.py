@@ -88,7 +88,7 @@ def sample_candidates(
             raise InputError(f"{prompts}: no prompt could be sampled; " + most_common(rejections.counts))
         result = {"prompts": len(rows), **counts, "marks": dict(marks), "rejected": dict(rejections.counts)}
         # a server tells nothing of its model but the name
-        model = [Origin(name=spec.model, kind="model", licence=None)] if spec.engine == "server" else []
+        model = [Origin(name=spec.model, kind="model", license=None)] if spec.engine == "server" else []
         origins = unique([*inherited(inputs), *model])
         return {**finish_dataset(folder, Candidate, "candidates", written, result), "origins": origins}
 

@@ -1,4 +1,4 @@
-"""What a repository says of itself beside its rows: its card, its licence, whose data it derives from, what loads.
+"""What a repository says of itself beside its rows: its card, its license, whose data it derives from, what loads.
 
 Each check returns what it found, in words, and raises InputError where that is wrong.
 """
@@ -39,12 +39,12 @@ def check_cards(publication: Publication) -> str:
     return "says nothing that its manifest does not" + (", nor do the results beside it" if results else "")
 
 
-def check_licence(publication: Publication) -> str:
-    """The licence must be one that the origins allow."""
-    origins, licence = publication.manifest["origins"], publication.manifest["licence"]
-    if not licence or (allowed := combined(origins, wanted=licence)) != licence:
-        raise InputError(f"it is {licence!r}, and {allowed if licence else 'one'} must be named")
-    return f"{licence}, which its {len(origins)} origins allow" if origins else f"{licence}, of no other's data"
+def check_license(publication: Publication) -> str:
+    """The license must be one that the origins allow."""
+    origins, license = publication.manifest["origins"], publication.manifest["license"]
+    if not license or (allowed := combined(origins, wanted=license)) != license:
+        raise InputError(f"it is {license!r}, and {allowed if license else 'one'} must be named")
+    return f"{license}, which its {len(origins)} origins allow" if origins else f"{license}, of no other's data"
 
 
 def check_origins(publication: Publication) -> str:
@@ -104,16 +104,16 @@ def recorded_hash(recorded: Mapping[str, Any], role: str) -> str:
 
 
 def _contain(origins: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]], whose: str) -> None:
-    """A licence may have come to be known since."""
+    """A license may have come to be known since."""
     for origin in wanted:
         if not any(_same(origin, other) for other in origins):
-            raise InputError(f"{origin['name']} ({origin.get('licence')}) is missing, of {whose}")
+            raise InputError(f"{origin['name']} ({origin.get('license')}) is missing, of {whose}")
 
 
 def _same(origin: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     names = origin.keys() | other.keys()
     return all(
-        origin.get(name) == other.get(name) or (name == "licence" and origin.get(name) is None) for name in names
+        origin.get(name) == other.get(name) or (name == "license" and origin.get(name) is None) for name in names
     )
 
 

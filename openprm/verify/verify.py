@@ -31,7 +31,7 @@ from ..hub.publication import (
 )
 from ..hub.repository import Missing, Repository, commit
 from ..runs.folder import read_manifest, read_rows, row_digest
-from .claims import check_cards, check_code, check_licence, check_loading, check_origins
+from .claims import check_cards, check_code, check_license, check_loading, check_origins
 from .difference import Difference, first_difference, short
 from .rebuild import NotRemade, measure_again, remake, restored
 from .recount import CandidateCounts
@@ -53,7 +53,7 @@ def verify(
 ) -> Report:
     """Checks one repository, `OWNER/NAME[@REVISION]` or a local folder.
 
-    Files against their SHA-256; card, licence and origins against the manifest; what loads, and a model's scoring
+    Files against their SHA-256; card, license and origins against the manifest; what loads, and a model's scoring
     code; rows against the recorded hash; trees, pairs and candidates' rewards against what comes out when they are
     made again from what was published before them (in the same owner's repositories, or their history); a model's
     results against a new measurement. `work` is the folder in which things are made again: a killed run goes on from
@@ -109,7 +109,7 @@ def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[t
         yield "commit", lambda: _commit(publication)
     yield "files", lambda: _files(publication)
     yield "card", lambda: (True, check_cards(publication))
-    yield "licence", lambda: (True, check_licence(publication))
+    yield "license", lambda: (True, check_license(publication))
     if publication.parts:
         yield "origins", lambda: (True, check_origins(publication))
     if publication.kind in RECORDS:

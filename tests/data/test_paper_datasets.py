@@ -38,7 +38,7 @@ def test_every_source_says_where_it_is_from():
     for source in sources:
         assert re.fullmatch("[0-9a-f]{40}", source.revision), "a commit, not a branch that moves"
         assert all(source.origin().values())
-    assert PROMPT_SOURCES["scienceqa"].licence == "CC-BY-NC-SA-4.0"
+    assert PROMPT_SOURCES["scienceqa"].license == "CC-BY-NC-SA-4.0"
     paper = {name: source.paper_rows for name, source in PROMPT_SOURCES.items() if source.paper_rows}
     assert paper == {"ultrafeedback": 59876, "scienceqa": 6508, "math": 7500}  # Table 4
 

@@ -108,7 +108,7 @@ def test_a_dataset_is_restored_as_its_stage_left_it(owner: Path, run: Path, tmp_
         made = run / f"{kind}{end}"
         assert list(part_rows(publication, split)) == list(read_rows(made))
         out = tmp_path / "out" / f"{kind}{end}"
-        itself = {"name": kind, "kind": "data", "licence": "apache-2.0"}  # which the stage knew nothing of
+        itself = {"name": kind, "kind": "data", "license": "apache-2.0"}  # which the stage knew nothing of
         restored = restore(publication, split, out)
         assert restored == {**read_manifest(made), "origins": [itself]} == read_manifest(out)
         others = ("README.md", "rejected.jsonl", "manifest.json")
@@ -229,21 +229,21 @@ def test_a_restored_folder_is_the_same_input_to_the_stages_behind_it(owner: Path
     assert manifest == json.loads((run / "trees" / "manifest.json").read_text())
 
 
-def test_what_is_restored_stays_under_the_licence_it_was_published_under(owner: Path, tmp_path: Path):
+def test_what_is_restored_stays_under_the_license_it_was_published_under(owner: Path, tmp_path: Path):
     def licensed(origin: str | None, whole: str) -> list[Any]:
         change_manifest(
             owner / "trees",
             lambda manifest: (
-                manifest.update(licence=whole, origins=[{"name": "sums", "licence": origin or "mit"}]),
-                manifest["parts"]["train"].update(origins=[{"name": "sums", "licence": origin}]),
+                manifest.update(license=whole, origins=[{"name": "sums", "license": origin or "mit"}]),
+                manifest["parts"]["train"].update(origins=[{"name": "sums", "license": origin}]),
             ),
         )
         out = tmp_path / f"{origin}-{whole}"
         return restore(open_publication(owner / "trees"), "train", out)["origins"]
 
-    assert licensed("mit", "mit") == [{"name": "sums", "licence": "mit"}]
-    assert licensed(None, "mit") == [{"name": "sums", "licence": "mit"}]  # as its publisher named it
+    assert licensed("mit", "mit") == [{"name": "sums", "license": "mit"}]
+    assert licensed(None, "mit") == [{"name": "sums", "license": "mit"}]  # as its publisher named it
     assert licensed("mit", "cc-by-nc-4.0") == [
-        {"name": "sums", "licence": "mit"},
-        {"name": "trees", "kind": "data", "licence": "cc-by-nc-4.0"},
+        {"name": "sums", "license": "mit"},
+        {"name": "trees", "kind": "data", "license": "cc-by-nc-4.0"},
     ]

@@ -202,7 +202,7 @@ def test_a_broken_download_is_gone_on_with(hub: Hub, tmp_path: Path):
     hub.faults.append(Fault(r"GET .*resolve/.*/data/train.*", 500, times=999))
     hub.faults.append(Fault(r"GET /storage.*", 500, times=999))
     first = ask(hub, home, VERIFY.format(where="openprm/trees"))
-    known = ("commit", "card", "licence", "origins")  # for which no rows are needed
+    known = ("commit", "card", "license", "origins")  # for which no rows are needed
     said = tuple(f"ok           {what}" for what in known)
     rest = [finding for finding in first if not finding.startswith(said)]
     assert len(rest) == len(first) - len(said)

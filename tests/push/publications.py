@@ -15,11 +15,11 @@ ORIGINS = [
         "hub": "derek-thomas/ScienceQA",
         "revision": "f18b0a70359ebfb41f658fd564208d0355b013f4",
         "split": "train",
-        "licence": "CC-BY-NC-SA-4.0",
+        "license": "CC-BY-NC-SA-4.0",
         "homepage": "https://scienceqa.github.io",
         "citation": "Lu et al., 2022. Learn to Explain. arXiv:2209.09513",
     },
-    {"name": "base", "kind": "model", "hub": "somebody/base-7B", "licence": "llama3.1"},
+    {"name": "base", "kind": "model", "hub": "somebody/base-7B", "license": "llama3.1"},
 ]
 COLUMNS = {"question": "question", "reference": None}
 
@@ -132,7 +132,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
     made = {
         "published_by": "openprm 0.1.0",
         "kind": kind,
-        "licence": "cc-by-nc-sa-4.0",
+        "license": "cc-by-nc-sa-4.0",
         "origins": ORIGINS,
         "parts": splits[kind],
         "repositories": published(kind, changed.get("parts", splits[kind])),

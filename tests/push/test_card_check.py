@@ -201,7 +201,7 @@ def test_a_broken_header_names_its_line() -> None:
     ]
 
 
-def test_the_licence() -> None:
+def test_the_license() -> None:
     made = publication("trees")
     text = card("trees")
     without = text.replace("license: cc-by-nc-sa-4.0\n", "")
@@ -211,9 +211,9 @@ def test_the_licence() -> None:
     assert re.fullmatch(r"line \d+: the license is mit, and the manifest has cc-by-nc-sa-4.0", problem)
     line = int(re.findall(r"\d+", problem)[0])
     assert other.splitlines()[line - 1] == "license: mit"
-    named = dataset_card("somebody/trees", {**made, "licence": "my-own"}, configs("trees"))
-    assert check_card(named, {**made, "licence": "my-own"}) == []
-    assert check_card(named, {**made, "licence": None})[0] == "the publication manifest has no licence"
+    named = dataset_card("somebody/trees", {**made, "license": "my-own"}, configs("trees"))
+    assert check_card(named, {**made, "license": "my-own"}) == []
+    assert check_card(named, {**made, "license": None})[0] == "the publication manifest has no license"
 
 
 def test_results_in_the_header() -> None:

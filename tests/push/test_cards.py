@@ -132,7 +132,7 @@ def test_all_pairs_are_told_and_a_command_is_whole_or_not_there(second: str | No
 
 def test_a_base_that_is_nowhere() -> None:
     pairs = {"pairs": {"name": "somebody/pairs", "part": "train"}}
-    origins = [{"name": "base", "kind": "model", "licence": "mit"}]
+    origins = [{"name": "base", "kind": "model", "license": "mit"}]
     made = publication("model", origins=origins, repositories={"model": pairs})
     card = model_card("somebody/prm", made, EXAMPLE, CONFIG)
     assert "base_model" not in ModelCard(card).data.to_dict()
@@ -223,8 +223,8 @@ def test_a_model_that_was_only_converted() -> None:
     assert "train_model" not in card
 
 
-def test_a_licence_of_ones_own_has_a_name() -> None:
-    made = publication("trees", licence="my-own")
+def test_a_license_of_ones_own_has_a_name() -> None:
+    made = publication("trees", license="my-own")
     data = DatasetCard(dataset_card("somebody/trees", made, configs("trees"))).data.to_dict()
     assert (data["license"], data["license_name"]) == ("other", "my-own")
 

@@ -64,7 +64,7 @@ def stages(root: Path, outcome: str = "best") -> dict[str, Any]:
     score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
     evaluate_models(found["candidates"]["test"], {"prm": root / "scores"}, root / "evaluation")
     made = {"models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
-    return {**found, **made, "licence": "mit"}
+    return {**found, **made, "license": "mit"}
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,15 @@ def test_a_split_without_pairs_of_a_level_is_left_out(run: dict[str, Any], tmp_p
 def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[str, Any]):
     folder = hub / "prm"
     code = {path.name for path in folder.glob("*.py")}
-    assert code == {"pipeline.py", "steps.py", "encoding.py", "packing.py", "forward.py", "rewarder.py", "aggregation.py"}
+    assert code == {
+        "pipeline.py",
+        "steps.py",
+        "encoding.py",
+        "packing.py",
+        "forward.py",
+        "rewarder.py",
+        "aggregation.py",
+    }
     config = json.loads((folder / "config.json").read_text())
     assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "pipeline.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config
@@ -167,7 +175,7 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(hub: Path, ru
             split: {source: {"name": f"somebody/{source}", "part": split}} for split in ("train", "test")
         }
     publish_locally(
-        tmp_path / "hub", pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], licence="mit"
+        tmp_path / "hub", pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], license="mit"
     )
     root = tmp_path / "hub" / "openprm"
     assert publication(root / "pairs")["repositories"] == {"train": {}, "test": {}}
@@ -177,7 +185,7 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(hub: Path, ru
 def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, Any], tmp_path: Path):
     inputs = {"pairs": run["pairs"]["train"], "more": run["pairs"]["test"], "base": run["models"]["prm"]}
     models = {**run["models"], "tuned": _again(run, tmp_path / "tuned", {"metrics": {}}, inputs)}
-    publish_locally(tmp_path / "hub", pairs=run["pairs"], models=models, licence="mit")
+    publish_locally(tmp_path / "hub", pairs=run["pairs"], models=models, license="mit")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
             "pairs": {"name": "openprm/pairs", "part": "train"},
@@ -188,7 +196,7 @@ def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, An
 
 
 def test_a_model_that_nobody_measured_says_no_results(run: dict[str, Any], tmp_path: Path):
-    publish_locally(tmp_path / "hub", models=run["models"], licence="mit")
+    publish_locally(tmp_path / "hub", models=run["models"], license="mit")
     folder = tmp_path / "hub" / "openprm" / "prm"
     assert "evaluation" not in publication(folder)
     assert not (folder / ".eval_results").exists()
@@ -218,7 +226,7 @@ def test_everything_loads_without_the_package(hub: Path, run: dict[str, Any]):
 def test_each_repository_says_what_is_in_it(hub: Path, run: dict[str, Any]):
     for kind in ("candidates", "trees", "pairs"):
         said = publication(hub / kind)
-        assert (said["kind"], said["licence"]) == (kind, "mit")
+        assert (said["kind"], said["license"]) == (kind, "mit")
         assert said["parts"] == {split: read_manifest(path) for split, path in run[kind].items()}
         files = {path.relative_to(hub / kind).as_posix() for path in (hub / kind).rglob("*") if path.is_file()}
         assert set(said["files"]) == files - {"manifest.json"}
@@ -229,23 +237,23 @@ def test_each_repository_says_what_is_in_it(hub: Path, run: dict[str, Any]):
 
 def test_the_tree_page_marks_the_pairs_that_were_taken(hub: Path, run: dict[str, Any], tmp_path: Path):
     assert "Marked are the siblings" in (hub / "trees" / "trees.html").read_text()
-    publish_locally(tmp_path / "hub", trees=run["trees"], licence="mit")
+    publish_locally(tmp_path / "hub", trees=run["trees"], license="mit")
     assert "Marked are the siblings" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text()
 
 
-def test_nothing_is_published_without_a_licence(run: dict[str, Any], tmp_path: Path):
-    origins = [{"name": "scienceqa", "licence": "CC-BY-NC-SA-4.0"}, {"name": "mine", "licence": None}]
+def test_nothing_is_published_without_a_license(run: dict[str, Any], tmp_path: Path):
+    origins = [{"name": "scienceqa", "license": "CC-BY-NC-SA-4.0"}, {"name": "mine", "license": None}]
     out = tmp_path / "candidates"
     run_stage(out, "test", {}, {}, lambda folder: _with_origins(folder, origins))
     candidates = {"train": str(out)}
-    with pytest.raises(InputError, match="--source-license mine=LICENCE"):
+    with pytest.raises(InputError, match="--source-license mine=LICENSE"):
         publish_locally(tmp_path / "hub", candidates=candidates)
     with pytest.raises(InputError, match="scienceqa"):
-        publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"mine": "mit"}, licence="mit")
-    publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"mine": "mit"})
+        publish_locally(tmp_path / "hub", candidates=candidates, source_licenses={"mine": "mit"}, license="mit")
+    publish_locally(tmp_path / "hub", candidates=candidates, source_licenses={"mine": "mit"})
     said = publication(tmp_path / "hub" / "openprm" / "candidates")
-    assert said["licence"] == "cc-by-nc-sa-4.0"
-    assert said["origins"][1]["licence"] == "mit"
+    assert said["license"] == "cc-by-nc-sa-4.0"
+    assert said["origins"][1]["license"] == "mit"
 
 
 def _with_origins(folder: Path, origins: list[dict[str, Any]]) -> dict[str, Any]:
@@ -254,7 +262,7 @@ def _with_origins(folder: Path, origins: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def test_metrics_and_a_demo_are_spaces_of_their_own(run: dict[str, Any], tmp_path: Path):
-    publish_locally(tmp_path / "hub", models=run["models"], metrics=["best_of_n"], demo="prm", licence="mit")
+    publish_locally(tmp_path / "hub", models=run["models"], metrics=["best_of_n"], demo="prm", license="mit")
     root = tmp_path / "hub" / "openprm"
     assert sorted(path.name for path in root.iterdir()) == ["best_of_n", "demo", "prm"]
     assert publication(root / "demo")["kind"] == "demo"
@@ -305,35 +313,35 @@ def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any],
     (tmp_path / "victim").mkdir()
     for name in (owner, str(tmp_path / "victim")):
         with pytest.raises(InputError, match="cannot be the name of a repository"):
-            publish_locally(tmp_path / "out" / "hub", candidates=run["candidates"], owner=name, licence="mit")
+            publish_locally(tmp_path / "out" / "hub", candidates=run["candidates"], owner=name, license="mit")
     assert [path.name for path in tmp_path.iterdir()] == ["victim"]
 
 
 @pytest.mark.parametrize("name", ["../../victim/n", "..", "a/b", "", "a--b"])
 def test_nothing_outside_the_layout_is_touched_for_a_model(run: dict[str, Any], tmp_path: Path, name: str):
     with pytest.raises(InputError, match="cannot be the name of a repository"):
-        publish_locally(tmp_path / "hub", models={name: run["models"]["prm"]}, licence="mit")
+        publish_locally(tmp_path / "hub", models={name: run["models"]["prm"]}, license="mit")
     assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("split", ["../../esc", "train-a", "", "a b", "train.", "train\n"])
 def test_a_split_is_called_as_datasets_calls_one(run: dict[str, Any], tmp_path: Path, split: str):
     with pytest.raises(InputError, match="trees: no split can be called"):
-        publish_locally(tmp_path / "hub", trees={split: run["trees"]["train"]}, licence="mit")
+        publish_locally(tmp_path / "hub", trees={split: run["trees"]["train"]}, license="mit")
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_layout_of_another_owner_is_not_replaced(run: dict[str, Any], tmp_path: Path):
-    publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="first")
+    publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="first")
     with pytest.raises(InputError, match="holds the layout of first; choose another --out for second"):
-        publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="second")
-    publish_locally(tmp_path / "hub", candidates=run["candidates"], licence="mit", owner="second", force=True)
+        publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="second")
+    publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="second", force=True)
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
 
 
-def under(root: Path, *licences: str | None, text: str = "Red. Blue.") -> dict[str, str]:
-    """Candidates whose origins have these licences."""
-    origins = [{"name": f"data{index}", "licence": licence} for index, licence in enumerate(licences)]
+def under(root: Path, *licenses: str | None, text: str = "Red. Blue.") -> dict[str, str]:
+    """Candidates whose origins have these licenses."""
+    origins = [{"name": f"data{index}", "license": license} for index, license in enumerate(licenses)]
 
     def work(folder: Path) -> dict[str, Any]:
         rows = [candidate("p", index, f"{text} {index}", 1.0) for index in range(2)]
@@ -344,11 +352,11 @@ def under(root: Path, *licences: str | None, text: str = "Red. Blue.") -> dict[s
     return {"train": str(root)}
 
 
-def test_a_licence_that_is_known_is_not_overridden(tmp_path: Path):
+def test_a_license_that_is_known_is_not_overridden(tmp_path: Path):
     candidates = under(tmp_path / "candidates", "CC-BY-NC-4.0", None)
     for named, said in (({"data0": "mit"}, "data0 says itself"), ({"data2": "mit"}, "there is no such source")):
         with pytest.raises(InputError, match=said):
-            publish_locally(tmp_path / "hub", candidates=candidates, source_licences={"data1": "mit", **named})
+            publish_locally(tmp_path / "hub", candidates=candidates, source_licenses={"data1": "mit", **named})
 
 
 def test_what_a_demo_and_a_models_card_show_is_under_the_terms_of_the_candidates(run: dict[str, Any], tmp_path: Path):
@@ -356,18 +364,18 @@ def test_what_a_demo_and_a_models_card_show_is_under_the_terms_of_the_candidates
     found = {"candidates": restricted, "models": {"prm": _of_mit(run, tmp_path / "prm")}, "demo": "prm"}
     publish_locally(tmp_path / "hub", **found)
     root = tmp_path / "hub" / "openprm"
-    assert publication(root / "prm")["licence"] == "mit"
+    assert publication(root / "prm")["license"] == "mit"
     assert "Red. Blue." not in (root / "prm" / "README.md").read_text("utf-8")
     assert "Red. Blue." in (root / "demo" / "example.json").read_text("utf-8")
     demo = publication(root / "demo")
-    assert (demo["licence"], [origin["name"] for origin in demo["origins"]]) == ("cc-by-nc-4.0", ["data0"])
+    assert (demo["license"], [origin["name"] for origin in demo["origins"]]) == ("cc-by-nc-4.0", ["data0"])
     publish_locally(tmp_path / "open", **{**found, "candidates": under(tmp_path / "free", "MIT")})
     assert "Red. Blue." in (tmp_path / "open" / "openprm" / "prm" / "README.md").read_text("utf-8")
 
 
 def _of_mit(run: dict[str, Any], out: Path, **origin: Any) -> str:
-    """The model, derived from what the candidates of licence MIT in `under` are of, or from another origin."""
-    made = origin or {"name": "data0", "licence": "MIT"}
+    """The model, derived from what the candidates of license MIT in `under` are of, or from another origin."""
+    made = origin or {"name": "data0", "license": "MIT"}
     return _again(run, out, {"origins": [made]})
 
 
@@ -382,23 +390,23 @@ def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[st
 
 
 def test_weights_stay_under_the_agreement_of_their_base(run: dict[str, Any], tmp_path: Path):
-    model = _of_mit(run, tmp_path / "prm", name="Llama-3.1-8B", kind="model", licence="llama3.1")
+    model = _of_mit(run, tmp_path / "prm", name="Llama-3.1-8B", kind="model", license="llama3.1")
     with pytest.raises(InputError, match=r"stay under the Llama 3\.1 Community License"):
-        publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, licence="apache-2.0")
+        publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, license="apache-2.0")
     with pytest.raises(InputError, match="rename it"):
         publish_locally(tmp_path / "hub", models={"prm": model})
     publish_locally(tmp_path / "hub", models={"Llama-PRM": model})
-    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["licence"] == "llama3.1"
+    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["license"] == "llama3.1"
 
 
 def test_weights_are_not_bound_by_who_wrote_what_they_were_trained_on(run: dict[str, Any], tmp_path: Path):
-    base, writer = tmp_path / "qwen", {"name": "Llama-3.1-8B", "kind": "model", "licence": "llama3.1"}
+    base, writer = tmp_path / "qwen", {"name": "Llama-3.1-8B", "kind": "model", "license": "llama3.1"}
     base.mkdir()
     (base / "config.json").write_text("{}")
-    origins = [writer, {"name": "qwen", "kind": "model", "licence": "apache-2.0"}]
+    origins = [writer, {"name": "qwen", "kind": "model", "license": "apache-2.0"}]
     model = _again(run, tmp_path / "prm", {"origins": origins}, {"base": base})
-    publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, licence="apache-2.0")
-    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["licence"] == "apache-2.0"
+    publish_locally(tmp_path / "hub", models={"Llama-PRM": model}, license="apache-2.0")
+    assert publication(tmp_path / "hub" / "openprm" / "Llama-PRM")["license"] == "apache-2.0"
 
 
 @pytest.mark.parametrize("other", [{"shuffle_rewards": 0}, {"reward_name": "golden"}])
@@ -406,18 +414,18 @@ def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_p
     trees = run["trees"]["train"]
     make_pairs(trees, tmp_path / "pairs", MinGap.parse("0.01"), PairParameters(select="all"), **other)
     publish_locally(
-        tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, licence="mit"
+        tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, license="mit"
     )
     assert "Marked are" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text("utf-8")
 
 
 def test_a_folder_of_another_kind_is_told(run: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match="holds no trees"):
-        publish_locally(tmp_path / "hub", trees={"train": run["pairs"]["train"]}, licence="mit")
+        publish_locally(tmp_path / "hub", trees={"train": run["pairs"]["train"]}, license="mit")
 
 
 def test_an_evaluation_of_other_models_is_told(run: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match=r"measured none of the models \(none\)"):
-        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=run["evaluation"], licence="mit")
+        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=run["evaluation"], license="mit")
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=str(tmp_path / "nowhere"), licence="mit")
+        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=str(tmp_path / "nowhere"), license="mit")

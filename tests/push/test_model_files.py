@@ -57,7 +57,7 @@ def write(name: str) -> Callable[[Path], Any]:
 )
 def test_a_checkpoint_is_given_back_with_its_folders(trained: Path, tmp_path: Path, kind: str, name: str):
     model = checkpoint(trained / kind, tmp_path / "made", write(name))
-    publish_locally(tmp_path / "hub", models={"prm": model}, licence="mit")
+    publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
     manifest = restore(open_publication(tmp_path / "hub" / "openprm" / "prm"), MODEL, tmp_path / "restored")
     assert files_hash(tmp_path / "restored") == manifest["files_hash"] == files_hash(model)
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.name.startswith(".")] == []
@@ -67,9 +67,9 @@ def test_a_checkpoint_is_given_back_with_its_folders(trained: Path, tmp_path: Pa
 def test_a_file_that_publishing_adds_may_not_be_there(trained: Path, tmp_path: Path, name: str):
     model = checkpoint(trained / "reward", tmp_path / "made", write(name))
     with pytest.raises(InputError, match=f"the checkpoint has a file {name}"):
-        publish_locally(tmp_path / "hub", models={"prm": model}, licence="mit")
+        publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
     policy = checkpoint(trained / "policy", tmp_path / "policy", write(name))  # to which nothing is added
-    publish_locally(tmp_path / "hub", models={"policy": policy}, licence="mit")
+    publish_locally(tmp_path / "hub", models={"policy": policy}, license="mit")
 
 
 def test_a_config_with_a_pipeline_could_not_be_given_back(trained: Path, tmp_path: Path):
@@ -80,7 +80,7 @@ def test_a_config_with_a_pipeline_could_not_be_given_back(trained: Path, tmp_pat
 
     model = checkpoint(trained / "reward", tmp_path / "made", change)
     with pytest.raises(InputError, match="names a pipeline of its own"):
-        publish_locally(tmp_path / "hub", models={"prm": model}, licence="mit")
+        publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
 
 
 @pytest.mark.parametrize("kind", ["reward", "policy"])
@@ -88,5 +88,5 @@ def test_a_checkpoint_that_was_changed_is_not_published(trained: Path, tmp_path:
     model = checkpoint(trained / kind, tmp_path / "made")
     (Path(model) / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(InputError, match=r"is not as its manifest.json says"):
-        publish_locally(tmp_path / "hub", models={"prm": model}, licence="mit")
+        publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
     assert not (tmp_path / "hub").exists()

@@ -19,7 +19,7 @@ from openprm.runs.manifest import run_stage
 from openprm.schema import Candidate
 from tests.folders import candidate
 
-ORIGINS = [{"name": "sums", "kind": "data", "licence": "MIT"}]
+ORIGINS = [{"name": "sums", "kind": "data", "license": "MIT"}]
 
 
 def laid_out(folder: Path, response: str = "Two. Three.") -> Path:

@@ -18,14 +18,14 @@ from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_manifest
 from openprm.runs.licenses import combined
 from openprm.runs.manifest import describe_input, run_stage
-from openprm.runs.provenance import Origin, check_named, inherited, unique, with_licences
+from openprm.runs.provenance import Origin, check_named, inherited, unique, with_licenses
 from openprm.runs.shared_stage import run_shared_stage
 from openprm.schema import Candidate
 from openprm.stages.reward import reward_candidates
 from tests.folders import candidate, dataset
 
-MATH = Origin(name="math", kind="data", licence="MIT")
-POLICY = Origin(name="policy", kind="model", licence="llama3.1")
+MATH = Origin(name="math", kind="data", license="MIT")
+POLICY = Origin(name="policy", kind="model", license="llama3.1")
 
 
 def stage(out: Path, inputs: list[Path], own: list[Origin] | None = None) -> Path:
@@ -64,30 +64,30 @@ def test_origins_are_no_part_of_what_a_stage_is_known_by(tmp_path):
     assert first["fingerprint"] == read_manifest(stage(tmp_path / "b", [], [POLICY]))["fingerprint"]
 
 
-def test_a_file_is_an_origin_without_a_licence(tmp_path):
+def test_a_file_is_an_origin_without_a_license(tmp_path):
     (tmp_path / "answers.jsonl").write_text("{}")
     assert inherited({"candidates": tmp_path / "answers.jsonl"}) == [
-        {"name": "answers.jsonl", "kind": "data", "licence": None}
+        {"name": "answers.jsonl", "kind": "data", "license": None}
     ]
 
 
-def test_a_folder_of_others_is_one_under_the_licence_of_its_card(tmp_path):
+def test_a_folder_of_others_is_one_under_the_license_of_its_card(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "license": None}]
     (model / "README.md").write_text("---\nlicense: llama3.1\n---\n# Model\n")
-    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": "llama3.1"}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "license": "llama3.1"}]
     (model / "README.md").write_text("# no YAML\n---\n: [\n---\n")
-    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "licence": None}]
+    assert inherited({"base": model}) == [{"name": "model", "kind": "model", "license": None}]
 
 
 def test_a_published_folder_says_its_own(tmp_path):
     folder = tmp_path / "trees"
     folder.mkdir()
-    said = {"published_by": "openprm 1", "kind": "trees", "licence": "cc-by-nc-4.0", "origins": [MATH]}
+    said = {"published_by": "openprm 1", "kind": "trees", "license": "cc-by-nc-4.0", "origins": [MATH]}
     (folder / "manifest.json").write_text(json.dumps(said))
-    itself = {"name": "trees", "kind": "data", "licence": "cc-by-nc-4.0"}
+    itself = {"name": "trees", "kind": "data", "license": "cc-by-nc-4.0"}
     assert inherited({"trees": folder}) == inherited({"trees": f"{folder}:process"}) == [MATH, itself]
     with pytest.raises(InputError, match="forbids commercial use"):
         combined(inherited({"trees": folder}), "mit")
@@ -99,7 +99,7 @@ def test_a_published_folder_says_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "licence"),
+    ("lines", "license"),
     [
         ("license: [mit]", "mit"),
         ("license: [mit, cc-by-nc-4.0]", None),
@@ -109,9 +109,9 @@ def test_a_published_folder_says_its_own(tmp_path):
         ("license: {a: b}", None),
     ],
 )
-def test_the_licence_of_a_card(tmp_path, lines: str, licence: str | None):
+def test_the_license_of_a_card(tmp_path, lines: str, license: str | None):
     (tmp_path / "README.md").write_text(f"---\n{lines}\n---\n# Data\n")
-    assert inherited({"data": tmp_path})[0]["licence"] == licence
+    assert inherited({"data": tmp_path})[0]["license"] == license
 
 
 def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(monkeypatch: pytest.MonkeyPatch):
@@ -124,17 +124,17 @@ def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(monkeypatch: pyt
 
     monkeypatch.setattr("huggingface_hub.HfApi.repo_info", info)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", none)
-    for role, kind, letter, licence in (("base", "model", "m", "llama3.1"), ("pairs", "data", "d", "mit")):
+    for role, kind, letter, license in (("base", "model", "m", "llama3.1"), ("pairs", "data", "d", "mit")):
         (origin,) = inherited({role: "somebody/both"})
-        assert (origin["kind"], origin["revision"], origin["licence"]) == (kind, letter * 40, licence)
+        assert (origin["kind"], origin["revision"], origin["license"]) == (kind, letter * 40, license)
         assert describe_input("somebody/both", role) == {"name": "somebody/both", "hash": letter * 40}
 
 
-def test_licences_named_by_hand():
-    origins: list[Origin] = [{"name": "a", "licence": None}, MATH]
-    assert with_licences(origins, {"a": "CC0-1.0", "math": "CC0-1.0"}) == [{"name": "a", "licence": "CC0-1.0"}, MATH]
+def test_licenses_named_by_hand():
+    origins: list[Origin] = [{"name": "a", "license": None}, MATH]
+    assert with_licenses(origins, {"a": "CC0-1.0", "math": "CC0-1.0"}) == [{"name": "a", "license": "CC0-1.0"}, MATH]
     check_named(origins, {"a": "CC0-1.0"})
-    check_named([{"name": "a", "licence": "mit"}, *origins], {"a": "mit"})  # one of two of that name does not say
+    check_named([{"name": "a", "license": "mit"}, *origins], {"a": "mit"})  # one of two of that name does not say
     with pytest.raises(InputError, match=r"math=CC0-1\.0: math says itself that it is under MIT"):
         check_named(origins, {"math": "CC0-1.0"})
     with pytest.raises(InputError, match="b=mit: there is no such source; the sources are: a, math"):
@@ -155,4 +155,4 @@ def test_a_judge_is_an_origin(tmp_path, monkeypatch: pytest.MonkeyPatch):
     judge, inputs = make_rewarder("judge", model="llama-judge", servers=["http://127.0.0.1:9/v1"])
     manifest = reward_candidates(CandidateSource(str(candidates)), judge, tmp_path / "out", inputs=inputs)
     assert manifest is not None
-    assert manifest["origins"][-1] == {"name": "llama-judge", "kind": "model", "licence": None}
+    assert manifest["origins"][-1] == {"name": "llama-judge", "kind": "model", "license": None}

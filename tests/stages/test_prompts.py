@@ -42,7 +42,7 @@ def test_a_file(tmp_path, file):
     assert (counts["prompts"], counts["with_reference"], counts["duplicates"]) == (40, 40, 1)
     assert counts["rejected"] == {"'question' is empty": 1}
     assert rejected(tmp_path / "out")[0]["row"] == 42
-    assert manifest["origins"] == [{"name": "sums.jsonl", "kind": "data", "licence": None}]
+    assert manifest["origins"] == [{"name": "sums.jsonl", "kind": "data", "license": None}]
     before = times(tmp_path / "out")
     make_prompts(PromptFile(file), tmp_path / "out")
     assert times(tmp_path / "out") == before, "it is there already"
@@ -128,7 +128,7 @@ def test_a_declared_source_says_what_it_is(tmp_path):
     assert manifest["counts"]["prompts"] == 1
     assert manifest["counts"]["in_the_paper"] == 6508
     [origin] = manifest["origins"]
-    assert origin["licence"] == "CC-BY-NC-SA-4.0"
+    assert origin["license"] == "CC-BY-NC-SA-4.0"
     assert origin["hub"] == "derek-thomas/ScienceQA"
     assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
     subset = make_prompts(PromptFile(str(tmp_path / "out")), tmp_path / "subset", limit=1)

@@ -53,7 +53,7 @@ def detail(report: Report, what: str) -> str:
 
 
 #: What is looked at of every dataset before its rows.
-SAID = dict.fromkeys(("files", "card", "licence", "origins", "what loads"), True)
+SAID = dict.fromkeys(("files", "card", "license", "origins", "what loads"), True)
 
 
 @pytest.mark.parametrize("kind", ["candidates", "trees", "pairs"])
@@ -71,7 +71,7 @@ def test_a_dataset_is_made_again_and_identical(owner: Path, kind: str):
 
 def test_a_model_is_measured_again_and_its_results_are_identical(owner: Path):
     report = verified(owner / "openprm")
-    checks = ["files", "card", "licence", "origins", "checkpoint", "code", "results, measured again"]
+    checks = ["files", "card", "license", "origins", "checkpoint", "code", "results, measured again"]
     assert states(report) == dict.fromkeys(checks, True) | {"training": None}
     assert report.exit_code == 0
     assert [*lines(report)][-1] == "verified, but for 1 of 8 checks that nobody can make (exit code 0)"
@@ -83,7 +83,7 @@ def test_what_has_only_files_is_checked_by_them(owner: Path):
     list_files(owner / "trees")
     for kind in ("metric", "demo"):
         change_manifest(owner / "trees", lambda manifest, kind=kind: manifest.update(kind=kind, parts={}))
-        assert states(verified(owner / "trees")) == {"files": True, "card": True, "licence": True}
+        assert states(verified(owner / "trees")) == {"files": True, "card": True, "license": True}
 
 
 def test_a_changed_value_is_found_where_it_is(owner: Path):
@@ -419,7 +419,7 @@ def _no_code(folder: Path) -> None:
     list_files(folder)
 
 
-_NC = {"name": "x", "kind": "data", "licence": "cc-by-nc-4.0"}
+_NC = {"name": "x", "kind": "data", "license": "cc-by-nc-4.0"}
 
 #: What somebody may change, hashes made to fit: the repository, the change, what finds it, and in which words.
 FORGED: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
@@ -457,8 +457,8 @@ FORGED: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
         "card",
         "openprm.yaml: value 0.98765",
     ),
-    "licence": ("trees", _manifest(lambda manifest: manifest.update(licence=None)), "licence", "must be named"),
-    "forbidden": ("trees", _manifest(lambda manifest: manifest["origins"].append(_NC)), "licence", "commercial"),
+    "license": ("trees", _manifest(lambda manifest: manifest.update(license=None)), "license", "must be named"),
+    "forbidden": ("trees", _manifest(lambda manifest: manifest["origins"].append(_NC)), "license", "commercial"),
     "no origins": ("trees", _manifest(lambda manifest: manifest.pop("origins")), "origins", "'origins'"),
     "origin left out": ("trees", _train(lambda part: part["origins"].append(_NC)), "origins", "x (cc-by-nc-4.0)"),
     "named as another": (
