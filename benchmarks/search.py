@@ -15,17 +15,17 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from openprm.engines.base import Failure, Sampling
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from benchmarks.timing import Comparison, compare, seconds
+from openprm.decoding.loop import SearchResult
+from openprm.decoding.methods import Method
+from openprm.decoding.searcher import Searcher
+from openprm.engines.base import Failure, Sampling
 from openprm.engines.specs import GeneratorSpec, RewardSpec
 from openprm.presets import toy_domain as tiny
 from openprm.presets.toy_stages import make_policy
 from openprm.schema import Message
-from openprm.search.loop import Found
-from openprm.search.methods import Method
-from openprm.search.searcher import Searcher
 
 PROMPTS, BUDGET = 16, 16
 REPETITIONS = 3
@@ -107,6 +107,6 @@ def searched(searcher: Searcher, questions: list[list[Message]], first: int = 0)
     return sum(tokens(one) for one in found)
 
 
-def tokens(found: Found | Failure) -> int:
-    assert isinstance(found, Found)
+def tokens(found: SearchResult | Failure) -> int:
+    assert isinstance(found, SearchResult)
     return found.generated_tokens

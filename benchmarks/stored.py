@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from openprm.cli.report import console, print_summary, print_table
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
+from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
 from openprm.evaluation.accuracy import (
     CurvePoint,
     PromptCandidates,
@@ -45,7 +46,6 @@ from openprm.rewards.exact_answer import normalize
 from openprm.runs.folder import read_rows
 from openprm.runs.manifest import write_whole
 from openprm.schema import Candidate, Scored
-from openprm.search.selection import coverage, expected_best_of_n, expected_vote
 from openprm.stages.datasets import make_candidates, make_pairs, make_trees
 from openprm.stages.score import score_candidates
 from openprm.stages.train import train_model

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 
 from openprm.engines.base import Failure, prompt_seed
-
 from openprm.engines.step_requests import Extension, Partial, Prefix, Request, Rewarded
 
 

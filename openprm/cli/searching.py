@@ -24,10 +24,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..decoding.loop import DepthReport
+    from ..decoding.methods import Method
     from ..engines.base import Sampling
     from ..engines.specs import GeneratorSpec, RewardSpec
-    from ..search.loop import Depth
-    from ..search.methods import Method
 
 _SHOWN = 100  # characters of a step
 
@@ -101,9 +101,9 @@ def generate(
     force: Force = False,
 ) -> None:
     """Answer prompts with a process reward model: best of N, beam search over steps, votes."""
+    from ..decoding.methods import Method
     from ..engines.base import Sampling
     from ..engines.specs import GeneratorSpec, RewardSpec
-    from ..search.methods import Method
     from ..stages.search import generate_answers, read_rule
 
     if (prompt is None) == (prompts is None) or (prompts is None) != (out is None):
@@ -183,9 +183,9 @@ def _answer(
     prompt: str, spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling: Sampling, separator: str | None
 ) -> None:
     """What is decided goes to standard error, while it is; the answer to standard output."""
+    from ..decoding.searcher import Searcher
     from ..engines.base import Failure
     from ..errors import InputError
-    from ..search.searcher import Searcher
 
     searcher = Searcher.load(spec, prm, method, sampling, separator)
     try:
@@ -223,7 +223,7 @@ def _plan(method: Method) -> str:
     return f"{method.name}: {method.budget} answers{stopped}"
 
 
-def _show(depth: Depth) -> None:
+def _show(depth: DepthReport) -> None:
     for decision in depth.decisions.values():
         going = sum(not answer.partial.finished for answer in decision.kept)
         told = [f"{len(decision.kept)} kept", f"{going} of them to go on with"]

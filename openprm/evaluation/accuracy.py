@@ -14,8 +14,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from ..decoding.selection import coverage, expected_best_of_n, expected_vote
 from ..scoring.aggregation import AGGREGATIONS, aggregate
-from ..search.selection import coverage, expected_best_of_n, expected_vote
 from .subset_votes import best_in, covered_in, random_subsets, vote_in
 
 # Sets the draws of the paper's protocol apart from those of `vote_curve`, which would else begin with the same ones.
@@ -92,7 +92,7 @@ def evaluate_selection(prompts: Sequence[PromptCandidates], seed: int = 0, n_res
     """The table of ways to choose among the N candidates of each prompt.
 
     Rows, in order: `single sample` (the mean candidate), `majority vote@N`, and for each scorer `best of
-    N: scorer` and `weighted vote@N: scorer` (a softmax of its scores, see `openprm.search.selection.weighted_vote`),
+    N: scorer` and `weighted vote@N: scorer` (a softmax of its scores, see `openprm.decoding.selection.weighted_vote`),
     then `coverage@N` (at least one is correct: what no choice can exceed). The votes are left out where no
     candidate has an answer, as on open-ended prompts.
 
@@ -135,7 +135,7 @@ def evaluate_selection(prompts: Sequence[PromptCandidates], seed: int = 0, n_res
 def scaling_curve(prompts: Sequence[PromptCandidates], seed: int = 0, n_resamples: int = 10_000) -> list[CurvePoint]:
     """Best-of-n by each scorer, and coverage, for n = 1, 2, 4, ... and N (paper, figure 3).
 
-    Each point is the exact mean over all subsets of n candidates (see `openprm.search.selection`), where the paper
+    Each point is the exact mean over all subsets of n candidates (see `openprm.decoding.selection`), where the paper
     draws five. Raises as `evaluate_selection` does.
     """
     available, scorers = _shape(prompts)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from ..decoding.selection import best_of_n
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import ScoredAnswer, StepScorer
 from ..errors import InputError
 from ..schema import Candidate
 from ..scoring.aggregation import aggregate
-from ..search.selection import best_of_n
 
 #: Responses of each prompt in a sample: best-of-N needs some.
 EACH = 4

@@ -15,8 +15,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ..search.early_rejection import Drawn, calibrate, simulate
-from ..search.selection import expected_best_of_n
+from ..decoding.early_rejection import ScoredSamples, calibrate, simulate
+from ..decoding.selection import expected_best_of_n
 from .accuracy import PromptCandidates, bootstrap_interval, paper_protocol, scaling_curve, vote_curve
 from .subset_votes import random_subsets, vote_in
 
@@ -77,7 +77,7 @@ class SearchPoint(TypedDict):
 
 
 class EarlyRejectionRow(TypedDict):
-    """What early rejection at a stated risk would have saved and cost (see `openprm.search.early_rejection.simulate`).
+    """What early rejection at a risk would have saved and cost (see `openprm.decoding.early_rejection.simulate`).
 
     `unit`: what is saved, tokens or, where candidates do not say how many they have, characters.
     Means over `n_splits` random halves of the prompts: `threshold` comes from `n_calibration` of them, the rest is
@@ -199,7 +199,7 @@ def _same_budget(prompts: Sequence[PromptCandidates], n: int, by: str, seed: int
 
 
 def early_rejection_rows(
-    prompts: Sequence[Drawn],
+    prompts: Sequence[ScoredSamples],
     scorer: str,
     aggregation: str,
     risks: Sequence[float],

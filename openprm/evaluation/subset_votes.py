@@ -1,6 +1,6 @@
 """Choices among random subsets of a prompt's candidates, all subsets at once.
 
-The same choices as in `openprm.search.selection`, where they are made among all candidates: ties are averaged over.
+The same choices as in `openprm.decoding.selection`, where they are made among all candidates: ties are averaged over.
 Subsets are masks, (subsets, candidates); every function returns a correctness for each subset, (subsets,).
 """
 

@@ -155,9 +155,9 @@ def _generate(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
+    from ..decoding.methods import Method
     from ..engines.base import Sampling
     from ..engines.specs import GeneratorSpec, RewardSpec
-    from ..search.methods import Method
     from ..stages.search import generate_answers, read_rule
 
     spec = GeneratorSpec(model, engine, revision, dtype, options=engine_options or {})

@@ -96,7 +96,7 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that
       took part in its last match, or the whole match where it has no groups.
 
-    Equal answers are equal strings, as the votes of `openprm.search.selection` need them. What a response states
+    Equal answers are equal strings, as the votes of `openprm.decoding.selection` need them. What a response states
     behind a question of its own is no answer (see `own_statements`). Raises InputError for a pattern that cannot be
     read.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..decoding.early_rejection import ScoredSamples
 from ..errors import InputError
 from ..evaluation.accuracy import PromptCandidates
 from ..evaluation.scaling import Search, early_rejection_rows, sample_points, search_point, step_tokens
@@ -23,7 +24,6 @@ from ..runs.manifest import files_hash, run_stage
 from ..runs.sharding import prompt_key
 from ..schema import Answer, Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-from ..search.early_rejection import Drawn
 
 
 def make_scaling(
@@ -133,10 +133,10 @@ def _aggregation(scores: str | Path, aggregations: Sequence[str]) -> str:
     return own if own in aggregations else aggregations[0]
 
 
-def _drawn(prompts: Sequence[ScoredPrompt], scorer: str, unit: str) -> list[Drawn]:
+def _drawn(prompts: Sequence[ScoredPrompt], scorer: str, unit: str) -> list[ScoredSamples]:
     """Each response as long as `unit` has it: never some in tokens beside others in characters, which are more."""
     return [
-        Drawn(
+        ScoredSamples(
             step_rewards=prompt.step_rewards[scorer],
             step_tokens=[
                 step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)

@@ -13,6 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..decoding.early_rejection import RejectionRule, StepRewards, calibrate
+from ..decoding.loop import SearchResult
+from ..decoding.methods import Method
+from ..decoding.searcher import Searcher, check, with_defaults
 from ..engines.base import Failure, Sampling, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
 from ..errors import InputError
@@ -24,10 +28,6 @@ from ..runs.sharding import Made, Work, check_finished, list_unfinished, prompt_
 from ..runs.shared_stage import run_shared_stage
 from ..runs.store import Share, Store, Unfinished
 from ..schema import SCHEMA_VERSION, Answer, Scored
-from ..search.early_rejection import Rule, StepRewards, calibrate
-from ..search.loop import Found
-from ..search.methods import Method
-from ..search.searcher import Searcher, check, with_defaults
 from .datasets import CANDIDATES_PER_SHARD
 from .sample import drawn_by, read_prompts
 
@@ -59,7 +59,7 @@ def generate_answers(
     `counts` of the manifest: prompts answered, generated and scored tokens in all, extensions merged as duplicates,
     answers stopped by early rejection, and answers chosen though the reward model did not read them to their end
     (`truncated_scores`; their last step rewards are None). Of a budget that is no square, a beam search uses `width`
-    of the parameters. Raises InputError as `openprm.search.searcher` does.
+    of the parameters. Raises InputError as `openprm.decoding.searcher` does.
     """
     check(spec, prm, method, sampling)
     spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
@@ -102,7 +102,9 @@ def generate_answers(
     )
 
 
-def read_rule(scores: str | Path, prm: RewardSpec, method: Method, risk: float, separator: str | None = None) -> Rule:
+def read_rule(
+    scores: str | Path, prm: RewardSpec, method: Method, risk: float, separator: str | None = None
+) -> RejectionRule:
     """The rule of early rejection for a method, calibrated on scored responses of a folder of `openprm score`.
 
     The first `method.budget` responses to each prompt are taken. Their prompts should be of the same kind as those to
@@ -184,7 +186,7 @@ def _work(
     )
 
 
-def _made(searcher: Searcher, prompt: Mapping[str, Any], found: Found | Failure, seed: int) -> Made:
+def _made(searcher: Searcher, prompt: Mapping[str, Any], found: SearchResult | Failure, seed: int) -> Made:
     if isinstance(found, Failure):
         return Made([], Unfinished(prompt_key(prompt), found.reason, found.remedy, found.transient))
     best, method = found.best, searcher.method

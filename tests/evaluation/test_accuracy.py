@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openprm.decoding.selection import expected_vote
 from openprm.evaluation.accuracy import (
     aggregated_scores,
     bootstrap_interval,
@@ -17,7 +18,6 @@ from openprm.evaluation.accuracy import (
     vote_curve,
 )
 from openprm.scoring.aggregation import AGGREGATIONS
-from openprm.search.selection import expected_vote
 
 values = st.lists(st.floats(-5, 5), min_size=1, max_size=20)
 

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import openprm
+from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import evaluate_selection
 from openprm.evaluation.metrics import METRICS, metric_files
 from openprm.evaluation.pair_accuracy import first_error, first_error_f1, pair_accuracy
-from openprm.search.selection import coverage, expected_best_of_n, expected_vote
 from tests.local_hub import Hub
 
 PACKAGE = Path(openprm.__file__).parent

@@ -1,4 +1,4 @@
-"""Every choice among a subset is the one that `openprm.search.selection` makes among those candidates alone."""
+"""Every choice among a subset is the one that `openprm.decoding.selection` makes among those candidates alone."""
 
 import math
 from itertools import combinations
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
 from openprm.evaluation.subset_votes import best_in, covered_in, random_subsets, vote_in
-from openprm.search.selection import coverage, expected_best_of_n, expected_vote
 
 # Few distinct values, so that ties are common; far apart, so that a weight may vanish.
 scores = st.sampled_from([-2000.0, -0.5, 0.0, 0.1, 3.0, 900.0, -math.inf])

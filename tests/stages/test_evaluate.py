@@ -12,14 +12,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
+from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.engines.step_requests import Partial
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
 from openprm.evaluation.scored_prompts import ScoredPrompt
 from openprm.schema import Candidate, Scored
 from openprm.scoring.aggregation import aggregate
-from openprm.search.early_rejection import Drawn, Rule, simulate
-from openprm.search.scored_answers import Rated, ranked
 from openprm.stages.evaluate import evaluate_models
 
 from ..folders import candidate, dataset, nothing_local
@@ -108,15 +108,15 @@ def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any
     prompt = ScoredPrompt("p", [], [], step_rewards={"prm": step_rewards})
     scores = aggregated_scores(prompt.whole_rewards(), [aggregation])[f"prm/{aggregation}"]
     ratings = [
-        Rated(Partial(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
+        Hypothesis(Partial(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
         for steps, (known, _) in zip(step_rewards, answers, strict=True)
     ]
     best = scores.index(max(scores))
     assert best == ratings.index(ranked(ratings)[0])
     assert scores == [rating.weight for rating in ratings]
     right = [float(index == best) for index in range(len(answers))]
-    drawn = Drawn(step_rewards, [[1] * len(steps) for steps in step_rewards], right)
-    assert simulate([drawn], Rule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
+    drawn = ScoredSamples(step_rewards, [[1] * len(steps) for steps in step_rewards], right)
+    assert simulate([drawn], RejectionRule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
 
 
 def test_candidates_that_cannot_be_compared_are_named(tmp_path: Path):

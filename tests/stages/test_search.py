@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.engines.base import Failure, Sampling, prompt_seed
 
 from openprm import cli
 from openprm.data.candidate_source import CandidateSource
+from openprm.decoding.methods import METHODS, Method
+from openprm.decoding.searcher import Searcher
+from openprm.engines.base import Failure, Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec, RewardSpec
 from openprm.engines.step_generator import Extender
 from openprm.engines.step_requests import Request
@@ -22,8 +24,6 @@ from openprm.presets.toy_stages import make_policy, make_prompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Answer, Candidate, Prompt
 from openprm.scoring.pipeline import load_scorer
-from openprm.search.methods import METHODS, Method
-from openprm.search.searcher import Searcher
 from openprm.stages.sample import sample_candidates
 from openprm.stages.score import score_candidates
 from openprm.stages.search import generate_answers, read_rule

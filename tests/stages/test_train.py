@@ -20,9 +20,9 @@ from openprm.errors import InputError
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
-from openprm.stages import train as training_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
+from openprm.stages import train as training_stage
 from openprm.stages.train import train_model
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs

@@ -8,7 +8,7 @@ from statistics import fmean
 import datasets
 import evaluate
 
-from openprm.search.selection import coverage, expected_best_of_n
+from openprm.decoding.selection import coverage, expected_best_of_n
 
 _DESCRIPTION = """\
 How often the candidate with the highest score is correct, when a scorer (as a reward model) chooses among N candidates

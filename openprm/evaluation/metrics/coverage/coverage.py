@@ -8,7 +8,7 @@ from statistics import fmean
 import datasets
 import evaluate
 
-from openprm.search.selection import coverage
+from openprm.decoding.selection import coverage
 
 _DESCRIPTION = """\
 The share of prompts with a correct one among n candidates, which no choice among them can exceed: pass@n, by the

@@ -8,7 +8,7 @@ from statistics import fmean
 import datasets
 import evaluate
 
-from openprm.search.selection import expected_vote
+from openprm.decoding.selection import expected_vote
 
 _DESCRIPTION = """\
 How often the answer that most candidates give is correct, when each prompt's N candidates vote. With scores (as of a

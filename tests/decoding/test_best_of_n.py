@@ -3,14 +3,14 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openprm.engines.base import Failure
 
+from openprm.decoding.best_of_n import draw, vote
+from openprm.decoding.early_rejection import RejectionRule, calibrate, stopped_after, winner_deficit
+from openprm.decoding.hypotheses import Hypothesis
+from openprm.decoding.loop import DepthReport
+from openprm.engines.base import Failure
 from openprm.engines.step_requests import Partial
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
-from openprm.search.best_of_n import draw, vote
-from openprm.search.early_rejection import Rule, calibrate, stopped_after, winner_deficit
-from openprm.search.loop import Depth
-from openprm.search.scored_answers import Rated
 
 from ..injected import Language, Rewards, questions
 
@@ -28,11 +28,11 @@ def run(language, rewards, n=4, aggregation="min", seed=0, rule=None, watch=None
 
 
 def never(n, aggregation="min"):
-    return Rule(math.inf, aggregation, n, 0.1, 9)
+    return RejectionRule(math.inf, aggregation, n, 0.1, 9)
 
 
 def of(text, score):
-    return Rated(Partial((text,), (), "stop"), (score,), score)
+    return Hypothesis(Partial((text,), (), "stop"), (score,), score)
 
 
 @given(languages, seeds, st.integers(1, 6), aggregations)
@@ -59,7 +59,7 @@ def test_best_of_n(language, seed, n, aggregation):
 
 @given(languages, seeds, st.permutations(NAMES), st.integers(1, 4), st.sampled_from([None, 0.0, 1.0, math.inf]))
 def test_a_prompt_is_answered_alike_whatever_stands_beside_it(language, seed, names, n, threshold):
-    rule = None if threshold is None else Rule(threshold, "min", 4, 0.1, 9)
+    rule = None if threshold is None else RejectionRule(threshold, "min", 4, 0.1, 9)
     together = dict(zip(NAMES, run(language, Rewards(), seed=seed, rule=rule), strict=True))
     assert run(language, Rewards(), seed=seed, rule=rule, names=names[:n]) == [together[name] for name in names[:n]]
 
@@ -98,8 +98,8 @@ def test_equal_beginnings_are_drawn_on_independently():
 @given(st.sampled_from(["ab", "abcdef"]), seeds, aggregations, st.sampled_from([0.0, 0.5, 2.0, 5.0]))
 def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation, threshold):
     language = Language(letters, ending=0.3, odd=False)
-    rule = Rule(threshold, aggregation, 6, 0.1, 9)
-    depths: list[Depth] = []
+    rule = RejectionRule(threshold, aggregation, 6, 0.1, 9)
+    depths: list[DepthReport] = []
     whole = run(language, Rewards(), 6, aggregation, seed, never(6, aggregation))
     stopped = run(language, Rewards(), 6, aggregation, seed, rule, depths.append)
     for prompt, (before, after) in enumerate(zip(whole, stopped, strict=True)):
@@ -179,7 +179,7 @@ def test_votes_by_hand():
 
 
 def test_what_was_not_rewarded_to_its_end_weighs_nothing():
-    cut = Rated(Partial(("a", "b"), (), "stop"), (9.0,), 9.0)
-    answers = [cut, of("c", -3.0), Rated(Partial((), (), "stop"))]
+    cut = Hypothesis(Partial(("a", "b"), (), "stop"), (9.0,), 9.0)
+    answers = [cut, of("c", -3.0), Hypothesis(Partial((), (), "stop"))]
     assert vote(answers, ["1", "2", "1"], weighted=True) == answers[1]
     assert vote(answers, ["1", "2", "1"]) == cut

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.search.selection import (
+from openprm.decoding.selection import (
     best_of_n,
     coverage,
     expected_best_of_n,

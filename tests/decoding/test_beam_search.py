@@ -4,12 +4,12 @@ from itertools import cycle, groupby, islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openprm.engines.base import Failure, prompt_seed
 
+from openprm.decoding.beam_search import BeamParameters, beam_search
+from openprm.decoding.loop import DepthReport
+from openprm.engines.base import Failure, prompt_seed
 from openprm.engines.step_requests import Extension, Partial, Request, Rewarded
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
-from openprm.search.beam_search import BeamParameters, beam_search
-from openprm.search.loop import Depth
 
 from ..injected import Language, Rewards, questions
 
@@ -68,7 +68,7 @@ def test_a_search_by_hand():
     language = Scripted({"": ["A", "B.", "C", "A"], "A": ["a", "b"], "Aa": ["x."]})
     score = rewarding({"A": 5.0, "B": 2.0, "C": 1.0, "Aa": 3.0, "Ab": 0.0, "Aax": 2.5})
     # B, finished, keeps its place beside Aa; C and Ab are dropped.
-    depths: list[Depth] = []
+    depths: list[DepthReport] = []
     (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 2), [0], depths.append)
     assert [[a.partial.text for a in d.decisions[0].kept] for d in depths] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
     assert [(d.decisions[0].dropped, d.decisions[0].merged) for d in depths] == [(1, 1), (1, 0), (0, 1)]
@@ -199,7 +199,7 @@ def test_calls_and_budget(parameters, language, seed):
 def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, language, seed):
     if parameters.groups > 1:
         parameters = BeamParameters(parameters.beam, parameters.expand, parameters.aggregation)
-    depths: list[Depth] = []
+    depths: list[DepthReport] = []
     found = search(NAMES, language, Rewards(), parameters, seed, depths.append)
     for prompt, result in enumerate(found):
         kept = [depth.decisions[prompt].kept for depth in depths if prompt in depth.decisions]
@@ -292,7 +292,7 @@ def test_a_reward_that_is_no_number_is_none(reward):
 
 
 def test_a_prompt_that_cannot_be_extended_fails_alone():
-    depths: list[Depth] = []
+    depths: list[DepthReport] = []
     found = search(NAMES, Language(failing="y"), Rewards(), BeamParameters(2, 2), watch=depths.append)
     assert [isinstance(f, Failure) for f in found] == [False, True, False, False]
     assert found[0] == search(["x"], Language(), Rewards(), BeamParameters(2, 2))[0]

@@ -1,15 +1,22 @@
 import math
 
+from openprm.decoding.hypotheses import (
+    EMPTY,
+    Expansion,
+    Hypothesis,
+    ScoredExpansion,
+    fatal_failure,
+    ranked,
+    score_expansions,
+)
 from openprm.engines.base import Failure
-
 from openprm.engines.step_requests import Partial, Rewarded
-from openprm.search.scored_answers import EMPTY, Child, Rated, Rating, fatal, ranked, rate
 
 from ..injected import Rewards, questions
 
 
 def answer(steps, rewards, score):
-    return Rated(Partial(tuple(steps)), tuple(rewards), score)
+    return Hypothesis(Partial(tuple(steps)), tuple(rewards), score)
 
 
 def test_the_order_of_answers():
@@ -25,13 +32,13 @@ def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
     qs = questions("x", "y")
     parent = answer("a", asked.of("x", "a"), 0.0)
     children = [
-        Child(0, parent, Partial(("a", "b"))),
-        Child(0, parent, Partial(("a", "b"), (1,), "stop")),  # the same steps
-        Child(1, EMPTY, Partial(("a", "b"))),  # the same steps of another prompt
-        Child(0, parent, Partial(("a",), (), "stop")),  # no new step
-        Child(0, answer("aa", [1.0], 1.0), Partial(("a", "a", "a"))),  # of a truncated parent
+        Expansion(0, parent, Partial(("a", "b"))),
+        Expansion(0, parent, Partial(("a", "b"), (1,), "stop")),  # the same steps
+        Expansion(1, EMPTY, Partial(("a", "b"))),  # the same steps of another prompt
+        Expansion(0, parent, Partial(("a",), (), "stop")),  # no new step
+        Expansion(0, answer("aa", [1.0], 1.0), Partial(("a", "a", "a"))),  # of a truncated parent
     ]
-    ratings = rate(qs, children, asked, "mean")
+    ratings = score_expansions(qs, children, asked, "mean")
     (call,) = asked.calls
     assert [(p.question, p.steps, p.known) for p in call] == [(qs[0], ("a", "b"), 1), (qs[1], ("a", "b"), 0)]
     x, y = asked.of("x", "ab"), asked.of("y", "ab")
@@ -39,20 +46,20 @@ def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
     assert [r.rated.partial for r in ratings] == [child.partial for child in children]
     assert [r.rated.score for r in ratings] == [sum(x) / 2, sum(x) / 2, sum(y) / 2, 0.0, 1.0]
     assert [r.n_tokens for r in ratings] == [2, 0, 2, 0, 0]
-    assert rate(qs, [], asked, "mean") == []
+    assert score_expansions(qs, [], asked, "mean") == []
     assert len(asked.calls) == 1
 
 
 def test_rewards_that_cannot_be_used_leave_those_of_the_parent():
     parent = answer("a", [1.0], 1.0)
-    children = [Child(0, parent, Partial(("a", "b"))), Child(0, EMPTY, Partial(("c",)))]
+    children = [Expansion(0, parent, Partial(("a", "b"))), Expansion(0, EMPTY, Partial(("c",)))]
 
     def score(prefixes):
         return [Failure("too odd", "look at it", transient=False), Rewarded((math.nan,), 5)]
 
-    failed, nan = rate(questions("x"), children, score, "min")
+    failed, nan = score_expansions(questions("x"), children, score, "min")
     assert (failed.rated, failed.failure.reason) == (answer("ab", [1.0], 1.0), "too odd")
-    assert (nan.rated, nan.failure.transient) == (Rated(Partial(("c",))), False)
+    assert (nan.rated, nan.failure.transient) == (Hypothesis(Partial(("c",))), False)
     assert "finite" in nan.failure.reason
 
 
@@ -61,33 +68,36 @@ def test_a_step_that_grew_is_rewarded_again():
     asked = Rewards()
     parent = answer(["a.", "b."], asked.of("x", ["a.", "b."]), 0.0)
     grown = Partial(("a.", "b.\n"), (1,), "stop")
-    (rating,) = rate(questions("x"), [Child(0, parent, grown)], asked, "mean")
+    (rating,) = score_expansions(questions("x"), [Expansion(0, parent, grown)], asked, "mean")
     assert [(p.steps, p.known) for p in asked.calls[0]] == [(grown.steps, 1)]
     whole = asked.of("x", grown.steps)
     assert whole[1] != parent.step_rewards[1]
-    assert rating.rated == Rated(grown, tuple(whole), sum(whole) / 2)
+    assert rating.rated == Hypothesis(grown, tuple(whole), sum(whole) / 2)
 
     def fails(prefixes):
         return [Failure("too odd", "", transient=False)]
 
-    (failed,) = rate(questions("x"), [Child(0, parent, grown)], fails, "mean")
-    assert failed.rated == Rated(grown, tuple(whole[:1]), whole[0])
+    (failed,) = score_expansions(questions("x"), [Expansion(0, parent, grown)], fails, "mean")
+    assert failed.rated == Hypothesis(grown, tuple(whole[:1]), whole[0])
     assert failed.rated.truncated
 
 
 def test_white_space_alone_is_not_rewarded():
     asked = Rewards()
-    (rating,) = rate(questions("x"), [Child(0, EMPTY, Partial((" \n",), (1,), "stop"))], asked, "min")
+    (rating,) = score_expansions(questions("x"), [Expansion(0, EMPTY, Partial((" \n",), (1,), "stop"))], asked, "min")
     assert asked.calls == []
-    assert rating == Rating(Rated(Partial((" \n",), (1,), "stop")))
+    assert rating == ScoredExpansion(Hypothesis(Partial((" \n",), (1,), "stop")))
     assert not rating.rated.rank[0]
 
 
 def test_what_ends_a_prompt():
     bad, dead = Failure("bad", "", transient=False), Failure("dead", "", transient=True)
-    rewarded, nothing = Rating(answer("a", [1.0], 1.0)), Rated(Partial(("a",)))
-    assert fatal([rewarded, Rating(nothing, failure=bad)]) is None
-    assert fatal([Rating(nothing, failure=bad)] * 2) == bad
-    assert fatal([rewarded, Rating(nothing, failure=bad), Rating(nothing, failure=dead)]) == dead
-    assert fatal([Rating(nothing)]) is None  # too long for the reward model, which is no failure
-    assert fatal([]) is None
+    rewarded, nothing = ScoredExpansion(answer("a", [1.0], 1.0)), Hypothesis(Partial(("a",)))
+    assert fatal_failure([rewarded, ScoredExpansion(nothing, failure=bad)]) is None
+    assert fatal_failure([ScoredExpansion(nothing, failure=bad)] * 2) == bad
+    assert (
+        fatal_failure([rewarded, ScoredExpansion(nothing, failure=bad), ScoredExpansion(nothing, failure=dead)])
+        == dead
+    )
+    assert fatal_failure([ScoredExpansion(nothing)]) is None  # too long for the reward model, which is no failure
+    assert fatal_failure([]) is None

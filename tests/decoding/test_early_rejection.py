@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.scoring.aggregation import AGGREGATIONS, aggregate
-from openprm.search.early_rejection import (
-    Drawn,
-    Outcome,
-    Rule,
+from openprm.decoding.early_rejection import (
+    RejectionEffect,
+    RejectionRule,
+    ScoredSamples,
     calibrate,
     partial_score,
     simulate,
     stopped_after,
     winner_deficit,
 )
+from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
 # Few distinct values, so that ties are common; some answers are empty, or too long for the reward model.
 answer = st.tuples(
@@ -28,7 +28,7 @@ ANSWERS = [[3.0, -1.0], [1.0, 1.0, 0.0], [-5.0, 4.0]]
 
 
 def drawn(answers, correct=(0.0, 1.0, 0.0)):
-    return Drawn(answers, [[10] * len(rewards) for rewards in answers], correct)
+    return ScoredSamples(answers, [[10] * len(rewards) for rewards in answers], correct)
 
 
 def winner(answers, aggregation):
@@ -56,20 +56,20 @@ def test_the_deficit_of_the_winner_by_hand():
 
 
 def test_a_rule_by_hand():
-    assert stopped_after(ANSWERS, Rule(2.0, "min", 3, 0.1, 9)) == [2, 3, 1]
-    assert stopped_after(ANSWERS, Rule(1.9, "min", 3, 0.1, 9)) == [2, 1, 1]
-    assert stopped_after(ANSWERS, Rule(math.inf, "min", 3, 0.1, 9)) == [2, 3, 2]
-    assert Rule(1.0, "min", 3, 0.1, 9).keeps([0.0, 1.0, -math.inf, -0.1]) == [True, True, False, False]
-    assert Rule(1.0, "min", 2, 0.1, 9).keeps([-math.inf] * 2) == [True, True]
+    assert stopped_after(ANSWERS, RejectionRule(2.0, "min", 3, 0.1, 9)) == [2, 3, 1]
+    assert stopped_after(ANSWERS, RejectionRule(1.9, "min", 3, 0.1, 9)) == [2, 1, 1]
+    assert stopped_after(ANSWERS, RejectionRule(math.inf, "min", 3, 0.1, 9)) == [2, 3, 2]
+    assert RejectionRule(1.0, "min", 3, 0.1, 9).keeps([0.0, 1.0, -math.inf, -0.1]) == [True, True, False, False]
+    assert RejectionRule(1.0, "min", 2, 0.1, 9).keeps([-math.inf] * 2) == [True, True]
 
 
 def test_what_is_saved_and_lost_by_hand():
     prompts = [drawn(ANSWERS), drawn([[0.0, 1.0]] * 3, (1.0, 0.0, 0.0))]
-    strict, loose = Rule(1.9, "min", 3, 0.1, 9), Rule(2.0, "min", 3, 0.1, 9)
-    assert simulate(prompts, loose) == Outcome(
+    strict, loose = RejectionRule(1.9, "min", 3, 0.1, 9), RejectionRule(2.0, "min", 3, 0.1, 9)
+    assert simulate(prompts, loose) == RejectionEffect(
         tokens_saved=pytest.approx(1 / 13), winners_lost=0.0, accuracy_before=1.0, accuracy_after=1.0, n_prompts=2
     )
-    assert simulate(prompts, strict) == Outcome(
+    assert simulate(prompts, strict) == RejectionEffect(
         tokens_saved=pytest.approx(3 / 13), winners_lost=0.5, accuracy_before=1.0, accuracy_after=0.5, n_prompts=2
     )
     assert simulate([drawn([[], [], []])], loose).tokens_saved == 0
@@ -78,7 +78,7 @@ def test_what_is_saved_and_lost_by_hand():
 def test_an_answer_that_was_not_scored_to_its_end_does_not_win():
     answers = [[5.0, 5.0, None], [0.0, -1.0], [0.0, -2.0]]
     assert winner_deficit(answers, "min") == 6.0
-    assert simulate([drawn(answers)], Rule(math.inf, "min", 3, 0.1, 9)).accuracy_after == 1.0
+    assert simulate([drawn(answers)], RejectionRule(math.inf, "min", 3, 0.1, 9)).accuracy_after == 1.0
 
 
 @given(answer, st.integers(1, 8), aggregations)
@@ -108,13 +108,13 @@ def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggrega
 def test_the_prompts_of_the_calibration_lose_fewer_winners_than_the_risk(prompts, aggregation, risk):
     rule = calibrate(prompts, aggregation, risk)
     assert sum(loses_its_winner(one, rule) for one in prompts) <= math.floor(risk * (len(prompts) + 1)) - 1
-    assert rule == Rule(rule.threshold, aggregation, 3, risk, len(prompts))
+    assert rule == RejectionRule(rule.threshold, aggregation, 3, risk, len(prompts))
     assert rule.threshold >= 0
 
 
 @given(prompt, aggregations, st.floats(0, 4))
 def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answers, aggregation, threshold):
-    rule = Rule(threshold, aggregation, 3, 0.1, 9)
+    rule = RejectionRule(threshold, aggregation, 3, 0.1, 9)
     lengths = stopped_after(answers, rule)
     assert not loses_its_winner(answers, rule) or winner_deficit(answers, aggregation) > threshold
     assert all(1 <= length <= len(rewards) for length, rewards in zip(lengths, answers, strict=True) if rewards)
@@ -123,9 +123,9 @@ def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answe
 
 @given(st.lists(prompt, min_size=1, max_size=5), aggregations, st.floats(0, 4))
 def test_shares_are_shares(prompts, aggregation, threshold):
-    outcome = simulate([drawn(answers) for answers in prompts], Rule(threshold, aggregation, 3, 0.1, 9))
+    outcome = simulate([drawn(answers) for answers in prompts], RejectionRule(threshold, aggregation, 3, 0.1, 9))
     assert 0 <= outcome.tokens_saved <= 1
-    lost = sum(loses_its_winner(answers, Rule(threshold, aggregation, 3, 0.1, 9)) for answers in prompts)
+    lost = sum(loses_its_winner(answers, RejectionRule(threshold, aggregation, 3, 0.1, 9)) for answers in prompts)
     assert outcome.winners_lost == pytest.approx(lost / len(prompts))
     assert abs(outcome.accuracy_before - outcome.accuracy_after) <= outcome.winners_lost + 1e-9
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_calibrated(prompts, risk, message):
 
 
 def test_what_cannot_be_simulated():
-    rule = Rule(1.0, "min", 3, 0.1, 9)
+    rule = RejectionRule(1.0, "min", 3, 0.1, 9)
     with pytest.raises(ValueError, match="no prompts"):
         simulate([], rule)
     with pytest.raises(ValueError, match="2 answers, but the rule was calibrated with 3"):

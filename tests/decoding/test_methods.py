@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from openprm.engines.base import Failure
 
+from openprm.decoding.beam_search import BeamParameters, beam_search
+from openprm.decoding.best_of_n import draw, vote
+from openprm.decoding.early_rejection import RejectionRule
+from openprm.decoding.loop import SearchResult
+from openprm.decoding.methods import METHODS, Method
+from openprm.engines.base import Failure
 from openprm.errors import InputError
-from openprm.search.beam_search import BeamParameters, beam_search
-from openprm.search.best_of_n import draw, vote
-from openprm.search.early_rejection import Rule
-from openprm.search.loop import Found
-from openprm.search.methods import METHODS, Method
 
 from ..injected import Language, Rewards, questions
 
@@ -20,7 +20,7 @@ ASKED: Any = questions("p", "q", "r")
 SEEDS = [3, 4, 5]
 
 
-def run(method: Method, language: Any = None, **options: Any) -> list[Found | Failure]:
+def run(method: Method, language: Any = None, **options: Any) -> list[SearchResult | Failure]:
     return method.run(ASKED, language or Language(), Rewards(), SEEDS, **options)
 
 
@@ -32,11 +32,11 @@ def test_beam_searches():
 
 
 def test_best_of_n_with_and_without_early_rejection():
-    rule = Rule(1.0, "min", 8, 0.1, 20)
+    rule = RejectionRule(1.0, "min", 8, 0.1, 20)
     assert run(Method("best-of-n", 8, "min")) == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS)
     stopped = run(Method("best-of-n", 8, "min", rule))
     assert stopped == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS, rule)
-    assert sum(found.stopped for found in stopped if isinstance(found, Found)) > 0
+    assert sum(found.stopped for found in stopped if isinstance(found, SearchResult)) > 0
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -46,8 +46,8 @@ def test_votes_choose_among_the_answers_that_won(weighted: bool):
     )
     drawn = draw(ASKED, Language(), Rewards() if weighted else None, 8, "min", SEEDS)
     for found, plain in zip(run(method), drawn, strict=True):
-        assert isinstance(found, Found)
-        assert isinstance(plain, Found)
+        assert isinstance(found, SearchResult)
+        assert isinstance(plain, SearchResult)
         texts = [answer.partial.text for answer in plain.complete]
         said = [next((letter for letter in text[::-1] if letter in "ab"), None) for text in texts]  # the last one
         assert found.best == vote(plain.complete, said, weighted)
@@ -66,8 +66,8 @@ def test_a_prompt_that_fails_leaves_the_others():
         method = Method(name, 4, None if name == "majority-vote" else "min")
         first, failed, last = run(method, Language(failing=["q"]))
         assert isinstance(failed, Failure)
-        assert isinstance(first, Found)
-        assert isinstance(last, Found)
+        assert isinstance(first, SearchResult)
+        assert isinstance(last, SearchResult)
 
 
 def test_watching():
@@ -86,7 +86,7 @@ def test_what_does_not_fit_together():
         ({"name": "majority-vote", "aggregation": "min"}, "counts answers, not rewards"),
         ({"name": "majority-vote", "pattern": "foo"}, "unknown pattern 'foo'"),
         ({"name": "weighted-vote", "pattern": "re:("}, "not a regular expression"),
-        ({"name": "pbs", "rule": Rule(1.0, "min", 16, 0.1, 20)}, "early rejection is for best-of-n"),
+        ({"name": "pbs", "rule": RejectionRule(1.0, "min", 16, 0.1, 20)}, "early rejection is for best-of-n"),
     ]:
         with pytest.raises(InputError, match=problem):
             Method(**options)
@@ -98,4 +98,6 @@ def test_parameters_name_what_decides_only():
     pbs = {"method": "pbs", "budget": 10, "aggregation": "min", "width": 9}
     assert Method("pbs", 10, "min").parameters() == pbs
     assert Method("majority-vote", 4).parameters()["equivalence"] == "exact"
-    assert Method("best-of-n", 4, "min", Rule(1.5, "min", 4, 0.1, 20)).parameters()["rule"]["threshold"] == 1.5
+    assert (
+        Method("best-of-n", 4, "min", RejectionRule(1.5, "min", 4, 0.1, 20)).parameters()["rule"]["threshold"] == 1.5
+    )

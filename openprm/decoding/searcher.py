@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..schema import Message
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 from ..scoring.steps import DEFAULT_SEPARATOR
-from .loop import Found, Watch
+from .loop import SearchResult, Watch
 from .methods import Method
 
 
@@ -55,7 +55,7 @@ class Searcher:
 
     def __call__(
         self, questions: Sequence[Sequence[Message]], seeds: Sequence[int], watch: Watch | None = None
-    ) -> list[Found | Failure]:
+    ) -> list[SearchResult | Failure]:
         """See `Method.run`."""
         score = self.scorer.score if self.scorer else None
         return self.method.run(questions, self.extender, score, seeds, watch)

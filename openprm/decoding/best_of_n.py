@@ -5,7 +5,8 @@
     vote(found[0].complete, labels)                     # majority vote
     vote(found[0].complete, labels, weighted=True)      # the same, weighted by exp(score)
 
-With a `Rule` of `openprm.search.early_rejection` the answers grow a step at a time, and the hopeless ones are stopped.
+With a `RejectionRule` (`openprm.decoding.early_rejection`) the answers grow a step at a time, and those that fall too
+far behind are stopped.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from ..engines.base import Failure, prompt_seed
 from ..engines.step_requests import Extension, Generate, Request, Score
 from ..schema import Message
-from .early_rejection import Rule, partial_score
-from .loop import Found, Search, Watch, run
-from .scored_answers import EMPTY, Child, Rated, ranked
+from .early_rejection import RejectionRule, partial_score
+from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
+from .loop import Search, SearchResult, Watch, run
 from .selection import majority_vote, weighted_vote
 
 
@@ -29,16 +30,16 @@ def draw(
     n: int,
     aggregation: str,
     seeds: Sequence[int],
-    rule: Rule | None = None,
+    rule: RejectionRule | None = None,
     watch: Watch | None = None,
-) -> list[Found | Failure]:
+) -> list[SearchResult | Failure]:
     """For each question `n` whole answers and the best of them, or why there are none; `seeds` are one a question.
 
     Without a rule there is one call of `generate` and one of `score` for all prompts; each prompt's seed goes to
     `generate` as it is. Without `score` no answer has a reward, all rank alike, and the best is the first.
 
     With a rule all prompts go from depth to depth together, with one call of each function at every depth, until
-    their answers are finished or stopped; a stopped one is not among `Found.complete`.
+    their answers are finished or stopped; a stopped one is not among `SearchResult.complete`.
 
     Raises ValueError where `n` is below 1, or the rule was calibrated for another `n` or aggregation (its risk would
     not hold) or is given without `score`.
@@ -59,11 +60,11 @@ def draw(
     return run(searches, generate, score, aggregation, watch)
 
 
-def vote(answers: Sequence[Rated], labels: Sequence[str | None], weighted: bool = False) -> Rated:
+def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: bool = False) -> Hypothesis:
     """The best-ranked answer (of tied ones, the first) of those with the label that wins the vote.
 
     `labels` (one an answer; equal where answers are equivalent, None without a vote) and the ties are as in
-    `openprm.search.selection`. The weights are exp(score); what was not rewarded to its end weighs nothing.
+    `openprm.decoding.selection`. The weights are exp(score); what was not rewarded to its end weighs nothing.
     Raises ValueError where there are no answers, or not as many labels.
     """
     if len(answers) != len(labels):
@@ -75,7 +76,7 @@ def vote(answers: Sequence[Rated], labels: Sequence[str | None], weighted: bool 
 @dataclass
 class _Drawing(Search):
     n: int
-    rule: Rule | None
+    rule: RejectionRule | None
 
     def __post_init__(self) -> None:
         self.answers = dict.fromkeys(range(self.n), EMPTY)
@@ -97,11 +98,11 @@ class _Drawing(Search):
             for i in self._open
         ]
 
-    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Child]:
+    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
         ways = [way for reply in extensions for way in reply]
-        return [Child(self.prompt, self.answers[i], way.partial) for i, way in zip(self._open, ways, strict=True)]
+        return [Expansion(self.prompt, self.answers[i], way.partial) for i, way in zip(self._open, ways, strict=True)]
 
-    def decide(self, rated: Sequence[Rated], depth: int) -> tuple[list[Rated], int]:
+    def decide(self, rated: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
         self.answers |= zip(self._open, rated, strict=True)
         hopeless = self._hopeless(self.rule, depth) if self.rule else []
         for i in hopeless:
@@ -109,10 +110,10 @@ class _Drawing(Search):
         self.stopped += len(hopeless)
         return self.complete(), len(hopeless)
 
-    def complete(self) -> list[Rated]:
+    def complete(self) -> list[Hypothesis]:
         return list(self.answers.values())
 
-    def _hopeless(self, rule: Rule, depth: int) -> list[int]:
+    def _hopeless(self, rule: RejectionRule, depth: int) -> list[int]:
         """Those to be stopped; a finished one costs nothing more and stays."""
         scores = [partial_score(answer.step_rewards, depth, rule.aggregation) for answer in self.answers.values()]
         kept = dict(zip(self.answers, rule.keeps(scores), strict=True))

@@ -18,8 +18,8 @@ from ..engines.base import Failure, prompt_seed
 from ..engines.step_requests import Extension, Generate, Partial, Request, Score
 from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
-from .loop import Found, Search, Watch, run
-from .scored_answers import EMPTY, Child, Rated, ranked
+from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
+from .loop import Search, SearchResult, Watch, run
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def beam_search(
     parameters: BeamParameters,
     seeds: Sequence[int],
     watch: Watch | None = None,
-) -> list[Found | Failure]:
+) -> list[SearchResult | Failure]:
     """For each question the best answer found, or why there is none; `seeds` are one a question.
 
     At every depth there is one call of `generate` and at most one of `score`, for all prompts. A prompt's result does
@@ -82,8 +82,8 @@ def beam_search(
     A finished answer keeps its place in the beam, by its score, and is not extended. Better ones may take the place,
     yet it stays among those that the best is chosen from in the end. Duplicates (the same text, finished or not) are
     merged within a sub-beam. A prompt is done when all it keeps is finished, or after `max_steps`. What cannot be
-    rewarded to its end ranks last (`openprm.search.scored_answers.Rated`); which failures end a prompt, see
-    `openprm.search.loop.run`.
+    rewarded to its end ranks last (`openprm.decoding.hypotheses.Hypothesis`); which failures end a prompt, see
+    `openprm.decoding.loop.run`.
     """
     searches = [
         _BeamSearch(prompt, question, seed, parameters)
@@ -96,14 +96,14 @@ def beam_search(
 class _SubBeam:
     """What is kept, best first, and every finished answer it came by."""
 
-    kept: list[Rated] = field(default_factory=lambda: [EMPTY])
-    complete: list[Rated] = field(default_factory=list)
+    kept: list[Hypothesis] = field(default_factory=lambda: [EMPTY])
+    complete: list[Hypothesis] = field(default_factory=list)
 
     @property
-    def open(self) -> list[Rated]:
+    def open(self) -> list[Hypothesis]:
         return [answer for answer in self.kept if not answer.partial.finished]
 
-    def merged(self, ways: Sequence[tuple[Rated, Partial]]) -> list[tuple[Rated, Partial]]:
+    def merged(self, ways: Sequence[tuple[Hypothesis, Partial]]) -> list[tuple[Hypothesis, Partial]]:
         """Of (parent, extension), the first of each text and finished state that is new."""
         seen = {(answer.partial.text, True) for answer in self.complete}
         new = []
@@ -114,7 +114,7 @@ class _SubBeam:
                 new.append((parent, partial))
         return new
 
-    def select(self, rated: Sequence[Rated], size: int) -> int:
+    def select(self, rated: Sequence[Hypothesis], size: int) -> int:
         """Keeps the best of the finished and the new; returns how many were not kept."""
         self.complete += [answer for answer in rated if answer.partial.finished]
         pool = [answer for answer in self.kept if answer.partial.finished] + list(rated)
@@ -143,25 +143,25 @@ class _BeamSearch(Search):
             for answer in beam.open
         ]
 
-    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Child]:
+    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
         replies = iter(extensions)
         self._children = []
         for beam in self.beams:
             ways = [(parent, way.partial) for parent in beam.open for way in next(replies)]
-            self._children.append([Child(self.prompt, *way) for way in beam.merged(ways)])
+            self._children.append([Expansion(self.prompt, *way) for way in beam.merged(ways)])
         return list(chain.from_iterable(self._children))
 
-    def decide(self, rated: Sequence[Rated], depth: int) -> tuple[list[Rated], int]:
+    def decide(self, rated: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
         remaining = iter(rated)
         dropped = 0
         for beam, children in zip(self.beams, self._children, strict=True):
             dropped += beam.select(list(islice(remaining, len(children))), self.size)
         return [answer for beam in self.beams for answer in beam.kept], dropped
 
-    def complete(self) -> list[Rated]:
+    def complete(self) -> list[Hypothesis]:
         return [answer for beam in self.beams for answer in [*beam.complete, *map(_cut, beam.open)]]
 
 
-def _cut(answer: Rated) -> Rated:
+def _cut(answer: Hypothesis) -> Hypothesis:
     """What is unfinished at the end, finished as it stands."""
     return replace(answer, partial=replace(answer.partial, finish_reason="length"))

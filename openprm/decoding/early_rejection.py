@@ -5,8 +5,8 @@
 
 N answers of a prompt grow side by side, a step at a time. At depth d their partial scores are compared, which are the
 aggregates of the first d step rewards (of all, where an answer is finished). An unfinished answer that is more than
-`Rule.threshold` below the best one is stopped. The threshold is set by split conformal prediction on prompts whose
-answers are scored to the end:
+`RejectionRule.threshold` below the best one is stopped. The threshold is set by split conformal prediction on prompts
+whose answers are scored to the end:
 
     With w the answer that best-of-N chooses, of L steps, let S = max over d <= L of (best partial score - w's).
     The rule stops w only if S > threshold, because the best of those still alive is at most the best of all.
@@ -33,7 +33,7 @@ StepRewards = Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class Rule:
+class RejectionRule:
     """When an answer is stopped, and what that holds for.
 
     threshold: how far below the best partial score, in units of the score
@@ -55,7 +55,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ScoredSamples:
     """The N answers to one prompt, for `simulate`, in lists of one order.
 
     step_rewards: of each answer
@@ -69,7 +69,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RejectionEffect:
     """What a rule would have saved and cost, over prompts.
 
     tokens_saved: the share of all tokens that would not have been generated
@@ -91,7 +91,7 @@ def partial_score(rewards: StepRewards, depth: int, aggregation: str) -> float:
     return aggregate(known, aggregation) if known else -math.inf
 
 
-def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregation: str, risk: float) -> Rule:
+def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregation: str, risk: float) -> RejectionRule:
     """The rule whose risk is `risk`, from prompts with the rewards of all steps of N answers each.
 
     Raises ValueError where `risk` is not between 0 and 1, the prompts are too few for it (at least
@@ -108,7 +108,7 @@ def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregati
         raise ValueError(f"{n} prompts are too few to calibrate a risk of {risk}: give at least {needed}")
     rank = math.ceil((n + 1) * (1 - exact))
     deficits = sorted(winner_deficit(answers, aggregation) for answers in step_rewards_by_prompt)
-    return Rule(deficits[rank - 1], aggregation, sizes[0], risk, n)
+    return RejectionRule(deficits[rank - 1], aggregation, sizes[0], risk, n)
 
 
 def winner_deficit(answers: Sequence[StepRewards], aggregation: str) -> float:
@@ -121,7 +121,7 @@ def winner_deficit(answers: Sequence[StepRewards], aggregation: str) -> float:
     return max(gaps, default=0.0)
 
 
-def simulate(prompts: Sequence[Drawn], rule: Rule) -> Outcome:
+def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> RejectionEffect:
     """What `rule` would have saved and cost on answers that are written and scored to the end.
 
     Raises ValueError where there are no prompts, or a prompt has not as many answers as the rule was calibrated for.
@@ -143,7 +143,7 @@ def simulate(prompts: Sequence[Drawn], rule: Rule) -> Outcome:
         after.append(prompt.correct[_best(prompt.step_rewards, alive, rule.aggregation)])
         written += sum(sum(tokens[:length]) for tokens, length in zip(prompt.step_tokens, lengths, strict=True))
         total += sum(map(sum, prompt.step_tokens))
-    return Outcome(
+    return RejectionEffect(
         tokens_saved=1 - written / total if total else 0.0,
         winners_lost=fmean(lost),
         accuracy_before=fmean(before),
@@ -152,7 +152,7 @@ def simulate(prompts: Sequence[Drawn], rule: Rule) -> Outcome:
     )
 
 
-def stopped_after(answers: Sequence[StepRewards], rule: Rule) -> list[int]:
+def stopped_after(answers: Sequence[StepRewards], rule: RejectionRule) -> list[int]:
     """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
     alive = list(range(len(answers)))
     lengths = [len(rewards) for rewards in answers]

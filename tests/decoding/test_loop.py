@@ -1,7 +1,7 @@
 import pytest
 
-from openprm.search.beam_search import BeamParameters, beam_search
-from openprm.search.best_of_n import draw
+from openprm.decoding.beam_search import BeamParameters, beam_search
+from openprm.decoding.best_of_n import draw
 
 from ..injected import Language, Rewards, questions
 

@@ -14,7 +14,7 @@ from ..scoring.aggregation import aggregate
 
 
 @dataclass(frozen=True)
-class Rated:
+class Hypothesis:
     """An answer, partial or whole, with the rewards of its steps and their aggregate.
 
     `score` is -inf where no step has a reward. Fewer rewards than steps where the rest could not be rewarded (it does
@@ -41,15 +41,15 @@ class Rated:
 
 
 #: Where every answer begins.
-EMPTY = Rated(Partial())
+EMPTY = Hypothesis(Partial())
 
 
 @dataclass(frozen=True)
-class Child:
+class Expansion:
     """An extension of `parent`, an answer to prompt number `prompt`."""
 
     prompt: int
-    parent: Rated
+    parent: Hypothesis
     partial: Partial
 
     @property
@@ -71,20 +71,20 @@ class Child:
 
 
 @dataclass(frozen=True)
-class Rating:
+class ScoredExpansion:
     """A child with its rewards, and how many tokens they took (none, where another child with the same steps paid).
 
     With a `failure`, the rewards are its parent's, of the steps that did not change.
     """
 
-    rated: Rated
+    rated: Hypothesis
     n_tokens: int = 0
     failure: Failure | None = None
 
 
-def rate(
-    questions: Sequence[Sequence[Message]], children: Sequence[Child], score: Score | None, aggregation: str
-) -> list[Rating]:
+def score_expansions(
+    questions: Sequence[Sequence[Message]], children: Sequence[Expansion], score: Score | None, aggregation: str
+) -> list[ScoredExpansion]:
     """Each child rated, by at most one call of `score`; without `score` nothing has a reward.
 
     The same steps of one prompt are asked for once. Steps that did not change keep their parent's rewards; of a
@@ -92,8 +92,8 @@ def rate(
     reward.
     """
     if score is None:
-        return [Rating(Rated(child.partial)) for child in children]
-    firsts: dict[tuple[int, tuple[str, ...]], Child] = {}
+        return [ScoredExpansion(Hypothesis(child.partial)) for child in children]
+    firsts: dict[tuple[int, tuple[str, ...]], Expansion] = {}
     for child in children:
         if child.wants_rewards:
             firsts.setdefault(child.key, child)
@@ -102,12 +102,12 @@ def rate(
     return [
         _rating(child, firsts[child.key], replies[child.key], aggregation)
         if child.wants_rewards
-        else Rating(replace(child.parent, partial=child.partial))
+        else ScoredExpansion(replace(child.parent, partial=child.partial))
         for child in children
     ]
 
 
-def fatal(ratings: Sequence[Rating]) -> Failure | None:
+def fatal_failure(ratings: Sequence[ScoredExpansion]) -> Failure | None:
     """Why a prompt whose children were rated so cannot go on; None where it can.
 
     A transient failure ends it, or else its result would depend on a server's health. Other failures only rank last,
@@ -120,12 +120,12 @@ def fatal(ratings: Sequence[Rating]) -> Failure | None:
     return None
 
 
-def ranked(answers: Sequence[Rated]) -> list[Rated]:
+def ranked(answers: Sequence[Hypothesis]) -> list[Hypothesis]:
     """The answers, best first; tied ones stay in their order."""
     return sorted(answers, key=lambda answer: answer.rank, reverse=True)
 
 
-def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: str) -> Rating:
+def _rating(child: Expansion, first: Expansion, reply: Rewarded | Failure, aggregation: str) -> ScoredExpansion:
     if isinstance(reply, Rewarded) and not all(map(math.isfinite, reply.rewards)):
         reply = Failure(
             "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
@@ -133,7 +133,7 @@ def _rating(child: Child, first: Child, reply: Rewarded | Failure, aggregation: 
     rewards = first.parent.step_rewards[: first.known]
     if isinstance(reply, Rewarded):
         rewards += reply.rewards
-    rated = Rated(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
+    rated = Hypothesis(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
     if isinstance(reply, Failure):
-        return Rating(rated, failure=reply)
-    return Rating(rated, reply.n_tokens if child is first else 0)
+        return ScoredExpansion(rated, failure=reply)
+    return ScoredExpansion(rated, reply.n_tokens if child is first else 0)

@@ -1,7 +1,7 @@
 """Searches of many prompts side by side: one call to generate and one to reward at every depth, for all of them.
 
-A `Search` decides for one prompt; `run` takes them all from depth to depth. `openprm.search.beam_search` and
-`openprm.search.best_of_n` are the searches.
+A `Search` decides for one prompt; `run` takes them all from depth to depth. `openprm.decoding.beam_search` and
+`openprm.decoding.best_of_n` are the searches.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TypeVar
 from ..engines.base import Failure
 from ..engines.step_requests import Extension, Generate, Request, Score
 from ..schema import Message
-from .scored_answers import Child, Rated, Rating, fatal, ranked, rate
+from .hypotheses import Expansion, Hypothesis, ScoredExpansion, fatal_failure, ranked, score_expansions
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found for one prompt.
 
     best: of the highest rank; of tied ones, the first
@@ -34,8 +34,8 @@ class Found:
     depths: how often the prompt was extended
     """
 
-    best: Rated
-    complete: tuple[Rated, ...]
+    best: Hypothesis
+    complete: tuple[Hypothesis, ...]
     generated_tokens: int
     scored_tokens: int
     merged: int
@@ -44,19 +44,19 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Pruning:
     """What was decided for one prompt at one depth: the answers kept, best first, and how many were left out.
 
-    dropped: not kept; merged: see `Found`
+    dropped: not kept; merged: see `SearchResult`
     """
 
-    kept: tuple[Rated, ...]
+    kept: tuple[Hypothesis, ...]
     dropped: int
     merged: int
 
 
 @dataclass(frozen=True)
-class Depth:
+class DepthReport:
     """One depth of all searches, for whoever watches them.
 
     depth: counts from 1
@@ -66,10 +66,10 @@ class Depth:
 
     depth: int
     open: int
-    decisions: Mapping[int, Decision]
+    decisions: Mapping[int, Pruning]
 
 
-Watch = Callable[[Depth], None]
+Watch = Callable[[DepthReport], None]
 
 
 @dataclass
@@ -97,18 +97,18 @@ class Search(ABC):
         """What to extend at this depth (from 1): at least one request where the search is open."""
 
     @abstractmethod
-    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Child]:
+    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
         """What to rate of the extensions of each request."""
 
     @abstractmethod
-    def decide(self, rated: Sequence[Rated], depth: int) -> tuple[list[Rated], int]:
+    def decide(self, rated: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
         """Takes the rated children; returns what is kept, and how many are dropped."""
 
     @abstractmethod
-    def complete(self) -> list[Rated]:
+    def complete(self) -> list[Hypothesis]:
         """The answers to choose from when the search is over, at least one."""
 
-    def receive(self, replies: Sequence[list[Extension] | Failure]) -> list[Child]:
+    def receive(self, replies: Sequence[list[Extension] | Failure]) -> list[Expansion]:
         """What to rate of the replies to `requests`; nothing where one is a failure, which is then the search's."""
         self.depths += 1
         extensions = []
@@ -124,20 +124,20 @@ class Search(ABC):
         self.merged += self._merged
         return children
 
-    def take(self, ratings: Sequence[Rating], depth: int) -> Decision | None:
+    def take(self, ratings: Sequence[ScoredExpansion], depth: int) -> Pruning | None:
         """Decides on the rated children; None where the search has failed."""
-        self.failure = self.failure or fatal(ratings)
+        self.failure = self.failure or fatal_failure(ratings)
         if self.failure:
             return None
         self.scored_tokens += sum(rating.n_tokens for rating in ratings)
         kept, dropped = self.decide([rating.rated for rating in ratings], depth)
-        return Decision(tuple(ranked(kept)), dropped, self._merged)
+        return Pruning(tuple(ranked(kept)), dropped, self._merged)
 
-    def result(self) -> Found | Failure:
+    def result(self) -> SearchResult | Failure:
         if self.failure:
             return self.failure
         complete = self.complete()
-        return Found(
+        return SearchResult(
             best=ranked(complete)[0],
             complete=tuple(complete),
             generated_tokens=self.generated_tokens,
@@ -155,11 +155,11 @@ def run(
     aggregation: str,
     watch: Watch | None = None,
     max_depth: int | None = None,
-) -> list[Found | Failure]:
+) -> list[SearchResult | Failure]:
     """The result of each search; goes on while one is open, at most to `max_depth`.
 
     `searches[i].prompt` is i. Without `score` nothing has a reward. A prompt fails where it cannot be extended, or
-    for the reasons of `openprm.search.scored_answers.fatal`; the others go on.
+    for the reasons of `openprm.decoding.hypotheses.fatal_failure`; the others go on.
     """
     questions = [search.question for search in searches]
     for depth in count(1) if max_depth is None else range(1, max_depth + 1):
@@ -169,7 +169,9 @@ def run(
         requests = [search.requests(depth) for search in going]
         replies = _grouped(generate(list(chain.from_iterable(requests))), requests)
         children = [search.receive(reply) for search, reply in zip(going, replies, strict=True)]
-        ratings = _grouped(rate(questions, list(chain.from_iterable(children)), score, aggregation), children)
+        ratings = _grouped(
+            score_expansions(questions, list(chain.from_iterable(children)), score, aggregation), children
+        )
         decisions = {}
         for search, rated in zip(going, ratings, strict=True):
             decision = search.take(rated, depth)
@@ -177,7 +179,7 @@ def run(
                 decisions[search.prompt] = decision
         if watch:
             n_open = sum(search.open for search in going if not search.failure)
-            watch(Depth(depth, n_open, decisions))
+            watch(DepthReport(depth, n_open, decisions))
     return [search.result() for search in searches]
 
 

@@ -18,8 +18,8 @@ from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS
 from .beam_search import BeamParameters, beam_search
 from .best_of_n import draw, vote
-from .early_rejection import Rule
-from .loop import Found, Watch
+from .early_rejection import RejectionRule
+from .loop import SearchResult, Watch
 
 MAJORITY, WEIGHTED = "majority-vote", "weighted-vote"
 BEAMS = ("pbs", "diverse-pbs")
@@ -43,7 +43,7 @@ class Method:
     name: str = "best-of-n"
     budget: int = 16
     aggregation: str | None = None
-    rule: Rule | None = None
+    rule: RejectionRule | None = None
     equivalence: str = DEFAULT_EQUIVALENCE
     pattern: str = DEFAULT_PATTERN
 
@@ -90,7 +90,7 @@ class Method:
         score: Score | None,
         seeds: Sequence[int],
         watch: Watch | None = None,
-    ) -> list[Found | Failure]:
+    ) -> list[SearchResult | Failure]:
         """For each question what was found, or why nothing was; `seeds` are one a question.
 
         `best` of the result is the method's choice: of votes, the highest-ranked answer among those that say what won.
@@ -119,7 +119,7 @@ class Method:
             **({"rule": asdict(self.rule)} if self.rule else {}),
         }
 
-    def _vote(self, found: Found, question: Sequence[Message]) -> Found:
+    def _vote(self, found: SearchResult, question: Sequence[Message]) -> SearchResult:
         responses = [answer.partial.text for answer in found.complete]
         said = labels(responses, self.equivalence, self.pattern, question)
         return replace(found, best=vote(found.complete, said, weighted=self.name == WEIGHTED))
