@@ -1,15 +1,17 @@
-"""The rows of OpenPRM's datasets, typed, and their schemas.
+"""The rows of OpenPRM's datasets: each column's name, type and meaning, declared once.
 
-Rows are plain dictionaries, as `datasets` yields them; the classes below name their columns.
-`features(Tree)` derives the `datasets.Features` from the annotations, so that a column is
-declared in one place.
+Rows are plain dictionaries, as `datasets` yields them; the classes below name their columns. `features` derives the
+`datasets.Features` from them, `described_columns` the tables in dataset cards.
 """
 
 from __future__ import annotations
 
 import types
 import typing
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import TypedDict, is_typeddict  # pydantic cannot check those of `typing` before Python 3.12
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -22,180 +24,171 @@ LEVELS = ("process", "outcome")
 class Message(TypedDict):
     """One turn of a conversation."""
 
-    role: str
-    content: str
+    role: Annotated[str, "`system`, `user` or `assistant`"]
+    content: Annotated[str, "its text"]
 
 
 class Reward(TypedDict):
-    """An outcome reward of a whole response. Several may stand side by side, told apart by name.
+    """An outcome reward of a whole response. A response may have several, told apart by name.
 
-    Where a judge was asked several times, `value` is the mean of the judgements that could be read, `std` their
-    standard deviation and `n_judgements` their number; else both are None.
+    `std` and `n_judgements` are None unless a judge was asked several times.
     """
 
-    name: str
-    value: float
-    std: float | None
-    n_judgements: int | None
+    name: Annotated[str, "what gave the reward"]
+    value: Annotated[float, "the reward; the mean, where a judge was asked several times"]
+    std: Annotated[float | None, "standard deviation of the judgements"]
+    n_judgements: Annotated[int | None, "how many judgements could be read"]
 
 
 class Generator(TypedDict):
     """What sampled a response; None where it is not known."""
 
-    model: str | None
-    revision: str | None
-    engine: str | None
-    engine_version: str | None
-    temperature: float | None
-    top_p: float | None
-    max_new_tokens: int | None
-    stop: list[str] | None
-    system_prompt: str | None
-    seed: int | None
+    model: Annotated[str | None, "the model that the response was sampled from"]
+    revision: Annotated[str | None, "its commit on the Hub"]
+    engine: Annotated[str | None, "what ran it"]
+    engine_version: Annotated[str | None, "version of that engine"]
+    temperature: Annotated[float | None, "sampling temperature"]
+    top_p: Annotated[float | None, "share of probability that was sampled from"]
+    max_new_tokens: Annotated[int | None, "longest response in tokens"]
+    stop: Annotated[list[str] | None, "texts that end a response"]
+    system_prompt: Annotated[str | None, "system message that was added"]
+    seed: Annotated[int | None, "seed of the prompt's samples"]
 
 
-class Candidate(TypedDict):
+class Row(TypedDict):
+    """The first columns of each row about a prompt."""
+
+    schema_version: Annotated[int, "version of these columns"]
+    prompt_id: Annotated[str, "identifies the prompt in all datasets of this owner"]
+    source: Annotated[str, "where the prompt comes from"]
+
+
+class Question(Row):
+    """A prompt without its reference."""
+
+    question: Annotated[list[Message], "the conversation so far, as chat messages"]
+
+
+class Prompt(Question):
+    """An instruction to sample responses for."""
+
+    reference: Annotated[str | None, "the golden answer, where there is one"]
+
+
+class Candidate(Prompt):
     """One sampled response. Never dropped: what is wrong with it is said in `marks`."""
 
-    schema_version: int
-    prompt_id: str
-    source: str
-    question: list[Message]
-    reference: str | None
-    response: str
-    sample_index: int
-    generator: Generator
-    finish_reason: str | None
-    n_tokens: int | None
-    rewards: list[Reward]
-    marks: list[str]
-
-
-class Prompt(TypedDict):
-    """An instruction to sample responses for, with its golden answer where there is one."""
-
-    schema_version: int
-    prompt_id: str
-    source: str
-    question: list[Message]
-    reference: str | None
+    response: Annotated[str, "the sampled answer, whole"]
+    sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
+    generator: Annotated[Generator, "what sampled it; null where it is not known"]
+    finish_reason: Annotated[str | None, "why it ended: `stop` or `length`"]
+    n_tokens: Annotated[int | None, "its length in tokens of the generator"]
+    rewards: Annotated[list[Reward], "outcome rewards of the whole response, side by side"]
+    marks: Annotated[list[str], "what is wrong with it, such as `truncated`, `empty`, `unparsable`"]
 
 
 class Member(TypedDict):
     """A step of a response, by position: `responses[response]["steps"][step]`."""
 
-    response: int
-    step: int
+    response: Annotated[int, "index in `responses`"]
+    step: Annotated[int, "index in its `steps`"]
 
 
 class Node(TypedDict):
     """A group of merged steps (paper, section 3.1). Node 0 is the root: the question itself."""
 
-    id: int
-    parent: int | None
-    depth: int
-    text: str
-    value: float
-    n_leaves: int
-    members: list[Member]
+    id: Annotated[int, "number of the node, depth first; the root is zero"]
+    parent: Annotated[int | None, "`id` of the node above; null for the root"]
+    depth: Annotated[int, "number of steps from the root"]
+    text: Annotated[str, "the step that opened the node; empty for the root"]
+    value: Annotated[float, "mean reward of the responses through the node"]
+    n_leaves: Annotated[int, "number of responses that end at or below it"]
+    members: Annotated[list[Member], "the steps that merged into it"]
 
 
 class TreeResponse(TypedDict):
     """A response inside a tree: joining `steps` gives it back exactly."""
 
-    sample_index: int
-    model: str | None
-    steps: list[str]
-    reward: float
-    rewards: list[Reward]
+    sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
+    model: Annotated[str | None, "the model that it was sampled from"]
+    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
+    reward: Annotated[float, "the outcome reward that values are made of"]
+    rewards: Annotated[list[Reward], "all outcome rewards of the response"]
 
 
 class BuildParameters(TypedDict):
-    """How a tree was made; see `openprm.trees.tree.merge`."""
+    """How a tree was made; see `openprm.trees.tree.MergeParameters`."""
 
-    separator: str
-    similarity: str
-    threshold: float
-    distinct_numbers: bool
+    separator: Annotated[str, "where steps end"]
+    similarity: Annotated[str, "how alike two steps are is measured by this"]
+    threshold: Annotated[float, "least similarity of steps that merge"]
+    distinct_numbers: Annotated[bool, "whether steps with different numbers are kept apart"]
 
 
-class Tree(TypedDict):
+class Tree(Prompt):
     """The preference tree of one prompt."""
 
-    schema_version: int
-    prompt_id: str
-    source: str
-    question: list[Message]
-    reference: str | None
-    reward_name: str
-    responses: list[TreeResponse]
-    nodes: list[Node]
-    build: BuildParameters
+    reward_name: Annotated[str, "which reward the values are made of"]
+    responses: Annotated[list[TreeResponse], "the sampled responses, each as its steps"]
+    nodes: Annotated[list[Node], "the tree: merged steps with their values"]
+    build: Annotated[BuildParameters, "how it was merged"]
 
 
 class Support(TypedDict):
     """Responses behind each side of a pair (1 for two plain responses)."""
 
-    chosen: int
-    rejected: int
+    chosen: Annotated[int, "responses behind the chosen side"]
+    rejected: Annotated[int, "responses behind the rejected side"]
 
 
-class Pair(TypedDict):
+class Pair(Question):
     """The unified format [Q, C, Pc, Pr] (paper, appendix B.1).
 
     The chosen text is `context + chosen`. The rejected text is `context + rejected`, or
     `rejected_context + rejected` where each side keeps its own, merely similar, prefix.
-    `gap` is the difference of the two values, in the units of the reward; None where it is not known.
     """
 
-    schema_version: int
-    prompt_id: str
-    source: str
-    question: list[Message]
-    context: str
-    chosen: str
-    rejected: str
-    rejected_context: str | None
-    level: str
-    gap: float | None
-    depth: int
-    support: Support
+    context: Annotated[str, "the answer so far, before the chosen text"]
+    chosen: Annotated[str, "the better continuation (of an outcome pair: the whole better answer)"]
+    rejected: Annotated[str, "the worse one"]
+    rejected_context: Annotated[
+        str | None, "the answer before the rejected text, where it differs from `context`; else null"
+    ]
+    level: Annotated[str, "`process` (two steps) or `outcome` (two whole answers)"]
+    gap: Annotated[float | None, "difference of the two values, in units of the reward; null where it is not known"]
+    depth: Annotated[int, "number of the step, from one; zero for whole answers"]
+    support: Annotated[Support, "how many responses stand behind each side"]
 
 
-class Scored(TypedDict):
-    """A response scored step by step; see `openprm.scoring.pipeline` for the columns."""
+class Scored(Row):
+    """A response scored step by step; see `openprm.scoring.pipeline`."""
 
-    schema_version: int
-    prompt_id: str
-    source: str
-    sample_index: int
-    steps: list[str]
-    step_rewards: list[float | None]
-    score: float
-    aggregation: str
-    truncated: bool
+    sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
+    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
+    step_rewards: Annotated[list[float | None], "the reward after each step; null where it was cut off"]
+    score: Annotated[float, "the step rewards, aggregated"]
+    aggregation: Annotated[str, "how they were aggregated"]
+    truncated: Annotated[bool, "whether the response exceeds the model's length"]
 
 
 class Answer(Candidate):
-    """What a search answered to one prompt, and what that cost; a candidate like any other besides.
+    """The answer of a search to one prompt, and what it cost. It can be used as any other candidate.
 
-    `steps` and `step_rewards` are as in `Scored`; both are empty, and `score` is None, where no reward model chose.
-    `n_considered`: the complete answers that it chose from. `generated_tokens` and `scored_tokens` count what the
-    language model generated and the reward model computed for this prompt in all, `n_tokens` the answer alone.
-    `merged`: extensions that were duplicates; `stopped`: answers that early rejection did not let finish.
+    `steps` and `step_rewards` are empty, and `score` is None, where no reward model chose. `n_tokens` counts the
+    answer alone.
     """
 
-    steps: list[str]
-    step_rewards: list[float | None]
-    score: float | None
-    aggregation: str | None
-    method: str
-    budget: int
-    n_considered: int
-    generated_tokens: int
-    scored_tokens: int
-    merged: int
-    stopped: int
+    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
+    step_rewards: Annotated[list[float | None], "the reward after each step; null where it was cut off"]
+    score: Annotated[float | None, "the step rewards, aggregated"]
+    aggregation: Annotated[str | None, "how they were aggregated"]
+    method: Annotated[str, "the search method"]
+    budget: Annotated[int, "how many answers the method may sample"]
+    n_considered: Annotated[int, "the complete answers that it chose from"]
+    generated_tokens: Annotated[int, "tokens that the language model generated for this prompt in all"]
+    scored_tokens: Annotated[int, "tokens that the reward model computed for this prompt in all"]
+    merged: Annotated[int, "extensions that were duplicates"]
+    stopped: Annotated[int, "answers that early rejection stopped"]
 
 
 def plain_reward(name: str, value: float) -> Reward:
@@ -215,13 +208,47 @@ def features(record: type) -> Features:
     return Features(_feature(record))
 
 
+def descriptions(record: type) -> dict[str, str]:
+    """What each column of a record holds, by name; nested columns with dots, as in `nodes.value`."""
+    return {name: description for name, _, description in described_columns(record)}
+
+
+def described_columns(record: type) -> Iterator[tuple[str, str, str]]:
+    """Name (nested ones with dots), type in words and description of each column of a record, in order."""
+    for name, hint in typing.get_type_hints(record, include_extras=True).items():
+        column, description = typing.get_args(hint)
+        inner, kind = _type_in_words(column)
+        yield name, kind, description
+        if inner is not None:
+            for below, kind_below, description_below in described_columns(inner):
+                yield f"{name}.{below}", kind_below, description_below
+
+
 def _feature(annotation: Any) -> Any:
     from datasets import List, Value
 
-    if typing.is_typeddict(annotation):
+    if is_typeddict(annotation):
         return {name: _feature(hint) for name, hint in typing.get_type_hints(annotation).items()}
     if typing.get_origin(annotation) is list:
         return List(_feature(typing.get_args(annotation)[0]))
-    if isinstance(annotation, types.UnionType):  # `X | None`: every Arrow column may hold nulls
-        return _feature(next(hint for hint in typing.get_args(annotation) if hint is not types.NoneType))
+    if isinstance(annotation, types.UnionType):  # every Arrow column may hold nulls
+        return _feature(_not_none(annotation))
     return Value({str: "string", int: "int64", float: "float64", bool: "bool"}[annotation])
+
+
+def _type_in_words(annotation: Any) -> tuple[type | None, str]:
+    """The record that a type holds, if any, and the type in words."""
+    if is_typeddict(annotation):
+        return annotation, "record"
+    if typing.get_origin(annotation) is list:
+        inner, kind = _type_in_words(typing.get_args(annotation)[0])
+        return inner, f"list of {'records' if kind == 'record' else f'{kind}s'}"
+    if isinstance(annotation, types.UnionType):
+        inner, kind = _type_in_words(_not_none(annotation))
+        return inner, f"{kind} or null"
+    return None, {str: "text", int: "integer", float: "number", bool: "true or false"}[annotation]
+
+
+def _not_none(optional: types.UnionType) -> Any:
+    """X of `X | None`."""
+    return next(hint for hint in typing.get_args(optional) if hint is not types.NoneType)

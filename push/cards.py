@@ -13,9 +13,8 @@ from typing import Any
 
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
 from openprm.runs.licenses import LICENSES, notices
-from openprm.schema import Candidate, Pair, Tree
+from openprm.schema import Candidate, Pair, Tree, described_columns
 
-from .columns import described_columns
 from .inputs import Input, inputs, measured
 from .rerun_command import dataset_command, training_command
 from .tables import compared, size_category

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openprm.data.readers import HubName
+from openprm.hub_id import HubId
 from openprm.runs.dataset_card import shown
 
 Manifest = Mapping[str, Any]
@@ -29,8 +29,8 @@ class Input:
         if self.repository is not None:
             return self.repository
         # a local input is recorded by the last part of its path
-        named = HubName.parse(self.name) if "/" in self.name else None
-        return named.name if named else None
+        named = HubId.parse(self.name) if "/" in self.name else None
+        return named.repository if named else None
 
     @property
     def train(self) -> str | None:

@@ -18,6 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, Rejection, Row
+from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION, Candidate
 from .columns import (
     Columns,
@@ -30,7 +31,7 @@ from .columns import (
     to_messages,
     with_options,
 )
-from .readers import HubName, read_rows
+from .readers import read_rows
 
 __all__ = ["Columns", "InputError", "Rejection", "read_candidates"]
 
@@ -229,8 +230,8 @@ def _cell(value: Any) -> str:
 
 def stem(path: str) -> str:
     """answers for data/answers.jsonl.gz, data for org/data@revision:config."""
-    hub = None if os.path.exists(path) else HubName.parse(path)
-    name = os.path.basename(os.path.normpath(hub.name if hub else path)).partition(":")[0]
+    hub = None if os.path.exists(path) else HubId.parse(path)
+    name = os.path.basename(os.path.normpath(hub.repository if hub else path)).partition(":")[0]
     for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".parquet"):
         name = name.removesuffix(suffix)
     return name

@@ -13,6 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from typing_extensions import is_typeddict
+
 from ..errors import is_unicode
 from ..schema import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
 
@@ -287,7 +289,7 @@ def _hints(record: type) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if typing.is_typeddict(hint):
+    if is_typeddict(hint):
         return isinstance(value, dict) and all(_fits(value.get(name), of) for name, of in _hints(hint).items())
     if typing.get_origin(hint) is list:
         return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)

@@ -8,12 +8,12 @@ group), whatever the size of the file.
 from __future__ import annotations
 
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, Rejection, Row, damage, first_line
+from ..hub_id import HubId
 from .text_readers import csv_file, json_file, json_lines
 
 if TYPE_CHECKING:
@@ -23,25 +23,6 @@ __all__ = ["InputError", "Rejection", "Row", "read_rows"]
 
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1024
-_HUB_NAME = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?")
-
-
-class HubName(NamedTuple):
-    """A dataset on the Hub: `[OWNER/]NAME[@REVISION][:CONFIG]`."""
-
-    name: str
-    revision: str | None
-    config: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> HubName | None:
-        """None where it is no such name.
-
-        >>> HubName.parse("me/pairs@v1.0:process")
-        HubName(name='me/pairs', revision='v1.0', config='process')
-        """
-        match = _HUB_NAME.fullmatch(text)
-        return cls(match[1], match[2], match[3]) if match else None
 
 
 def read_rows(path: str, split: str | None = None) -> Iterator[Row | Rejection]:
@@ -131,7 +112,7 @@ def _arrow_rows(path: str, before: int, table: pa.Table | pa.RecordBatch) -> Ite
 
 def _dataset(path: str, split: str | None) -> Iterator[Row | Rejection]:
     folder, _, config = (path, "", "") if os.path.isdir(path) else path.partition(":")
-    hub = None if os.path.isdir(folder) or _reader(path) else HubName.parse(path)
+    hub = None if os.path.isdir(folder) or _reader(path) else HubId.parse(path)
     if hub is None and not os.path.isdir(folder):
         raise InputError(f"{path}: there is no such file or folder; check the path")
     read = 0
@@ -153,10 +134,10 @@ def _dataset(path: str, split: str | None) -> Iterator[Row | Rejection]:
         yield damage(path, read + 1, error)
 
 
-def _load_hub(hub: HubName, split: str | None) -> Any:
+def _load_hub(hub: HubId, split: str | None) -> Any:
     import datasets
 
-    return datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+    return datasets.load_dataset(hub.repository, hub.config, split=split, revision=hub.revision)
 
 
 def _load_folder(name: str, config: str | None) -> Any:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, first_line, is_disk_full
+from ..hub_id import HubId
 from ..runs.folder import MANIFEST
 
 TYPES = ("dataset", "model", "space")
 
-_HUB_ID = re.compile(r"([\w-][\w.-]*)/([\w-][\w.-]*)(?:@([\w./-]+))?")
 _NAME = re.compile(r"[\w-][\w.-]*")
-_HUB_OWNER = re.compile(r"([\w-][\w.-]*)(?:@([\w./-]+))?")
 
 
 @dataclass(frozen=True)
@@ -37,20 +36,21 @@ class Repository:
         if os.path.isdir(text):
             parent, name = os.path.split(os.path.abspath(text))
             return cls(parent, name, is_local=True)
-        match = _HUB_ID.fullmatch(str(text))
-        if match is None:
+        hub = HubId.parse(str(text))
+        if hub is None or hub.config or "/" not in hub.repository:
             raise InputError(f"{text} is neither a folder that exists nor OWNER/NAME[@REVISION] on the Hub")
-        return cls(match[1], match[2], match[3])
+        owner, name = hub.repository.split("/")
+        return cls(owner, name, hub.revision)
 
     @classmethod
     def of(cls, owner: str | Path, name: str) -> Repository:
         """The repository `name` of an owner: `OWNER[@REVISION]`, or a local folder of repositories."""
         if os.path.isdir(owner):
             return cls(os.path.abspath(owner), name, is_local=True)
-        match = _HUB_OWNER.fullmatch(str(owner))
-        if match is None:
+        hub = HubId.parse(str(owner))
+        if hub is None or hub.config or "/" in hub.repository:
             raise InputError(f"{owner} is neither a folder that exists nor OWNER[@REVISION] on the Hub")
-        return cls(match[1], name, match[2])
+        return cls(hub.repository, name, hub.revision)
 
     def sibling(self, name: str) -> Repository:
         """Another repository of the same owner, at the same revision.

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.readers import HubName
 from ..errors import InputError, first_line
+from ..hub_id import HubId
 from ..schema import features
 
 DATA = "data"
@@ -135,11 +135,11 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
 def _read_hub(name: str, split: str) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
-    hub = HubName.parse(name)
+    hub = HubId.parse(name)
     if hub is None:
         raise InputError(f"{name} is neither a folder nor a dataset that can be opened: it is no name of the Hub's")
     try:
-        yield from load_dataset(hub.name, hub.config, split=split, revision=hub.revision, streaming=True)
+        yield from load_dataset(hub.repository, hub.config, split=split, revision=hub.revision, streaming=True)
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
             f"{name} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import InputError, first_line
+from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION
 from .folder import MANIFEST, is_folder, read_manifest
 from .provenance import hub_types, inherited
@@ -135,7 +135,7 @@ def describe_input(path: str | Path, role: str = "") -> dict[str, str]:
         return {"name": path.name, "hash": files_hash(local)}
     if path.suffix in _FILES:
         raise InputError(f"{path}: there is no such file or folder; check the path")
-    return {"name": str(path), "hash": _commit(local, hub_types(role))}
+    return {"name": str(path), "hash": _commit(str(path), hub_types(role))}
 
 
 def resolve_model(model: str, revision: str | None) -> str | None:
@@ -157,17 +157,17 @@ def _commit(name: str, types: Sequence[str]) -> str:
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    repository, _, revision = name.partition("@")
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", repository):
+    hub = HubId.parse(name)
+    if hub is None:
         raise InputError(f"{name}: there is no such file or folder, nor is it OWNER/NAME on the Hub; check the path")
     api = HfApi()
     for hub_type in types:
         try:
-            return str(api.repo_info(repository, repo_type=hub_type, revision=revision or None).sha)
+            return str(api.repo_info(hub.repository, repo_type=hub_type, revision=hub.revision).sha)
         except Exception as error:  # of whatever HTTP client the Hub's library uses
             problem = error
     with suppress(ValueError):  # of a name that is none of the Hub's
-        cached = try_to_load_from_cache(repository, "config.json", revision=revision or None)
+        cached = try_to_load_from_cache(hub.repository, "config.json", revision=hub.revision)
         if isinstance(cached, str):
             return Path(cached).parent.name
     raise InputError(

@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 import yaml
 
 from ..errors import InputError
+from ..hub_id import HubId
 from .folder import MANIFEST
 
 
@@ -61,10 +62,9 @@ def unique(origins: Iterable[Origin]) -> list[Origin]:
 def _origins(path: str, types: Sequence[str]) -> list[Origin]:
     if os.path.isfile(path):
         return [Origin(name=os.path.basename(path), kind="data", license=None)]
-    path = path if os.path.isdir(path) else path.partition(":")[0]  # a config's name
-    if not os.path.isdir(path):
+    folder = Path(path if os.path.isdir(path) else path.partition(":")[0])  # a config's name
+    if not folder.is_dir():
         return _hub_origins(path, types)
-    folder = Path(path)
     manifest = _manifest(folder / MANIFEST)
     if "published_by" in manifest:
         kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
@@ -123,11 +123,12 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    repository, _, revision = name.partition("@")
+    hub = HubId.parse(name) or HubId(name)
+    repository, revision = hub.repository, hub.revision
     for hub_type in types:
         kind = "model" if hub_type == "model" else "data"
         try:
-            info = HfApi().repo_info(repository, repo_type=hub_type, revision=revision or None)
+            info = HfApi().repo_info(repository, repo_type=hub_type, revision=revision)
         except Exception:  # of whatever HTTP client the Hub's library uses; who reads the data says what is wrong
             continue
         with suppress(EntryNotFoundError):
@@ -139,7 +140,7 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
         license = _card_license(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
         return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, license=license)]
     kind = "model" if types[0] == "model" else "data"
-    return [Origin(name=repository, kind=kind, hub=repository, revision=revision or None, license=None)]
+    return [Origin(name=repository, kind=kind, hub=repository, revision=revision, license=None)]
 
 
 def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> list[Origin]:

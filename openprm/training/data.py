@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from ..schema import LEVELS
 from ..scoring.encoding import encode
 from ..trees.pairs import texts
 
-LEVELS = ("outcome", "process")
 _COLUMNS = (
     "prompt_id",
     "source",

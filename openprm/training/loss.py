@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .data import LEVELS
+from ..schema import LEVELS
 
 
 def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, margins: Tensor, centering: float = 0.0) -> Tensor:

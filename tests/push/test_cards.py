@@ -14,13 +14,11 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from openprm.push.card_check import check_card
 from openprm.push.cards import dataset_card, demo_card, eval_results, metric_card, model_card, policy_card
-from openprm.push.columns import DESCRIPTIONS, described_columns
 from openprm.push.inputs import Input
 from openprm.push.rerun_command import dataset_command, escape, training_command
 from openprm.push.tables import compared, size_category
 
 from openprm.cli import app
-from openprm.schema import Candidate, Pair, Tree, features
 from tests.push.publications import CONFIG, EXAMPLE, PAIRS, TRAINING, TREES, configs, evaluation, publication, stage
 
 DATASETS = ("candidates", "trees", "pairs")
@@ -324,23 +322,6 @@ def test_what_a_manifest_lacks_is_an_error() -> None:
     del made["parts"]["test"]["parameters"]["threshold"]
     with pytest.raises((jinja2.UndefinedError, KeyError), match="threshold"):
         dataset_card("somebody/trees", made, configs("trees"))
-
-
-@pytest.mark.parametrize("record", [Candidate, Tree, Pair])
-def test_every_column_is_described(record: type) -> None:
-    found = [name for name, _, _ in described_columns(record)]
-    assert [name for name in found if "." not in name] == list(features(record))
-    assert {record.__name__ for record in DESCRIPTIONS} >= {record.__name__}
-    for described, words in DESCRIPTIONS.items():
-        assert set(words) == set(described.__annotations__), described
-
-
-def test_types_of_columns() -> None:
-    kinds = {name: kind for name, kind, _ in described_columns(Tree)}
-    assert kinds["responses.steps"] == "list of texts"
-    assert kinds["nodes.parent"] == "integer or null"
-    assert kinds["nodes.members.step"] == "integer"
-    assert kinds["build"] == "record"
 
 
 def test_compared() -> None:

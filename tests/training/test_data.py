@@ -107,7 +107,7 @@ def test_the_item_behind_the_last_is_weightless_padding():
     batch: Any = PairCollator(["math", "open"])([dataset[1], dataset[3]])
     assert batch["sequences"].groups[0] == [found[1].chosen.tolist(), found[1].rejected.tolist()]
     assert batch["weights"].tolist() == [0.5, 0.0]
-    assert batch["ids"].tolist()[0] == [1, 1]
+    assert batch["ids"].tolist()[0] == [0, 1]
 
 
 @given(

@@ -49,5 +49,5 @@ def test_metrics_by_level_and_source_and_a_tie_is_wrong():
 
 
 def test_metrics_of_pairs_without_weight_have_no_loss():
-    metrics = pair_metrics(np.array([[1.0, 0.0]]), np.array([[1, 0]]), np.zeros((1, 2)), ["math"])
+    metrics = pair_metrics(np.array([[1.0, 0.0]]), np.array([[0, 0]]), np.zeros((1, 2)), ["math"])
     assert metrics == {"accuracy": 1.0, "accuracy_process": 1.0, "accuracy_source_math": 1.0}
