@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from openprm.engines.base import Batch, Generator, Sampling, prompt_seed
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.timing import Comparison, compare
+from openprm.engines.base import Batch, GenerationEngine, Sampling, prompt_seed
 from openprm.engines.chat_prompt import encode_prompt
 from openprm.engines.specs import GeneratorSpec
 from openprm.engines.transformers_generator import TransformersGenerator
@@ -115,14 +115,14 @@ def sampling() -> Iterator[Comparison | str]:
             vllm.close()
 
 
-def answered(generator: Generator, batches: list[Batch]) -> int:
+def answered(generator: GenerationEngine, batches: list[Batch]) -> int:
     found = list(generator.generate(batches, SAMPLING))
     assert sum(len(answers.samples) for _, batch in found for answers in batch) == SAMPLES
     return sum(sample["n_tokens"] or 0 for _, batch in found for answers in batch for sample in answers.samples)
 
 
 def added(
-    ours: str, plain: str, generator: Generator, batches: list[Batch], alone: Callable[[], Any]
+    ours: str, plain: str, generator: GenerationEngine, batches: list[Batch], alone: Callable[[], Any]
 ) -> Iterator[Comparison | str]:
     alone()
     tokens = answered(generator, batches)
@@ -151,7 +151,7 @@ def added(
 class _Open:
     """A generator that the stage does not close."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: GenerationEngine) -> None:
         self.engine, self.version = generator.engine, generator.version
         self.model, self.revision = generator.model, generator.revision
         self.generate = generator.generate

@@ -21,8 +21,9 @@ from benchmarks.timing import Comparison, compare, seconds
 from openprm.decoding.loop import SearchResult
 from openprm.decoding.methods import Method
 from openprm.decoding.searcher import Searcher
-from openprm.engines.base import Failure, Sampling
+from openprm.engines.base import Sampling
 from openprm.engines.specs import GeneratorSpec, RewardSpec
+from openprm.errors import Failure
 from openprm.presets import toy_domain as tiny
 from openprm.presets.toy_stages import make_policy
 from openprm.schema import Message
@@ -72,7 +73,7 @@ def comparisons() -> Iterator[Comparison | str]:
 
 def searching(beams: Searcher, engine: str) -> Iterator[Comparison | str]:
     questions = [[Message(role="user", content=dial.question)] for dial in tiny.dials(PROMPTS, 0, "test")]
-    best = Searcher(Method("best-of-n", BUDGET, beams.method.aggregation), beams.extender, beams.scorer)
+    best = Searcher(Method("best-of-n", BUDGET, beams.method.aggregation), beams.step_generator, beams.scorer)
     together, whole = (partial(searched, one, questions) for one in (beams, best))
     ours, plain = together(), whole()  # also to warm up
     times = [(seconds(together), seconds(whole)) for _ in range(REPETITIONS)]

@@ -184,8 +184,7 @@ def _answer(
 ) -> None:
     """What is decided goes to standard error, while it is; the answer to standard output."""
     from ..decoding.searcher import Searcher
-    from ..engines.base import Failure
-    from ..errors import InputError
+    from ..errors import Failure, InputError
 
     searcher = Searcher.load(spec, prm, method, sampling, separator)
     try:

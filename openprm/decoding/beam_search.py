@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-from ..engines.base import Failure, prompt_seed
-from ..engines.step_requests import Extension, Generate, Partial, Request, Score
+from ..engines.base import prompt_seed
+from ..engines.step_requests import Extension, Generate, PartialResponse, Score, StepRequest
+from ..errors import Failure
 from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
 from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
@@ -103,7 +104,7 @@ class _SubBeam:
     def open(self) -> list[Hypothesis]:
         return [answer for answer in self.kept if not answer.partial.finished]
 
-    def merged(self, ways: Sequence[tuple[Hypothesis, Partial]]) -> list[tuple[Hypothesis, Partial]]:
+    def merged(self, ways: Sequence[tuple[Hypothesis, PartialResponse]]) -> list[tuple[Hypothesis, PartialResponse]]:
         """Of (parent, extension), the first of each text and finished state that is new."""
         seen = {(answer.partial.text, True) for answer in self.complete}
         new = []
@@ -134,11 +135,11 @@ class _BeamSearch(Search):
     def open(self) -> bool:
         return any(beam.open for beam in self.beams)
 
-    def requests(self, depth: int) -> list[Request]:
+    def requests(self, depth: int) -> list[StepRequest]:
         n = self.parameters.expand * (self.size if depth == 1 else 1)
         # A seed depends on the text, not on its rank, which may hang on a reward's last bits.
         return [
-            Request(self.question, answer.partial, n, prompt_seed(self.seed, f"{group}\0{answer.partial.text}"))
+            StepRequest(self.question, answer.partial, n, prompt_seed(self.seed, f"{group}\0{answer.partial.text}"))
             for group, beam in enumerate(self.beams)
             for answer in beam.open
         ]

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engines.base import Failure, prompt_seed
-from ..engines.step_requests import Extension, Generate, Request, Score
+from ..engines.base import prompt_seed
+from ..engines.step_requests import Extension, Generate, Score, StepRequest
+from ..errors import Failure
 from ..schema import Message
 from .early_rejection import RejectionRule, partial_score
 from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
@@ -89,12 +90,12 @@ class _Drawing(Search):
     def open(self) -> bool:
         return bool(self._open)
 
-    def requests(self, depth: int) -> list[Request]:
+    def requests(self, depth: int) -> list[StepRequest]:
         if depth == 1:
-            return [Request(self.question, EMPTY.partial, self.n, self.seed, whole=self.rule is None)]
-        # Answers may be equal so far and are to be drawn independently: a seed depends on the answer's number.
+            return [StepRequest(self.question, EMPTY.partial, self.n, self.seed, whole=self.rule is None)]
+        # PromptSamples may be equal so far and are to be drawn independently: a seed depends on the answer's number.
         return [
-            Request(self.question, self.answers[i].partial, 1, prompt_seed(self.seed, f"{i}\0{depth}"))
+            StepRequest(self.question, self.answers[i].partial, 1, prompt_seed(self.seed, f"{i}\0{depth}"))
             for i in self._open
         ]
 

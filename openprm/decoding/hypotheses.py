@@ -1,4 +1,4 @@
-"""Partial and whole answers with the rewards of their steps, and rewarding many of them at once."""
+"""PartialResponse and whole answers with the rewards of their steps, and rewarding many of them at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from ..engines.base import Failure
-from ..engines.step_requests import Partial, Prefix, Rewarded, Score
+from ..engines.step_requests import PartialResponse, Prefix, PrefixRewards, Score
+from ..errors import Failure
 from ..schema import Message
 from ..scoring.aggregation import aggregate
 
@@ -21,7 +21,7 @@ class Hypothesis:
     not fit into the reward model); the score is then made of those before, as in `openprm.scoring.pipeline`.
     """
 
-    partial: Partial
+    partial: PartialResponse
     step_rewards: tuple[float, ...] = ()
     score: float = -math.inf
 
@@ -41,7 +41,7 @@ class Hypothesis:
 
 
 #: Where every answer begins.
-EMPTY = Hypothesis(Partial())
+EMPTY = Hypothesis(PartialResponse())
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Expansion:
 
     prompt: int
     parent: Hypothesis
-    partial: Partial
+    partial: PartialResponse
 
     @property
     def known(self) -> int:
@@ -125,13 +125,13 @@ def ranked(answers: Sequence[Hypothesis]) -> list[Hypothesis]:
     return sorted(answers, key=lambda answer: answer.rank, reverse=True)
 
 
-def _rating(child: Expansion, first: Expansion, reply: Rewarded | Failure, aggregation: str) -> ScoredExpansion:
-    if isinstance(reply, Rewarded) and not all(map(math.isfinite, reply.rewards)):
+def _rating(child: Expansion, first: Expansion, reply: PrefixRewards | Failure, aggregation: str) -> ScoredExpansion:
+    if isinstance(reply, PrefixRewards) and not all(map(math.isfinite, reply.rewards)):
         reply = Failure(
             "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
         )
     rewards = first.parent.step_rewards[: first.known]
-    if isinstance(reply, Rewarded):
+    if isinstance(reply, PrefixRewards):
         rewards += reply.rewards
     rated = Hypothesis(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
     if isinstance(reply, Failure):

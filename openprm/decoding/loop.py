@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from typing import TypeVar
 
-from ..engines.base import Failure
-from ..engines.step_requests import Extension, Generate, Request, Score
+from ..engines.step_requests import Extension, Generate, Score, StepRequest
+from ..errors import Failure
 from ..schema import Message
 from .hypotheses import Expansion, Hypothesis, ScoredExpansion, fatal_failure, ranked, score_expansions
 
@@ -93,7 +93,7 @@ class Search(ABC):
         """Whether there is something to extend."""
 
     @abstractmethod
-    def requests(self, depth: int) -> list[Request]:
+    def requests(self, depth: int) -> list[StepRequest]:
         """What to extend at this depth (from 1): at least one request where the search is open."""
 
     @abstractmethod

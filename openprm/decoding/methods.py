@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..engines.base import Failure
 from ..engines.step_requests import Generate, Score
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE, EQUIVALENCES, labels
 from ..rewards.exact_answer import DEFAULT_PATTERN, extract_answer
 from ..schema import Message

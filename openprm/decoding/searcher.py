@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..engines.base import Failure, Sampling
+from ..engines.base import Sampling
 from ..engines.specs import GeneratorSpec, RewardSpec
-from ..engines.step_generator import Extender, check_engine
+from ..engines.step_generator import StepGenerator, check_engine
 from ..engines.step_scorer import StepScorer
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..schema import Message
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 from ..scoring.steps import DEFAULT_SEPARATOR
@@ -25,9 +25,9 @@ from .methods import Method
 class Searcher:
     """Searches answers by `method`. Both models stay loaded from call to call."""
 
-    def __init__(self, method: Method, extender: Extender, scorer: StepScorer | None) -> None:
+    def __init__(self, method: Method, step_generator: StepGenerator, scorer: StepScorer | None) -> None:
         self.method = method
-        self.extender = extender
+        self.step_generator = step_generator
         self.scorer = scorer
 
     @classmethod
@@ -45,24 +45,24 @@ class Searcher:
         """
         check(spec, prm, method, sampling)
         method, separator = with_defaults(method, prm, separator)
-        extender = Extender.load(spec, separator, sampling)
+        step_generator = StepGenerator.load(spec, separator, sampling)
         try:
             scorer = StepScorer.load(prm, separator, method.aggregation) if prm else None
         except ValueError:
-            extender.close()
+            step_generator.close()
             raise
-        return cls(method, extender, scorer)
+        return cls(method, step_generator, scorer)
 
     def __call__(
         self, questions: Sequence[Sequence[Message]], seeds: Sequence[int], watch: Watch | None = None
     ) -> list[SearchResult | Failure]:
         """See `Method.run`."""
         score = self.scorer.score if self.scorer else None
-        return self.method.run(questions, self.extender, score, seeds, watch)
+        return self.method.run(questions, self.step_generator, score, seeds, watch)
 
     def close(self) -> None:
         """Gives back what the engines hold."""
-        self.extender.close()
+        self.step_generator.close()
         if self.scorer:
             self.scorer.close()
 

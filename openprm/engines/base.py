@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
+from ..errors import Failure
 from ..schema import Message
 
 
@@ -83,16 +84,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why something could not be sampled or rewarded. `transient`: another try may succeed (a dead server)."""
-
-    reason: str
-    remedy: str
-    transient: bool
-
-
-@dataclass(frozen=True)
-class Answers:
+class PromptSamples:
     """The samples of one question, with the seed they were drawn with (None where the engine takes none).
 
     Fewer than asked for only with a `failure`, which says why the rest is missing.
@@ -103,7 +95,7 @@ class Answers:
     failure: Failure | None = None
 
 
-class Generator(Protocol):
+class GenerationEngine(Protocol):
     """Samples responses."""
 
     #: "transformers", "vllm" or "openai", and the version of that library (of a server's: as far as it tells).
@@ -113,7 +105,7 @@ class Generator(Protocol):
     model: str
     revision: str | None
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """Each batch with the answers to its questions, in the questions' order.
 
         Batches are taken when there is room for them and may come back in another order. A question that cannot be

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import Failure
 from ..schema import Message
-from .base import Failure, Sampling
+from .base import Sampling
 
 
 def encode_prompt(tokenizer: Any, question: Sequence[Message], sampling: Sampling) -> list[int]:

@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
-from ..errors import InputError
-from .base import Failure
+from ..errors import Failure, InputError
 from .openai_endpoint import Endpoint, Key, Trouble, Unanswered, checked_address
 
 T = TypeVar("T")

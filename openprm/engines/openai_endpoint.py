@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from ..errors import InputError
-from .base import Failure
+from ..errors import Failure, InputError
 
 if TYPE_CHECKING:
     from openai import APIStatusError

@@ -19,7 +19,7 @@ from typing import Any, Unpack
 from ..errors import InputError
 from ..schema import Message
 from .background import in_batches
-from .base import Answers, Batch, Sample, Sampling
+from .base import Batch, PromptSamples, Sample, Sampling
 from .openai_client import Connection, Fleet
 from .openai_endpoint import CHAT, Unanswered, Unsupported
 
@@ -55,15 +55,15 @@ class ServerGenerator:
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling
-    ) -> Generator[tuple[Batch, list[Answers]], None, None]:
-        """See `base.Generator`. A question may have some samples, and a failure for the rest."""
+    ) -> Generator[tuple[Batch, list[PromptSamples]], None, None]:
+        """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
 
         def questions(batch: Batch) -> list[tuple[list[Message], int]]:
             return list(zip(batch.questions, batch.seeds, strict=True))
 
-        async def answer(asked: tuple[list[Message], int]) -> Answers:
+        async def answer(asked: tuple[list[Message], int]) -> PromptSamples:
             return await self._answer(*asked, sampling)
 
         run = in_batches(batches, questions, answer, self._fleet, self._fleet.concurrency)
@@ -75,15 +75,15 @@ class ServerGenerator:
         if self._run is not None and (run := self._run()) is not None:
             run.close()
 
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> Answers:
+    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> PromptSamples:
         samples: list[Sample] = []
         while len(samples) < sampling.n:
             missing = sampling.n - len(samples)
             try:
                 samples += (await self._ask(question, missing, seed + len(samples), sampling))[:missing]
             except Unanswered as error:
-                return Answers(samples, seed, error.failure)
-        return Answers(samples, seed)
+                return PromptSamples(samples, seed, error.failure)
+        return PromptSamples(samples, seed)
 
     async def _ask(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:
         limit = self._limit

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ..errors import InputError
-from .base import Generator, RewardEngine
+from .base import GenerationEngine, RewardEngine
 
 E = TypeVar("E")
 
@@ -18,7 +18,7 @@ ENGINES = ("transformers", "vllm", "server")
 
 #: Options that change how fast an engine is and where it runs and looks, but not what it computes: another machine may
 #: go on with a run. All others are part of what a run is known by.
-NOT_DECISIVE = frozenset(
+SPEED_OPTIONS = frozenset(
     {
         "tensor_parallel_size",
         "pipeline_parallel_size",
@@ -38,7 +38,7 @@ _RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
 _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)
 
 
-def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that what an engine gives may depend on, as a manifest may show them: of a place only its name.
 
     Raises InputError for an option that holds a secret.
@@ -46,7 +46,7 @@ def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
         if _SECRET.search(name):
             raise InputError(f"the option {name!r} would be written down; give secrets by the environment (HF_TOKEN)")
-    return {name: _name_of(options[name]) for name in sorted(options.keys() - NOT_DECISIVE)}
+    return {name: _name_of(options[name]) for name in sorted(options.keys() - SPEED_OPTIONS)}
 
 
 def _name_of(value: Any) -> Any:
@@ -78,7 +78,7 @@ class EngineSpec(ABC, Generic[E]):
             raise InputError("dtype is the servers' matter; start them with it")
         if taken := sorted(_RESERVED & self.options.keys()):
             raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
-        decisive(self.options)
+        recorded_options(self.options)
 
     def parameters(self) -> dict[str, Any]:
         """What a result is determined by, besides the model itself. All options of servers are about speed."""
@@ -88,7 +88,7 @@ class EngineSpec(ABC, Generic[E]):
             "engine": self.engine,
             "dtype": self.dtype,
             "trust_remote_code": self.trust_remote_code,
-            "engine_options": decisive(self.options),
+            "engine_options": recorded_options(self.options),
         }
 
     def make(self) -> E:
@@ -120,7 +120,7 @@ class EngineSpec(ABC, Generic[E]):
 
 
 @dataclass(frozen=True)
-class GeneratorSpec(EngineSpec[Generator]):
+class GeneratorSpec(EngineSpec[GenerationEngine]):
     """An engine that generates. Options, for instance: `batch_size` of transformers, vLLM's `tensor_parallel_size`,
     servers' `concurrency`.
     """
@@ -130,7 +130,7 @@ class GeneratorSpec(EngineSpec[Generator]):
         if self.engine == "server" and (self.revision or self.trust_remote_code):
             raise InputError("revision and trust_remote_code are the servers' matter; start them so")
 
-    def _make(self) -> Generator:
+    def _make(self) -> GenerationEngine:
         if self.engine == "server":
             from .openai_generator import ServerGenerator
 

@@ -1,8 +1,8 @@
 r"""Extend partial answers by a step, or to their end: the `Generate` of a search (see
 `openprm.engines.step_requests`).
 
-    extend = Extender.load(GeneratorSpec("Qwen/Qwen3-0.6B"), ".\n", Sampling(max_new_tokens=512))
-    (found,) = extend([Request(question, Partial(), n=4, seed=0)])
+    extend = StepGenerator.load(GeneratorSpec("Qwen/Qwen3-0.6B"), ".\n", Sampling(max_new_tokens=512))
+    (found,) = extend([StepRequest(question, PartialResponse(), n=4, seed=0)])
     found[0].partial.steps
 
 What was generated is kept as token ids and never tokenized anew. So an answer that is written greedily step by step
@@ -18,13 +18,13 @@ from itertools import islice
 
 from jinja2 import TemplateError
 
-from ..errors import InputError, first_line
+from ..errors import Failure, InputError, first_line
 from ..scoring.steps import split
-from .base import Failure, Sampling
+from .base import Sampling
 from .chat_prompt import encode_prompt, too_long
+from .continuation import ContinuationEngine, ContinuationRequest
 from .specs import GeneratorSpec
-from .step_requests import Extension, Partial, Request
-from .token_continuation import Continuing, Row
+from .step_requests import Extension, PartialResponse, StepRequest
 
 _NO_SPACE = "\0"  # stands for whatever comes next, and is in no separator
 _CUT = "\ufffd"  # what a character decodes to while some of its bytes are missing
@@ -61,12 +61,12 @@ def check_engine(spec: GeneratorSpec) -> None:
 class _Known:
     """What is decided of a request before anything is generated: its rows, or why there are none."""
 
-    request: Request
-    rows: list[Row]
+    request: StepRequest
+    rows: list[ContinuationRequest]
     instead: list[Extension] | Failure | None = None
 
 
-class Extender:
+class StepGenerator:
     """A `Generate` with a language model: all requests of a call are generated together.
 
     A step ends where `openprm.scoring.steps.split` says, with `separator`. An extension has at least one step more
@@ -79,36 +79,36 @@ class Extender:
     Raises InputError where there is no chat template, or for `stop`.
     """
 
-    def __init__(self, writer: Continuing, separator: str, sampling: Sampling) -> None:
+    def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:
         if sampling.stop:
             raise InputError("a search ends answers at the model's end-of-turn token; leave the stop texts out")
-        if not (sampling.chat_template or writer.tokenizer.chat_template):
-            raise InputError(f"{writer.model} has no chat template; give the one that it was trained with")
+        if not (sampling.chat_template or engine.tokenizer.chat_template):
+            raise InputError(f"{engine.model} has no chat template; give the one that it was trained with")
         split("", separator)  # raises ValueError for one that cannot be read
-        self.writer = writer
+        self.engine = engine
         self.separator = separator
         self.sampling = sampling
         self._stop = separator if is_stop(separator) else None
 
     @classmethod
-    def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> Extender:
+    def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> StepGenerator:
         """Raises InputError where the model cannot be loaded, or the engine cannot go on from token ids."""
         check_engine(spec)
-        writer = spec.make()
+        engine = spec.make()
         try:
-            return cls(writer, separator, sampling)  # type: ignore[arg-type]
+            return cls(engine, separator, sampling)  # type: ignore[arg-type]
         except ValueError:
-            writer.close()
+            engine.close()
             raise
 
     def close(self) -> None:
         """Gives back what the engine holds."""
-        self.writer.close()
+        self.engine.close()
 
-    def __call__(self, requests: Sequence[Request]) -> list[list[Extension] | Failure]:
+    def __call__(self, requests: Sequence[StepRequest]) -> list[list[Extension] | Failure]:
         prompts: dict[str, list[int] | Failure] = {}
         known = [self._prepare(request, prompts) for request in requests]
-        written = iter(self.writer.go_on([row for one in known for row in one.rows], self.sampling))
+        written = iter(self.engine.continue_tokens([row for one in known for row in one.rows], self.sampling))
         found: list[list[Extension] | Failure] = []
         for one in known:
             new = list(islice(written, len(one.rows)))
@@ -120,7 +120,7 @@ class Extender:
             )
         return found
 
-    def _prepare(self, request: Request, prompts: dict[str, list[int] | Failure]) -> _Known:
+    def _prepare(self, request: StepRequest, prompts: dict[str, list[int] | Failure]) -> _Known:
         """`prompts` are the token ids of the questions seen so far."""
         key = repr(request.question)
         if key not in prompts:
@@ -129,17 +129,17 @@ class Extender:
         if isinstance(prompt, Failure):
             return _Known(request, [], prompt)
         so_far = request.partial
-        room, limit = self.sampling.max_new_tokens - len(so_far.tokens), self.writer.max_length
+        room, limit = self.sampling.max_new_tokens - len(so_far.tokens), self.engine.max_length
         if limit is not None:
             room = min(room, limit - len(prompt) - len(so_far.tokens))
         if room < 1 and not so_far.tokens:
             return _Known(request, [], too_long(len(prompt), limit))
         if room < 1:
             steps = tuple(split(self._text(so_far.tokens), self.separator))
-            return _Known(request, [], [Extension(Partial(steps, so_far.tokens, "length"), 0)] * request.n)
+            return _Known(request, [], [Extension(PartialResponse(steps, so_far.tokens, "length"), 0)] * request.n)
         text = self._text(so_far.tokens)
         begun = text != so_far.text  # so the separator may have begun before what is new
-        row = Row(
+        row = ContinuationRequest(
             tokens=[*prompt, *so_far.tokens],
             room=room,
             seed=request.seed,
@@ -148,14 +148,14 @@ class Extender:
         )
         return _Known(request, [replace(row, seed=request.seed + i) for i in range(request.n)])
 
-    def _encode(self, request: Request) -> list[int] | Failure:
+    def _encode(self, request: StepRequest) -> list[int] | Failure:
         try:
-            return encode_prompt(self.writer.tokenizer, request.question, self.sampling)
+            return encode_prompt(self.engine.tokenizer, request.question, self.sampling)
         except TemplateError as error:
             reason = f"the chat template does not take the question: {first_line(error)}"
             return Failure(reason, "change the question or leave it out", transient=False)
 
-    def _is_step(self, so_far: Partial, text: str, new: Sequence[int]) -> bool:
+    def _is_step(self, so_far: PartialResponse, text: str, new: Sequence[int]) -> bool:
         """Whether the answer with these tokens behind what is written has one more complete step."""
         # first by what comes behind the last complete step alone, which is short
         behind = text[len(so_far.text) :] + self._text(new)
@@ -163,16 +163,16 @@ class Extender:
             return False
         return len(complete_steps(self._text([*so_far.tokens, *new]), self.separator)) > len(so_far.steps)
 
-    def _extended(self, request: Request, row: Row, new: Sequence[int]) -> Extension:
+    def _extended(self, request: StepRequest, row: ContinuationRequest, new: Sequence[int]) -> Extension:
         tokens = (*request.partial.tokens, *new)
-        ended = tokens[-1] in self.writer.end_ids
+        ended = tokens[-1] in self.engine.end_ids
         reason = "stop" if ended else "length" if len(new) == row.room else None
         text = self._text(tokens)
         steps = split(text, self.separator) if reason else complete_steps(text, self.separator)
-        return Extension(Partial(tuple(steps), tokens, reason), len(new))
+        return Extension(PartialResponse(tuple(steps), tokens, reason), len(new))
 
     def _text(self, tokens: Sequence[int]) -> str:
         """What is written, without the end-of-turn token."""
-        if tokens and tokens[-1] in self.writer.end_ids:
+        if tokens and tokens[-1] in self.engine.end_ids:
             tokens = tokens[:-1]
-        return self.writer.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self.engine.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)

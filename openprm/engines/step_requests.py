@@ -1,8 +1,8 @@
 """What search is made of: partial answers, and the two functions that extend and reward them.
 
-A search (`openprm.decoding.beam_search`, `openprm.decoding.best_of_n`) takes a `Generate` and a `Score` and knows
-nothing of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine
-is never served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
+A search (`openprm.search.beam_search`, `openprm.search.best_of_n`) takes a `Generate` and a `Score` and knows nothing
+of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine is never
+served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
 `openprm.engines.step_scorer` a `Score` of a reward model.
 """
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..errors import Failure
 from ..schema import Message
-from .base import Failure
 
 
 @dataclass(frozen=True)
-class Partial:
+class PartialResponse:
     """An answer as far as it is written.
 
     steps: its complete steps; all of it, once it is finished
@@ -39,14 +39,14 @@ class Partial:
 
 
 @dataclass(frozen=True)
-class Request:
+class StepRequest:
     """A partial answer to be extended in `n` ways: each by one step, or, if `whole`, to the answer's end.
 
     `seed` is for the sampling; engines that draw a whole call from one stream begin it with the first request's.
     """
 
     question: Sequence[Message]
-    partial: Partial
+    partial: PartialResponse
     n: int
     seed: int
     whole: bool = False
@@ -56,7 +56,7 @@ class Request:
 class Extension:
     """One of the ways, and how many tokens were generated for it (an end-of-turn token included)."""
 
-    partial: Partial
+    partial: PartialResponse
     n_tokens: int
 
 
@@ -70,7 +70,7 @@ class Prefix:
 
 
 @dataclass(frozen=True)
-class Rewarded:
+class PrefixRewards:
     """One reward for each step from `known` on, and how many tokens the reward model had to compute for them.
 
     Fewer rewards than steps where the rest does not fit into the model.
@@ -81,6 +81,6 @@ class Rewarded:
 
 
 #: For each request its `n` extensions, or why there are none; requests are independent of each other.
-Generate = Callable[[Sequence[Request]], list[list[Extension] | Failure]]
+Generate = Callable[[Sequence[StepRequest]], list[list[Extension] | Failure]]
 #: For each prefix its rewards, or why there are none; the same whatever stands beside it.
-Score = Callable[[Sequence[Prefix]], list[Rewarded | Failure]]
+Score = Callable[[Sequence[Prefix]], list[PrefixRewards | Failure]]

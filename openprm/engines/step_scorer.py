@@ -18,13 +18,13 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ..errors import InputError, first_line
+from ..errors import Failure, InputError, first_line
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
 from ..scoring.encoding import encode_prefixes
 from ..scoring.steps import DEFAULT_SEPARATOR, split
-from .base import Failure, RewardEngine
+from .base import RewardEngine
 from .specs import RewardSpec
-from .step_requests import Prefix, Rewarded
+from .step_requests import Prefix, PrefixRewards
 
 _NOT_RENDERED = "leave it out, or use a reward model that reads such conversations"
 
@@ -108,7 +108,7 @@ class StepScorer:
             for (_, steps), one in zip(answers, self._rewards(encoded), strict=True)
         ]
 
-    def score(self, prefixes: Sequence[Prefix]) -> list[Rewarded | Failure]:
+    def score(self, prefixes: Sequence[Prefix]) -> list[PrefixRewards | Failure]:
         """A `partial.Score`: one reward for each step from `known` on, as far as they fit into the model.
 
         A failure where nothing is written, where not even the first of them fits, where the chat template does not
@@ -121,7 +121,7 @@ class StepScorer:
         encoded = [self._encode(one) for one in prefixes]
         costs = [0 if isinstance(one, Failure) else len(pack(one).tokens) for one in encoded]
         return [
-            one if isinstance(one, Failure) else Rewarded(tuple(one), cost)
+            one if isinstance(one, Failure) else PrefixRewards(tuple(one), cost)
             for one, cost in zip(self._rewards(encoded), costs, strict=True)
         ]
 

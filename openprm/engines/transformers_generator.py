@@ -27,12 +27,12 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from ..errors import InputError, first_line
+from ..errors import Failure, InputError, first_line
 from ..schema import Message
-from .base import Answers, Batch, Failure, Sample, Sampling
+from .base import Batch, PromptSamples, Sample, Sampling
 from .chat_prompt import encode_prompt, end_ids, too_long
-from .token_continuation import Row
-from .transformers_rows import Going, RowEnds, in_batches, is_plain
+from .continuation import ContinuationRequest
+from .transformers_continuation import Going, RowEnds, in_batches, is_plain
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +41,7 @@ _SEQUENCES = 64  # generated at a time, unless the caller knows what fits
 
 
 class TransformersGenerator:
-    """A `Generator` (see `base`) with a causal language model and its tokenizer.
+    """A `GenerationEngine` (see `base`) with a causal language model and its tokenizer.
 
     The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS
     token or at one of those in the model's generation config; nothing else is taken from that config (its
@@ -108,21 +108,21 @@ class TransformersGenerator:
         name = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
         return cls(lm, tokenizer, name=name, revision=revision, batch_size=batch_size)
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
-        """See `Generator`."""
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+        """See `GenerationEngine`."""
         for batch in batches:
             yield batch, self.sample(batch.questions, sampling, batch.seed)
 
     def close(self) -> None:
         """The caller's model stays as it is."""
 
-    def sample(self, questions: Sequence[list[Message]], sampling: Sampling, seed: int) -> list[Answers]:
+    def sample(self, questions: Sequence[list[Message]], sampling: Sampling, seed: int) -> list[PromptSamples]:
         """The answers to each question, in order. The caller's random state is left as it was.
 
         Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises ValueError where there
         is no chat template.
         """
-        answers: list[Answers | None] = [None] * len(questions)
+        answers: list[PromptSamples | None] = [None] * len(questions)
         prompts: dict[int, list[int]] = {}
         fitting: list[int] = []
         narrow: list[int] = []  # what leaves no room for the longest response is generated on its own
@@ -132,11 +132,11 @@ class TransformersGenerator:
             except TemplateError as error:
                 reason = f"the chat template does not take the question: {first_line(error)}"
                 failure = Failure(reason, "change the question or leave it out", transient=False)
-                answers[index] = Answers([], seed, failure)
+                answers[index] = PromptSamples([], seed, failure)
                 continue
             room = self._room(prompt, sampling)
             if room < 1:
-                answers[index] = Answers([], seed, too_long(len(prompt), self.max_length))
+                answers[index] = PromptSamples([], seed, too_long(len(prompt), self.max_length))
             else:
                 (fitting if room == sampling.max_new_tokens else narrow).append(index)
         size = self.batch_size or max(1, _SEQUENCES // sampling.n)
@@ -146,7 +146,7 @@ class TransformersGenerator:
                 room = min(self._room(prompts[index], sampling) for index in group)
                 samples = self._generate([prompts[index] for index in group], sampling, room)
                 for index, some in zip(group, samples, strict=True):
-                    answers[index] = Answers(some, seed)
+                    answers[index] = PromptSamples(some, seed)
         return [answer for answer in answers if answer is not None]
 
     @contextmanager
@@ -163,8 +163,8 @@ class TransformersGenerator:
             return sampling.max_new_tokens
         return min(sampling.max_new_tokens, self.max_length - len(prompt))
 
-    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
-        """See `continuing.Continuing`. Rows of about the same length are generated together."""
+    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuation.ContinuationEngine`. Rows of about the same length are generated together."""
         going = [Going(row) for row in rows]
         with self._random(rows[0].seed if rows else 0):
             while open_ := [one for one in going if not one.ended]:

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from ..errors import InputError, first_line
+from ..errors import Failure, InputError, first_line
 from ..schema import Message
-from .base import Answers, Batch, Failure, Sample, Sampling
+from .base import Batch, PromptSamples, Sample, Sampling
 from .chat_prompt import encode_prompt, end_ids, too_long
-from .token_continuation import Row
+from .continuation import ContinuationRequest
 from .vllm_engine import VllmEngine
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ LOOK = 0.05
 
 
 class VllmGenerator:
-    """A `Generator` (see `base`) with vLLM.
+    """A `GenerationEngine` (see `base`) with vLLM.
 
     Batches overlap: the next one is taken while the longest answers of those before are still being written, so that
     the engine never idles, and each is given back when it is complete. The samples of a question are one request with
@@ -82,15 +82,15 @@ class VllmGenerator:
         self.tokenizer: Any = self._engine.llm.get_tokenizer()
         self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
-        """See `Generator`. A loop that is left early leaves nothing running."""
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+        """See `GenerationEngine`. A loop that is left early leaves nothing running."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         if not (sampling.chat_template or self.tokenizer.chat_template):
             raise InputError(f"{self.model} has no chat template; give the one that it was trained with")
         waiting = iter(batches)
-        complete: SimpleQueue[Future[tuple[Batch, list[Answers]]]] = SimpleQueue()
-        running: set[Future[tuple[Batch, list[Answers]]]] = set()
+        complete: SimpleQueue[Future[tuple[Batch, list[PromptSamples]]]] = SimpleQueue()
+        running: set[Future[tuple[Batch, list[PromptSamples]]]] = set()
         try:
             while True:
                 while self._has_room() and (batch := next(waiting, None)) is not None:
@@ -111,8 +111,8 @@ class VllmGenerator:
             for future in running:
                 future.cancel()
 
-    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
-        """See `continuing.Continuing`. Rows share their beginnings through the prefix cache."""
+    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
+        """See `continuation.ContinuationEngine`. Rows share their beginnings through the prefix cache."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         future = self._engine.submit(self._go_on_all(rows, sampling))
@@ -127,10 +127,10 @@ class VllmGenerator:
         """Ends vLLM's processes."""
         self._engine.close()
 
-    async def _go_on_all(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+    async def _go_on_all(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
         return await asyncio.gather(*(self._go_on(row, sampling) for row in rows))
 
-    async def _go_on(self, row: Row, sampling: Sampling) -> list[int] | Failure:
+    async def _go_on(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
         from vllm.exceptions import VLLMClientError
 
         one = replace(sampling, n=1, max_new_tokens=row.room, stop=() if row.stop is None else (row.stop,))
@@ -143,7 +143,7 @@ class VllmGenerator:
         except VLLMClientError as error:
             return Failure(first_line(error), "change the question or leave it out", False)
 
-    async def _go_on_until(self, row: Row, params: SamplingParams) -> list[int] | Failure:
+    async def _go_on_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
         """vLLM runs ahead of whoever reads, so the row ends at the first token that completes it."""
         from vllm.sampling_params import RequestOutputKind
 
@@ -168,20 +168,20 @@ class VllmGenerator:
         await asyncio.sleep(0)
         return self._engine.llm.get_num_unfinished_requests()
 
-    async def _answer_all(self, batch: Batch, sampling: Sampling) -> tuple[Batch, list[Answers]]:
+    async def _answer_all(self, batch: Batch, sampling: Sampling) -> tuple[Batch, list[PromptSamples]]:
         pairs = zip(batch.questions, batch.seeds, strict=True)
         return batch, await asyncio.gather(*(self._answer(question, seed, sampling) for question, seed in pairs))
 
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> Answers:
+    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> PromptSamples:
         from vllm.exceptions import VLLMClientError
 
         try:
             prompt = encode_prompt(self.tokenizer, question, sampling)
             if (room := self.max_length - len(prompt)) < 1:
-                return Answers([], seed, too_long(len(prompt), self.max_length))
+                return PromptSamples([], seed, too_long(len(prompt), self.max_length))
             output = await self._engine.sample(prompt, self._params(sampling, seed, room))
         except (TemplateError, VLLMClientError) as error:
-            return Answers([], seed, Failure(first_line(error), "change the question or leave it out", False))
+            return PromptSamples([], seed, Failure(first_line(error), "change the question or leave it out", False))
         return _answers(output, seed)
 
     def _params(self, sampling: Sampling, seed: int, room: int) -> SamplingParams:
@@ -211,12 +211,12 @@ def _for_seeds() -> dict[str, Any]:
     return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
 
 
-def _answers(output: RequestOutput, seed: int) -> Answers:
+def _answers(output: RequestOutput, seed: int) -> PromptSamples:
     whole = [one for one in output.outputs if one.finish_reason in ("stop", "length")]
     samples = [Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason) for one in whole]
     if len(whole) == len(output.outputs):
-        return Answers(samples, seed)
-    return Answers(samples, seed, _gave_up(next(one for one in output.outputs if one not in whole)))
+        return PromptSamples(samples, seed)
+    return PromptSamples(samples, seed, _gave_up(next(one for one in output.outputs if one not in whole)))
 
 
 def _gave_up(output: CompletionOutput) -> Failure:

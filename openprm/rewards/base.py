@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from ..engines.base import Failure
+from ..errors import Failure
 from ..schema import Candidate, Reward
 
 #: The mark of a candidate whose answer could not be read, so that its reward is 0 for want of an answer.

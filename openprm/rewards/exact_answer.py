@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache, partial
 
-from ..engines.base import Failure
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..schema import Candidate, plain_reward
 from .base import UNPARSABLE, Outcome, Rule
 

@@ -10,8 +10,7 @@ from typing import Any
 from ..data.candidates import peek, require_column
 from ..data.columns import RowError, to_id, to_index, to_reward
 from ..data.readers import read_rows
-from ..engines.base import Failure
-from ..errors import InputError, Rejection
+from ..errors import Failure, InputError, Rejection
 from ..schema import Candidate, plain_reward
 from .base import Outcome, RewardBatch
 

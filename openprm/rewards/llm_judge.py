@@ -17,10 +17,10 @@ from contextlib import closing
 from importlib.metadata import version
 from typing import Any, Unpack
 
-from ..engines.base import Answers, Batch, Failure, Sample, Sampling, prompt_seed
+from ..engines.base import Batch, PromptSamples, Sample, Sampling, prompt_seed
 from ..engines.openai_client import Connection
 from ..engines.openai_generator import ServerGenerator
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..schema import Candidate, Message, Reward
 from .base import Outcome, RewardBatch
 
@@ -134,7 +134,7 @@ class Judge:
         if self._generator is not None:
             self._generator.close()
 
-    def _outcome(self, answers: Answers) -> Outcome:
+    def _outcome(self, answers: PromptSamples) -> Outcome:
         if answers.failure is not None:
             return Outcome(None, failure=answers.failure)
         read = [verdict(sample, self._scale) for sample in answers.samples]

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engines.base import Failure
-from ..engines.specs import RewardSpec, decisive
-from ..engines.step_requests import Prefix, Rewarded
+from ..engines.specs import RewardSpec, recorded_options
+from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
-from ..errors import InputError, first_line
+from ..errors import Failure, InputError, first_line
 from ..schema import Candidate, plain_reward
 from .base import Outcome, RewardBatch
 
@@ -49,7 +48,7 @@ class ModelRewarder:
             "engine": self.spec.engine,
             "dtype": self.spec.dtype,
             "trust_remote_code": self.spec.trust_remote_code,
-            "engine_options": decisive(self.spec.options),
+            "engine_options": recorded_options(self.spec.options),
         }
 
     def close(self) -> None:
@@ -65,7 +64,7 @@ class ModelRewarder:
         found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole]))
         return [self._outcome(next(found) if one["response"].strip() else empty) for one in candidates]
 
-    def _outcome(self, rewarded: Rewarded | Failure) -> Outcome:
+    def _outcome(self, rewarded: PrefixRewards | Failure) -> Outcome:
         if isinstance(rewarded, Failure):
             return Outcome(None, failure=rewarded)
         return Outcome(plain_reward(self.name, *rewarded.rewards))

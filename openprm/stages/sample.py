@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import schema as records
-from ..engines.base import Answers, Batch, Generator, Sample, Sampling, prompt_seed
+from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampling, prompt_seed
+from ..engines.continuation import ContinuationEngine
 from ..engines.specs import GeneratorSpec
-from ..engines.token_continuation import Continuing
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.folder import REJECTED, batched, read_rows
@@ -156,7 +156,7 @@ def _work(spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Pro
     )
 
 
-def _made(prompt: Mapping[str, Any], answers: Answers, sampling: Sampling, generator: Generator) -> Made:
+def _made(prompt: Mapping[str, Any], answers: PromptSamples, sampling: Sampling, generator: GenerationEngine) -> Made:
     origin = drawn_by(generator, sampling, answers.seed)
     candidates = [
         Candidate(
@@ -181,7 +181,9 @@ def _made(prompt: Mapping[str, Any], answers: Answers, sampling: Sampling, gener
     return Made(candidates, Unfinished(prompt_key(prompt), failure.reason, failure.remedy, failure.transient))
 
 
-def drawn_by(generator: Generator | Continuing, sampling: Sampling, seed: int | None) -> records.Generator:
+def drawn_by(
+    generator: GenerationEngine | ContinuationEngine, sampling: Sampling, seed: int | None
+) -> records.Generator:
     """The origin of what an engine drew, for its row."""
     return records.generated_by(
         model=generator.model,

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.candidate_source import CandidateSource
-from ..engines.base import Failure
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import ScoredAnswer, StepScorer
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, strictly, write_shards
 from ..runs.folder import REJECTED
 from ..runs.sharding import Made, Work, list_unfinished, response_key, rows_in_order, work_through

@@ -17,9 +17,9 @@ from ..decoding.early_rejection import RejectionRule, StepRewards, calibrate
 from ..decoding.loop import SearchResult
 from ..decoding.methods import Method
 from ..decoding.searcher import Searcher, check, with_defaults
-from ..engines.base import Failure, Sampling, prompt_seed
+from ..engines.base import Sampling, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..evaluation.scored_prompts import scored_by
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.folder import REJECTED, batched, read_rows
@@ -199,7 +199,7 @@ def _made(searcher: Searcher, prompt: Mapping[str, Any], found: SearchResult | F
         reference=prompt["reference"],
         response=text,
         sample_index=0,
-        generator=drawn_by(searcher.extender.writer, searcher.extender.sampling, seed),
+        generator=drawn_by(searcher.step_generator.engine, searcher.step_generator.sampling, seed),
         finish_reason=best.partial.finish_reason,
         n_tokens=len(best.partial.tokens),
         rewards=[],

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from openprm.decoding.beam_search import BeamParameters, beam_search
 from openprm.decoding.loop import DepthReport
-from openprm.engines.base import Failure, prompt_seed
-from openprm.engines.step_requests import Extension, Partial, Request, Rewarded
+from openprm.engines.base import prompt_seed
+from openprm.engines.step_requests import Extension, PartialResponse, PrefixRewards, StepRequest
+from openprm.errors import Failure
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
 from ..injected import Language, Rewards, questions
@@ -46,7 +47,9 @@ class Scripted:
 
     def extension(self, partial, way):
         step = way.removesuffix(".")
-        return Extension(Partial(partial.steps + (step,) * bool(step), (), "stop" if way.endswith(".") else None), 10)
+        return Extension(
+            PartialResponse(partial.steps + (step,) * bool(step), (), "stop" if way.endswith(".") else None), 10
+        )
 
 
 def rewarding(by_text):
@@ -54,7 +57,7 @@ def rewarding(by_text):
 
     def score(prefixes):
         return [
-            Rewarded(
+            PrefixRewards(
                 tuple(by_text["".join(p.steps[: i + 1])] for i in range(p.known, len(p.steps))),
                 n_tokens=len(p.steps) - p.known,
             )
@@ -115,7 +118,7 @@ def test_an_empty_answer_ranks_last():
 def reference(name, language, rewards, parameters, group_seed):
     """One sub-beam of one prompt, written without haste: what the paper's section 3.3 says."""
     size = parameters.beam // parameters.groups
-    open_, finished, complete = [Partial()], [], []
+    open_, finished, complete = [PartialResponse()], [], []
 
     def value(partial):
         r = rewards.of(name, partial.steps)
@@ -125,7 +128,7 @@ def reference(name, language, rewards, parameters, group_seed):
         new = []
         for partial in open_:
             n = parameters.expand * (size if depth == 0 else 1)
-            request = Request(questions(name)[0], partial, n, prompt_seed(*group_seed(partial)))
+            request = StepRequest(questions(name)[0], partial, n, prompt_seed(*group_seed(partial)))
             for way in language([request])[0]:
                 same = [p for p in new + complete if (p.text, p.finished) == (way.partial.text, way.partial.finished)]
                 if not same:
@@ -135,7 +138,7 @@ def reference(name, language, rewards, parameters, group_seed):
         open_, finished = [p for p in kept if not p.finished], [p for p in kept if p.finished]
         if not open_:
             break
-    complete += [Partial(p.steps, p.tokens, "length") for p in open_]
+    complete += [PartialResponse(p.steps, p.tokens, "length") for p in open_]
     return complete, max(complete, key=value)
 
 
@@ -227,9 +230,9 @@ def test_groups_never_mix(groups, language, seed):
 @given(languages, seeds)
 def test_one_beam_of_one_way_is_plain_generation(language, seed):
     (found,) = search(["x"], language, Rewards(), BeamParameters(1, 1, max_steps=30), seed)
-    partial = Partial()
+    partial = PartialResponse()
     while not partial.finished and len(partial.steps) < 30:
-        request = Request(questions("x")[0], partial, 1, prompt_seed(seed, f"0\0{partial.text}"))
+        request = StepRequest(questions("x")[0], partial, 1, prompt_seed(seed, f"0\0{partial.text}"))
         partial = language([request])[0][0].partial
     assert found.best.partial.steps == partial.steps
     assert found.best.partial.finish_reason == (partial.finish_reason or "length")
@@ -247,7 +250,9 @@ def test_what_does_not_fit_into_the_reward_model_ranks_last():
     language = Scripted({"": ["A", "B."], "A": ["a.", "b."]})
 
     def score(prefixes):  # two steps do not fit
-        return [Rewarded({"A": (5.0,), "B": (-5.0,)}.get(p.steps[0], ()) if p.known == 0 else (), 1) for p in prefixes]
+        return [
+            PrefixRewards({"A": (5.0,), "B": (-5.0,)}.get(p.steps[0], ()) if p.known == 0 else (), 1) for p in prefixes
+        ]
 
     (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 1), [0])
     assert found.best.partial.text == "B"

@@ -8,8 +8,8 @@ from openprm.decoding.best_of_n import draw, vote
 from openprm.decoding.early_rejection import RejectionRule, calibrate, stopped_after, winner_deficit
 from openprm.decoding.hypotheses import Hypothesis
 from openprm.decoding.loop import DepthReport
-from openprm.engines.base import Failure
-from openprm.engines.step_requests import Partial
+from openprm.engines.step_requests import PartialResponse
+from openprm.errors import Failure
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
 from ..injected import Language, Rewards, questions
@@ -32,7 +32,7 @@ def never(n, aggregation="min"):
 
 
 def of(text, score):
-    return Hypothesis(Partial((text,), (), "stop"), (score,), score)
+    return Hypothesis(PartialResponse((text,), (), "stop"), (score,), score)
 
 
 @given(languages, seeds, st.integers(1, 6), aggregations)
@@ -179,7 +179,7 @@ def test_votes_by_hand():
 
 
 def test_what_was_not_rewarded_to_its_end_weighs_nothing():
-    cut = Hypothesis(Partial(("a", "b"), (), "stop"), (9.0,), 9.0)
-    answers = [cut, of("c", -3.0), Hypothesis(Partial((), (), "stop"))]
+    cut = Hypothesis(PartialResponse(("a", "b"), (), "stop"), (9.0,), 9.0)
+    answers = [cut, of("c", -3.0), Hypothesis(PartialResponse((), (), "stop"))]
     assert vote(answers, ["1", "2", "1"], weighted=True) == answers[1]
     assert vote(answers, ["1", "2", "1"]) == cut

@@ -9,14 +9,14 @@ from openprm.decoding.hypotheses import (
     ranked,
     score_expansions,
 )
-from openprm.engines.base import Failure
-from openprm.engines.step_requests import Partial, Rewarded
+from openprm.engines.step_requests import PartialResponse, PrefixRewards
+from openprm.errors import Failure
 
 from ..injected import Rewards, questions
 
 
 def answer(steps, rewards, score):
-    return Hypothesis(Partial(tuple(steps)), tuple(rewards), score)
+    return Hypothesis(PartialResponse(tuple(steps)), tuple(rewards), score)
 
 
 def test_the_order_of_answers():
@@ -32,11 +32,11 @@ def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
     qs = questions("x", "y")
     parent = answer("a", asked.of("x", "a"), 0.0)
     children = [
-        Expansion(0, parent, Partial(("a", "b"))),
-        Expansion(0, parent, Partial(("a", "b"), (1,), "stop")),  # the same steps
-        Expansion(1, EMPTY, Partial(("a", "b"))),  # the same steps of another prompt
-        Expansion(0, parent, Partial(("a",), (), "stop")),  # no new step
-        Expansion(0, answer("aa", [1.0], 1.0), Partial(("a", "a", "a"))),  # of a truncated parent
+        Expansion(0, parent, PartialResponse(("a", "b"))),
+        Expansion(0, parent, PartialResponse(("a", "b"), (1,), "stop")),  # the same steps
+        Expansion(1, EMPTY, PartialResponse(("a", "b"))),  # the same steps of another prompt
+        Expansion(0, parent, PartialResponse(("a",), (), "stop")),  # no new step
+        Expansion(0, answer("aa", [1.0], 1.0), PartialResponse(("a", "a", "a"))),  # of a truncated parent
     ]
     ratings = score_expansions(qs, children, asked, "mean")
     (call,) = asked.calls
@@ -52,14 +52,14 @@ def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
 
 def test_rewards_that_cannot_be_used_leave_those_of_the_parent():
     parent = answer("a", [1.0], 1.0)
-    children = [Expansion(0, parent, Partial(("a", "b"))), Expansion(0, EMPTY, Partial(("c",)))]
+    children = [Expansion(0, parent, PartialResponse(("a", "b"))), Expansion(0, EMPTY, PartialResponse(("c",)))]
 
     def score(prefixes):
-        return [Failure("too odd", "look at it", transient=False), Rewarded((math.nan,), 5)]
+        return [Failure("too odd", "look at it", transient=False), PrefixRewards((math.nan,), 5)]
 
     failed, nan = score_expansions(questions("x"), children, score, "min")
     assert (failed.rated, failed.failure.reason) == (answer("ab", [1.0], 1.0), "too odd")
-    assert (nan.rated, nan.failure.transient) == (Hypothesis(Partial(("c",))), False)
+    assert (nan.rated, nan.failure.transient) == (Hypothesis(PartialResponse(("c",))), False)
     assert "finite" in nan.failure.reason
 
 
@@ -67,7 +67,7 @@ def test_a_step_that_grew_is_rewarded_again():
     """White space that ends an answer joins its last step."""
     asked = Rewards()
     parent = answer(["a.", "b."], asked.of("x", ["a.", "b."]), 0.0)
-    grown = Partial(("a.", "b.\n"), (1,), "stop")
+    grown = PartialResponse(("a.", "b.\n"), (1,), "stop")
     (rating,) = score_expansions(questions("x"), [Expansion(0, parent, grown)], asked, "mean")
     assert [(p.steps, p.known) for p in asked.calls[0]] == [(grown.steps, 1)]
     whole = asked.of("x", grown.steps)
@@ -84,15 +84,17 @@ def test_a_step_that_grew_is_rewarded_again():
 
 def test_white_space_alone_is_not_rewarded():
     asked = Rewards()
-    (rating,) = score_expansions(questions("x"), [Expansion(0, EMPTY, Partial((" \n",), (1,), "stop"))], asked, "min")
+    (rating,) = score_expansions(
+        questions("x"), [Expansion(0, EMPTY, PartialResponse((" \n",), (1,), "stop"))], asked, "min"
+    )
     assert asked.calls == []
-    assert rating == ScoredExpansion(Hypothesis(Partial((" \n",), (1,), "stop")))
+    assert rating == ScoredExpansion(Hypothesis(PartialResponse((" \n",), (1,), "stop")))
     assert not rating.rated.rank[0]
 
 
 def test_what_ends_a_prompt():
     bad, dead = Failure("bad", "", transient=False), Failure("dead", "", transient=True)
-    rewarded, nothing = ScoredExpansion(answer("a", [1.0], 1.0)), Hypothesis(Partial(("a",)))
+    rewarded, nothing = ScoredExpansion(answer("a", [1.0], 1.0)), Hypothesis(PartialResponse(("a",)))
     assert fatal_failure([rewarded, ScoredExpansion(nothing, failure=bad)]) is None
     assert fatal_failure([ScoredExpansion(nothing, failure=bad)] * 2) == bad
     assert (

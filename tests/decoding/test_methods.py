@@ -11,8 +11,7 @@ from openprm.decoding.best_of_n import draw, vote
 from openprm.decoding.early_rejection import RejectionRule
 from openprm.decoding.loop import SearchResult
 from openprm.decoding.methods import METHODS, Method
-from openprm.engines.base import Failure
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 
 from ..injected import Language, Rewards, questions
 

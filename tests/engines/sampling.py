@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import count
 
 import psutil
-from openprm.engines.base import Batch, Sampling
 
+from openprm.engines.base import Batch, Sampling
 from openprm.engines.vllm_generator import VllmGenerator
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openprm.engines.base import Answers, Batch, Sampling
 
+from openprm.engines.base import Batch, PromptSamples, Sampling
 from openprm.engines.openai_endpoint import retry_after
 from openprm.engines.openai_generator import ServerGenerator, samples_in
 from openprm.errors import InputError
@@ -38,9 +38,9 @@ def batches(count: int, size: int = 5) -> Iterator[Batch]:
         yield Batch(index, questions, 0, [100 * (index * size + i) for i in range(size)])  # type: ignore[arg-type]
 
 
-def sampled(generator: ServerGenerator, count: int, sampling: Sampling = SAMPLING) -> dict[str, Answers]:
+def sampled(generator: ServerGenerator, count: int, sampling: Sampling = SAMPLING) -> dict[str, PromptSamples]:
     """By question. Each batch comes once, and each question has an answer."""
-    found: dict[str, Answers] = {}
+    found: dict[str, PromptSamples] = {}
     for batch, answers in generator.generate(batches(count), sampling):
         for question, answer in zip(batch.questions, answers, strict=True):
             assert question[0]["content"] not in found
@@ -53,11 +53,11 @@ def expected(question: str, n: int = 4) -> list[str]:
     return [f"{question} #{100 * int(question[1:]) + i}" for i in range(n)]
 
 
-def texts(answer: Answers) -> list[str]:
+def texts(answer: PromptSamples) -> list[str]:
     return [sample["text"] for sample in answer.samples]
 
 
-def assert_complete(found: dict[str, Answers]) -> None:
+def assert_complete(found: dict[str, PromptSamples]) -> None:
     for question, answer in found.items():
         assert answer.failure is None
         assert texts(answer) == expected(question)
@@ -131,7 +131,7 @@ def test_a_server_that_comes_back_is_used_again() -> None:
     with FaultyServer() as server:
         generator = ServerGenerator([server.url], "policy", **QUICK, concurrency=5)
         run = generator.generate(batches(8), SAMPLING)
-        found: dict[str, Answers] = {}
+        found: dict[str, PromptSamples] = {}
         for position, (batch, answers) in enumerate(run):
             found.update({q[0]["content"]: a for q, a in zip(batch.questions, answers, strict=True)})
             if position == 2:
@@ -155,7 +155,7 @@ def test_where_all_servers_die_what_was_finished_is_kept() -> None:
             server.behaviour = lambda number, _: "answer" if number < 8 else "drop"
         generator = ServerGenerator([first.url, second.url], "policy", **DEAD, concurrency=2, retries=2)
         run = generator.generate(batches(8), SAMPLING)
-        found: dict[str, Answers] = {}
+        found: dict[str, PromptSamples] = {}
         for batch, answers in run:
             found.update({q[0]["content"]: a for q, a in zip(batch.questions, answers, strict=True)})
     assert len(found) == 40

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from openprm.engines.base import Answers, Batch, Sampling
 
+from openprm.engines.base import Batch, PromptSamples, Sampling
 from openprm.engines.openai_generator import ServerGenerator
 from openprm.errors import InputError
 
@@ -99,7 +99,7 @@ def transformers_server(model: str, tmp_path_factory: pytest.TempPathFactory) ->
     yield from _serve(command, tmp_path_factory.mktemp("log") / "transformers.log")
 
 
-def _ask(url: str, model: str, sampling: Sampling, texts: list[str]) -> list[Answers]:
+def _ask(url: str, model: str, sampling: Sampling, texts: list[str]) -> list[PromptSamples]:
     generator = ServerGenerator([url], model, timeout=120, retries=1, backoff=0.1)
     batch = Batch(0, [[{"role": "user", "content": text}] for text in texts], 0, [11, 22, 33][: len(texts)])
     [(_, answers)] = list(generator.generate([batch], sampling))

@@ -11,16 +11,16 @@ import torch
 import transformers
 from hypothesis import example, given
 from hypothesis import strategies as st
-from openprm.engines.base import Failure, Sampling
 from transformers import AutoModelForCausalLM
 
+from openprm.engines.base import Sampling
+from openprm.engines.continuation import ContinuationRequest
 from openprm.engines.specs import GeneratorSpec
-from openprm.engines.step_generator import Extender, complete_steps, is_stop
-from openprm.engines.step_requests import Extension, Partial, Request
-from openprm.engines.token_continuation import Row
+from openprm.engines.step_generator import StepGenerator, complete_steps, is_stop
+from openprm.engines.step_requests import Extension, PartialResponse, StepRequest
+from openprm.engines.transformers_continuation import in_batches
 from openprm.engines.transformers_generator import TransformersGenerator
-from openprm.engines.transformers_rows import in_batches
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
 from openprm.presets.toy_stages import make_policy
 from openprm.schema import Message
@@ -47,13 +47,15 @@ def noise() -> TransformersGenerator:
     return TransformersGenerator(make_model(tokenizer), tokenizer)
 
 
-def step_by_step(extender: Extender, questions: list[list[Message]], seed: int = 0) -> list[list[Extension]]:
+def step_by_step(
+    step_generator: StepGenerator, questions: list[list[Message]], seed: int = 0
+) -> list[list[Extension]]:
     """The extensions that each question's answer is made of; every one checked on the way."""
     found: list[list[Extension]] = [[] for _ in questions]
     while open_ := [index for index, some in enumerate(found) if not (some and some[-1].partial.finished)]:
-        before = [found[index][-1].partial if found[index] else Partial() for index in open_]
-        requests = [Request(questions[i], start, 1, seed) for i, start in zip(open_, before, strict=True)]
-        for index, start, ways in zip(open_, before, extender(requests), strict=True):
+        before = [found[index][-1].partial if found[index] else PartialResponse() for index in open_]
+        requests = [StepRequest(questions[i], start, 1, seed) for i, start in zip(open_, before, strict=True)]
+        for index, start, ways in zip(open_, before, step_generator(requests), strict=True):
             assert not isinstance(ways, Failure)
             (way,) = ways
             after = way.partial
@@ -103,13 +105,13 @@ def test_a_stop_completes_a_step_at_once_and_a_pattern_when_something_follows():
     assert complete_steps("", ".\n") == complete_steps(" ", ".\n") == []
 
 
-# ---- Answers ----
+# ---- PromptSamples ----
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
 def test_greedy_steps_make_the_greedy_answer(policy: TransformersGenerator, separator: str):
     sampling = greedy(48)
-    found = step_by_step(Extender(policy, separator, sampling), DIALS)
+    found = step_by_step(StepGenerator(policy, separator, sampling), DIALS)
     for some, (text, n_tokens, reason) in zip(found, wholes(policy, DIALS, sampling), strict=True):
         last = some[-1].partial
         assert (last.text, sum(way.n_tokens for way in some), last.finish_reason) == (text, n_tokens, reason)
@@ -121,7 +123,7 @@ def test_greedy_steps_make_the_greedy_answer(policy: TransformersGenerator, sepa
 def test_characters_in_pieces_and_tokens_beyond_a_step(noise: TransformersGenerator, separator: str):
     questions: list[list[Message]] = [[{"role": "user", "content": text}] for text in ("Hi", "What is 2?", "Count.")]
     sampling = greedy(60)
-    found = step_by_step(Extender(noise, separator, sampling), questions)
+    found = step_by_step(StepGenerator(noise, separator, sampling), questions)
     for some, (text, n_tokens, reason) in zip(found, wholes(noise, questions, sampling), strict=True):
         last = some[-1].partial
         assert (last.text, len(last.tokens), last.finish_reason) == (text, n_tokens, reason)
@@ -134,7 +136,7 @@ def test_a_token_that_reaches_beyond_the_step():
     model = make_model(tokenizer)
     model.resize_token_embeddings(len(tokenizer))
     generator = scripted(tokenizer, "xa.\nb.\nc.\nde<eot>")
-    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
     assert [way.partial.steps for way in found] == [
         ("xa.\n",),
         ("xa.\n", "b.\n", "c.\n"),
@@ -148,32 +150,34 @@ def test_a_separator_in_two_pieces_behind_a_token_that_begins_it():
     tokenizer = make_tokenizer()
     tokenizer.add_tokens([".\nb."])
     generator = scripted(tokenizer, "a.\nb.\nc<eot>")
-    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
     assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n", "b.\n"), ("a.\n", "b.\n", "c")]
 
 
 def test_white_space_at_the_end_joins_the_last_step():
     generator = scripted(make_tokenizer(), "a.\n \t<eot>")
-    (found,) = step_by_step(Extender(generator, ".\n", greedy(20)), [DIALS[0]])
+    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
     assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n \t",)]
 
 
 def test_whole_answers_and_steps_in_one_call(policy: TransformersGenerator):
     sampling = greedy(48)
-    extender = Extender(policy, ".\n", sampling)
+    step_generator = StepGenerator(policy, ".\n", sampling)
     first, second = wholes(policy, DIALS[:2], sampling)
-    (start,), (whole,) = extender([Request(DIALS[0], Partial(), 1, 0), Request(DIALS[1], Partial(), 1, 0, whole=True)])
+    (start,), (whole,) = step_generator(
+        [StepRequest(DIALS[0], PartialResponse(), 1, 0), StepRequest(DIALS[1], PartialResponse(), 1, 0, whole=True)]
+    )
     assert (whole.partial.text, whole.n_tokens, whole.partial.finish_reason) == second
     assert len(start.partial.steps) == 1
-    ((rest,),) = extender([Request(DIALS[0], start.partial, 1, 0, whole=True)])
+    ((rest,),) = step_generator([StepRequest(DIALS[0], start.partial, 1, 0, whole=True)])
     assert (rest.partial.text, start.n_tokens + rest.n_tokens, rest.partial.finish_reason) == first
 
 
 def test_samples_come_from_the_first_requests_seed_and_leave_the_callers_state(policy: TransformersGenerator):
-    extender = Extender(policy, ".\n", Sampling(temperature=1.0, max_new_tokens=48))
+    step_generator = StepGenerator(policy, ".\n", Sampling(temperature=1.0, max_new_tokens=48))
 
     def drawn(seed: int) -> list[list[Extension] | Failure]:
-        return extender([Request(question, Partial(), 4, seed) for question in DIALS])
+        return step_generator([StepRequest(question, PartialResponse(), 4, seed) for question in DIALS])
 
     before = torch.get_rng_state()
     first = drawn(1)
@@ -185,8 +189,8 @@ def test_samples_come_from_the_first_requests_seed_and_leave_the_callers_state(p
 
 def test_greedy_does_not_depend_on_what_stands_beside(policy: TransformersGenerator):
     generator = TransformersGenerator(policy.lm, policy.tokenizer, batch_size=2)
-    together = step_by_step(Extender(policy, ".\n", greedy(48)), DIALS)
-    assert step_by_step(Extender(generator, ".\n", greedy(48)), DIALS[::-1])[::-1] == together
+    together = step_by_step(StepGenerator(policy, ".\n", greedy(48)), DIALS)
+    assert step_by_step(StepGenerator(generator, ".\n", greedy(48)), DIALS[::-1])[::-1] == together
 
 
 # ---- Limits ----
@@ -195,7 +199,7 @@ def test_greedy_does_not_depend_on_what_stands_beside(policy: TransformersGenera
 def test_an_answer_ends_at_max_new_tokens_wherever_its_steps_end(policy: TransformersGenerator):
     for limit in (1, 7, 12):
         sampling = greedy(limit)
-        found = step_by_step(Extender(policy, ".\n", sampling), DIALS[:2])
+        found = step_by_step(StepGenerator(policy, ".\n", sampling), DIALS[:2])
         for some, whole in zip(found, wholes(policy, DIALS[:2], sampling), strict=True):
             last = some[-1].partial
             assert (last.text, len(last.tokens), last.finish_reason) == whole
@@ -204,23 +208,25 @@ def test_an_answer_ends_at_max_new_tokens_wherever_its_steps_end(policy: Transfo
 def test_the_models_context():
     generator = scripted(make_tokenizer(), "ab.\ncda")  # without end; the context is 128
     fits, nearly, over = ([Message(role="user", content="x" * size)] for size in (1, 100, 200))
-    extender = Extender(generator, ".\n", greedy(40))
-    (failed,) = extender([Request(over, Partial(), 2, 0)])
+    step_generator = StepGenerator(generator, ".\n", greedy(40))
+    (failed,) = step_generator([StepRequest(over, PartialResponse(), 2, 0)])
     assert isinstance(failed, Failure)
     assert not failed.transient
     assert "128" in failed.reason
-    found = step_by_step(extender, [fits, nearly])
+    found = step_by_step(step_generator, [fits, nearly])
     assert [some[-1].partial.finish_reason for some in found] == ["length", "length"]
     assert len(found[0][-1].partial.tokens) == 40
     assert 0 < len(found[1][-1].partial.tokens) < 28
-    ((way, twin),) = extender([Request(fits, Partial(("ab.\n",), tuple(found[0][-1].partial.tokens)), 2, 0)])
+    ((way, twin),) = step_generator(
+        [StepRequest(fits, PartialResponse(("ab.\n",), tuple(found[0][-1].partial.tokens)), 2, 0)]
+    )
     assert way == twin
     assert (way.n_tokens, way.partial) == (0, found[0][-1].partial)
 
 
 @given(st.lists(st.tuples(st.integers(1, 99), st.integers(1, 60)), max_size=12), st.integers(1, 4))
 def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size: int):
-    rows = [Row([0] * length, min(room, 100 - length), 0) for length, room in sizes]
+    rows = [ContinuationRequest([0] * length, min(room, 100 - length), 0) for length, room in sizes]
     batches = in_batches(rows, size, 100)
     assert sorted(index for batch in batches for index in batch.rows) == list(range(len(rows)))
     for batch in batches:
@@ -231,7 +237,7 @@ def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size:
 
 
 def test_rows_that_fill_the_context_are_generated_together():
-    rows = [Row([0] * length, 2048 - length, 0) for length in range(900, 1540)]
+    rows = [ContinuationRequest([0] * length, 2048 - length, 0) for length in range(900, 1540)]
     assert [len(batch.rows) for batch in in_batches(rows, 64, 2048)] == [64] * 10
 
 
@@ -243,8 +249,8 @@ def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
     generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
     generator.max_length = generator.max_length or 256
     generator.end_ids = [3]  # hardly ever written
-    rows = [Row([5 + length % 7] * length, 256 - length, 0) for length in range(200, 232)]
-    apart = [generator.go_on([row], greedy(256))[0] for row in rows]
+    rows = [ContinuationRequest([5 + length % 7] * length, 256 - length, 0) for length in range(200, 232)]
+    apart = [generator.continue_tokens([row], greedy(256))[0] for row in rows]
     assert sum(len(row.tokens) + len(new) == 256 for row, new in zip(rows, apart, strict=True)) > 16  # type: ignore[arg-type]
     calls: list[int] = []
     write = generator.lm.generate
@@ -256,12 +262,12 @@ def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
         return write(**kwargs)
 
     monkeypatch.setattr(generator.lm, "generate", counted)
-    assert generator.go_on(rows, greedy(256)) == apart
+    assert generator.continue_tokens(rows, greedy(256)) == apart
     assert len(calls) <= 16 < len(rows)
 
 
 def test_no_requests(policy: TransformersGenerator):
-    assert Extender(policy, ".\n", greedy(8))([]) == []
+    assert StepGenerator(policy, ".\n", greedy(8))([]) == []
 
 
 # ---- Errors ----
@@ -270,8 +276,10 @@ def test_no_requests(policy: TransformersGenerator):
 def test_a_question_that_the_template_refuses_fails_alone(policy: TransformersGenerator):
     refuses = "{{ raise_exception('no') if messages[0]['content'] == 'bad' else messages[0]['content'] }}"
     bad: list[Message] = [{"role": "user", "content": "bad"}]
-    extender = Extender(policy, ".\n", greedy(8, chat_template=refuses))
-    failed, good = extender([Request(bad, Partial(), 3, 0), Request(DIALS[0], Partial(), 3, 0)])
+    step_generator = StepGenerator(policy, ".\n", greedy(8, chat_template=refuses))
+    failed, good = step_generator(
+        [StepRequest(bad, PartialResponse(), 3, 0), StepRequest(DIALS[0], PartialResponse(), 3, 0)]
+    )
     assert isinstance(failed, Failure)
     assert "no" in failed.reason
     assert len(good) == 3  # type: ignore[arg-type]
@@ -279,17 +287,17 @@ def test_a_question_that_the_template_refuses_fails_alone(policy: TransformersGe
 
 def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
     with pytest.raises(InputError, match="leave the stop texts out"):
-        Extender(policy, ".\n", greedy(8, stop=("x",)))
+        StepGenerator(policy, ".\n", greedy(8, stop=("x",)))
     with pytest.raises(ValueError, match="not a regular expression"):
-        Extender(policy, "re:(", greedy(8))
+        StepGenerator(policy, "re:(", greedy(8))
     with pytest.raises(InputError, match="servers cannot go on"):
-        Extender.load(GeneratorSpec("m", "server", servers=("http://localhost:1/v1",)), ".\n", greedy(8))
+        StepGenerator.load(GeneratorSpec("m", "server", servers=("http://localhost:1/v1",)), ".\n", greedy(8))
     tokenizer = make_tokenizer()
     tokenizer.chat_template = None
     generator = TransformersGenerator(make_model(tokenizer), tokenizer)
     with pytest.raises(InputError, match="no chat template"):
-        Extender(generator, ".\n", greedy(8))
-    assert Extender(generator, ".\n", greedy(8, chat_template=TEMPLATE))([]) == []
+        StepGenerator(generator, ".\n", greedy(8))
+    assert StepGenerator(generator, ".\n", greedy(8, chat_template=TEMPLATE))([]) == []
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
@@ -298,8 +306,11 @@ def test_the_same_beginnings_are_read_once_and_nothing_else_changes(
 ):
     """Where every token's keys and values are kept; a window forgets some, so there each row is read."""
     generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
-    rows = [Row(tokenizer(text)["input_ids"], 12, 0) for text in ("Hi there.", "Count to ten!", "Hi there.", "No, no")]
-    apart = [generator.go_on([row], greedy(12))[0] for row in rows]
+    rows = [
+        ContinuationRequest(tokenizer(text)["input_ids"], 12, 0)
+        for text in ("Hi there.", "Count to ten!", "Hi there.", "No, no")
+    ]
+    apart = [generator.continue_tokens([row], greedy(12))[0] for row in rows]
     read: list[int] = []
     forward = generator.lm.forward
 
@@ -309,12 +320,12 @@ def test_the_same_beginnings_are_read_once_and_nothing_else_changes(
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(generator.lm, "forward", counted)
-    assert generator.go_on(rows, greedy(12)) == apart
+    assert generator.continue_tokens(rows, greedy(12)) == apart
     assert (max(read[1:]) <= len(rows)) == (family != "mistral-window")
     monkeypatch.undo()
     sampling = Sampling(temperature=1.0)
-    assert generator.go_on(rows, sampling) == generator.go_on(rows, sampling)
-    first, _, third, _ = generator.go_on(rows, sampling)
+    assert generator.continue_tokens(rows, sampling) == generator.continue_tokens(rows, sampling)
+    first, _, third, _ = generator.continue_tokens(rows, sampling)
     assert first != third
 
 

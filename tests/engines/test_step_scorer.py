@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openprm.engines.base import Failure
 
 from openprm.engines.specs import RewardSpec
-from openprm.engines.step_requests import Prefix, Rewarded
+from openprm.engines.step_requests import Prefix, PrefixRewards
 from openprm.engines.step_scorer import ScoredAnswer, StepScorer
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
@@ -38,9 +37,9 @@ def scorer(model: Path) -> StepScorer:
     return StepScorer.load(RewardSpec(str(model)))
 
 
-def rewarded(scorer: StepScorer, *prefixes: Prefix) -> list[Rewarded]:
+def rewarded(scorer: StepScorer, *prefixes: Prefix) -> list[PrefixRewards]:
     found = scorer.score(prefixes)
-    assert all(isinstance(one, Rewarded) for one in found)
+    assert all(isinstance(one, PrefixRewards) for one in found)
     return found  # type: ignore[return-value]
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from openprm.engines.base import Batch, Sampling
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from openprm.engines.base import Batch, Sampling
 from openprm.engines.chat_prompt import encode_prompt
 from openprm.engines.transformers_generator import TransformersGenerator
 from openprm.errors import InputError

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from openprm.engines.base import Batch, Sampling
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from openprm.engines.base import Batch, Sampling
 from openprm.engines.vllm_generator import VllmGenerator
 from openprm.errors import InputError
 from openprm.schema import Message

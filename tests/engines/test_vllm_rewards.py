@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from openprm.engines.vllm_rewards import VllmRewardEngine
 from transformers import AutoModelForSequenceClassification, LlamaForCausalLM
 
+from openprm.engines.vllm_rewards import VllmRewardEngine
 from openprm.errors import InputError
 from tests import tiny_models
 

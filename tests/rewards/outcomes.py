@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from openprm.engines.base import Failure
-
+from openprm.errors import Failure
 from openprm.rewards.base import Outcome, Rule
 from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
 

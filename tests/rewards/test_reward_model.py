@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from openprm.engines.base import Failure
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from openprm.engines.specs import RewardSpec
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.rewards.base import Outcome, RewardBatch
 from openprm.rewards.reward_model import ModelRewarder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
 from openprm.decoding.hypotheses import Hypothesis, ranked
-from openprm.engines.step_requests import Partial
+from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
 from openprm.evaluation.scored_prompts import ScoredPrompt
@@ -108,7 +108,7 @@ def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any
     prompt = ScoredPrompt("p", [], [], step_rewards={"prm": step_rewards})
     scores = aggregated_scores(prompt.whole_rewards(), [aggregation])[f"prm/{aggregation}"]
     ratings = [
-        Hypothesis(Partial(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
+        Hypothesis(PartialResponse(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
         for steps, (known, _) in zip(step_rewards, answers, strict=True)
     ]
     best = scores.index(max(scores))

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.engines.base import Failure
 
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 from openprm.rewards.base import UNPARSABLE, Outcome, RewardBatch
 from openprm.rewards.exact_answer import golden_rule
 from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
-from openprm.stages import reward as reward_stage
 from openprm.runs.store import Share
 from openprm.schema import Candidate, plain_reward
+from openprm.stages import reward as reward_stage
 from openprm.stages.datasets import make_trees
 from openprm.stages.reward import reward_candidates
 

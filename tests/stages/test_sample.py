@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.engines.base import Answers, Batch, Failure, Sample, Sampling, prompt_seed
 
+from openprm.engines.base import Batch, PromptSamples, Sample, Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec
-from openprm.errors import InputError
+from openprm.errors import Failure, InputError
 from openprm.presets.toy_stages import make_policy, make_prompts
 from openprm.runs import dataset as dataset_stage
 from openprm.runs.folder import read_rows, rows_hash
@@ -68,7 +68,7 @@ class Echo:
         self.asked: list[str] = []
         self.closed = False
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[Answers]]]:
+    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         held = []
         for batch in batches:
             if batch.index == self.kill_at:
@@ -81,13 +81,13 @@ class Echo:
                 yield held.pop()
         yield from held
 
-    def answer(self, question: Any, seed: int, sampling: Sampling) -> Answers:
+    def answer(self, question: Any, seed: int, sampling: Sampling) -> PromptSamples:
         text = question[0]["content"]
         self.asked.append(text)
         if text in self.down:
-            return Answers([], seed, DOWN)
+            return PromptSamples([], seed, DOWN)
         samples = [Sample(text=f"{text} {seed} {i}", n_tokens=2, finish_reason="stop") for i in range(sampling.n)]
-        return Answers(samples, seed)
+        return PromptSamples(samples, seed)
 
     def close(self) -> None:
         self.closed = True
@@ -251,7 +251,9 @@ def test_where_nothing_could_be_sampled_nothing_is_in_the_way(
 ):
     broken = Echo(down=texts(prompts))
     monkeypatch.setattr(
-        broken, "answer", lambda question, seed, _: Answers([], seed, Failure("no such model", "name another", False))
+        broken,
+        "answer",
+        lambda question, seed, _: PromptSamples([], seed, Failure("no such model", "name another", False)),
     )
     with pytest.raises(InputError, match="no prompt could be sampled; 7 rows were rejected, 7 of them for: no such"):
         echo(prompts, tmp_path / "out", broken, monkeypatch)

@@ -14,11 +14,11 @@ from openprm import cli
 from openprm.data.candidate_source import CandidateSource
 from openprm.decoding.methods import METHODS, Method
 from openprm.decoding.searcher import Searcher
-from openprm.engines.base import Failure, Sampling, prompt_seed
+from openprm.engines.base import Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec, RewardSpec
-from openprm.engines.step_generator import Extender
-from openprm.engines.step_requests import Request
-from openprm.errors import InputError
+from openprm.engines.step_generator import StepGenerator
+from openprm.engines.step_requests import StepRequest
+from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
 from openprm.presets.toy_stages import make_policy, make_prompts
 from openprm.runs.folder import read_rows, rows_hash
@@ -147,14 +147,14 @@ def test_what_another_try_may_finish_is_tried_again_alone(
     tmp_path: Path, generate: Any, prompts: Path, monkeypatch: pytest.MonkeyPatch
 ):
     down = [row["question"] for row in read_rows(prompts)][1]
-    extend = Extender.__call__
+    extend = StepGenerator.__call__
 
-    def fails(self: Extender, requests: list[Request]) -> Any:
+    def fails(self: StepGenerator, requests: list[StepRequest]) -> Any:
         failure = Failure("the engine gave up", "try again", transient=True)
         found = extend(self, requests)
         return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
 
-    monkeypatch.setattr(Extender, "__call__", fails)
+    monkeypatch.setattr(StepGenerator, "__call__", fails)
     with pytest.raises(InputError, match="1 failed that another try may finish"):
         generate(tmp_path / "out", Method("pbs", 4))
     monkeypatch.undo()

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .base import Failure, Sampling
+from ..errors import Failure
+from .base import Sampling
 
 
 @dataclass(frozen=True)
-class Row:
+class ContinuationRequest:
     """A sequence to go on with.
 
     tokens: the prompt and what is written of the answer
@@ -32,7 +33,7 @@ class Row:
     stop: str | None = None
 
 
-class Continuing(Protocol):
+class ContinuationEngine(Protocol):
     """A generator that goes on from token ids."""
 
     engine: str
@@ -45,7 +46,7 @@ class Continuing(Protocol):
     #: Of prompt and answer together, in tokens; None where there is no limit.
     max_length: int | None
 
-    def go_on(self, rows: Sequence[Row], sampling: Sampling) -> list[list[int] | Failure]:
+    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
         """The new tokens of each row, an end-of-turn token included, in order.
 
         Of `sampling` only temperature and top_p count. Raises InputError where the engine has died.

@@ -10,19 +10,19 @@ import torch
 from transformers import DynamicCache, StoppingCriteria
 from transformers.cache_utils import DynamicLayer
 
-from .token_continuation import Row
+from .continuation import ContinuationRequest
 
 
 @dataclass
 class Going:
     """A row, and what was generated for it so far."""
 
-    row: Row
+    row: ContinuationRequest
     new: list[int] = field(default_factory=list)
     ended: bool = False
 
     @property
-    def left(self) -> Row:
+    def left(self) -> ContinuationRequest:
         """What is to be gone on with."""
         return replace(self.row, tokens=[*self.row.tokens, *self.new], room=self.row.room - len(self.new))
 
@@ -35,7 +35,7 @@ class RowBatch:
     room: int
 
 
-def in_batches(rows: Sequence[Row], size: int, max_length: int | None) -> list[RowBatch]:
+def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[RowBatch]:
     """Batches of at most `size` rows, of about the same length.
 
     The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
