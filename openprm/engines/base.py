@@ -11,12 +11,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 from ..errors import Failure
 from ..schema import Message
+
+#: Called while a call is at work, with what has come since the last time: rows (samples, groups or continuations that
+#: are finished) and tokens (generated, or computed by a reward model). May be called from any thread.
+Report = Callable[[int, int], None]
+
+
+def no_report(rows: int, tokens: int) -> None:
+    """For callers that do not watch."""
 
 
 class Sample(TypedDict):
@@ -105,7 +113,9 @@ class GenerationEngine(Protocol):
     model: str
     revision: str | None
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(
+        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
+    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """Each batch with the answers to its questions, in the questions' order.
 
         Batches are taken when there is room for them and may come back in another order. A question that cannot be
@@ -125,7 +135,7 @@ class RewardEngine(Protocol):
     #: Longest sequence the model takes, in tokens.
     max_length: int
 
-    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """The raw reward (a logit) of each sequence of each group, read at its last token, in the order given.
 
         A group is sequences that share their beginnings, such as the growing prefixes of one answer: what they share

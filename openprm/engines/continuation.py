@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import Failure
-from .base import Sampling
+from .base import Report, Sampling, no_report
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class ContinuationEngine(Protocol):
     #: Of prompt and answer together, in tokens; None where there is no limit.
     max_length: int | None
 
-    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
+    def continue_tokens(
+        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
+    ) -> list[list[int] | Failure]:
         """The new tokens of each row, an end-of-turn token included, in order.
 
         Of `sampling` only temperature and top_p count. Raises InputError where the engine has died.

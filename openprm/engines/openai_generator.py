@@ -19,7 +19,7 @@ from typing import Any, Unpack
 from ..errors import InputError
 from ..schema import Message
 from .background import in_batches
-from .base import Batch, PromptSamples, Sample, Sampling
+from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .openai_client import Connection, Fleet
 from .openai_endpoint import CHAT, Unanswered, Unsupported
 
@@ -54,7 +54,7 @@ class ServerGenerator:
         self._run: weakref.ref[Generator[Any, None, None]] | None = None
 
     def generate(
-        self, batches: Iterable[Batch], sampling: Sampling
+        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
     ) -> Generator[tuple[Batch, list[PromptSamples]], None, None]:
         """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
@@ -64,7 +64,7 @@ class ServerGenerator:
             return list(zip(batch.questions, batch.seeds, strict=True))
 
         async def answer(asked: tuple[list[Message], int]) -> PromptSamples:
-            return await self._answer(*asked, sampling)
+            return await self._answer(*asked, sampling, report)
 
         run = in_batches(batches, questions, answer, self._fleet, self._fleet.concurrency)
         self._run = weakref.ref(run)
@@ -75,14 +75,16 @@ class ServerGenerator:
         if self._run is not None and (run := self._run()) is not None:
             run.close()
 
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> PromptSamples:
+    async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
         samples: list[Sample] = []
         while len(samples) < sampling.n:
             missing = sampling.n - len(samples)
             try:
-                samples += (await self._ask(question, missing, seed + len(samples), sampling))[:missing]
+                new = (await self._ask(question, missing, seed + len(samples), sampling))[:missing]
             except Unanswered as error:
                 return PromptSamples(samples, seed, error.failure)
+            samples += new
+            report(len(new), sum(sample["n_tokens"] or 0 for sample in new))
         return PromptSamples(samples, seed)
 
     async def _ask(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:

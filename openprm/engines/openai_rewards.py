@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 from ..errors import InputError
 from .background import EventLoopThread
+from .base import Report, no_report
 from .openai_client import Connection, Fleet
 from .openai_endpoint import Key, Unanswered, Unsupported
 from .openai_generator import versions
@@ -49,14 +50,14 @@ class ServerRewardEngine:
         self._thread: EventLoopThread | None = EventLoopThread(fleet)
         self._thread.__enter__()
 
-    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
         if self._thread is None:
             raise RuntimeError("the engine is closed")
         for sequence in (sequence for group in groups for sequence in group):
             if not 0 < len(sequence) <= self.max_length:
                 raise ValueError(f"a sequence has {len(sequence)} tokens; these servers take 1 to {self.max_length}")
-        asked = self._thread.start(self._rewards(groups))
+        asked = self._thread.start(self._rewards(groups, report))
         try:
             return asked.result()
         except Unanswered as error:
@@ -72,21 +73,23 @@ class ServerRewardEngine:
             self._thread.__exit__()
             self._thread = None
 
-    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report) -> list[list[float]]:
         room = asyncio.Semaphore(self._fleet.concurrency)
-        asked = [asyncio.ensure_future(self._group(group, room)) for group in groups]
+        asked = [asyncio.ensure_future(self._group(group, room, report)) for group in groups]
         try:
             return await asyncio.gather(*asked)
         finally:
             for one in asked:
                 one.cancel()
 
-    async def _group(self, group: Sequence[Sequence[int]], room: asyncio.Semaphore) -> list[float]:
+    async def _group(self, group: Sequence[Sequence[int]], room: asyncio.Semaphore, report: Report) -> list[float]:
         if not group:
             return []
         request = {"model": self.model, "input": [list(sequence) for sequence in group], "use_activation": False}
         async with room:
-            return await self._fleet.ask(CLASSIFY, request, lambda body: rewards_in(body, len(group)))
+            rewards = await self._fleet.ask(CLASSIFY, request, lambda body: rewards_in(body, len(group)))
+        report(1, sum(map(len, group)))
+        return rewards
 
 
 def rewards_in(body: Any, n: int) -> list[float]:

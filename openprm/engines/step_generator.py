@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 
 from ..errors import Failure, InputError, first_line
 from ..scoring.steps import split
-from .base import Sampling
+from .base import Report, Sampling, no_report
 from .chat_prompt import encode_prompt, too_long
 from .continuation import ContinuationEngine, ContinuationRequest
 from .specs import GeneratorSpec
@@ -105,10 +105,11 @@ class StepGenerator:
         """Gives back what the engine holds."""
         self.engine.close()
 
-    def __call__(self, requests: Sequence[StepRequest]) -> list[list[Extension] | Failure]:
+    def __call__(self, requests: Sequence[StepRequest], report: Report = no_report) -> list[list[Extension] | Failure]:
         prompts: dict[str, list[int] | Failure] = {}
         known = [self._prepare(request, prompts) for request in requests]
-        written = iter(self.engine.continue_tokens([row for one in known for row in one.rows], self.sampling))
+        rows = [row for one in known for row in one.rows]
+        written = iter(self.engine.continue_tokens(rows, self.sampling, report))
         found: list[list[Extension] | Failure] = []
         for one in known:
             new = list(islice(written, len(one.rows)))

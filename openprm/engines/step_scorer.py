@@ -22,7 +22,7 @@ from ..errors import Failure, InputError, first_line
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
 from ..scoring.encoding import encode_prefixes
 from ..scoring.steps import DEFAULT_SEPARATOR, split
-from .base import RewardEngine
+from .base import Report, RewardEngine, no_report
 from .specs import RewardSpec
 from .step_requests import Prefix, PrefixRewards
 
@@ -95,7 +95,9 @@ class StepScorer:
         """Gives back what the engine holds."""
         self.engine.close()
 
-    def score_rows(self, rows: Iterable[Mapping[str, Any]]) -> list[ScoredAnswer | Failure]:
+    def score_rows(
+        self, rows: Iterable[Mapping[str, Any]], report: Report = no_report
+    ) -> list[ScoredAnswer | Failure]:
         """Each row's `response`, split into steps, as an answer to its `question` (a text or chat messages).
 
         A failure for an empty response, one that the chat template does not render, one whose first step does not
@@ -105,10 +107,10 @@ class StepScorer:
         encoded = [self._encode(Prefix(question, tuple(steps))) for question, steps in answers]
         return [
             one if isinstance(one, Failure) else self._scored(steps, one)
-            for (_, steps), one in zip(answers, self._rewards(encoded), strict=True)
+            for (_, steps), one in zip(answers, self._rewards(encoded, report), strict=True)
         ]
 
-    def score(self, prefixes: Sequence[Prefix]) -> list[PrefixRewards | Failure]:
+    def score(self, prefixes: Sequence[Prefix], report: Report = no_report) -> list[PrefixRewards | Failure]:
         """A `partial.Score`: one reward for each step from `known` on, as far as they fit into the model.
 
         A failure where nothing is written, where not even the first of them fits, where the chat template does not
@@ -122,7 +124,7 @@ class StepScorer:
         costs = [0 if isinstance(one, Failure) else len(pack(one).tokens) for one in encoded]
         return [
             one if isinstance(one, Failure) else PrefixRewards(tuple(one), cost)
-            for one, cost in zip(self._rewards(encoded), costs, strict=True)
+            for one, cost in zip(self._rewards(encoded, report), costs, strict=True)
         ]
 
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
@@ -144,8 +146,9 @@ class StepScorer:
             transient=False,
         )
 
-    def _rewards(self, encoded: Sequence[list[list[int]] | Failure]) -> list[list[float] | Failure]:
-        found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)]))
+    def _rewards(self, encoded: Sequence[list[list[int]] | Failure], report: Report) -> list[list[float] | Failure]:
+        groups = [one for one in encoded if not isinstance(one, Failure)]
+        found = iter(self.engine.rewards(groups, report))
         return [one if isinstance(one, Failure) else _checked(next(found)) for one in encoded]
 
     def _scored(self, steps: list[str], rewards: list[float]) -> ScoredAnswer:

@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache, StoppingCriteria
 from transformers.cache_utils import DynamicLayer
 
+from .base import Report
 from .continuation import ContinuationRequest
 
 
@@ -60,11 +61,13 @@ def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int |
 class RowEnds(StoppingCriteria):
     """Ends each row where it says, and keeps what was generated for it until then."""
 
-    def __init__(self, rows: Sequence[Going], end_ids: Sequence[int]) -> None:
+    def __init__(self, rows: Sequence[Going], end_ids: Sequence[int], report: Report) -> None:
         self.rows = rows
         self.end_ids = end_ids
+        self.report = report
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        before = sum(not one.ended for one in self.rows)
         for one, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
             if not one.ended:
                 row, new = one.row, one.new
@@ -74,6 +77,7 @@ class RowEnds(StoppingCriteria):
                     or len(new) == row.room
                     or (row.is_complete is not None and row.is_complete(new))
                 )
+        self.report(before - sum(not one.ended for one in self.rows), before)
         return torch.tensor([one.ended for one in self.rows], device=input_ids.device)
 
 

@@ -29,7 +29,7 @@ from transformers import (
 
 from ..errors import Failure, InputError, first_line
 from ..schema import Message
-from .base import Batch, PromptSamples, Sample, Sampling
+from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import encode_prompt, end_ids, too_long
 from .continuation import ContinuationRequest
 from .transformers_continuation import Going, RowEnds, in_batches, is_plain
@@ -108,15 +108,19 @@ class TransformersGenerator:
         name = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
         return cls(lm, tokenizer, name=name, revision=revision, batch_size=batch_size)
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(
+        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
+    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """See `GenerationEngine`."""
         for batch in batches:
-            yield batch, self.sample(batch.questions, sampling, batch.seed)
+            yield batch, self.sample(batch.questions, sampling, batch.seed, report)
 
     def close(self) -> None:
         """The caller's model stays as it is."""
 
-    def sample(self, questions: Sequence[list[Message]], sampling: Sampling, seed: int) -> list[PromptSamples]:
+    def sample(
+        self, questions: Sequence[list[Message]], sampling: Sampling, seed: int, report: Report = no_report
+    ) -> list[PromptSamples]:
         """The answers to each question, in order. The caller's random state is left as it was.
 
         Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises ValueError where there
@@ -144,7 +148,7 @@ class TransformersGenerator:
         with self._random(seed):
             for group in [*groups, *([index] for index in narrow)]:
                 room = min(self._room(prompts[index], sampling) for index in group)
-                samples = self._generate([prompts[index] for index in group], sampling, room)
+                samples = self._generate([prompts[index] for index in group], sampling, room, report)
                 for index, some in zip(group, samples, strict=True):
                     answers[index] = PromptSamples(some, seed)
         return [answer for answer in answers if answer is not None]
@@ -163,7 +167,9 @@ class TransformersGenerator:
             return sampling.max_new_tokens
         return min(sampling.max_new_tokens, self.max_length - len(prompt))
 
-    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
+    def continue_tokens(
+        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
+    ) -> list[list[int] | Failure]:
         """See `continuation.ContinuationEngine`. Rows of about the same length are generated together."""
         going = [Going(row) for row in rows]
         with self._random(rows[0].seed if rows else 0):
@@ -171,14 +177,16 @@ class TransformersGenerator:
                 left = [one.left for one in open_]
                 for batch in in_batches(left, self.batch_size or _SEQUENCES, self.max_length):
                     prompts = [left[index].tokens for index in batch.rows]
-                    ends = RowEnds([open_[index] for index in batch.rows], self.end_ids)
+                    ends = RowEnds([open_[index] for index in batch.rows], self.end_ids, report)
                     self._write(prompts, sampling, batch.room, 1, ends, cache=self._read(prompts))
         return [one.new for one in going]
 
-    def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int) -> list[list[Sample]]:
+    def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int, report: Report) -> list[list[Sample]]:
         start = max(map(len, prompts))
         stop = [_StopAt(sampling.stop, self.tokenizer, start)] if sampling.stop else []
-        rows = self._write(prompts, sampling, room, sampling.n, *stop)
+        counter = _Counter(self.end_ids, len(prompts) * sampling.n, report)
+        rows = self._write(prompts, sampling, room, sampling.n, counter, *stop)
+        report(counter.open, 0)
         ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
         texts = self.tokenizer.batch_decode(
             [row[:end] for row, end in zip(rows, ends, strict=True)],
@@ -261,6 +269,23 @@ class TransformersGenerator:
         input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         return input_ids.to(self.lm.device), mask.to(self.lm.device)
+
+
+class _Counter(StoppingCriteria):
+    """Stops nothing: reports the tokens of every decoding step, and the rows that end with an end-of-turn token."""
+
+    def __init__(self, end_ids: Sequence[int], rows: int, report: Report) -> None:
+        self.end_ids = end_ids
+        self.open = rows
+        self.report = report
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        # rows that have ended are filled up with end tokens
+        ended = torch.isin(input_ids[:, -1], torch.tensor(self.end_ids, device=input_ids.device))
+        left = len(ended) - int(ended.sum())
+        self.report(self.open - left, self.open)
+        self.open = left
+        return torch.zeros_like(ended)
 
 
 class _StopAt(StoppingCriteria):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, first_line
+from .base import Report, no_report
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,14 @@ class TransformersRewardEngine:
         self._vocabulary = range(text.vocab_size)
         self._warned = False
 
-    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for an empty sequence."""
         if self._rewarder is None:
             raise RuntimeError("the engine is closed")
         padding = self._padding([sequence for group in groups for sequence in group])
         for config in self._configs:
             config.pad_token_id = padding
-        return self._rewarder.rewards(groups, self.max_tokens)
+        return self._rewarder.rewards(groups, self.max_tokens, report)
 
     def close(self) -> None:
         """Gives the model's memory back."""

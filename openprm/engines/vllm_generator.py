@@ -29,7 +29,7 @@ from jinja2 import TemplateError
 
 from ..errors import Failure, InputError, first_line
 from ..schema import Message
-from .base import Batch, PromptSamples, Sample, Sampling
+from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import encode_prompt, end_ids, too_long
 from .continuation import ContinuationRequest
 from .vllm_engine import VllmEngine
@@ -82,7 +82,9 @@ class VllmGenerator:
         self.tokenizer: Any = self._engine.llm.get_tokenizer()
         self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(
+        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
+    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """See `GenerationEngine`. A loop that is left early leaves nothing running."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -94,7 +96,7 @@ class VllmGenerator:
         try:
             while True:
                 while self._has_room() and (batch := next(waiting, None)) is not None:
-                    future = self._engine.submit(self._answer_all(batch, sampling))
+                    future = self._engine.submit(self._answer_all(batch, sampling, report))
                     running.add(future)
                     future.add_done_callback(complete.put)
                 if not running:
@@ -111,11 +113,13 @@ class VllmGenerator:
             for future in running:
                 future.cancel()
 
-    def continue_tokens(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
+    def continue_tokens(
+        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
+    ) -> list[list[int] | Failure]:
         """See `continuation.ContinuationEngine`. Rows share their beginnings through the prefix cache."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        future = self._engine.submit(self._go_on_all(rows, sampling))
+        future = self._engine.submit(self._continue_all(rows, sampling, report))
         try:
             return future.result()
         except EngineDeadError as error:
@@ -127,10 +131,17 @@ class VllmGenerator:
         """Ends vLLM's processes."""
         self._engine.close()
 
-    async def _go_on_all(self, rows: Sequence[ContinuationRequest], sampling: Sampling) -> list[list[int] | Failure]:
-        return await asyncio.gather(*(self._go_on(row, sampling) for row in rows))
+    async def _continue_all(
+        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report
+    ) -> list[list[int] | Failure]:
+        async def continued(row: ContinuationRequest) -> list[int] | Failure:
+            new = await self._continue(row, sampling)
+            report(1, 0 if isinstance(new, Failure) else len(new))
+            return new
 
-    async def _go_on(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
+        return await asyncio.gather(*map(continued, rows))
+
+    async def _continue(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
         from vllm.exceptions import VLLMClientError
 
         one = replace(sampling, n=1, max_new_tokens=row.room, stop=() if row.stop is None else (row.stop,))
@@ -139,11 +150,11 @@ class VllmGenerator:
             if row.is_complete is None or row.stop is not None:
                 (found,) = (await self._engine.sample(row.tokens, params)).outputs
                 return list(found.token_ids) if found.finish_reason in ("stop", "length") else _gave_up(found)
-            return await self._go_on_until(row, params)
+            return await self._continue_until(row, params)
         except VLLMClientError as error:
             return Failure(first_line(error), "change the question or leave it out", False)
 
-    async def _go_on_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
+    async def _continue_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
         """vLLM runs ahead of whoever reads, so the row ends at the first token that completes it."""
         from vllm.sampling_params import RequestOutputKind
 
@@ -168,11 +179,13 @@ class VllmGenerator:
         await asyncio.sleep(0)
         return self._engine.llm.get_num_unfinished_requests()
 
-    async def _answer_all(self, batch: Batch, sampling: Sampling) -> tuple[Batch, list[PromptSamples]]:
+    async def _answer_all(self, batch: Batch, sampling: Sampling, report: Report) -> tuple[Batch, list[PromptSamples]]:
         pairs = zip(batch.questions, batch.seeds, strict=True)
-        return batch, await asyncio.gather(*(self._answer(question, seed, sampling) for question, seed in pairs))
+        return batch, await asyncio.gather(
+            *(self._answer(question, seed, sampling, report) for question, seed in pairs)
+        )
 
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling) -> PromptSamples:
+    async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
         from vllm.exceptions import VLLMClientError
 
         try:
@@ -182,6 +195,7 @@ class VllmGenerator:
             output = await self._engine.sample(prompt, self._params(sampling, seed, room))
         except (TemplateError, VLLMClientError) as error:
             return PromptSamples([], seed, Failure(first_line(error), "change the question or leave it out", False))
+        report(len(output.outputs), sum(len(one.token_ids) for one in output.outputs))
         return _answers(output, seed)
 
     def _params(self, sampling: Sampling, seed: int, room: int) -> SamplingParams:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .base import Report, no_report
 from .vllm_engine import VllmEngine
 
 
@@ -54,7 +55,7 @@ class VllmRewardEngine:
         self.version = self._engine.version
         self.max_length = self._engine.max_length
 
-    def rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -62,7 +63,7 @@ class VllmRewardEngine:
             if not 0 < len(sequence) <= self.max_length:
                 raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
         try:
-            return self._engine.run(self._rewards(groups))
+            return self._engine.run(self._rewards(groups, report))
         except EngineDeadError as error:
             raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
 
@@ -70,13 +71,15 @@ class VllmRewardEngine:
         """Ends vLLM's processes."""
         self._engine.close()
 
-    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
-        return await asyncio.gather(*map(self._group, groups))
+    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report) -> list[list[float]]:
+        return await asyncio.gather(*(self._group(group, report) for group in groups))
 
-    async def _group(self, group: Sequence[Sequence[int]]) -> list[float]:
+    async def _group(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         from vllm import PoolingParams
 
         # all at once: vLLM finds a block in its prefix cache as soon as another request is scheduled to compute it, so
         # that waiting for the shorter prefixes saves no token; not token_classify, which would skip that cache
         params = [PoolingParams(task="classify", use_activation=False) for _ in group]
-        return await asyncio.gather(*map(self._engine.pool, group, params))
+        rewards = await asyncio.gather(*map(self._engine.pool, group, params))
+        report(1, sum(map(len, group)))
+        return rewards

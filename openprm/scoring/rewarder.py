@@ -76,22 +76,33 @@ class SequenceRewarder:
             self._tried(1, plain), "The prompt is computed for each of its responses anew, which is slower"
         )
 
-    def rewards(self, groups: Groups, max_tokens: int = DEFAULT_MAX_TOKENS) -> list[list[float]]:
+    def rewards(
+        self,
+        groups: Groups,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        report: Callable[[int, int], None] | None = None,
+    ) -> list[list[float]]:
         """The reward of every sequence of every group, in the order given, in evaluation mode.
 
         `max_tokens` bounds one pass, padding and shared beginnings included (a longer pack still takes a pass of its
-        own); it changes speed and memory, not the rewards. Equal sequences have equal rewards. Raises ValueError for
-        an empty sequence.
+        own); it changes speed and memory, not the rewards. Equal sequences have equal rewards. `report` is called
+        after each pass with the groups finished (by the share of the work that is done) and the tokens computed since
+        the last. Raises ValueError for an empty sequence.
         """
         asked = [tuple(map(tuple, group)) for group in groups]
         distinct = list(dict.fromkeys(asked))
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
+        computed = 0
         with _evaluating(self.model), torch.no_grad():
             for batch, values in self._passes(packs, self._allowed(max_tokens)):
                 ends = iter(values.tolist())
                 for index in batch:
                     found[index] = [next(ends) for _ in packs[index].ends]
+                before, computed = computed, computed + len(batch)
+                if report is not None:
+                    groups_done = len(asked) * computed // len(packs) - len(asked) * before // len(packs)
+                    report(groups_done, sum(len(packs[index].tokens) for index in batch))
         flat = iter([found[row][position] for row, position in where])
         # Equal sequences in different packs may differ in their last bits: one of them speaks for all, so that answers
         # that share their worst step are tied.

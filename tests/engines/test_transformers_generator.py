@@ -133,6 +133,16 @@ def test_batches_come_back_with_their_answers_and_seeds(generator):
         assert {answer.seed for answer in answers} == {batch.seed}
 
 
+def test_tokens_are_reported_at_every_decoding_step(generator):
+    calls: list[tuple[int, int]] = []
+    sampling = Sampling(n=4, temperature=1.0, max_new_tokens=30)
+    answers = generator.sample(PROMPTS, sampling, seed=1, report=lambda *call: calls.append(call))
+    samples = [sample for one in answers for sample in one.samples]
+    assert {sample["finish_reason"] for sample in samples} == {"stop", "length"}
+    assert [sum(call) for call in zip(*calls, strict=True)] == [12, sum(sample["n_tokens"] for sample in samples)]
+    assert len(calls) >= 30
+
+
 def test_the_models_generation_config_is_neither_used_nor_changed(tokenizer):
     plain, biased = make_model(tokenizer), make_model(tokenizer)
     biased.generation_config = GenerationConfig(

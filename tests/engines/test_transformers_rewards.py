@@ -99,6 +99,15 @@ def test_what_the_engine_says_of_itself(tmp_path: Path):
         rewards(engine, [[1]])
 
 
+def test_every_pass_is_reported(engine_and_folder: Any):
+    engine, _ = engine_and_folder
+    calls: list[tuple[int, int]] = []
+    engine.max_tokens = 4
+    engine.rewards([[[1, 5], [1, 5, 7]], [[1, 6]], [[1, 5], [1, 5, 7]]], lambda *call: calls.append(call))
+    assert [sum(call) for call in zip(*calls, strict=True)] == [3, 5]  # equal groups are computed once
+    assert len(calls) == 2
+
+
 def test_dtype(tmp_path: Path):
     folder = saved(tmp_path, dtype=torch.bfloat16)
     precise = rewards(TransformersRewardEngine(folder), SEQUENCES)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.nn.attention import flex_attention as flex
 from transformers.integrations import flex_attention as integration
 
-from openprm.scoring.packing import collate
 from openprm.scoring import forward as passes
+from openprm.scoring.packing import collate
 from openprm.scoring.rewarder import SequenceRewarder
 from tests import tiny_models
 
