@@ -33,15 +33,8 @@ from openprm.cli.report import console, print_summary, print_table
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
-from openprm.evaluation.accuracy import (
-    CurvePoint,
-    PromptCandidates,
-    aggregated_scores,
-    bootstrap_interval,
-    curve_sizes,
-    scaling_curve,
-    vote_curve,
-)
+from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, bootstrap_interval
+from openprm.evaluation.scaling import curve_sizes, scaling_curve
 from openprm.rewards.exact_answer import normalize
 from openprm.runs.folder import read_rows
 from openprm.runs.manifest import write_whole
@@ -172,7 +165,7 @@ def measure(folder: Path, out: Path) -> None:
         prompts = measured(folder, out, name)
         within = [[_within(prompt, tier) for tier in range(TIERS)] for prompt in prompts]
         results[name] = {
-            "all models": {"curve": [*scaling_curve(prompts), *vote_curve(prompts)], "pairs": pairs_won(prompts)},
+            "all models": {"curve": scaling_curve(prompts), "pairs": pairs_won(prompts)},
             "models of about equal strength": {
                 "curve": mean_curve(within),
                 "pairs": pairs_won([part for parts in within for part in parts]),
@@ -202,6 +195,7 @@ def measured(folder: Path, out: Path, name: str) -> Prompts:
         answers = [preds[prompt_id, model] for model in models]
         prompts.append(
             PromptCandidates(
+                responses=[row["response"] for row in rows],
                 correct=[row["rewards"][0]["value"] for row in rows],
                 answers=[normalize(answer) if answer else None for answer in answers],
                 scores=scores,
@@ -213,13 +207,14 @@ def measured(folder: Path, out: Path, name: str) -> Prompts:
 def _within(prompt: PromptCandidates, tier: int) -> PromptCandidates:
     places = range(tier * MODELS, (tier + 1) * MODELS)
     return PromptCandidates(
+        responses=[prompt["responses"][place] for place in places],
         correct=[prompt["correct"][place] for place in places],
         answers=[prompt["answers"][place] for place in places],
         scores={name: [values[place] for place in places] for name, values in prompt["scores"].items()},
     )
 
 
-def mean_curve(within: Sequence[Prompts]) -> list[CurvePoint]:
+def mean_curve(within: Sequence[Prompts]) -> list[dict[str, Any]]:
     """Best of n, vote and coverage within each tier, averaged over a prompt's tiers: the prompt stays the unit."""
     values: dict[tuple[str, int], list[float]] = defaultdict(list)
     for parts in within:
@@ -231,9 +226,9 @@ def mean_curve(within: Sequence[Prompts]) -> list[CurvePoint]:
         votes = [expected_vote(part["answers"], part["correct"]) for part in parts]
         values["majority vote", MODELS].append(fmean(votes))
     points = []
-    for (method, n), found in values.items():
+    for (line, n), found in values.items():
         low, high = bootstrap_interval(found)
-        points.append(CurvePoint(method=method, n=n, accuracy=fmean(found), low=low, high=high))
+        points.append({"line": line, "n": n, "accuracy": fmean(found), "low": low, "high": high})
     return points
 
 
@@ -256,11 +251,11 @@ def _print(title: str, found: dict[str, Any]) -> None:
     rows: dict[str, dict[int, str]] = defaultdict(dict)
     for point in found["curve"]:
         shown = f"{point['accuracy']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
-        rows[point["method"]][point["n"]] = shown
+        rows[point["line"]][point["n"]] = shown
     print_table(
         title,
         ["choice", *(f"of {n}" for n in sizes)],
-        [[method, *(cells.get(n, "") for n in sizes)] for method, cells in rows.items()],
+        [[line, *(cells.get(n, "") for n in sizes)] for line, cells in rows.items()],
     )
     console().print("right above wrong: " + ", ".join(f"{name} {share:.3f}" for name, share in found["pairs"].items()))
 

@@ -42,9 +42,9 @@ def scaling(
     force: Force = False,
 ) -> None:
     """Measure accuracy against samples and tokens: coverage, votes, best of n, searches; tables and pictures."""
-    from ..evaluation.scaling_inputs import ScalingInputs, find_inputs
-    from ..evaluation.scaling_table import read_tables
-    from ..stages.scaling import make_scaling
+    from ..evaluation.inputs import EvaluationInputs, find_inputs
+    from ..evaluation.tables import read_tables
+    from ..stages.evaluate import evaluate_models
     from .report import console, print_table
 
     if (run is None) == (candidates is None):
@@ -63,7 +63,7 @@ def scaling(
             raise typer.BadParameter("--candidates needs --out")
         named_scores, named_answers = named(scores or [], "--scores"), named(answers or [], "--answers")
         found = [
-            ScalingInputs(
+            EvaluationInputs(
                 Path(candidates),
                 {name: Path(path) for name, path in named_scores.items()},
                 {name: Path(path) for name, path in named_answers.items()},
@@ -71,11 +71,12 @@ def scaling(
         ]
         places = [out]
     for entry, place in zip(found, places, strict=True):
-        manifest = make_scaling(
+        manifest = evaluate_models(
             entry.candidates,
             entry.scores,
-            entry.answers,
             place,
+            curve=True,
+            answers=entry.answers,
             aggregations=aggregations.split(","),
             equivalence=equivalence,
             answer_pattern=answer_pattern,

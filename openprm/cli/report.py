@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree as Branches
 
+from ..evaluation.tables import tables
 from ..runs.folder import read_manifest
 from ..runs.progress import status
 from ..runs.shared_stage import unfinished
@@ -102,23 +103,12 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def print_evaluation(manifest: Mapping[str, Any]) -> None:
-    """The table of an evaluation stage: each way to choose, with its 95 % bootstrap interval over prompts."""
-    counts = manifest["counts"]
-    rows = [
-        [
-            row["method"],
-            f"{row['accuracy']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-            f"{row['difference']:+.3f}",
-            f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}",
-        ]
-        for row in manifest["metrics"]
-    ]
-    for name, missing in counts["unscored"].items():
+    """The tables of an evaluation stage: each way to choose, and the differences between kinds of models."""
+    for name, missing in manifest["counts"]["unscored"].items():
         if missing:
             console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
-    title = f"{counts['prompts']} held-out prompts, {counts['candidates']} candidates each"
-    print_table(title, ["choice", "accuracy", "95 % interval", "against single", "95 % interval"], rows)
+    for table in tables(manifest):
+        print_table(*table)
 
 
 def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None) -> None:

@@ -1,13 +1,15 @@
 """What more samples bring: accuracy against samples and tokens (paper, figures 3 and 7). Pure.
 
 A line is one way to choose, a point one number of samples a prompt; a search is a line of its own, with a point for
-each budget. Tokens are those that the language model generated for one prompt, on average.
+each budget. Tokens are those that the language model generated for one prompt, on average. Best of n and coverage are
+exact means over all subsets of n candidates; only votes, and the paper's own protocol, sample subsets, by a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from statistics import fmean, stdev
@@ -16,23 +18,32 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ..decoding.early_rejection import ScoredSamples, calibrate, simulate
-from ..decoding.selection import expected_best_of_n
-from .accuracy import PromptCandidates, bootstrap_interval, paper_protocol, scaling_curve, vote_curve
-from .subset_votes import random_subsets, vote_in
+from ..decoding.selection import coverage, expected_best_of_n, expected_vote
+from .accuracy import (
+    Groups,
+    PromptCandidates,
+    bootstrap_interval,
+    check_prompts,
+    has_votes,
+    intervals,
+    paired_difference,
+)
+from .search_answers import SearchAnswers
+from .subset_votes import best_in, covered_in, random_subsets, vote_in
 
-#: How often the paper draws K of its samples.
-REPETITIONS = 5
-_DRAWS = 200
-#: How often early rejection is calibrated anew: one split of some hundred prompts says little about a risk.
+_REPETITIONS = 5  # how often the paper draws n of its samples
+_PROTOCOL = 1  # sets those subsets apart from the ones that votes are measured on
+_SUBSETS = 200
+#: How often early rejection is calibrated on another half: one split of some hundred prompts says little about a risk.
 _SPLITS = 10
 
 
-class SamplePoint(TypedDict):
+class CurvePoint(TypedDict):
     """The accuracy of one way to choose among `n` samples, and its 95 % interval over prompts.
 
-    `drawing_error`: the part of its standard error that is due to the subsets drawn; 0 where it is exact.
-    `paper`: what the paper's protocol gives, the mean of five draws of n of the N, and `paper_std` between them.
-    `generated_tokens` is None where the candidates do not say how long they are.
+    `drawing_error`: the part of its standard error that is due to sampled subsets; 0 where it is exact.
+    `paper`: what the paper's protocol gives (section 4.4), the mean of five draws of n of the N, and `paper_std`
+    between them. `generated_tokens` is None where the candidates do not say how long they are.
     """
 
     line: str
@@ -46,156 +57,146 @@ class SamplePoint(TypedDict):
     paper_std: float
 
 
-class Difference(TypedDict):
-    """How much more accurate a search is than a choice among as many samples as its budget, on the same prompts."""
+@dataclass
+class LineValues:
+    """One line at one n: the expected correctness of each prompt, how much its sampling of subsets adds to the
+    variance of the sum, and the mean accuracy in each repetition of the paper's protocol."""
 
-    against: str
-    difference: float
-    low: float
-    high: float
-
-
-class SearchPoint(TypedDict):
-    """The accuracy of what a search answered, with its 95 % interval over prompts, and what it cost a prompt.
-
-    `unanswered` counts prompts whose search failed: they are wrong, and as what they cost is not known, it counts as
-    nothing. `scorer` is the name of the reward model that chose, if any.
-    """
-
-    line: str
-    name: str
-    method: str
-    scorer: str | None
-    n: int
-    generated_tokens: float
-    scored_tokens: float
-    accuracy: float
-    low: float
-    high: float
-    unanswered: int
-    differences: list[Difference]
+    values: list[float] = field(default_factory=list)
+    variance: float = 0.0
+    paper: np.ndarray | float = 0.0
 
 
-class EarlyRejectionRow(TypedDict):
-    """What early rejection at a risk would have saved and cost (see `openprm.decoding.early_rejection.simulate`).
-
-    `unit`: what is saved, tokens or, where candidates do not say how many they have, characters.
-    Means over `n_splits` random halves of the prompts: `threshold` comes from `n_calibration` of them, the rest is
-    measured on the `n_prompts` others. The risk is a promise on the average over calibrations, not for each.
-    """
-
-    scorer: str
-    aggregation: str
-    risk: float
-    threshold: float
-    n_answers: int
-    n_splits: int
-    n_calibration: int
-    n_prompts: int
-    unit: str
-    tokens_saved: float
-    winners_lost: float
-    accuracy_before: float
-    accuracy_after: float
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a search answered, prompt by prompt in the candidates' order.
-
-    method: what tells it from others, such as "pbs" or "best-of-n, risk 0.1". correct: 1 or 0; 0 where there is no
-    answer. scorer and aggregation: what it chose by; None for a plain vote.
-    """
-
-    name: str
-    method: str
-    budget: int
-    scorer: str | None
-    aggregation: str | None
-    correct: Sequence[float]
-    unanswered: int
-    generated_tokens: float
-    scored_tokens: float
-
-
-def sample_points(
-    prompts: Sequence[PromptCandidates], tokens: float | None, seed: int = 0, n_resamples: int = 10_000
-) -> list[SamplePoint]:
+def scaling_curve(
+    prompts: Sequence[PromptCandidates],
+    groups: Groups | None = None,
+    tokens: float | None = None,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+) -> list[CurvePoint]:
     """Coverage, votes and best of n for n = 1, 2, 4, ... N, line by line.
 
-    `tokens` is the mean length of a candidate. Raises ValueError as `openprm.evaluation.accuracy.evaluate_selection`
-    does.
+    `tokens` is the mean length of a candidate; `groups` are as in `openprm.evaluation.accuracy.evaluate_selection`,
+    and what is raised too.
     """
-    found: list[Mapping[str, Any]] = [
-        *({**point, "drawing_error": 0.0} for point in scaling_curve(prompts, seed, n_resamples)),
-        *vote_curve(prompts, seed, n_resamples, _DRAWS),
-    ]
-    papers = {n: paper_protocol(prompts, n, REPETITIONS, seed) for n in dict.fromkeys(point["n"] for point in found)}
-    return [
-        SamplePoint(
-            line=point["method"],
-            n=point["n"],
-            generated_tokens=None if tokens is None else point["n"] * tokens,
-            accuracy=point["accuracy"],
-            low=point["low"],
-            high=point["high"],
-            drawing_error=point["drawing_error"],
-            paper=fmean(papers[point["n"]][point["method"]]),
-            paper_std=stdev(papers[point["n"]][point["method"]]),
+    available, groups = check_prompts(prompts, groups)
+    found = {(line, n): v for n in curve_sizes(available) for line, v in line_values(prompts, groups, n, seed).items()}
+    low, high = intervals(np.array([one.values for one in found.values()], dtype=float), seed, n_resamples)
+    points = [
+        CurvePoint(
+            line=line,
+            n=n,
+            generated_tokens=None if tokens is None else n * tokens,
+            accuracy=fmean(one.values),
+            low=low[i],
+            high=high[i],
+            drawing_error=math.sqrt(one.variance) / len(prompts),
+            paper=float(np.mean(one.paper)),
+            paper_std=stdev(np.atleast_1d(one.paper).tolist()),
         )
-        for point in found
+        for i, ((line, n), one) in enumerate(found.items())
     ]
+    lines = list(dict.fromkeys(line for line, _ in found))
+    return sorted(points, key=lambda point: lines.index(point["line"]))
+
+
+def line_values(
+    prompts: Sequence[PromptCandidates],
+    groups: Groups,
+    n: int,
+    seed: int = 0,
+    subsets: int = _SUBSETS,
+    repetitions: int = _REPETITIONS,
+) -> dict[str, LineValues]:
+    """Each way to choose among `n` of the candidates, prompt by prompt.
+
+    There is no formula for a vote among n of N: it is the mean over random `subsets`, the same for all votes, and
+    exact for n = 1 and n = N. Raises ValueError where `n` is not within 1..N.
+    """
+    votes = has_votes(prompts)
+    found: dict[str, LineValues] = {}
+    for index, prompt in enumerate(prompts):
+        available = len(prompt["correct"])
+        drawn = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
+        repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
+        for line, value, among in _choices(prompt, groups, n, votes):
+            one = found.setdefault(line, LineValues())
+            if value is None:
+                sampled = among(drawn)
+                value = float(sampled.mean())
+                one.variance += float(sampled.var(ddof=1)) / subsets
+            one.values.append(value)
+            one.paper = one.paper + among(repeated) / len(prompts)
+    return found
+
+
+#: A line, the exact expected correctness among n candidates (if there is a formula), and the correctness in subsets.
+_Choice = tuple[str, float | None, Callable[[np.ndarray], np.ndarray]]
+
+
+def _choices(prompt: PromptCandidates, groups: Groups, n: int, votes: bool) -> Iterator[_Choice]:
+    correct, answers = prompt["correct"], prompt["answers"]
+
+    def best(line: str, each: Sequence[Sequence[float]]) -> _Choice:
+        exact = fmean(expected_best_of_n(scores, correct, n) for scores in each)
+        return line, exact, lambda subsets: _mean(best_in(subsets, scores, correct) for scores in each)
+
+    def vote(line: str, each: Sequence[Sequence[float] | None]) -> _Choice:
+        exact = None
+        if n == 1:
+            exact = fmean(correct)
+        elif n == len(correct):
+            exact = fmean(expected_vote(answers, correct, scores) for scores in each)
+        return line, exact, lambda subsets: _mean(vote_in(subsets, answers, correct, scores) for scores in each)
+
+    yield "coverage", coverage(correct, n), lambda subsets: covered_in(subsets, correct)
+    if votes:
+        yield vote("majority vote", [None])
+    for group, scorers in groups.items():
+        each = [prompt["scores"][scorer] for scorer in scorers]
+        yield best(f"best of n: {group}", each)
+        if votes:
+            yield vote(f"weighted vote: {group}", each)
+
+
+def _mean(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    return np.mean(list(arrays), axis=0)
+
+
+def curve_sizes(available: int) -> list[int]:
+    """1, 2, 4, ... and `available`."""
+    return [n for n in (2**i for i in range(available.bit_length())) if n < available] + [available]
 
 
 def search_point(
-    search: Search, prompts: Sequence[PromptCandidates], seed: int = 0, n_resamples: int = 10_000
-) -> SearchPoint:
+    search: SearchAnswers, prompts: Sequence[PromptCandidates], seed: int = 0, n_resamples: int = 10_000
+) -> dict[str, Any]:
     """One search beside what its budget gives by choosing among samples.
 
-    It is compared with the majority vote and, where a reward model with scores chose, with the best of n and the
-    weighted vote by the same aggregation; not at all where its budget exceeds the samples.
+    The fields of `search` (`correct` aside, and with the budget as `n`), its `accuracy` from `low` to `high`, and
+    `differences` from choices among as many samples as its budget, on the same prompts: the majority vote and, where a
+    model with scores chose, the best of n and the weighted vote by the same aggregation; none where the budget exceeds
+    the samples.
     """
     by = f"{search.scorer}/{search.aggregation}"
     differences = []
-    for against, values in _same_budget(prompts, search.budget, by, seed).items():
-        more = [found - value for found, value in zip(search.correct, values, strict=True)]
-        low, high = bootstrap_interval(more, seed, n_resamples)
-        differences.append(Difference(against=against, difference=fmean(more), low=low, high=high))
+    if search.budget <= len(prompts[0]["correct"]):
+        groups = {by: [by]} if by in prompts[0]["scores"] else {}
+        for against, other in line_values(prompts, groups, search.budget, seed).items():
+            if against != "coverage":
+                more = np.subtract(search.correct, other.values)
+                differences.append(paired_difference(against, more, seed, n_resamples))
+    fields = {name: value for name, value in asdict(search).items() if name not in ("correct", "budget")}
     low, high = bootstrap_interval(search.correct, seed, n_resamples)
-    return SearchPoint(
-        line=f"{search.method}: {by}" if search.scorer else search.method,
-        name=search.name,
-        method=search.method,
-        scorer=search.scorer,
-        n=search.budget,
-        generated_tokens=search.generated_tokens,
-        scored_tokens=search.scored_tokens,
-        accuracy=fmean(search.correct),
-        low=low,
-        high=high,
-        unanswered=search.unanswered,
-        differences=differences,
-    )
-
-
-def _same_budget(prompts: Sequence[PromptCandidates], n: int, by: str, seed: int) -> dict[str, list[float]]:
-    """Prompt by prompt, the expected correctness of choices among `n` of the samples."""
-    available = len(prompts[0]["correct"])
-    if n > available:
-        return {}
-    scored = by in prompts[0]["scores"]
-    values: dict[str, list[float]] = {}
-    for index, prompt in enumerate(prompts):
-        correct, answers = prompt["correct"], prompt["answers"]
-        drawn = random_subsets(available, n, _DRAWS if n < available else 1, np.random.default_rng([seed, index, n]))
-        found = {"majority vote": float(vote_in(drawn, answers, correct).mean())}
-        if scored:
-            scores = prompt["scores"][by]
-            found[f"best of n: {by}"] = expected_best_of_n(scores, correct, n)
-            found[f"weighted vote: {by}"] = float(vote_in(drawn, answers, correct, scores).mean())
-        for name, value in found.items():
-            values.setdefault(name, []).append(value)
-    return values
+    return {
+        **fields,
+        "line": f"{search.method}: {by}" if search.scorer else search.method,
+        "n": search.budget,
+        "accuracy": fmean(search.correct),
+        "low": low,
+        "high": high,
+        "differences": differences,
+    }
 
 
 def early_rejection_rows(
@@ -205,9 +206,12 @@ def early_rejection_rows(
     risks: Sequence[float],
     seed: int = 0,
     unit: str = "tokens",
-) -> list[EarlyRejectionRow]:
-    """One row a risk: the rule is calibrated on a random half of the prompts and measured on the other, some times.
+) -> list[dict[str, Any]]:
+    """What early rejection at each risk would have saved and cost: the rule is calibrated on a random half of the
+    prompts and measured on the other, some times.
 
+    The fields of `openprm.decoding.early_rejection.RejectionEffect` and the `threshold`, means over `n_splits` splits
+    into `n_calibration` and `n_prompts` prompts. The risk is a promise on the average over calibrations, not for each.
     Risks that so few prompts cannot promise are left out. `unit` is that of the prompts' `step_tokens`.
     """
     half = len(prompts) // 2
@@ -218,25 +222,23 @@ def early_rejection_rows(
         if (half + 1) * Fraction(str(risk)) < 1:
             continue
         rules = [calibrate([prompts[i].step_rewards for i in order[:half]], aggregation, risk) for order in orders]
-        outcomes = [
-            simulate([prompts[i] for i in order[half:]], rule) for order, rule in zip(orders, rules, strict=True)
+        effects = [
+            asdict(simulate([prompts[i] for i in order[half:]], rule))
+            for order, rule in zip(orders, rules, strict=True)
         ]
         rows.append(
-            EarlyRejectionRow(
-                scorer=scorer,
-                aggregation=aggregation,
-                risk=risk,
-                threshold=fmean(rule.threshold for rule in rules),
-                n_answers=rules[0].n_answers,
-                n_splits=_SPLITS,
-                n_calibration=half,
-                n_prompts=len(prompts) - half,
-                unit=unit,
-                tokens_saved=fmean(outcome.tokens_saved for outcome in outcomes),
-                winners_lost=fmean(outcome.winners_lost for outcome in outcomes),
-                accuracy_before=fmean(outcome.accuracy_before for outcome in outcomes),
-                accuracy_after=fmean(outcome.accuracy_after for outcome in outcomes),
-            )
+            {
+                "scorer": scorer,
+                "aggregation": aggregation,
+                "risk": risk,
+                "threshold": fmean(rule.threshold for rule in rules),
+                "n_answers": rules[0].n_answers,
+                "n_splits": _SPLITS,
+                "n_calibration": half,
+                "unit": unit,
+                **{name: fmean(effect[name] for effect in effects) for name in effects[0]},
+                "n_prompts": len(prompts) - half,
+            }
         )
     return rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def read_scored(candidates: str | Path, scores: Mapping[str, str | Path]) -> lis
     return prompts
 
 
-def unscored(prompts: Sequence[ScoredPrompt], names: Mapping[str, Any]) -> dict[str, int]:
+def unscored(prompts: Sequence[ScoredPrompt], names: Iterable[str]) -> dict[str, int]:
     """How many candidates have no score, by scorer."""
     return {name: sum(not rewards for prompt in prompts for rewards in prompt.step_rewards[name]) for name in names}
 
@@ -101,6 +101,7 @@ def to_choose_from(
     `openprm.rewards.answer_equivalence.labels`) and scores."""
     return [
         PromptCandidates(
+            responses=prompt.responses,
             correct=prompt.correct,
             answers=labels(prompt.responses, equivalence, pattern, prompt.rows[0]["question"]),
             scores=aggregated_scores(prompt.whole_rewards(), aggregations),

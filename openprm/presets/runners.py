@@ -185,9 +185,9 @@ def _generate(
 def _scaling(
     out: Folder, candidates: str, scores: Mapping[str, str], answers: Mapping[str, str] | None = None, **options: Any
 ) -> dict[str, Any]:
-    from ..stages.scaling import make_scaling
+    from ..stages.evaluate import evaluate_models
 
-    return make_scaling(candidates, scores, answers or {}, out, **options)
+    return evaluate_models(candidates, scores, out, curve=True, answers=answers, **options)
 
 
 def _evaluate(out: Folder, candidates: str, scores: Mapping[str, str], **options: Any) -> dict[str, Any]:

@@ -1,5 +1,4 @@
 import math
-from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -8,15 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openprm.decoding.selection import expected_vote
-from openprm.evaluation.accuracy import (
-    aggregated_scores,
-    bootstrap_interval,
-    evaluate_selection,
-    paper_protocol,
-    scaling_curve,
-    vote_curve,
-)
+from openprm.evaluation.accuracy import aggregated_scores, bootstrap_interval, compare_groups, evaluate_selection
 from openprm.scoring.aggregation import AGGREGATIONS
 
 values = st.lists(st.floats(-5, 5), min_size=1, max_size=20)
@@ -31,6 +22,7 @@ def make_prompts(seed=0, n_prompts=40, n=8):
         answers = ["right" if c else str(rng.integers(3)) for c in correct]
         prompts.append(
             {
+                "responses": [f"{'so ' * rng.integers(1, 4)}{answer}" for answer in answers],
                 "correct": correct.tolist(),
                 "answers": answers,
                 "scores": {
@@ -52,6 +44,9 @@ def test_the_table_of_methods():
     rows = table(prompts)
     assert list(rows) == [
         "single sample",
+        "random score@8",
+        "longest response@8",
+        "shortest response@8",
         "majority vote@8",
         "best of 8: good",
         "weighted vote@8: good",
@@ -74,6 +69,49 @@ def test_the_table_of_methods():
         assert row["low"] <= row["accuracy"] <= row["high"]
         assert row["difference"] == pytest.approx(row["accuracy"] - single)
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+
+
+def test_what_needs_no_model_by_hand():
+    prompt = {
+        "responses": ["a", "a", "a", "bb", "cc"],
+        "correct": [1, 1, 1, 0, 1],
+        "answers": [None] * 5,
+        "scores": {},
+    }
+    accuracy = {name: row["accuracy"] for name, row in table([prompt]).items()}
+    assert accuracy["single sample"] == 0.8
+    assert accuracy["random score@5"] == pytest.approx(2 / 3)  # of the three distinct ones, two are right
+    assert (accuracy["longest response@5"], accuracy["shortest response@5"]) == (0.5, 1)
+
+
+def test_seeds_of_one_kind_are_one_row():
+    prompts = make_prompts()
+    groups = {"mine": ["good", "wrong"], "other": ["blind"]}
+    rows, each = table(prompts, groups=groups), table(prompts)
+    for method in ("best of 8", "weighted vote@8"):
+        seeds = [each[f"{method}: {scorer}"]["accuracy"] for scorer in groups["mine"]]
+        row = rows[f"{method}: mine"]
+        assert row["seeds"] == pytest.approx(seeds)
+        assert row["accuracy"] == pytest.approx(fmean(seeds))
+    assert rows["single sample"]["seeds"] == []
+
+
+def test_kinds_are_compared_seed_by_seed_and_prompt_by_prompt():
+    prompts = make_prompts()
+    groups = {"one": ["good", "blind"], "two": ["good", "wrong"], "lone": ["blind"], "all": ["good", "blind", "wrong"]}
+    rows = table(prompts, groups=groups)
+    compared = [("one", "two"), ("one", "lone"), ("lone", "one")]
+    found = {(d["method"], d["group"], d["against"]): d for d in compare_groups(prompts, groups, compared)}
+    assert len(found) == 6
+    for (method, group, against), difference in found.items():
+        means = [rows[f"{method}: {name}"]["accuracy"] for name in (group, against)]
+        assert difference["difference"] == pytest.approx(means[0] - means[1])
+        assert difference["low"] <= difference["difference"] <= difference["high"]
+        assert fmean(difference["seeds"]) == pytest.approx(difference["difference"])
+    assert found["best of 8", "one", "two"]["seeds"][0] == 0  # the same scorer
+    assert found["best of 8", "one", "lone"]["seeds"][1] == 0
+    with pytest.raises(ValueError, match="one and all have 2 and 3 seeds"):
+        compare_groups(prompts, groups, [("one", "all")])
 
 
 def test_differences_are_paired():
@@ -116,74 +154,6 @@ def test_unlike_prompts_are_refused():
     prompts[1]["scores"]["good"][3] = math.nan
     with pytest.raises(ValueError, match="NaN"):
         evaluate_selection(prompts)
-
-
-def test_scaling_curve_goes_from_a_single_sample_to_the_table():
-    prompts = make_prompts(n=6)
-    rows = table(prompts)
-    points = scaling_curve(prompts, n_resamples=500)
-    assert [p["n"] for p in points if p["method"] == "coverage"] == [1, 2, 4, 6]
-    curve = {(p["method"], p["n"]): p for p in points}
-    for method, end in {"best of n: good": "best of 6: good", "coverage": "coverage@6"}.items():
-        assert curve[method, 1]["accuracy"] == pytest.approx(rows["single sample"]["accuracy"])
-        for key in ("accuracy", "low", "high"):
-            assert curve[method, 6][key] == pytest.approx(rows[end][key])
-    coverage = [p["accuracy"] for p in points if p["method"] == "coverage"]
-    assert coverage == sorted(coverage)
-
-
-def test_vote_curve_goes_from_a_single_sample_to_the_table():
-    prompts = make_prompts(n=6)
-    rows = table(prompts)
-    points = {(p["method"], p["n"]): p for p in vote_curve(prompts, n_resamples=500)}
-    assert [n for method, n in points if method == "majority vote"] == [1, 2, 4, 6]
-    for method, end in {"majority vote": "majority vote@6", "weighted vote: good": "weighted vote@6: good"}.items():
-        assert points[method, 1]["accuracy"] == pytest.approx(rows["single sample"]["accuracy"])
-        for key in ("accuracy", "low", "high"):
-            assert points[method, 6][key] == pytest.approx(rows[end][key])
-        assert points[method, 1]["drawing_error"] == points[method, 6]["drawing_error"] == 0
-        assert 0 < points[method, 4]["drawing_error"] < 0.02
-    assert vote_curve([{**prompt, "answers": [None] * 6} for prompt in prompts]) == []
-
-
-def test_a_vote_among_some_is_near_the_mean_over_all_subsets():
-    prompts = make_prompts(n_prompts=30, n=7)
-    for method, name in {"majority vote": None, "weighted vote: good": "good"}.items():
-        exact = fmean(
-            expected_vote(
-                [p["answers"][i] for i in some],
-                [p["correct"][i] for i in some],
-                None if name is None else [p["scores"][name][i] for i in some],
-            )
-            for p in prompts
-            for some in combinations(range(7), 4)
-        )
-        point = next(p for p in vote_curve(prompts, n_resamples=2, draws=400) if (p["method"], p["n"]) == (method, 4))
-        assert abs(point["accuracy"] - exact) < 4 * point["drawing_error"] < 0.05
-
-
-def test_the_papers_protocol_converges_to_the_exact_values():
-    prompts = make_prompts(n_prompts=20)
-    exact = {p["method"]: p["accuracy"] for p in scaling_curve(prompts, n_resamples=2) if p["n"] == 4}
-    few, many = (paper_protocol(prompts, 4, repetitions) for repetitions in (5, 4000))
-    assert {len(values) for values in few.values()} == {5}
-    assert set(many) == {*exact, "majority vote", *(f"weighted vote: {name}" for name in ("good", "blind", "wrong"))}
-    for method, value in exact.items():
-        error = np.std(many[method]) / math.sqrt(4000)
-        assert abs(fmean(many[method]) - value) <= 4 * error + 1e-12
-        assert abs(fmean(few[method]) - value) <= 5 * np.std(many[method]) / math.sqrt(5) + 1e-12
-    # all eight of eight leave nothing to chance
-    assert set(paper_protocol(prompts, 8)["best of n: good"]) == {table(prompts)["best of 8: good"]["accuracy"]}
-    with pytest.raises(ValueError, match="cannot draw 9 of 8"):
-        paper_protocol(prompts, 9)
-
-
-def test_the_papers_protocol_is_not_the_drawing_of_the_vote_curve():
-    prompts = make_prompts()
-    drawn = {
-        p["n"]: p["accuracy"] for p in vote_curve(prompts, n_resamples=2, draws=5) if p["method"] == "majority vote"
-    }
-    assert drawn[4] != pytest.approx(fmean(paper_protocol(prompts, 4, 5)["majority vote"]))
 
 
 def test_aggregated_scores():

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import math
+from itertools import combinations
 from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.decoding.early_rejection import ScoredSamples
-from openprm.evaluation.scaling import Search, early_rejection_rows, sample_points, search_point, step_tokens
+from openprm.decoding.selection import expected_vote
+from openprm.evaluation.accuracy import evaluate_selection
+from openprm.evaluation.scaling import early_rejection_rows, line_values, scaling_curve, search_point, step_tokens
+from openprm.evaluation.search_answers import SearchAnswers
 
 from .test_accuracy import make_prompts
 
 
 def search(prompts, correct, budget=4, scorer="good", aggregation="min"):
-    return Search("mine", "pbs", budget, scorer, aggregation, correct, 0, 50.0, 60.0)
+    return SearchAnswers("mine", "pbs", budget, scorer, aggregation, correct, 0, 50.0, 60.0)
 
 
 def named(prompts):
@@ -21,19 +27,64 @@ def named(prompts):
     return [{**p, "scores": {f"{name}/min": values for name, values in p["scores"].items()}} for p in prompts]
 
 
-def test_lines_of_samples():
-    prompts = named(make_prompts(n=6))
-    points = sample_points(prompts, tokens=10.0, n_resamples=200)
-    lines = {point["line"] for point in points}
-    assert {"coverage", "majority vote", "best of n: good/min", "weighted vote: good/min"} <= lines
-    for point in points:
+def by_scorer(prompts):
+    return {name: [name] for name in prompts[0]["scores"]}
+
+
+def test_the_curve_goes_from_a_single_sample_to_the_table():
+    prompts = make_prompts(n=6)
+    rows = {row["method"]: row for row in evaluate_selection(prompts, n_resamples=500)}
+    curve = scaling_curve(prompts, tokens=10.0, n_resamples=500)
+    points = {(p["line"], p["n"]): p for p in curve}
+    assert [n for line, n in points if line == "majority vote"] == [1, 2, 4, 6]
+    ends = {line: line.replace("best of n", "best of 6").replace("vote", "vote@6") for line, _ in points}
+    ends["coverage"] = "coverage@6"
+    for line, end in ends.items():
+        assert points[line, 1]["accuracy"] == pytest.approx(rows["single sample"]["accuracy"])
+        for key in ("accuracy", "low", "high"):
+            assert points[line, 6][key] == pytest.approx(rows[end][key])
+        assert points[line, 1]["drawing_error"] == points[line, 6]["drawing_error"] == 0
+        assert ("vote" in line) == (points[line, 4]["drawing_error"] > 0)
+    for point in curve:
         assert point["generated_tokens"] == 10 * point["n"]
-        assert point["low"] - 1e-9 <= point["accuracy"] <= point["high"] + 1e-9
         # five draws are near what is exact, and all six of six are the same
         assert abs(point["paper"] - point["accuracy"]) <= 0.15
         if point["n"] == 6:
             assert (point["paper"], point["paper_std"]) == (pytest.approx(point["accuracy"]), pytest.approx(0))
-    assert {point["generated_tokens"] for point in sample_points(prompts, None, n_resamples=2)} == {None}
+    assert {point["generated_tokens"] for point in scaling_curve(prompts, n_resamples=2)} == {None}
+    unanswered = scaling_curve([{**prompt, "answers": [None] * 6} for prompt in prompts], n_resamples=2)
+    assert not [point for point in unanswered if "vote" in point["line"]]
+
+
+def test_a_vote_among_some_is_near_the_mean_over_all_subsets_and_so_is_the_papers_protocol():
+    prompts = make_prompts(n_prompts=20, n=7)
+    many = 2000
+    lines = line_values(prompts, by_scorer(prompts), 4, subsets=400, repetitions=many)
+    for line, name in {"majority vote": None, "weighted vote: good": "good"}.items():
+        exact = fmean(
+            expected_vote(
+                [p["answers"][i] for i in some],
+                [p["correct"][i] for i in some],
+                None if name is None else [p["scores"][name][i] for i in some],
+            )
+            for p in prompts
+            for some in combinations(range(7), 4)
+        )
+        assert abs(fmean(lines[line].values) - exact) < 4 * math.sqrt(lines[line].variance) / len(prompts) < 0.06
+    for line in lines.values():
+        error = np.std(line.paper) / math.sqrt(many) + math.sqrt(line.variance) / len(prompts)
+        assert abs(np.mean(line.paper) - fmean(line.values)) <= 4 * error + 1e-12
+    with pytest.raises(ValueError, match="cannot draw 8 of 7"):
+        line_values(prompts, {}, 8)
+
+
+def test_seeds_of_one_kind_are_one_line():
+    prompts = make_prompts(n_prompts=10)
+    each = line_values(prompts, by_scorer(prompts), 4)
+    both = line_values(prompts, {"kind": ["good", "wrong"]}, 4)
+    for choice in ("best of n", "weighted vote"):
+        means = np.mean([each[f"{choice}: good"].values, each[f"{choice}: wrong"].values], axis=0)
+        assert both[f"{choice}: kind"].values == pytest.approx(means.tolist())
 
 
 def test_a_search_is_compared_prompt_by_prompt():

@@ -151,7 +151,7 @@ def test_a_model_brings_its_scoring_code_and_its_results(hub: Path, run: dict[st
     assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "pipeline.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config
     assert publication(folder)["parts"] == {"model": read_manifest(run["models"]["prm"])}
-    table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["table"]
+    table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["metrics"]
     assert publication(folder)["evaluation"]["metrics"] == table  # there is only one model
     assert publication(folder)["evaluation"]["dataset"] == {"name": "somebody/candidates", "part": "test"}
     assert (folder / ".eval_results" / "best_of_n.yaml").exists()

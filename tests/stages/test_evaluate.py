@@ -1,9 +1,10 @@
-"""What the stage that measures choices writes, by hand, and what it refuses."""
+"""What the stage that measures choices writes, finds in a run, and refuses, on folders made by hand."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,30 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from openprm.cli.app import app
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
 from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
+from openprm.evaluation.inputs import find_inputs
 from openprm.evaluation.scored_prompts import ScoredPrompt
-from openprm.schema import Candidate, Scored
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import REJECTED, read_rows, write_shard
+from openprm.runs.manifest import files_hash, run_stage
+from openprm.schema import Answer, Candidate, Prompt, Scored
 from openprm.scoring.aggregation import aggregate
 from openprm.stages.evaluate import evaluate_models
 
 from ..folders import candidate, dataset, nothing_local
 
+PROMPTS = 12
+TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "answers"}
 
-def scored(row: dict[str, Any], rewards: Sequence[float | None]) -> dict[str, Any]:
+
+def scored(row: dict[str, Any], rewards: Sequence[float | None], aggregation: str = "min") -> dict[str, Any]:
     return {
         "schema_version": 1,
         "prompt_id": row["prompt_id"],
@@ -34,13 +44,17 @@ def scored(row: dict[str, Any], rewards: Sequence[float | None]) -> dict[str, An
         "steps": [row["response"], *[""] * (len(rewards) - 1)],
         "step_rewards": list(rewards),
         "score": 0.0,
-        "aggregation": "min",
+        "aggregation": aggregation,
         "truncated": None in rewards,
     }
 
 
 def by_method(manifest: dict[str, Any]) -> dict[str, float]:
     return {row["method"]: row["accuracy"] for row in manifest["metrics"]}
+
+
+def results(out: Path) -> dict[str, Any]:
+    return json.loads((out / "results.json").read_text())
 
 
 def hand_made() -> list[dict[str, Any]]:
@@ -64,25 +78,41 @@ def test_evaluation_by_hand(tmp_path: Path):
         "q": [[0.0, 0.0]] * 4,
     }
     found = dataset(tmp_path / "candidates", Candidate, rows)
-    scores = [scored(row, rewards[row["prompt_id"]][row["sample_index"]]) for row in rows]
-    folder = dataset(tmp_path / "scores", Scored, scores)
-    manifest = evaluate_models(found, {"prm": folder}, tmp_path / "out")
+    scores = {}
+    for seed, aggregation in (("prm", "min"), ("orm-0", "last"), ("orm-1", "last")):
+        sign = -1 if seed == "orm-1" else 1
+        steps = [[sign * reward for reward in rewards[row["prompt_id"]][row["sample_index"]]] for row in rows]
+        made = [scored(row, some, aggregation) for row, some in zip(rows, steps, strict=True)]
+        scores[seed] = dataset(tmp_path / seed, Scored, made)
+    kinds = {"orm": ["orm-0", "orm-1"]}
+    manifest = evaluate_models(found, scores, tmp_path / "out", kinds=kinds)
     table = by_method(manifest)
     assert table["single sample"] == 0.25  # (2/4 + 0/4) / 2
+    assert table["random score@4"] == 0.25  # of two texts, one is right
     assert table["majority vote@4"] == 0.25  # 5 and 7 have two votes each
     assert table["best of 4: prm/min"] == 0.5
     assert table["best of 4: prm/last"] == 0.0
     assert table["best of 4: prm/mean"] == 0.25  # a tie of a right and a wrong one
     assert table["coverage@4"] == 0.5
-    assert manifest["counts"] == {"prompts": 2, "candidates": 4, "unscored": {"prm": 0}}
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["table"] == manifest["metrics"]
-    # of the pairs of p's candidates, by min: the third is in 3 of 6; 1 against 2 or 4 is won, or tied with 4
-    curve = {(point["method"], point["n"]): point["accuracy"] for point in results["curve"]}
-    assert curve["best of n: prm/min", 1] == 0.25
-    assert curve["best of n: prm/min", 2] == pytest.approx((3 + 1 + 0.5 + 0) / 6 / 2)
-    assert curve["coverage", 2] == pytest.approx(5 / 6 / 2)
+    assert manifest["counts"] == {
+        "prompts": 2,
+        "candidates": 4,
+        "tokens_per_candidate": None,
+        "unscored": {"prm": 0, "orm-0": 0, "orm-1": 0},
+    }
+    (orm,) = [row for row in manifest["metrics"] if row["method"] == "best of 4: orm/last"]
+    assert (orm["accuracy"], orm["seeds"]) == (0.0, [0.0, 0.0])
+    assert manifest["kinds"]["orm"] == {"models": ["orm-0", "orm-1"], "aggregation": "last"}
+    best, _ = manifest["differences"]
+    assert (best["method"], best["group"], best["against"]) == ("best of 4", "orm/last", "prm/min")
+    assert (best["difference"], best["seeds"]) == (-0.5, [-0.5, -0.5])
+    written = results(tmp_path / "out")
+    assert (written["metrics"], written["differences"]) == (manifest["metrics"], manifest["differences"])
+    assert "best of 4: orm/last less prm/min" in (tmp_path / "out" / "table.md").read_text()
     assert nothing_local(tmp_path / "out", tmp_path)
+    for wrong in ({"orm": ["orm-0", "orm-2"]}, {"orm": ["orm-0"], "prm": ["orm-0"]}):
+        with pytest.raises(InputError, match="no scores or is named twice"):
+            evaluate_models(found, scores, tmp_path / "wrong", kinds=wrong)
 
 
 def test_what_is_not_scored_to_its_end_is_chosen_only_where_nothing_is(tmp_path: Path):
@@ -107,38 +137,226 @@ def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any
     step_rewards: list[list[float | None]] = [[*known, *[None] * missing] for known, missing in answers]
     prompt = ScoredPrompt("p", [], [], step_rewards={"prm": step_rewards})
     scores = aggregated_scores(prompt.whole_rewards(), [aggregation])[f"prm/{aggregation}"]
-    ratings = [
+    hypotheses = [
         Hypothesis(PartialResponse(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
         for steps, (known, _) in zip(step_rewards, answers, strict=True)
     ]
     best = scores.index(max(scores))
-    assert best == ratings.index(ranked(ratings)[0])
-    assert scores == [rating.weight for rating in ratings]
+    assert best == hypotheses.index(ranked(hypotheses)[0])
+    assert scores == [hypothesis.weight for hypothesis in hypotheses]
     right = [float(index == best) for index in range(len(answers))]
-    drawn = ScoredSamples(step_rewards, [[1] * len(steps) for steps in step_rewards], right)
-    assert simulate([drawn], RejectionRule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
+    samples = ScoredSamples(step_rewards, [[1] * len(steps) for steps in step_rewards], right)
+    assert simulate([samples], RejectionRule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
 
 
-def test_candidates_that_cannot_be_compared_are_named(tmp_path: Path):
+def test_candidates_and_scores_that_do_not_fit_are_named(tmp_path: Path):
     rows = hand_made()
     folder = dataset(tmp_path / "scores", Scored, [scored(row, [0.0]) for row in rows])
-    unrewarded = dataset(tmp_path / "unrewarded", Candidate, [*rows[:7], {**rows[7], "rewards": []}])
-    with pytest.raises(InputError, match="unrewarded: prompt 'q' has a response without the reward 'golden'"):
-        evaluate_models(unrewarded, {"prm": folder}, tmp_path / "out")
-    uneven = dataset(tmp_path / "uneven", Candidate, rows[:7])
-    with pytest.raises(InputError, match="uneven: prompt 'q' has 3 candidates, the first one 4"):
-        evaluate_models(uneven, {"prm": folder}, tmp_path / "out")
-    others = dataset(tmp_path / "others", Candidate, [*rows[:6], {**rows[6], "response": "The answer is 9"}, rows[7]])
-    with pytest.raises(InputError, match=r"scores: prompt 'q', sample 2 is not the response that .*others holds"):
-        evaluate_models(others, {"prm": folder}, tmp_path / "out")
-
-
-def test_scores_of_other_prompts_and_folders_of_another_kind_are_refused(tmp_path: Path):
-    rows = hand_made()
     candidates = dataset(tmp_path / "candidates", Candidate, rows)
+    unrewarded = dataset(tmp_path / "unrewarded", Candidate, [*rows[:7], {**rows[7], "rewards": []}])
+    uneven = dataset(tmp_path / "uneven", Candidate, rows[:7])
+    others = dataset(tmp_path / "others", Candidate, [*rows[:6], {**rows[6], "response": "The answer is 9"}, rows[7]])
     elsewhere = [scored({**row, "prompt_id": f"other {row['prompt_id']}"}, [1.0]) for row in rows]
-    scores = dataset(tmp_path / "scores", Scored, elsewhere)
-    with pytest.raises(InputError, match="no score for any candidate"):
-        evaluate_models(candidates, {"m": scores}, tmp_path / "out")
-    with pytest.raises(InputError, match="there is no column"):
-        evaluate_models(candidates, {"m": candidates}, tmp_path / "out")
+    for data, scores, message in (
+        (unrewarded, folder, "unrewarded: prompt 'q' has a response without the reward 'golden'"),
+        (uneven, folder, "uneven: prompt 'q' has 3 candidates, the first one 4"),
+        (others, folder, r"scores: prompt 'q', sample 2 is not the response that .*others holds"),
+        (candidates, dataset(tmp_path / "elsewhere", Scored, elsewhere), "no score for any candidate"),
+        (candidates, candidates, "there is no column"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate_models(data, {"prm": scores}, tmp_path / "out")
+
+
+# ---- The curve, on a run's folder ----
+
+
+def stage(
+    out: Path,
+    name: str,
+    record: type,
+    rows: list[Any],
+    inputs: dict[str, Any],
+    failed: Sequence[Any] = (),
+    **more: Any,
+) -> Path:
+    def work(folder: Path) -> dict[str, Any]:
+        write_shard(folder, 0, rows, record)
+        lines = [{"key": f"prompt {row['prompt_id']!r}", "reason": "too long", "remedy": "shorten"} for row in failed]
+        (folder / REJECTED).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return finish_dataset(folder, record, TITLES[record], 1, {})
+
+    run_stage(out, name, more, inputs, work)
+    return out
+
+
+def answer(row: dict[str, Any], text: str, method: str = "pbs", budget: int = 4, **columns: Any) -> dict[str, Any]:
+    searched = {"steps": [text], "step_rewards": [1.0], "score": 1.0, "aggregation": "min"}
+    cost = {"n_considered": budget, "generated_tokens": 30, "scored_tokens": 40}
+    shared = {"response": text, "rewards": [], "method": method, "budget": budget}
+    return {**row, **shared, **searched, **cost, **columns}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prompts, four candidates each of ten tokens, scores by a model that knows and one that does not, answers.
+
+    Of each prompt's candidates the second is right; all others say the same wrong answer.
+    """
+    pytest.importorskip("matplotlib")
+    run = tmp_path_factory.mktemp("scaling") / "run"
+    run.mkdir()
+    rows = [
+        candidate(f"p{p:02}", index, f"Well.\nThe answer is {p if index == 1 else 99}", float(index == 1), n_tokens=10)
+        | {"reference": str(p)}
+        for p in range(PROMPTS)
+        for index in range(4)
+    ]
+    for model in ("wise", "blind"):
+        (run / model).mkdir()
+        (run / model / "weights").write_text(model)
+    prompts = [{key: row[key] for key in Prompt.__annotations__} for row in rows[::4]]
+    stage(run / "prompts", "prompts", Prompt, prompts, {})
+    stage(run / "samples", "sampling", Candidate, [{**r, "rewards": []} for r in rows], {"prompts": run / "prompts"})
+    rule = {"rule": "golden answer", "pattern": "answer"}
+    stage(run / "candidates", "rewards", Candidate, rows, {"candidates": run / "samples"}, reward=rule)
+    for model in ("wise", "blind"):
+        rewards = [[0.0, float(row["sample_index"] == 1 and model == "wise")] for row in rows]
+        steps = [scored(row, some, "last") for row, some in zip(rows, rewards, strict=True)]
+        inputs = {"candidates": run / "candidates", "model": run / model}
+        stage(run / f"scores-{model}", "scores", Scored, steps, inputs)
+    first = rows[::4]
+    right = [answer(row, f"So.\nThe answer is {row['reference']}") for row in first]
+    inputs = {"prompts": run / "prompts", "model": run / "blind"}
+    stage(run / "answers-pbs", "answers", Answer, right[:9], {**inputs, "prm": run / "wise"}, first[9:])
+    plain: dict[str, Any] = {"score": None, "aggregation": None, "steps": [], "step_rewards": []}
+    votes = [answer(row, "The answer is 99", "majority-vote", **plain, **{"scored_tokens": 0}) for row in first]
+    stage(run / "answers-vote", "answers", Answer, votes, inputs)
+    wrong = [answer(row, "The answer is 99", "best-of-n") for row in first]
+    stage(run / "answers-early", "answers", Answer, wrong, {**inputs, "prm": run / "blind"}, rule={"risk": 0.1})
+    return run
+
+
+def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
+    (found,), left_out = find_inputs(run)
+    assert left_out == []
+    assert {*found.scores, *found.answers} == {"wise", "blind", "pbs", "vote", "early"}
+    out, again = tmp_path / "one", tmp_path / "two"
+    for folder in (out, again):
+        evaluate_models(found.candidates, found.scores, folder, curve=True, answers=found.answers)
+    assert files_hash(out) == files_hash(again)
+    for name in ("accuracy-by-samples", "accuracy-by-tokens"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (out / f"{name}.svg").read_text()
+    found = results(out)
+    assert found["equivalence"] == "exact"
+    assert {kind: entry["aggregation"] for kind, entry in found["kinds"].items()} == {"blind": "last", "wise": "last"}
+    points = {(point["line"], point["n"]): point for point in found["samples"]}
+    assert points["coverage", 2]["accuracy"] == points["best of n: wise/last", 2]["accuracy"] == 0.5
+    assert points["best of n: blind/last", 4]["accuracy"] == 0.25
+    assert points["best of n: wise/last", 4]["accuracy"] == 1
+    assert points["majority vote", 4]["accuracy"] == points["weighted vote: wise/last", 4]["accuracy"] == 0
+    assert points["coverage", 4]["generated_tokens"] == 40
+    searches = {point["name"]: point for point in found["searches"]}
+    # nine of twelve prompts are answered; by the model that gave the scores called `wise`
+    assert searches["pbs"]["line"] == "pbs: wise/min"
+    assert (searches["pbs"]["accuracy"], searches["pbs"]["unanswered"]) == (0.75, 3)
+    assert (searches["pbs"]["generated_tokens"], searches["pbs"]["scored_tokens"]) == (22.5, 30)
+    assert (searches["vote"]["line"], searches["vote"]["accuracy"]) == ("majority-vote", 0)
+    assert searches["early"]["line"] == "best-of-n, risk 0.1: blind/min"
+    against = {entry["against"]: entry["difference"] for entry in searches["pbs"]["differences"]}
+    # by `min` all tie; and the vote is for 99
+    assert against == {"majority vote": 0.75, "best of n: wise/min": 0.5, "weighted vote: wise/min": 0.75}
+    # six prompts can promise a risk of 0.2 and none that is lower
+    assert {(row["scorer"], row["risk"]) for row in found["early_rejection"]} == {("wise", 0.2), ("blind", 0.2)}
+    assert "pbs: wise/min @4 (3 unanswered)" in (out / "table.md").read_text()
+    assert nothing_local(out, run)
+
+
+def test_the_command_measures_a_run(run: Path):
+    done = CliRunner().invoke(app, ["scaling", str(run)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert f"{run / 'scaling' / 'accuracy-by-tokens'}.png" in done.stdout
+    shutil.rmtree(run / "scaling")
+    for options in ([], [str(run), "--candidates", "x"], [str(run), "--scores", "a=b"], ["--candidates", "x"]):
+        assert CliRunner().invoke(app, ["scaling", *options]).exit_code == 2
+
+
+def test_responses_that_were_scored_before_they_were_rewarded(run: Path, tmp_path: Path):
+    for name in ("samples", "candidates"):
+        shutil.copytree(run / name, tmp_path / name)
+    rows = [scored(row, [0.0]) for row in read_rows(run / "samples")]
+    stage(tmp_path / "scores-it", "scores", Scored, rows, {"candidates": tmp_path / "samples", "model": run / "wise"})
+    (found,), left_out = find_inputs(tmp_path)
+    assert (found.candidates.name, list(found.scores), left_out) == ("candidates", ["it"], [])
+
+
+def test_answers_that_cannot_be_measured_are_refused(run: Path, tmp_path: Path):
+    rows = [candidate(f"p{p:02}", index, f"{index}", float(index)) for p in range(2) for index in range(2)]
+    others = [{**row, "prompt_id": f"other {row['prompt_id']}"} for row in rows]
+    unknown, elsewhere = (
+        stage(tmp_path / name, "mine", Candidate, some, {}) for name, some in (("unknown", rows), ("other", others))
+    )
+    first = [row for row in read_rows(run / "candidates") if row["sample_index"] == 0]
+    answers = [answer(row, "The answer is 1") for row in first]
+    some = stage(tmp_path / "some", "answers", Answer, answers[:5], {}, answers[6:])
+    for candidates, folder, by, message in (
+        (unknown, run / "answers-pbs", None, "does not say by which rule"),
+        (elsewhere, run / "answers-pbs", "answer", "none of the candidates' prompts"),
+        (run / "candidates", some, None, r"'it' are to 5 of 12 prompts.*'p05'"),
+        (run / "candidates", some, "foo", "unknown reward 'foo'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate_models(candidates, {}, tmp_path / "out", curve=True, answers={"it": folder}, by=by)
+    with pytest.raises(InputError, match="points of the curve"):
+        evaluate_models(unknown, {}, tmp_path / "out", answers={"it": some})
+    evaluate_models(unknown, {}, tmp_path / "out", curve=True, answers={"it": run / "answers-pbs"}, by="answer")
+
+
+def test_candidates_graded_by_option_vote_by_option(tmp_path: Path):
+    question = [{"role": "user", "content": "What do plants do?\nA. respiration\nB. photosynthesis"}]
+    responses = ["The answer is A", "The answer is photosynthesis", "The answer is (B)"]
+    rows = [candidate("p", index, text, float(index > 0), question=question) for index, text in enumerate(responses)]
+    rule = {"rule": "multiple choice"}
+    candidates = stage(tmp_path / "candidates", "rewards", Candidate, rows, {}, reward=rule)
+    manifest = evaluate_models(candidates, {}, tmp_path / "out")
+    assert by_method(manifest)["majority vote@3"] == 1
+    assert manifest["parameters"]["equivalence"] == "option"
+
+
+@pytest.mark.parametrize(("unit", "length"), [("characters", None), ("tokens", 4)])
+def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(
+    tmp_path: Path, unit: str, length: int | None
+):
+    # the first answer is stopped after its first step; of every second prompt its tokens may not be known
+    rows = [
+        candidate(f"p{p:02}", index, "abcdefgh", float(index), n_tokens=length if p % 2 and not index else 4)
+        for p in range(40)
+        for index in range(2)
+    ]
+    steps = [{**scored(row, [float(row["sample_index"])] * 2), "steps": ["ab", "cdefgh"]} for row in rows]
+    candidates = stage(tmp_path / "candidates", "mine", Candidate, rows, {})
+    scores = stage(tmp_path / "scores", "mine", Scored, steps, {})
+    manifest = evaluate_models(candidates, {"it": scores}, tmp_path / "out", curve=True, early_risks=[0.1])
+    (row,) = results(tmp_path / "out")["early_rejection"]
+    assert row["unit"] == unit
+    assert row["tokens_saved"] == pytest.approx(6 / 16)
+    assert len(manifest["pictures"]) == (4 if unit == "tokens" else 2)
+
+
+def test_what_a_missing_folder_hides_is_named(run: Path, tmp_path: Path):
+    broken = tmp_path / "run"
+    shutil.copytree(run, broken)
+    shutil.rmtree(broken / "samples")
+    others = stage(broken / "others", "prompts", Prompt, list(read_rows(run / "prompts"))[:1], {})
+    elsewhere = {"candidates": others, "model": run / "wise"}
+    stage(broken / "scores-elsewhere", "scores", Scored, list(read_rows(run / "scores-wise")), elsewhere)
+    shutil.rmtree(others)
+    _, left_out = find_inputs(broken)
+    for name in ("answers-pbs", "answers-vote", "answers-early", "scores-elsewhere"):
+        (line,) = [line for line in left_out if line.startswith(name)]
+        assert ("'others'" if name == "scores-elsewhere" else "'prompts'") in line
+    with pytest.raises(InputError, match="no such folder"):
+        find_inputs(tmp_path / "none")
+    with pytest.raises(InputError, match="openprm score"):
+        find_inputs(others.parent / "wise")

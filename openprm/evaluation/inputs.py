@@ -15,7 +15,7 @@ from ..runs.folder import is_folder, read_manifest
 
 
 @dataclass(frozen=True)
-class ScalingInputs:
+class EvaluationInputs:
     """One set of candidates, the scores of them, and what searches answered to their prompts, by name."""
 
     candidates: Path
@@ -23,7 +23,7 @@ class ScalingInputs:
     answers: dict[str, Path]
 
 
-def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
+def find_inputs(run: str | Path) -> tuple[list[EvaluationInputs], list[str]]:
     """Each set of candidates in a run's folder that has scores; and what scores and answers are left out, and why.
 
     Raises InputError where no candidates have scores.
@@ -65,7 +65,7 @@ def find_inputs(run: str | Path) -> tuple[list[ScalingInputs], list[str]]:
             for path, manifest in answers.items()
             if manifest["inputs"]["prompts"]["hash"] in came_from
         }
-        found.append(ScalingInputs(candidates, scored, answered))
+        found.append(EvaluationInputs(candidates, scored, answered))
     used = {path for entry in found for path in entry.answers.values()}
     left_out += [
         _left_out(

@@ -1,4 +1,4 @@
-"""The tables of `openprm.evaluation.scaling`'s results, for a terminal or in Markdown."""
+"""The tables of an evaluation's results, for a terminal or in Markdown."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ class Table(NamedTuple):
 
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
-    """Accuracy by samples; then, where there are any, searches and early rejection."""
-    found = [_samples(results)]
-    if results["searches"]:
+    """The tables of `results.json`; of a manifest, which holds no curve, the first ones."""
+    found = [_choices(results)]
+    if results["differences"]:
+        found.append(_differences(results["differences"]))
+    if results.get("samples"):
+        found.append(_samples(results))
+    if results.get("searches"):
         found.append(_searches(results["searches"]))
-    if results["early_rejection"]:
+    if results.get("early_rejection"):
         found.append(_early_rejection(results["early_rejection"]))
     return found
 
 
 def read_tables(folder: Path) -> list[Table]:
-    """The tables of a folder that `openprm.stages.scaling` made."""
+    """The tables of a folder that `openprm.stages.evaluate` made."""
     return tables(json.loads((folder / "results.json").read_text("utf-8")))
 
 
@@ -36,12 +40,52 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(_markdown(table) for table in tables(results))
 
 
+def _choices(results: Mapping[str, Any]) -> Table:
+    counts = results["counts"]
+    return Table(
+        f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
+        ["choice", "accuracy", "over seeds", "95 % interval", "against single", "95 % interval"],
+        [
+            [
+                row["method"],
+                f"{row['accuracy']:.3f}",
+                _range(row["seeds"], ".3f"),
+                _interval(row),
+                f"{row['difference']:+.3f}",
+                f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}",
+            ]
+            for row in results["metrics"]
+        ],
+    )
+
+
+def _differences(rows: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        "Differences in accuracy, paired by prompt and seed",
+        ["choice", "difference", "over seeds", "95 % interval"],
+        [
+            [
+                f"{row['method']}: {row['group']} less {row['against']}",
+                f"{row['difference']:+.3f}",
+                _range(row["seeds"], "+.3f"),
+                f"{row['low']:+.3f} to {row['high']:+.3f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _range(seeds: Sequence[float], form: str) -> str:
+    """The lowest and the highest of several seeds."""
+    return f"{min(seeds):{form}} to {max(seeds):{form}}" if len(seeds) > 1 else ""
+
+
 def _samples(results: Mapping[str, Any]) -> Table:
     points, counts = results["samples"], results["counts"]
     sizes = list(dict.fromkeys(point["n"] for point in points))
-    lines = {
-        line: {p["n"]: p for p in points if p["line"] == line} for line in dict.fromkeys(p["line"] for p in points)
-    }
+    lines: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for point in points:
+        lines.setdefault(point["line"], {})[point["n"]] = point
     tokens = "" if counts["tokens_per_candidate"] is None else f" of {counts['tokens_per_candidate']:.1f} tokens"
     return Table(
         f"{counts['prompts']} prompts, up to {sizes[-1]} samples{tokens} each: accuracy by number of samples",
@@ -56,7 +100,7 @@ def _samples(results: Mapping[str, Any]) -> Table:
 def _searches(points: Sequence[Mapping[str, Any]]) -> Table:
     rows = []
     for point in points:
-        versus = {entry["against"].split(":")[0]: entry for entry in point["differences"]}
+        against = {entry["against"].split(":")[0]: entry for entry in point["differences"]}
         unanswered = f" ({point['unanswered']} unanswered)" if point["unanswered"] else ""
         rows.append(
             [
@@ -65,7 +109,7 @@ def _searches(points: Sequence[Mapping[str, Any]]) -> Table:
                 _interval(point),
                 *(
                     f"{entry['difference']:+.3f} ({entry['low']:+.3f} to {entry['high']:+.3f})" if entry else ""
-                    for entry in (versus.get(name) for name in ("best of n", "majority vote"))
+                    for entry in (against.get(name) for name in ("best of n", "majority vote"))
                 ),
                 f"{point['generated_tokens']:.0f}",
                 f"{point['scored_tokens']:.0f}",
