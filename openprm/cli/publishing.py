@@ -82,23 +82,24 @@ def publish(
 def verify(
     repository: Annotated[str, typer.Argument(help="OWNER/NAME, with @REVISION if wanted, or a folder of one.")],
     work: Annotated[
-        Path | None, typer.Option(help="Folder to rebuild in, which a killed run goes on from; else a temporary one.")
+        Path | None, typer.Option(help="Folder to rebuild in, where a killed run is resumed; else a temporary one.")
     ] = None,
     num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Check what was published: its files, card and license, and that it comes out the same when it is made again.
+    """Verify a publication: file hashes, row hashes, that it loads, and that it is rebuilt identically.
 
-    Exit code 0: verified. 1: something is wrong. 2: nothing is, but something that can be checked was not: what it
-    takes is missing (what was published before it, the network, room on the disk, an extra). What never can be
-    checked (a sampling, a judge's or imported rewards, a training) leaves 0.
+    Exit code 0: nothing differs. 1: something differs. 2: something could not be checked (an artifact that it was
+    made from is not published, no network, no space on the disk, a missing extra). What no published artifact
+    determines (samples, a judge's rewards, trained weights) is not rebuilt, and leaves 0.
     """
-    from ..verify.verify import lines
-    from ..verify.verify import verify as verified
+    from ..verify.verify import exit_code
+    from ..verify.verify import verify as run_checks
 
-    report = verified(repository, work, say=typer.echo, num_proc=num_proc)
-    for line in lines(report):
-        typer.echo(line)
-    raise typer.Exit(report.exit_code)
+    checks = []
+    for check in run_checks(repository, work, num_proc=num_proc):
+        typer.echo(check)
+        checks.append(check)
+    raise typer.Exit(exit_code(checks))
 
 
 @app.command()
@@ -110,10 +111,10 @@ def diff(
     ] = None,
 ) -> None:
     """Compare two versions of a dataset: what was added, removed, changed. Exit code 1 where they differ."""
-    from ..verify.dataset_diff import diff_datasets, lines
+    from ..verify.compare import change_lines, compare_datasets
 
-    found = diff_datasets(before, after, split)
-    for line in lines(found):
+    found = compare_datasets(before, after, split)
+    for line in change_lines(found):
         typer.echo(line)
     if not all(changes.identical for changes in found.values()):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Find what was published by its content: in an owner's repositories, as they are now or were before."""
+"""Find published artifacts by the hash of their content, at the newest revision or an earlier one."""
 
 from __future__ import annotations
 
@@ -8,56 +8,45 @@ from dataclasses import replace
 
 from ..errors import InputError
 from .publication import MODELS, Publication, open_publication, part_hash
-from .repository import Missing, NoSuchRepository, Repository, commits, model_names
+from .repository import Missing, Repository, commits, model_names
 
 
-def find_part(repository: Repository, content: str) -> tuple[Publication, str]:
-    """The part whose content has this hash: at the repository's revision, at its newest, or at an earlier commit.
+def find_dataset(repository: Repository, kind: str, content: str) -> tuple[Publication, str]:
+    """The publication of this kind, and the split of it, whose `row_hash` is `content`.
 
-    Raises Missing where there is none. Of a commit no more than the manifest is downloaded.
+    Looks at the repository's revision, then the newest one, then its history; of each only the manifest is
+    downloaded. Raises Missing where there is none, InputError where the repository cannot be opened.
     """
-    problem: InputError | None = None
     for revision in _revisions(repository):
-        try:
+        with suppress(InputError):  # a revision of another repository, or a commit before the first publication
             publication = open_publication(replace(repository, revision=revision))
-        except NoSuchRepository:
-            raise
-        except InputError as error:  # a revision that only other repositories have, a commit before the first manifest
-            problem = problem or error
-            continue
-        if part := _part_with(publication, content):
-            return publication, part
-    why = f" ({problem})" if problem else ""
-    raise Missing(f"{repository}: no part of it, now or before, has the content {content[:12]}...{why}")
+            if publication.kind == kind and (part := _part_with(publication, content)):
+                return publication, part
+    raise Missing(f"{repository}: no revision of it has {kind} with the content {content[:12]}...")
+
+
+def _revisions(repository: Repository) -> Iterator[str | None]:
+    """The likeliest revisions first; the history is asked for only when it is needed."""
+    if repository.revision is not None:
+        yield repository.revision
+    yield None
+    newest = open_publication(replace(repository, revision=None))  # raises what is wrong with the repository
+    if not repository.is_local:
+        yield from commits(repository, newest.type)
+
+
+def find_model(near: Repository, content: str) -> tuple[Publication, str]:
+    """The model or policy of the owner of `near`, as published now, whose `files_hash` is `content`.
+
+    Raises Missing where there is none.
+    """
+    for name in model_names(near):
+        with suppress(InputError):  # of another tool, without a manifest
+            publication = open_publication(replace(near, name=name, revision=None))
+            if publication.kind in MODELS and (part := _part_with(publication, content)):
+                return publication, part
+    raise Missing(f"no model of {near.owner} has the content {content[:12]}...")
 
 
 def _part_with(publication: Publication, content: str) -> str | None:
     return next((part for part in publication.parts if part_hash(publication, part) == content), None)
-
-
-def _revisions(repository: Repository) -> Iterator[str | None]:
-    """Revisions to look at, the likeliest first; the history is asked for only when it is needed."""
-    yield repository.revision
-    if repository.is_local:
-        return
-    if repository.revision is not None:
-        yield None
-    newest = open_publication(replace(repository, revision=None))
-    yield from commits(repository, newest.type)
-
-
-def find_model(near: Repository, name: str, content: str) -> tuple[Publication, str]:
-    """The model or policy with this `files_hash`: in the owner's repository `name`, or in any other as it is now.
-
-    Raises Missing where there is none.
-    """
-    with suppress(InputError):
-        found, part = find_part(near.sibling(name), content)
-        if found.kind in MODELS:
-            return found, part
-    for other in model_names(near):
-        with suppress(InputError):  # of another tool, without a manifest
-            publication = open_publication(replace(near, name=other, revision=None))
-            if publication.kind in MODELS and (same := _part_with(publication, content)):
-                return publication, same
-    raise Missing(f"no model of {near.owner} has the content {content[:12]}... (it was called {name!r} when made)")

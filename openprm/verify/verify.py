@@ -1,24 +1,25 @@
-"""Check what was published: its files, its rows, and that it comes out the same when it is made again.
+"""Verify a publication: its files and rows have the recorded hashes, it loads, and it can be rebuilt identically.
 
-Everything that can be checked is, whatever is wrong with the rest. What cannot be (a sampling, a judge's rewards, an
-artifact of which nothing before it is published) is said.
+One check that fails does not keep the others from being made.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import InputError, first_line
 from ..hub.publication import (
+    CODE,
     MODEL,
     MODELS,
     RECORDS,
@@ -30,68 +31,69 @@ from ..hub.publication import (
     part_rows,
 )
 from ..hub.repository import Missing, Repository, commit
-from ..runs.folder import read_manifest, read_rows, row_digest
-from .claims import check_cards, check_code, check_license, check_loading, check_origins
-from .difference import Difference, first_difference, short
-from .rebuild import NotRemade, measure_again, remake, restored
-from .recount import CandidateCounts
-from .report import Finding, Report, lines
+from ..runs.folder import read_rows, rows_hash
+from ..runs.manifest import files_hash
+from ..schema import LEVELS
+from .compare import first_difference
+from .rebuild import NotRebuildable, rebuild, restored
 
-__all__ = ["Finding", "Report", "lines", "verify"]
+IDENTICAL = "identical"
+DIFFERS = "differs"
+UNCHECKED = "could not be checked"
+NOT_REBUILDABLE = "not rebuilt"
 
-EQUAL = 1e-9  # of measured numbers, on one machine
-CLOSE = 1e-6  # of measured numbers, between machines
-CLOSE_REWARDS = 1e-4  # of a reward model's logits, between machines and batches
+#: Logits of a reward model that differ by no more are equal: other hardware and batches change the last digits.
+REWARD_TOLERANCE = 1e-4
 
 
-def verify(
-    where: str | Path | Repository,
-    work: str | Path | None = None,
-    say: Callable[[str], None] = print,
-    *,
-    num_proc: int = 1,
-) -> Report:
-    """Checks one repository, `OWNER/NAME[@REVISION]` or a local folder.
+@dataclass(frozen=True)
+class Check:
+    """What was checked, one of the four results above, and where it differs or why it was not checked."""
 
-    Files against their SHA-256; card, license and origins against the manifest; what loads, and a model's scoring
-    code; rows against the recorded hash; trees, pairs and candidates' rewards against what comes out when they are
-    made again from what was published before them (in the same owner's repositories, or their history); a model's
-    results against a new measurement. `work` is the folder in which things are made again: a killed run goes on from
-    what is there (default: a temporary folder). `say` is told what is being done.
+    what: str
+    result: str
+    detail: str = ""
 
-    Raises InputError where nothing that this package published can be opened.
+    def __str__(self) -> str:
+        return f"{self.what}: {self.result}" + (f" ({self.detail})" if self.detail else "")
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """1 where something differs, 2 where something else could not be checked, else 0.
+
+    What no published artifact determines (samples, a judge's rewards, trained weights) leaves 0.
+    """
+    results = {check.result for check in checks}
+    return 1 if DIFFERS in results else 2 if UNCHECKED in results else 0
+
+
+def verify(where: str | Path | Repository, work: str | Path | None = None, *, num_proc: int = 1) -> Iterator[Check]:
+    """The checks of a publication, `OWNER/NAME[@REVISION]` or a local folder, each as soon as it is made.
+
+    work: the folder to rebuild in, where a killed run is resumed (default: a temporary folder). num_proc: processes
+    that rebuild trees and rewards. Raises InputError where there is no publication of this package.
     """
     publication = open_publication(where)
-    findings = []
     with _folder(work) as folder:
         for what, check in _checks(publication, folder, num_proc):
-            say(f"{what} ...")
-            findings.append(_finding(what, check))
-    return Report(str(publication.repository), publication.kind, tuple(findings))
+            yield _checked(what, check)
 
 
-_Check = Callable[[], tuple[bool, str]]
-
-
-# a manifest that is not what it should be raises anything of these where its values are used
-_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
-
-
-def _finding(what: str, check: _Check) -> Finding:
+def _checked(what: str, check: Callable[[], str]) -> Check:
+    """The result of a check, which returns a detail and raises InputError where something differs."""
     try:
-        return Finding(what, *check())
-    except NotRemade as error:
-        return Finding(what, None, str(error))
-    except (Missing, OSError) as error:  # no repository, no connection, no room
-        return Finding(what, None, str(error), missing=True)
+        return Check(what, IDENTICAL, check())
+    except NotRebuildable as error:
+        return Check(what, NOT_REBUILDABLE, str(error))
+    except (Missing, OSError) as error:  # not published, no connection, a full disk
+        return Check(what, UNCHECKED, str(error))
     except InputError as error:
-        lacking = isinstance(error.__cause__, ImportError)  # of an extra
-        return Finding(what, None if lacking else False, str(error), missing=lacking)
+        lacks_extra = isinstance(error.__cause__, ImportError)
+        return Check(what, UNCHECKED if lacks_extra else DIFFERS, str(error))
     except KeyError as error:
-        return Finding(what, False, f"its manifest does not record {error}")
-    except _UNUSABLE as error:
-        detail = f"what it records cannot be used ({type(error).__name__}: {first_line(error)})"
-        return Finding(what, False, detail)
+        return Check(what, DIFFERS, f"its manifest does not record {error}")
+    except (ValueError, TypeError, AttributeError) as error:  # values of a wrong type in a manifest
+        return Check(what, DIFFERS, f"what its manifest records cannot be used: {first_line(error)}")
 
 
 @contextmanager
@@ -104,172 +106,132 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, _Check]]:
+def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, Callable[[], str]]]:
     if not publication.repository.is_local:
         yield "commit", lambda: _commit(publication)
     yield "files", lambda: _files(publication)
-    yield "card", lambda: (True, check_cards(publication))
-    yield "license", lambda: (True, check_license(publication))
-    if publication.parts:
-        yield "origins", lambda: (True, check_origins(publication))
     if publication.kind in RECORDS:
-        yield "what loads", lambda: (True, check_loading(publication))
-        read: dict[str, str] = {}
         for part in publication.parts:
-            yield f"rows of {part}", partial(_rows, publication, part, read)
-        for part in publication.parts:
-            yield f"{part}, made again", partial(_made_again, publication, part, folder, num_proc, read)
+            yield f"{part}: rows", partial(_rows, publication, part)
+            yield f"{part}: load_dataset", partial(_loaded_rows, publication, part)
+            yield f"{part}: rebuilt", partial(_rebuilt, publication, part, folder, num_proc)
     if publication.kind in MODELS:
         yield "checkpoint", lambda: _checkpoint(publication, folder)
+        yield "from_pretrained", lambda: _loaded_model(publication)
     if publication.kind == "model":
-        yield "code", lambda: (True, check_code(publication, restored(publication, MODEL, folder), folder))
-    if "evaluation" in publication.manifest:
-        yield "results, measured again", lambda: _measured(publication, folder)
-    if publication.kind in MODELS:
-        yield "training", _not_trained_again
+        yield "scoring code", lambda: _scoring_code(publication)
 
 
-def _not_trained_again() -> NoReturn:
-    raise NotRemade("nothing is trained again: of the weights only the recorded hash is known, nor their metrics")
-
-
-def _commit(publication: Publication) -> tuple[bool, str]:
-    """Without a connection the Hub's library takes what is in its cache, which may be old, and says nothing."""
+def _commit(publication: Publication) -> str:
+    """Without a connection the Hub's client reads its cache, which may be outdated, and says nothing."""
     there, here = commit(publication.repository, publication.type), publication.folder.name
     if there != here:
-        return False, f"{here[:12]}, the Hub has {there[:12]}"
-    return True, f"{here[:12]} is what the Hub has"
+        raise InputError(f"{here[:12]}, the Hub has {there[:12]}")
+    return here[:12]
 
 
-def _files(publication: Publication) -> tuple[bool, str]:
+def _files(publication: Publication) -> str:
     if problems := check_files(publication):
-        return False, "; ".join(problems)
-    return True, f"{len(publication.manifest['files'])} files are those that were published"
+        raise InputError("; ".join(problems))
+    return f"{len(publication.manifest['files'])} files"
 
 
-def _rows(publication: Publication, part: str, read: dict[str, str]) -> tuple[bool, str]:
-    """Enters the hash of the rows, as they were read, in `read`."""
-    total, levels, counts = hashlib.sha256(), Counter[str](), CandidateCounts()
-    for row in part_rows(publication, part):
-        total.update(row_digest(row))
-        levels[row.get("level", "")] += 1
-        if publication.kind == "candidates":
-            counts.add(row)
-    found = read[part] = total.hexdigest()
-    if found != part_hash(publication, part):
-        return False, f"their hash is {found[:12]}..., not {part_hash(publication, part)[:12]}..., as recorded"
-    counted = {"all": levels.total(), **levels}
-    for config, recorded in publication.manifest.get("rows", {}).items():
-        if counted.get(config, 0) != recorded.get(part, 0):
-            return False, f"{counted.get(config, 0)} rows of {config}, not {recorded.get(part, 0)}, as recorded"
-    if levels.total() != publication.parts[part]["rows"]:
-        return False, f"{levels.total()} rows, not {publication.parts[part]['rows']}, as recorded"
-    if publication.kind == "candidates" and (wrong := counts.wrong(publication.parts[part])):
-        return False, f"the rows have the recorded hash, but {wrong}"
-    return True, f"{levels.total()} rows have the recorded hash"
+def _rows(publication: Publication, part: str) -> str:
+    return _same_hash(part_rows(publication, part), publication, part)
 
 
-def _made_again(
-    publication: Publication, part: str, folder: Path, num_proc: int, read: Mapping[str, str]
-) -> tuple[bool, str]:
-    made = remake(publication, part, folder, num_proc)
-    again = read_manifest(made)
-    if again["row_hash"] == part_hash(publication, part) == read.get(part):
-        return _counts(publication, part, again)
-    logits = publication.parts[part]["parameters"].get("reward", {}).get("kind") == "model"
-    near = Counter[str]()
-    rebuilt = read_rows(made, RECORDS[publication.kind])
-    if logits:
-        rebuilt = _near(part_rows(publication, part), rebuilt, near)
-    found = first_difference(part_rows(publication, part), rebuilt)
+def _same_hash(rows: Iterable[Mapping[str, Any]], publication: Publication, part: str) -> str:
+    found, recorded = rows_hash(rows), part_hash(publication, part)
+    if found != recorded:
+        raise InputError(f"the hash of the rows is {found[:12]}..., not {recorded[:12]}... as recorded")
+    return f"row hash {recorded[:12]}..."
+
+
+def _loaded_rows(publication: Publication, part: str) -> str:
+    """What `load_dataset` reads by the card's YAML; pairs are also split into configs by level."""
+    publication.fetch()  # the card's patterns are matched with the files that are there
+    if publication.kind != "pairs":
+        return _same_hash(_load(publication, part), publication, part)
+    levels = [level for level in LEVELS if any(file.startswith(level) for file in part_files(publication, part))]
+    rows = chain.from_iterable(_load(publication, part, level) for level in levels)
+    if (loaded := sum(1 for _ in _load(publication, part))) != publication.parts[part]["rows"]:
+        raise InputError(f"{loaded} rows without a config, not {publication.parts[part]['rows']} as recorded")
+    return _same_hash(rows, publication, part)
+
+
+def _load(publication: Publication, part: str, config: str | None = None) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset
+
+    try:
+        yield from load_dataset(str(publication.folder.absolute()), config, split=part, streaming=True)
+    except Exception as error:  # `datasets` raises anything for a card or file that it cannot read
+        raise InputError(f"it does not load: {first_line(error)}") from error
+
+
+def _rebuilt(publication: Publication, part: str, folder: Path, num_proc: int) -> str:
+    made = rebuild(publication, part, folder, num_proc)
+
+    def difference(tolerance: float = 0.0) -> Any:
+        return first_difference(part_rows(publication, part), read_rows(made), tolerance)
+
+    found, manifest = difference(), publication.parts[part]
+    if found is not None and manifest["parameters"].get("reward", {}).get("kind") == "model":
+        found = difference(REWARD_TOLERANCE)
+        if found is None:
+            return f"rewards within {REWARD_TOLERANCE}, as on other hardware"
     if found is not None:
-        where = _in_file(publication, part, found)
-        return False, f"first difference in {where}{_other_versions(publication.parts[part])}"
-    if near:
-        return True, f"the same, but for the last digits of {near.total()} rewards: another machine's, or batches'"
-    return False, "what is published is made again, but the hash that was recorded is another's"
-
-
-def _counts(publication: Publication, part: str, again: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether what the manifest says beside the rows, and a card repeats, is so.
-
-    Not of rewards: of what was before them their stage counts, too, what is not published.
-    """
-    recorded = publication.parts[part]
-    for name in ("parameters", "counts") if publication.kind != "candidates" else ():
-        found = first_difference([recorded[name]], [again[name]])
-        if found is not None:
-            what = f"{found.field} is {short(found.rebuilt)}, not {short(found.published)}"
-            return False, f"the rows are identical, but not what the manifest says of {name}: {what}"
-    return True, "identical"
-
-
-def _near(published: Iterator[Any], rebuilt: Iterator[Any], near: Counter[str]) -> Iterator[dict[str, Any]]:
-    """The rows made again, with the published value of every reward that is close to it."""
-    for row in rebuilt:
-        there = {reward["name"]: reward["value"] for reward in next(published, {"rewards": ()})["rewards"]}
-        rewards = []
-        for reward in row["rewards"]:
-            value = there.get(reward["name"], reward["value"])
-            if 0 < abs(value - reward["value"]) <= CLOSE_REWARDS:
-                near[reward["name"]] += 1
-                reward = {**reward, "value": value}
-            rewards.append(reward)
-        yield {**row, "rewards": rewards}
-
-
-def _in_file(publication: Publication, part: str, found: Difference) -> str:
-    """A difference with the file that holds its row, which is counted there; the last where there is no such row."""
-    import pyarrow.parquet as pq
-
-    name, before, rows = part, 0, 0
-    for name in part_files(publication, part):
-        before, rows = before + rows, pq.read_metadata(publication.folder / name).num_rows
-        if found.row <= before + rows:
-            break
-    return f"{name}, {replace(found, row=found.row - before)}"
+        raise InputError(f"first difference of published and rebuilt: {found}{_other_versions(manifest)}")
+    return ""
 
 
 def _other_versions(manifest: Mapping[str, Any]) -> str:
-    """What may be the cause: the packages that were of another version then."""
+    """A possible cause: packages that had another version then."""
     others = []
     for package, then in manifest.get("versions", {}).items():
         try:
             if package != "python" and version(package) != then:
                 others.append(f"{package} {then}, here {version(package)}")
         except PackageNotFoundError:
-            others.append(f"{package} {then}, which is not here")
-    return f" (made with {'; '.join(others)})" if others else ""
+            others.append(f"{package} {then}, here not installed")
+    return f"; it was made with {'; '.join(others)}" if others else ""
 
 
-def _checkpoint(publication: Publication, folder: Path) -> tuple[bool, str]:
+def _checkpoint(publication: Publication, folder: Path) -> str:
     restored(publication, MODEL, folder)
-    return True, "without what publishing added, it has the recorded hash"
+    return "the files that training wrote"
 
 
-def _measured(publication: Publication, folder: Path) -> tuple[bool, str]:
-    evaluation, again = publication.manifest["evaluation"], measure_again(publication, folder)
-    rows, published = again["metrics"], {row["method"]: row for row in evaluation["metrics"]}
-    for counted in ("prompts", "candidates", "unscored"):
-        there, value = evaluation["counts"][counted], again["counts"][counted]
-        if there != value:
-            return False, f"the manifest counts {counted} as {short(there)}, and they are {short(value)}"
-    if missing := published.keys() ^ {row["method"] for row in rows}:
-        return (
-            False,
-            f"{min(missing)!r} is {'not published' if min(missing) not in published else 'not measured again'}",
+def _loaded_model(publication: Publication) -> str:
+    """The checkpoint with transformers' own code, without reading the weights into memory."""
+    import transformers
+
+    auto = "AutoModelForSequenceClassification" if publication.kind == "model" else "AutoModelForCausalLM"
+    publication.fetch()
+    try:
+        transformers.AutoTokenizer.from_pretrained(publication.folder, trust_remote_code=False)
+        model, info = getattr(transformers, auto).from_pretrained(
+            publication.folder, trust_remote_code=False, device_map="meta", output_loading_info=True
         )
-    widest, where = 0.0, ""
-    for row in rows:
-        for name, value in row.items():
-            there = published[row["method"]].get(name)
-            if isinstance(value, str) or there == value:
-                continue
-            shown = f"{name} of {row['method']!r}: published {short(there)}, measured {short(value)}"
-            if not isinstance(there, (int, float)) or not abs(there - value) <= CLOSE:
-                return False, f"first difference in {shown}; other hardware differs in the last digits only"
-            if abs(there - value) > widest:
-                widest, where = abs(there - value), shown
-    if widest > EQUAL:
-        return True, f"equal to {CLOSE}: other hardware can differ in the last digits ({where})"
-    return True, f"{len(rows)} rows, identical"
+    except Exception as error:  # transformers raises anything for files that it cannot read
+        raise InputError(f"it does not load: {first_line(error)}") from error
+    if missing := info["missing_keys"]:
+        raise InputError(f"it has no weights for {min(missing)}")
+    return type(model).__name__
+
+
+def _scoring_code(publication: Publication) -> str:
+    """Whether the code beside a reward model, which `trust_remote_code=True` would run, is this package's."""
+    publication.fetch(*CODE, "config.json")
+    ours = files("openprm.scoring")
+    for name in CODE:
+        file = publication.folder / name
+        if not file.is_file() or files_hash(file) != files_hash(Path(str(ours.joinpath(name)))):
+            said, here = publication.manifest["published_by"], f"openprm {version('openprm')}"
+            if said != here:
+                raise Missing(f"{name} is of {said}, this is {here}; verify it with that version")
+            raise InputError(f"{name} is not the file of this package; do not run it")
+    config = json.loads((publication.folder / "config.json").read_text("utf-8"))
+    named = {pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()}
+    if named != {"pipeline.OpenPRMScoringPipeline"} or "auto_map" in config:
+        raise InputError("config.json names other code than this package's; do not run it")
+    return f"{len(CODE)} modules of this package"

@@ -11,7 +11,7 @@ import pytest
 
 from openprm.data.candidate_source import CandidateSource
 from openprm.errors import InputError
-from openprm.hub.lookup import find_model, find_part
+from openprm.hub.lookup import find_dataset, find_model
 from openprm.hub.publication import CODE, check_files, open_publication, part_rows, restore
 from openprm.hub.repository import Repository
 from openprm.runs.folder import read_manifest, read_rows
@@ -176,29 +176,19 @@ def test_a_damaged_or_missing_file_is_named(owner: Path, tmp_path: Path, kind: s
         restore(open_publication(owner / kind), "train", tmp_path / kind)
 
 
-def test_parts_and_models_are_found_by_their_content(owner: Path, run: Path):
+def test_datasets_and_models_are_found_by_their_content(owner: Path, run: Path):
     near = Repository.of(owner, "trees")
-    wanted = read_manifest(run / "candidates-test")["row_hash"]
-    publication, part = find_part(near.sibling("candidates"), wanted)
+    publication, part = find_dataset(
+        near.sibling("candidates"), "candidates", read_manifest(run / "candidates-test")["row_hash"]
+    )
     assert (publication.kind, part) == ("candidates", "test")
-    model = read_manifest(run / "openprm")["files_hash"]
-    for called in ("openprm", "renamed"):
-        publication, part = find_model(near, called, model)
-        assert (publication.repository.name, part) == ("openprm", "model")
-    with pytest.raises(InputError, match="no part of it, now or before, has the content 0123"):
-        find_part(near, "0123")
-    with pytest.raises(InputError, match=r"no model of .* has the content 0123"):
-        find_model(near, "openprm", "0123")
-    for called in ("trees", "elsewhere"):  # a dataset is no model, whatever its content
+    publication, part = find_model(near, read_manifest(run / "openprm")["files_hash"])
+    assert (publication.repository.name, part) == ("openprm", "model")
+    for content in ("0123", read_manifest(run / "candidates")["row_hash"]):
+        with pytest.raises(InputError, match="no revision of it has trees with the content"):
+            find_dataset(near, "trees", content)
         with pytest.raises(InputError, match=r"no model of .* has the content"):
-            find_model(near, called, read_manifest(run / "trees")["row_hash"])
-
-
-def test_a_model_s_name_leads_out_of_no_folder(owner: Path, run: Path):
-    shutil.move(owner / "openprm", owner.parent / "elsewhere")
-    for name in ("../elsewhere", str(owner.parent / "elsewhere")):
-        with pytest.raises(InputError, match=r"no model of .* has the content"):
-            find_model(Repository.of(owner, "trees"), name, read_manifest(run / "openprm")["files_hash"])
+            find_model(near, content)
 
 
 def test_a_checkpoint_s_folders_are_restored_whatever_its_files_are_called(owner: Path, tmp_path: Path):

@@ -79,33 +79,30 @@ def ask(hub: Hub, home: Path, code: str, **options: Any) -> Any:
 
 
 VERIFY = """
-from openprm.verify.verify import verify
-report = verify({where!r}, say=lambda _: None)
-answer = [str(finding) for finding in report.findings]
+from openprm.verify.verify import exit_code, verify
+checks = [*verify({where!r})]
+answer = [str(check) for check in checks]
 """
 
 
-@pytest.mark.parametrize(
-    "where", ["openprm/trees", "openprm/trees@v1", "openprm/trees@only-trees", "openprm/pairs", "openprm/openprm"]
-)
-def test_everything_is_verified_from_the_hub_though_newer_candidates_came(hub: Hub, tmp_path: Path, where: str):
+@pytest.mark.parametrize("where", ["openprm/trees", "openprm/trees@only-trees", "openprm/pairs@v1", "openprm/openprm"])
+def test_a_publication_is_verified_though_newer_candidates_came(hub: Hub, tmp_path: Path, where: str):
     found = ask(hub, tmp_path / "home", VERIFY.format(where=where))
-    assert len(found) in (9, 10)
-    never = "not checked  training"
-    assert all(finding.startswith(("ok ", never)) for finding in found), found
+    assert len(found) in (5, 8)
+    assert all(": identical" in check for check in found), found
     newest = api(hub).repo_info("openprm/candidates", repo_type="dataset").sha
     assert not [request for request in hub.requests if f"/resolve/{newest}/data" in request.path]
 
 
-def test_without_the_hub_what_is_in_the_cache_is_not_taken_for_what_is_published(hub: Hub, tmp_path: Path):
-    code = VERIFY.format(where="openprm/trees") + "answer.append(report.exit_code)"
+def test_a_cached_copy_is_not_taken_for_the_publication(hub: Hub, tmp_path: Path):
+    code = VERIFY.format(where="openprm/trees") + "answer.append(exit_code(checks))"
     assert ask(hub, tmp_path / "home", code)[-1] == 0
-    nobody = "import os\nos.environ['HF_ENDPOINT'] = 'http://127.0.0.1:9'\n"
-    nobody += "import time\ntime.sleep = lambda _: None\n"  # the client waits before it tries again
-    *found, exit_code = ask(hub, tmp_path / "home", nobody + code)
-    assert exit_code == 2
-    assert found[0].startswith("missing      commit: openprm/trees: the Hub does not give it")
-    assert found[1].startswith("ok ")
+    unreachable = "import os\nos.environ['HF_ENDPOINT'] = 'http://127.0.0.1:9'\n"
+    unreachable += "import time\ntime.sleep = lambda _: None\n"  # the client waits before it retries
+    *found, code = ask(hub, tmp_path / "home", unreachable + code)
+    assert code == 2
+    assert found[0].startswith("commit: could not be checked (openprm/trees: the Hub does not give it")
+    assert found[1].startswith("files: identical")
 
 
 def test_files_come_once_and_parts_alone(hub: Hub, run: Path, tmp_path: Path):
@@ -131,13 +128,13 @@ answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
 
 def test_two_revisions_are_compared(hub: Hub, tmp_path: Path):
     code = """
-from openprm.verify.dataset_diff import diff_datasets, lines
-answer = [*lines(diff_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
-answer += [*lines(diff_datasets("openprm/trees@v1", "openprm/trees"))]
+from openprm.verify.compare import change_lines, compare_datasets
+answer = [*change_lines(compare_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
+answer += [*change_lines(compare_datasets("openprm/trees@v1", "openprm/trees"))]
 """
     assert ask(hub, tmp_path / "home", code) == [
         "test: 12 responses before, 12 after",
-        "  the rows are the same, in another order",
+        "  the same rows in another order",
         "train: identical, 3 trees",
         "test: identical, 3 trees",
     ]
@@ -197,18 +194,15 @@ def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: H
     assert ask(hub, tmp_path / "home", code) == {"openprm/trees": "trees", "openprm/openprm": "model"}
 
 
-def test_a_broken_download_is_gone_on_with(hub: Hub, tmp_path: Path):
+def test_a_broken_download_is_resumed(hub: Hub, tmp_path: Path):
     home = tmp_path / "home"
     hub.faults.append(Fault(r"GET .*resolve/.*/data/train.*", 500, times=999))
     hub.faults.append(Fault(r"GET /storage.*", 500, times=999))
-    first = ask(hub, home, VERIFY.format(where="openprm/trees"))
-    known = ("commit", "card", "license", "origins")  # for which no rows are needed
-    said = tuple(f"ok           {what}" for what in known)
-    rest = [finding for finding in first if not finding.startswith(said)]
-    assert len(rest) == len(first) - len(said)
-    assert all(finding.startswith("missing ") and "the Hub does not give it" in finding for finding in rest), rest
+    commit, *rest = ask(hub, home, VERIFY.format(where="openprm/trees"))
+    assert commit.startswith("commit: identical")
+    assert all("could not be checked" in check and "the Hub does not give it" in check for check in rest), rest
     hub.faults.clear()
-    assert all(finding.startswith("ok ") for finding in ask(hub, home, VERIFY.format(where="openprm/trees")))
+    assert all(": identical" in check for check in ask(hub, home, VERIFY.format(where="openprm/trees")))
 
 
 def test_a_run_begins_from_the_hub(hub: Hub, run: Path, tmp_path: Path):
