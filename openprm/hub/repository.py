@@ -32,23 +32,28 @@ class Repository:
 
     @classmethod
     def parse(cls, text: str | Path) -> Repository:
-        """`OWNER/NAME[@REVISION]`, or a local folder. Raises InputError for anything else."""
-        if os.path.isdir(text):
+        """`OWNER/NAME[@REVISION]`, or a local folder. Raises InputError for anything else.
+
+        A folder called like a repository on the Hub is meant only where it is a publication.
+        """
+        hub = HubId.parse(str(text))
+        is_hub_id = hub is not None and hub.config is None and "/" in hub.repository
+        if os.path.isdir(text) and (not is_hub_id or os.path.exists(Path(text) / MANIFEST)):
             parent, name = os.path.split(os.path.abspath(text))
             return cls(parent, name, is_local=True)
-        hub = HubId.parse(str(text))
-        if hub is None or hub.config or "/" not in hub.repository:
+        if hub is None or not is_hub_id:
             raise InputError(f"{text} is neither a folder that exists nor OWNER/NAME[@REVISION] on the Hub")
         owner, name = hub.repository.split("/")
         return cls(owner, name, hub.revision)
 
     @classmethod
     def of(cls, owner: str | Path, name: str) -> Repository:
-        """The repository `name` of an owner: `OWNER[@REVISION]`, or a local folder of repositories."""
-        if os.path.isdir(owner):
-            return cls(os.path.abspath(owner), name, is_local=True)
+        """The repository `name` of an owner: `OWNER[@REVISION]`, or a local folder of publications."""
         hub = HubId.parse(str(owner))
-        if hub is None or hub.config or "/" in hub.repository:
+        is_owner = hub is not None and hub.config is None and "/" not in hub.repository
+        if os.path.isdir(owner) and (not is_owner or any(Path(owner).glob(f"*/{MANIFEST}"))):
+            return cls(os.path.abspath(owner), name, is_local=True)
+        if hub is None or not is_owner:
             raise InputError(f"{owner} is neither a folder that exists nor OWNER[@REVISION] on the Hub")
         return cls(hub.repository, name, hub.revision)
 
