@@ -1,211 +1,244 @@
-"""One or several OpenAI-compatible servers behind one door: balanced, retried, the dead ones left out.
+"""One or several OpenAI-compatible servers: requests go to the least busy one, and a dead one is left out.
 
-    fleet = Fleet(["http://first:8000/v1", "http://second:8000/v1"])
-    async with fleet:
-        samples = await fleet.ask(CHAT, {"model": "policy", "messages": messages, "n": 64}, read)
+    servers = Servers(["http://first:8000/v1", "http://second:8000/v1"])
+    samples = await servers.post("chat/completions", {"model": "policy", "messages": messages}, read)
 
-What may go well another time is tried again, rather at another server: HTTP 429 and 5xx, time-outs, broken
-connections, bodies that `read` makes no sense of. A server that fails three times in a row is left out until it
-answers `GET /models`; each one begins so. HTTP 429 is no failure: it only says "later".
+The client (`openai.AsyncOpenAI`) retries HTTP 408, 409, 429 and 5xx and broken connections, and waits as long as a
+`Retry-After` header asks. The key comes from the environment and goes into requests only: no log, message or `repr`
+shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import json
 import logging
-import random
+import os
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import Failure, InputError
-from .openai_endpoint import Endpoint, Key, Trouble, Unanswered, checked_address
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
 
 T = TypeVar("T")
 
-_ROW = 3  # failures in a row, and a server is left out
-_LONGEST_PAUSE = 30.0  # seconds, between two attempts or two probes
+_CONNECT_TIMEOUT = 10.0  # seconds; also for what a server says of itself
+_DEAD_AFTER = 3  # requests in a row that fail, after the client's retries
+_LEFT_OUT = 60.0  # seconds before one request tries a dead server again
+_LONGEST_REASON = 300  # characters: a server may repeat the whole request
+_RETRIED = (408, 409, 425, 429)  # HTTP statuses below 500 that may go well another time
 
 logger = logging.getLogger(__name__)
 
 
 class Connection(TypedDict, total=False):
-    """How to talk to the servers. All times are in seconds.
+    """How to talk to the servers.
 
-    `concurrency`: requests at once, for each server. `timeout`: for one request with all its samples. `retries`:
-    attempts after the first that failed; `backoff`: the pause before the first of them, doubled each time, give or
-    take a half. `patience`: how long no server may answer before requests are given up. `key_variable`: the
-    environment variable that holds the key; none is needed where the servers ask for none.
+    `concurrency`: requests at a time, for each server. `timeout`: seconds for one request with all its samples and
+    retries. `retries`: of one request at one server, with growing pauses (0.5 to 8 s). `key_variable`: the environment
+    variable that holds the key; none is needed where the servers ask for none.
     """
 
     concurrency: int
     timeout: float
     retries: int
-    backoff: float
-    patience: float
     key_variable: str
+
+
+class UnsupportedParameter(InputError):
+    """A server does not know a request's parameter, or not its value."""
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 @dataclass
 class _Server:
-    endpoint: Endpoint
-    in_flight: int = 0
+    url: str
+    client: AsyncOpenAI = field(repr=False)
+    slots: asyncio.Semaphore
+    in_flight: int = 0  # requests that wait or are sent
     failures: int = 0  # in a row
-    probe_pause: float = 0.0  # seconds before the next probe, longer each time until a request is answered
-    out: bool = True
-    resume: float = 0.0  # nothing is sent before this time
-    trouble_since: float | None = None  # the first failure or HTTP 429 after the last answer
-    probe: asyncio.Task[None] | None = None
+    retry_at: float = 0.0
+
+    @property
+    def dead(self) -> bool:
+        return self.failures >= _DEAD_AFTER and time.monotonic() < self.retry_at
+
+    @property
+    def usable(self) -> bool:
+        """Whether to send requests; where it was dead, one at a time until it answers again."""
+        return self.failures < _DEAD_AFTER or not (self.dead or self.in_flight)
 
 
-class Fleet:
+class Servers:
     """Servers by their base addresses, which usually end in `/v1`; the options are those of `Connection`.
 
-    Connections last as long as an `async with` block; there may be several, one after the other. Raises InputError
-    for an address that is none or that holds a secret, and where the extra `server` is not installed.
+    To be used and closed in one event loop. Raises InputError for an address that is none or that holds a secret, and
+    where the extra `server` is not installed.
     """
 
     def __init__(
         self,
-        servers: Sequence[str],
+        urls: Sequence[str],
         *,
         concurrency: int = 64,
         timeout: float = 600.0,
-        retries: int = 5,
-        backoff: float = 0.5,
-        patience: float = 300.0,
+        retries: int = 8,
         key_variable: str = "OPENAI_API_KEY",
     ) -> None:
         try:
-            import openai  # noqa: F401
+            from openai import AsyncOpenAI, Timeout
         except ImportError as error:
             raise InputError("asking servers needs the extra: pip install 'openprm[server]'") from error
-        if isinstance(servers, str) or not servers:
+        if isinstance(urls, str) or not urls:
             raise InputError("give the base addresses of the servers as a list of one or more")
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise InputError("concurrency is at least 1, retries at least 0 and timeout above 0")
-        self.urls = list(dict.fromkeys(checked_address(url) for url in servers))
+        self.urls = list(dict.fromkeys(map(_checked_address, urls)))
         self.concurrency = concurrency * len(self.urls)
-        self._each = concurrency
         self._timeout = timeout
-        self._retries = retries
-        self._backoff = backoff
-        self._patience = patience
-        self._key = Key(key_variable)
-        self._servers: list[_Server] = []
-        self._changed = asyncio.Event()
+        self._key_variable = key_variable
+        key = _read_key(key_variable)
+        limits = Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT))
+        self._servers = [
+            _Server(
+                url,
+                AsyncOpenAI(base_url=url, api_key=key, max_retries=retries, timeout=limits),
+                asyncio.Semaphore(concurrency),
+            )
+            for url in self.urls
+        ]
 
-    async def __aenter__(self) -> Fleet:
-        self._changed = asyncio.Event()
-        self._servers = [_Server(Endpoint(url, self._key, self._timeout)) for url in self.urls]
+        versions = [body.get("version") for body in self.get("../version") if isinstance(body, dict)]
+        #: As far as the servers tell it, which vLLM's do.
+        self.version = ", ".join(sorted({str(version) for version in versions if version})) or None
+        self.are_vllm = len(list(filter(None, versions))) == len(self.urls)
+
+    async def close(self) -> None:
+        """Ends the connections."""
         for server in self._servers:
-            self._leave_out(server, first=True)
-        return self
+            await server.client.close()
 
-    async def __aexit__(self, *_: object) -> None:
-        probes = [server.probe for server in self._servers if server.probe is not None]
-        for probe in probes:
-            probe.cancel()
-        await asyncio.gather(*probes, return_exceptions=True)
-        for server in self._servers:
-            await server.endpoint.close()
+    async def post(self, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        """What `read` makes of the JSON that a server answers; `read` raises ValueError for what is no answer.
 
-    async def ask(self, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
-        """See `Endpoint.ask`. Raises Unanswered also where no attempt succeeds."""
-        attempts = failed = 0
-        server: _Server | None = None
-        while True:
-            server = await self._acquire(avoid=server)
-            pause = min(self._backoff * 2**attempts, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
+        `path` is from the base address on, such as `chat/completions`, or `../classify` beside it. Raises Failure
+        where each server that is not left out has failed, or one refuses this request; InputError for a refusal that
+        concerns all requests, UnsupportedParameter where that is for a parameter.
+        """
+        failure = Failure("no server answers", "look after the servers, then run again", transient=True)
+        left = list(self._servers)
+        while usable := [one for one in left if one.usable]:
+            server = min(usable, key=lambda one: one.in_flight)
+            left.remove(server)
+            server.in_flight += 1
             try:
-                answer = await server.endpoint.ask(path, request, read)
-            except Trouble as trouble:
-                attempts += 1
-                failed += not trouble.busy
-                self._note(server, trouble, pause)
-                if failed > self._retries:
-                    raise _given_up(f"{failed} attempts failed, the last one with: {trouble}") from None
-                if trouble.busy:  # which no number of attempts ends
-                    self._patience_left(time.monotonic())
-            else:
-                server.failures, server.trouble_since, server.probe_pause = 0, None, self._backoff
-                return answer
+                async with server.slots:
+                    if not server.dead:  # it may have died while this request waited
+                        return await self._ask(server, path, request, read)
+            except Failure as failed:
+                if not failed.transient:
+                    raise
+                failure = failed
             finally:
                 server.in_flight -= 1
-                self._wake()
-            await asyncio.sleep(pause)
+        raise failure
 
-    async def _acquire(self, avoid: _Server | None) -> _Server:
-        """A place at the least busy server, rather at another than `avoid`."""
-        while True:
-            now = time.monotonic()
-            standing = [server for server in self._servers if not server.out and server.resume <= now]
-            free = [server for server in standing if server.in_flight < self._places(server)]
-            if free:
-                server = min(free, key=lambda server: (server is avoid, server.in_flight))
-                server.in_flight += 1
-                return server
-            wait = None
-            if not standing:
-                resumes = [server.resume - now for server in self._servers if not server.out]
-                wait = min([self._patience_left(now), *resumes])
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+    async def _ask(self, server: _Server, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        from openai import APIConnectionError, APIStatusError
 
-    def _places(self, server: _Server) -> int:
-        return self._each if server.failures < _ROW - 1 else 1  # one request tries out what a row of them failed at
+        try:
+            async with asyncio.timeout(self._timeout):  # the client's own limit is for each part of an answer
+                # as bytes: what is no JSON is the reader's matter
+                raw = await server.client.post(urljoin(f"{server.url}/", path), body=request, cast_to=bytes)
+            answer = read(json.loads(raw))
+        except APIStatusError as error:
+            reason, at_fault = self._status(server, error), error.status_code >= 500
+        except TimeoutError:
+            reason, at_fault = f"no answer within {self._timeout:g} s", True
+        except APIConnectionError as error:
+            reason, at_fault = self._said(server, error.__cause__ or error), True
+        except ValueError as error:
+            reason, at_fault = f"no answer that can be read: {self._said(server, error)}", True
+        else:
+            server.failures = 0
+            return answer
+        if at_fault:
+            server.failures += 1
+            server.retry_at = time.monotonic() + _LEFT_OUT
+            if server.failures == _DEAD_AFTER:
+                logger.warning("%s is left out: %d requests in a row failed: %s", server.url, _DEAD_AFTER, reason)
+        raise Failure(f"{server.url}: {reason}", "look after the servers, then run again", transient=True)
 
-    def _wake(self) -> None:
-        """Lets all who wait for a place look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _status(self, server: _Server, error: APIStatusError) -> str:
+        """The reason, where another try may help; raises for a refusal."""
+        status, reason = error.status_code, f"HTTP {error.status_code}: {self._said(server, error)}"
+        if status in (401, 402, 403):
+            remedy = f"set the environment variable {self._key_variable} to a key that it takes"
+            raise InputError(f"{server.url} refuses the key ({reason}); {remedy}") from None
+        if status in (404, 405):
+            remedy = "give the base address, which usually ends in /v1, and the model by the name that the server uses"
+            raise InputError(f"{server.url} has no such model or address ({reason}); {remedy}") from None
+        if error.code in ("unsupported_parameter", "unsupported_value") and error.param:
+            message = f"{server.url} does not support {error.param} as given ({reason}); use another server or model"
+            raise UnsupportedParameter(message, error.param) from None
+        if status < 500 and status not in _RETRIED:
+            remedy = "change the question, such as its length, or the request's parameters"
+            raise Failure(f"refused: {reason}", remedy) from None
+        return reason
 
-    def _patience_left(self, now: float) -> float:
-        """In seconds. Raises Unanswered where all servers have been in trouble for longer."""
-        since = [now if server.trouble_since is None else server.trouble_since for server in self._servers]
-        left = max(since) + self._patience - now
-        if left <= 0:
-            raise _given_up(f"no server has answered for {self._patience:g} s")
-        return left
+    def _said(self, server: _Server, error: BaseException) -> str:
+        """The error's words on one line, without the key, and not too many."""
+        words = " ".join(str(error).split()) or type(error).__name__
+        if server.client.api_key != _NO_KEY:
+            words = words.replace(server.client.api_key, "(the key)")
+        return words if len(words) <= _LONGEST_REASON else words[: _LONGEST_REASON - 1] + "…"
 
-    def _note(self, server: _Server, trouble: Trouble, pause: float) -> None:
-        now = time.monotonic()
-        if server.trouble_since is None:
-            server.trouble_since = now
-        if trouble.busy or trouble.pause is not None:
-            server.resume = max(server.resume, now + (pause if trouble.pause is None else trouble.pause))
-        if trouble.busy:
-            return
-        server.failures += 1
-        if server.failures >= _ROW and not server.out:
-            logger.warning("%s is left out: %d failures in a row: %s", server.endpoint.url, server.failures, trouble)
-            self._leave_out(server)
+    def get(self, path: str) -> list[Any]:
+        """What each server answers to GET, as JSON; None where it does not answer so."""
+        key = self._servers[0].client.api_key
 
-    def _leave_out(self, server: _Server, first: bool = False) -> None:
-        server.out = True
-        if server.trouble_since is None:
-            server.trouble_since = time.monotonic()
-        server.probe = asyncio.create_task(self._bring_back(server, first))
+        def ask(url: str) -> Any:
+            request = urllib.request.Request(urljoin(f"{url}/", path), headers={"Authorization": f"Bearer {key}"})
+            try:
+                with urllib.request.urlopen(request, timeout=_CONNECT_TIMEOUT) as reply:
+                    return json.load(reply)
+            except (OSError, HTTPException, ValueError):
+                return None
 
-    async def _bring_back(self, server: _Server, first: bool) -> None:
-        while True:
-            pause = server.probe_pause
-            server.probe_pause = min(max(2 * pause, self._backoff), _LONGEST_PAUSE)
-            await asyncio.sleep(pause)
-            if await server.endpoint.lives():
-                break
-            if not pause:
-                logger.warning("%s does not answer yet", server.endpoint.url)
-        server.out = False
-        if first:
-            server.trouble_since = None
-        else:  # it may answer the probe and nothing else, so one more failure is enough
-            server.failures = _ROW - 1
-            logger.warning("%s answers again", server.endpoint.url)
-        self._wake()
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(ask, self.urls))
 
 
-def _given_up(reason: str) -> Unanswered:
-    return Unanswered(Failure(reason, "see to the servers, then run again", transient=True))
+#: Sent where a server asks for no key: without one the client would take OPENAI_API_KEY, perhaps another server's.
+_NO_KEY = "none"
+
+
+def _read_key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip() or _NO_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the environment variable {variable} holds characters that no key has; set it again")
+    return key
+
+
+def _checked_address(url: str) -> str:
+    """The address without a slash at its end. Raises InputError for what is none, or has something secret in it."""
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InputError(  # which shows no more than the host: the rest may be secret
+            f"the address of the server {parts.hostname} holds a user, a password or parameters; leave them out, and "
+            "put the key into an environment variable"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{url!r} is no address of a server; it looks like http://127.0.0.1:8000/v1")
+    return url.rstrip("/")

@@ -1,7 +1,7 @@
-"""Sample responses from OpenAI-compatible servers: vLLM, `transformers serve`, commercial ones (see `fleet`).
+"""Sample responses from OpenAI-compatible servers: vLLM, `transformers serve`, commercial ones (see `openai_client`).
 
 generator = ServerGenerator(["http://first:8000/v1", "http://second:8000/v1"], "policy")
-for batch, answers in generator.generate(batches, Sampling(n=64)):
+for batch, samples in generator.generate(batches, Sampling(n=64)):
     ...
 """
 
@@ -9,30 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
-import weakref
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from typing import Any, Unpack
 
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..schema import Message
-from .background import in_batches
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .openai_client import Connection, Fleet
-from .openai_endpoint import CHAT, Unanswered, Unsupported
-
-_VERSION_TIMEOUT = 5.0  # seconds
+from .event_loop import EventLoopThread, gathered, overlapping
+from .openai_client import Connection, Servers, UnsupportedParameter
 
 
 class ServerGenerator:
-    """Samples by chat completions of `model`, as the servers call it. The keywords are those of `fleet.Connection`.
+    """Samples by chat completions of `model`, as the servers call it. The keywords are those of `Connection`.
 
     All samples of a question are asked for in one request, with the question's seed. A server that gives fewer
     (`transformers serve` gives one) is asked again for the rest, with the seed plus the number there are: vLLM counts
     its seeds in the same way, so that the samples do not depend on how many came at once. Whether equal seeds give
-    equal samples is the servers' matter.
+    equal samples depends on the servers.
 
     `finish_reason` is the server's word: "stop", "length", or what else it says ("content_filter"). An empty message
     is an empty response. `n_tokens` is None where a server only tells the sum over several samples.
@@ -46,12 +39,15 @@ class ServerGenerator:
 
     def __init__(self, servers: Sequence[str], model: str, **connection: Unpack[Connection]) -> None:
         self._name = model
-        #: A server may know its model by a place, of which rows keep only the name.
+        #: A server may know its model by a path, of which rows keep only the name.
         self.model = os.path.basename(model) if os.path.isabs(model) else model
-        self._fleet = Fleet(servers, **connection)
+        self._servers = Servers(servers, **connection)
+        self.version = self._servers.version
+        # vLLM tells the tokens of each sample; other servers may refuse what they do not know
+        self._extra = {"return_token_ids": True} if self._servers.are_vllm else {}
         self._limit = "max_tokens"
-        self.version = versions(self._fleet.urls)
-        self._run: weakref.ref[Generator[Any, None, None]] | None = None
+        self._unfinished = 0  # questions
+        self._thread = EventLoopThread("openprm-requests")
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
@@ -59,32 +55,40 @@ class ServerGenerator:
         """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
-
-        def questions(batch: Batch) -> list[tuple[list[Message], int]]:
-            return list(zip(batch.questions, batch.seeds, strict=True))
-
-        async def answer(asked: tuple[list[Message], int]) -> PromptSamples:
-            return await self._answer(*asked, sampling, report)
-
-        run = in_batches(batches, questions, answer, self._fleet, self._fleet.concurrency)
-        self._run = weakref.ref(run)
-        return run
+        return overlapping(
+            batches,
+            lambda batch: self._thread.submit(self._sample_batch(batch, sampling, report)),
+            lambda: self._thread.run(self._has_capacity()),
+        )
 
     def close(self) -> None:
-        """Ends what still runs. There are no connections otherwise."""
-        if self._run is not None and (run := self._run()) is not None:
-            run.close()
+        """Ends what still runs, and the connections. Closing twice is closing once."""
+        if not self._thread.closed:
+            self._thread.run(self._servers.close())
+            self._thread.close()
 
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
+    async def _has_capacity(self) -> bool:
+        return self._unfinished < self._servers.concurrency
+
+    async def _sample_batch(
+        self, batch: Batch, sampling: Sampling, report: Report
+    ) -> tuple[Batch, list[PromptSamples]]:
+        pairs = zip(batch.questions, batch.seeds, strict=True)
+        self._unfinished += len(batch.questions)
+        return batch, await gathered(self._sample(question, seed, sampling, report) for question, seed in pairs)
+
+    async def _sample(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
         samples: list[Sample] = []
-        while len(samples) < sampling.n:
-            missing = sampling.n - len(samples)
-            try:
+        try:
+            while len(samples) < sampling.n:
+                missing = sampling.n - len(samples)
                 new = (await self._ask(question, missing, seed + len(samples), sampling))[:missing]
-            except Unanswered as error:
-                return PromptSamples(samples, seed, error.failure)
-            samples += new
-            report(len(new), sum(sample["n_tokens"] or 0 for sample in new))
+                samples += new
+                report(len(new), sum(sample["n_tokens"] or 0 for sample in new))
+        except Failure as failure:
+            return PromptSamples(samples, seed, failure)
+        finally:
+            self._unfinished -= 1
         return PromptSamples(samples, seed)
 
     async def _ask(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:
@@ -98,12 +102,13 @@ class ServerGenerator:
             "top_p": sampling.top_p,
             limit: sampling.max_new_tokens,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **self._extra,
         }
         try:
-            return await self._fleet.ask(CHAT, request, samples_in)
-        except Unsupported as error:
+            return await self._servers.post("chat/completions", request, samples_in)
+        except UnsupportedParameter as error:
             if error.parameter != "max_tokens" or limit != "max_tokens":
-                raise InputError(f"{error}; sample from another server or model") from None
+                raise
         self._limit = "max_completion_tokens"
         return await self._ask(question, n, seed, sampling)
 
@@ -132,17 +137,3 @@ def _sample(choice: dict[str, Any], total: int | None) -> Sample:
         n_tokens=total if tokens is None else len(tokens),
         finish_reason=reason,
     )
-
-
-def versions(urls: Sequence[str]) -> str | None:
-    """What servers tell of their versions (vLLM's do); None where none does."""
-    with ThreadPoolExecutor(16) as pool:
-        return ", ".join(sorted({version for version in pool.map(_version, urls) if version})) or None
-
-
-def _version(url: str) -> str | None:
-    try:
-        with urllib.request.urlopen(url.removesuffix("/v1") + "/version", timeout=_VERSION_TIMEOUT) as reply:
-            return str(json.load(reply)["version"])
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return None

@@ -1,4 +1,4 @@
-"""Reward token sequences by one or several servers of vLLM (`vllm serve MODEL --runner pooling`; see `fleet`).
+"""Reward token sequences by one or several servers of vLLM (`vllm serve MODEL --runner pooling`; see `openai_client`).
 
 engine = ServerRewardEngine(["http://first:8000/v1", "http://second:8000/v1"], "openprm/openprm")
 engine.rewards([[[1, 5], [1, 5, 7]]])
@@ -7,32 +7,25 @@ engine.close()
 
 from __future__ import annotations
 
-import asyncio
 import json
-import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from typing import Any, Unpack
 
-from ..errors import InputError
-from .background import EventLoopThread
+from ..errors import Failure, InputError
 from .base import Report, no_report
-from .openai_client import Connection, Fleet
-from .openai_endpoint import Key, Unanswered, Unsupported
-from .openai_generator import versions
+from .event_loop import EventLoopThread, gathered
+from .openai_client import Connection, Servers
 
 #: vLLM has it beside `/v1`. Unlike `/pooling` with `token_classify`, it takes what is known from the prefix cache.
-CLASSIFY = "../classify"
-_PROBE_TIMEOUT = 10.0  # seconds
+_CLASSIFY = "../classify"
 
 
 class ServerRewardEngine:
-    """A `RewardEngine` by servers that know the model as `model`. The keywords are those of `fleet.Connection`.
+    """A `RewardEngine` by servers that know the model as `model`. The keywords are those of `Connection`.
 
     A group is one request, of token ids, and all of it goes to one server: what its sequences share is computed once,
     in whole blocks, where the server's prefix cache is on (it is by default). Rewards are raw logits, whatever
-    activation the checkpoint asks for. In which dtype they are computed is the servers' matter.
+    activation the checkpoint asks for. In which dtype they are computed depends on the servers.
 
     Connections last until `close`. Raises InputError where no server knows the model, or tells its longest sequence;
     when rewarding, where no server answers any more, or one refuses a request.
@@ -41,53 +34,34 @@ class ServerRewardEngine:
     engine = "server"
 
     def __init__(self, servers: Sequence[str], model: str, **connection: Unpack[Connection]) -> None:
-        fleet = Fleet(servers, **connection)
+        self._servers = Servers(servers, **connection)
         self.model = model
         #: The least that any server takes which answers now.
-        self.max_length = _longest(fleet.urls, model, Key(connection.get("key_variable", "OPENAI_API_KEY")))
-        self.version = versions(fleet.urls)
-        self._fleet = fleet
-        self._thread: EventLoopThread | None = EventLoopThread(fleet)
-        self._thread.__enter__()
+        self.max_length = _longest(self._servers, model)
+        self.version = self._servers.version
+        self._thread = EventLoopThread("openprm-requests")
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
-        if self._thread is None:
-            raise RuntimeError("the engine is closed")
         for sequence in (sequence for group in groups for sequence in group):
             if not 0 < len(sequence) <= self.max_length:
                 raise ValueError(f"a sequence has {len(sequence)} tokens; these servers take 1 to {self.max_length}")
-        asked = self._thread.start(self._rewards(groups, report))
         try:
-            return asked.result()
-        except Unanswered as error:
-            raise InputError(f"{error.failure.reason}; {error.failure.remedy}. What is kept stays") from None
-        except Unsupported as error:
-            raise InputError(f"{error}; rewards need servers of vLLM") from None
-        finally:
-            asked.cancel()
+            return self._thread.run(gathered(self._reward(group, report) for group in groups))
+        except Failure as failure:
+            raise InputError(f"{failure}. What is finished is kept") from None
 
     def close(self) -> None:
-        """Ends what still runs, and the connections."""
-        if self._thread is not None:
-            self._thread.__exit__()
-            self._thread = None
+        """Ends what still runs, and the connections. Closing twice is closing once."""
+        if not self._thread.closed:
+            self._thread.run(self._servers.close())
+            self._thread.close()
 
-    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report) -> list[list[float]]:
-        room = asyncio.Semaphore(self._fleet.concurrency)
-        asked = [asyncio.ensure_future(self._group(group, room, report)) for group in groups]
-        try:
-            return await asyncio.gather(*asked)
-        finally:
-            for one in asked:
-                one.cancel()
-
-    async def _group(self, group: Sequence[Sequence[int]], room: asyncio.Semaphore, report: Report) -> list[float]:
+    async def _reward(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         if not group:
             return []
         request = {"model": self.model, "input": [list(sequence) for sequence in group], "use_activation": False}
-        async with room:
-            rewards = await self._fleet.ask(CLASSIFY, request, lambda body: rewards_in(body, len(group)))
+        rewards = await self._servers.post(_CLASSIFY, request, lambda body: rewards_in(body, len(group)))
         report(1, sum(map(len, group)))
         return rewards
 
@@ -104,11 +78,11 @@ def rewards_in(body: Any, n: int) -> list[float]:
     return rewards
 
 
-def _longest(urls: Sequence[str], model: str, key: Key) -> int:
-    with ThreadPoolExecutor(16) as pool:
-        listed = [models for models in pool.map(lambda url: _models(url, key), urls) if models is not None]
+def _longest(servers: Servers, model: str) -> int:
+    listed = [models for models in map(_models, servers.get("models")) if models is not None]
     if not listed:
-        raise InputError(f"none of the servers ({', '.join(urls)}) tells its models (GET /models); start them first")
+        urls = ", ".join(servers.urls)
+        raise InputError(f"none of the servers ({urls}) tells its models (GET /models); start them first")
     known = [models[model] for models in listed if model in models]
     if not known:
         names = sorted({name for models in listed for name in models})
@@ -119,11 +93,9 @@ def _longest(urls: Sequence[str], model: str, key: Key) -> int:
     return min(lengths)
 
 
-def _models(url: str, key: Key) -> dict[str, Any] | None:
-    """The longest sequence of each model of a server; None where it does not answer so."""
-    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key.reveal()}"})
+def _models(body: Any) -> dict[str, Any] | None:
+    """The longest sequence of each model that a server lists; None where it lists none."""
     try:
-        with urllib.request.urlopen(request, timeout=_PROBE_TIMEOUT) as reply:
-            return {model["id"]: model.get("max_model_len") for model in json.load(reply)["data"]}
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return {model["id"]: model.get("max_model_len") for model in body["data"]}
+    except (KeyError, TypeError, AttributeError):
         return None

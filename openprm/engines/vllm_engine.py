@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import threading
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Sequence
 from itertools import count
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, first_line
+from .event_loop import EventLoopThread
 from .vllm_worker import EndWithOwner, own
 
 if TYPE_CHECKING:
     from vllm import AsyncEngineArgs, PoolingParams, RequestOutput, SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
-T = TypeVar("T")
-
 
 class VllmEngine:
-    """vLLM's engine, on an event loop in a thread of its own: it goes on while the caller is busy.
+    """vLLM's engine, on an event loop of its own (`thread`): it keeps running while the caller is busy.
 
     `engine_args` are vLLM's own: tensor_parallel_size, data_parallel_size, max_model_len and so on. Raises InputError
     where vLLM is not installed or cannot load the model.
@@ -41,9 +37,7 @@ class VllmEngine:
         self.version: str | None = vllm.__version__
         self.model = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
         self._ids = count()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
-        self._thread.start()
+        self.thread = EventLoopThread("vllm")
         own()
         try:
             # transformers reads the config first: it says in one line what is wrong with a name
@@ -58,19 +52,12 @@ class VllmEngine:
                 worker_extension_cls=f"{EndWithOwner.__module__}.{EndWithOwner.__qualname__}",
                 **{"enable_prefix_caching": True, "disable_log_stats": True, **engine_args},
             )
-            self.llm: AsyncLLM = self.run(_start(arguments))
+            self.llm: AsyncLLM = self.thread.run(_start(arguments))
         except Exception as error:
-            self._end_loop()
+            self.thread.close()
             raise InputError(f"{model}: vLLM cannot load it: {_reason(error)}") from error
         self.max_length: int = self.llm.model_config.max_model_len
         atexit.register(self.close)  # at the end of a program vLLM would look for a loop that is gone
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begins the work on the engine's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.submit(work).result()
 
     async def sample(self, prompt: Sequence[int], params: SamplingParams) -> RequestOutput:
         """All samples of one prompt, when the last one is finished."""
@@ -88,15 +75,10 @@ class VllmEngine:
     def close(self) -> None:
         """Ends vLLM's processes. Closing twice is closing once."""
         atexit.unregister(self.close)
-        if self._thread.is_alive():
-            self.run(_end(self.llm))
+        if not self.thread.closed:
+            self.thread.run(_end(self.llm))
             del self.llm  # when it is collected, vLLM ends it once more, and at a program's end cannot
-            self._end_loop()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            self.thread.close()
 
 
 async def _start(arguments: AsyncEngineArgs) -> AsyncLLM:

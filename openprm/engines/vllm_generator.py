@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -32,6 +30,7 @@ from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import encode_prompt, end_ids, too_long
 from .continuation import ContinuationRequest
+from .event_loop import overlapping
 from .vllm_engine import VllmEngine
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 #: Batches are taken while fewer sequences are unfinished than this many times what the engine runs at once.
 AHEAD = 2
-#: Seconds between looks at their number: of 64 samples of a question vLLM reports the last one only.
-LOOK = 0.05
 
 
 class VllmGenerator:
@@ -78,7 +75,7 @@ class VllmGenerator:
         self.version, self.model, self.revision = self._engine.version, self._engine.model, self._engine.revision
         self.max_length = self._engine.max_length
         settings = self._engine.llm.vllm_config
-        self._room = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
+        self._capacity = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
         self.tokenizer: Any = self._engine.llm.get_tokenizer()
         self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
@@ -90,28 +87,15 @@ class VllmGenerator:
 
         if not (sampling.chat_template or self.tokenizer.chat_template):
             raise InputError(f"{self.model} has no chat template; give the one that it was trained with")
-        waiting = iter(batches)
-        complete: SimpleQueue[Future[tuple[Batch, list[PromptSamples]]]] = SimpleQueue()
-        running: set[Future[tuple[Batch, list[PromptSamples]]]] = set()
+        thread = self._engine.thread
         try:
-            while True:
-                while self._has_room() and (batch := next(waiting, None)) is not None:
-                    future = self._engine.submit(self._answer_all(batch, sampling, report))
-                    running.add(future)
-                    future.add_done_callback(complete.put)
-                if not running:
-                    return
-                try:
-                    future = complete.get(timeout=LOOK)
-                except Empty:
-                    continue
-                running.remove(future)
-                yield future.result()
+            yield from overlapping(
+                batches,
+                lambda batch: thread.submit(self._answer_all(batch, sampling, report)),
+                lambda: thread.run(self._has_capacity()),
+            )
         except EngineDeadError as error:
-            raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
-        finally:
-            for future in running:
-                future.cancel()
+            raise self._died() from error
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
@@ -119,13 +103,10 @@ class VllmGenerator:
         """See `continuation.ContinuationEngine`. Rows share their beginnings through the prefix cache."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        future = self._engine.submit(self._continue_all(rows, sampling, report))
         try:
-            return future.result()
+            return self._engine.thread.run(self._continue_all(rows, sampling, report))
         except EngineDeadError as error:
-            raise InputError(f"{self.model}: vLLM's engine has died; its log says why") from error
-        finally:
-            future.cancel()
+            raise self._died() from error
 
     def close(self) -> None:
         """Ends vLLM's processes."""
@@ -171,13 +152,12 @@ class VllmGenerator:
                         return new
         return _gave_up(found)
 
-    def _has_room(self) -> bool:
-        # behind everything submitted before, which then has been counted
-        return self._engine.run(self._unfinished()) < self._room
+    def _died(self) -> InputError:
+        return InputError(f"{self.model}: vLLM's engine has died; its log says why. What is finished is kept")
 
-    async def _unfinished(self) -> int:
-        await asyncio.sleep(0)
-        return self._engine.llm.get_num_unfinished_requests()
+    async def _has_capacity(self) -> bool:
+        await asyncio.sleep(0)  # behind everything submitted before, which then has been counted
+        return self._engine.llm.get_num_unfinished_requests() < self._capacity
 
     async def _answer_all(self, batch: Batch, sampling: Sampling, report: Report) -> tuple[Batch, list[PromptSamples]]:
         pairs = zip(batch.questions, batch.seeds, strict=True)

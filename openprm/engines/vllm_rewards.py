@@ -63,7 +63,7 @@ class VllmRewardEngine:
             if not 0 < len(sequence) <= self.max_length:
                 raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
         try:
-            return self._engine.run(self._rewards(groups, report))
+            return self._engine.thread.run(self._rewards(groups, report))
         except EngineDeadError as error:
             raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
 

@@ -11,6 +11,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from openai import _base_client
+
+_base_client.INITIAL_RETRY_DELAY = 0.005  # type: ignore[misc]  # seconds; tests do not wait for half a second
+
 #: What to do with the n-th request (from 0), given its body: "answer", "nonsense", "shape", "half", "late", "drop",
 #: or an HTTP status, with a `Retry-After` behind a slash where there is one: "500", "429", "429/0.05".
 Behaviour = Callable[[int, dict[str, Any]], str]

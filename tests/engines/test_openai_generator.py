@@ -4,7 +4,6 @@ import json
 import logging
 import random
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,15 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from openprm.engines import openai_client
 from openprm.engines.base import Batch, PromptSamples, Sampling
-from openprm.engines.openai_endpoint import retry_after
 from openprm.engines.openai_generator import ServerGenerator, samples_in
 from openprm.errors import InputError
 
 from .faulty_server import FaultyServer
 
-QUICK: dict[str, Any] = {"timeout": 20, "backoff": 0.005, "patience": 30}
-DEAD: dict[str, Any] = {**QUICK, "patience": 0.5}
+QUICK: dict[str, Any] = {"timeout": 20}
 SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=8)
 
 
@@ -84,12 +82,25 @@ def test_what_is_sent() -> None:
     assert answers[0].seed == 0
 
 
-@pytest.mark.parametrize("fault", ["500", "503/0.01", "429", "429/0.01", "nonsense", "shape", "half", "drop", "late"])
+@pytest.mark.parametrize("fault", ["500", "503/0.01", "429", "429/0.01", "half", "drop"])
 def test_one_fault_in_five_loses_nothing(fault: str) -> None:
     with FaultyServer(lambda number, _: fault if number % 5 == 2 else "answer") as server:
-        connection = {**QUICK, "retries": 10, "timeout": 0.5 if fault == "late" else 20}
-        found = sampled(ServerGenerator([server.url], "policy", **connection), 4)
+        found = sampled(ServerGenerator([server.url], "policy", **QUICK, retries=10), 4)
     assert server.faults[fault] >= 4
+    assert_complete(found)
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "nonsense", "shape", "late"])
+def test_what_no_retry_mends_is_a_transient_failure_of_that_question(fault: str) -> None:
+    def faulty(number: int, request: dict[str, Any]) -> str:
+        return fault if request["messages"][-1]["content"] == "q3" else "answer"
+
+    with FaultyServer(faulty) as server:
+        found = sampled(ServerGenerator([server.url], "policy", timeout=0.5, retries=1), 1)
+    failure = found.pop("q3").failure
+    assert failure is not None
+    assert failure.transient
+    assert server.url in failure.reason
     assert_complete(found)
 
 
@@ -122,38 +133,30 @@ def test_requests_go_to_the_least_busy_server_within_its_bound() -> None:
 def test_the_others_take_over_from_a_server_that_dies() -> None:
     with FaultyServer() as first, FaultyServer() as second, FaultyServer() as third:
         second.behaviour = lambda number, _: "answer" if number < 4 else "drop"
-        generator = ServerGenerator([first.url, second.url, third.url], "policy", **QUICK, concurrency=2)
+        generator = ServerGenerator([first.url, second.url, third.url], "policy", **QUICK, concurrency=2, retries=3)
         assert_complete(sampled(generator, 10))
     assert second.faults["drop"] >= 1
 
 
-def test_a_server_that_comes_back_is_used_again() -> None:
-    with FaultyServer() as server:
-        generator = ServerGenerator([server.url], "policy", **QUICK, concurrency=5)
-        run = generator.generate(batches(8), SAMPLING)
-        found: dict[str, PromptSamples] = {}
-        for position, (batch, answers) in enumerate(run):
-            found.update({q[0]["content"]: a for q, a in zip(batch.questions, answers, strict=True)})
-            if position == 2:
-                server.down = True
-                threading.Timer(0.3, setattr, (server, "down", False)).start()
-    assert_complete(found)
-    assert len(found) == 40
-    assert server.faults["drop"] >= 3
-
-
-@pytest.mark.parametrize("status", [401, 404, 500])
-def test_a_server_without_a_list_of_models_is_used(status: int) -> None:
-    with FaultyServer() as server:
-        server.probed = status
-        assert_complete(sampled(ServerGenerator([server.url], "policy", **QUICK), 1))
+def test_a_server_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_client, "_LEFT_OUT", 0.1)
+    with FaultyServer() as first, FaultyServer() as second:
+        generator = ServerGenerator([first.url, second.url], "policy", **QUICK, concurrency=2, retries=0)
+        first.down = True
+        assert_complete(sampled(generator, 4))
+        sent = len(first.requests)
+        assert sent <= 8  # left out
+        first.down = False
+        time.sleep(0.1)
+        assert_complete(sampled(generator, 4))
+    assert len(first.requests) >= sent + 5
 
 
 def test_where_all_servers_die_what_was_finished_is_kept() -> None:
     with FaultyServer() as first, FaultyServer() as second:
         for server in (first, second):
             server.behaviour = lambda number, _: "answer" if number < 8 else "drop"
-        generator = ServerGenerator([first.url, second.url], "policy", **DEAD, concurrency=2, retries=2)
+        generator = ServerGenerator([first.url, second.url], "policy", **QUICK, concurrency=2, retries=2)
         run = generator.generate(batches(8), SAMPLING)
         found: dict[str, PromptSamples] = {}
         for batch, answers in run:
@@ -169,18 +172,12 @@ def test_where_all_servers_die_what_was_finished_is_kept() -> None:
 def test_no_server_at_all_is_a_transient_failure() -> None:
     with socket.socket() as bound:  # not listening: refuses every connection
         bound.bind(("127.0.0.1", 0))
-        generator = ServerGenerator([f"http://127.0.0.1:{bound.getsockname()[1]}/v1"], "policy", **DEAD)
-        found = sampled(generator, 2)
-    assert {answer.failure.reason for answer in found.values() if answer.failure} == {
-        "no server has answered for 0.5 s"
-    }
-    assert all(answer.failure and answer.failure.transient for answer in found.values())
-
-
-def test_a_server_that_is_always_busy_is_given_up() -> None:
-    with FaultyServer(lambda *_: "429") as server:
-        found = sampled(ServerGenerator([server.url], "policy", **DEAD), 1)
-    assert all(answer.failure and answer.failure.transient for answer in found.values())
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+        found = sampled(ServerGenerator([url], "policy", concurrency=2, retries=1), 2)
+    failures = [answer.failure for answer in found.values() if answer.failure]
+    assert len(failures) == 10
+    assert all(failure.transient for failure in failures)
+    assert failures[-1].reason == "no server answers"
 
 
 def test_a_refused_request_is_a_failure_of_that_question_alone() -> None:
@@ -259,10 +256,10 @@ def test_leaving_early_ends_all_requests() -> None:
         generator = ServerGenerator([server.url], "policy", concurrency=5)
         run = generator.generate(batches(100), SAMPLING)
         next(run)
+        run.close()
+        generator.close()
         generator.close()
         assert len(server.requests) <= 20
-        with pytest.raises(StopIteration):
-            next(run)
 
 
 def test_batches_are_taken_as_there_is_room() -> None:
@@ -333,15 +330,6 @@ def test_no_answer_is_seen(nonsense: Any) -> None:
         samples_in(nonsense)
 
 
-def test_retry_after_is_a_number_or_a_date() -> None:
-    assert retry_after({}, 0) is None
-    assert retry_after({"retry-after": "1.5"}, 0) == 1.5
-    assert retry_after({"retry-after": "-3"}, 0) == 0
-    assert retry_after({"retry-after": "nan"}, 0) == 0
-    assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}, 45) == 15
-    assert retry_after({"retry-after": "soon"}, 0) is None
-
-
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**16),
@@ -365,7 +353,7 @@ def test_every_question_has_its_samples_once_or_a_failure(
         server.__enter__()
     try:
         urls = [server.url for server in running]
-        found = sampled(ServerGenerator(urls, "policy", **{**DEAD, "backoff": 0.001}, retries=retries), 3)
+        found = sampled(ServerGenerator(urls, "policy", **QUICK, retries=retries), 3)
     finally:
         for server in running:
             server.__exit__()

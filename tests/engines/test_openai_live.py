@@ -100,7 +100,7 @@ def transformers_server(model: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def _ask(url: str, model: str, sampling: Sampling, texts: list[str]) -> list[PromptSamples]:
-    generator = ServerGenerator([url], model, timeout=120, retries=1, backoff=0.1)
+    generator = ServerGenerator([url], model, timeout=120, retries=1)
     batch = Batch(0, [[{"role": "user", "content": text}] for text in texts], 0, [11, 22, 33][: len(texts)])
     [(_, answers)] = list(generator.generate([batch], sampling))
     return answers

@@ -113,7 +113,7 @@ def test_a_refused_or_dead_request_is_a_failure_of_that_candidate() -> None:
         return "400" if "long" in shown else "500" if "unlucky" in shown else "answer"
 
     with JudgingServer(lambda shown, n: "Verdict: 5", behaviour) as server:
-        judge = Judge([server.url], "wise", backoff=0.005, retries=1, patience=5)
+        judge = Judge([server.url], "wise", retries=1)
         first, second, third = outcomes(judge, "too long", "unlucky", "Four.")
     assert first.failure is not None
     assert not first.failure.transient

@@ -1,0 +1,95 @@
+"""Asynchronous engines behind plain calls and `for` loops: an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+_INTERVAL = 0.05  # seconds between two looks at whether there is capacity for another batch
+
+
+class EventLoopThread:
+    """An event loop that keeps running while the caller is busy, also where the caller has one, as in a notebook."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Starts the work."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of the work; cancels it where the caller is interrupted."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Cancels what still runs, and ends the thread. Closing twice is closing once."""
+        if not self.closed:
+            self.run(_cancel_all())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+async def _cancel_all() -> None:
+    running = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+async def gathered(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order. The first exception cancels the rest."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def overlapping(
+    batches: Iterable[B], submit: Callable[[B], Future[T]], has_capacity: Callable[[], bool]
+) -> Generator[T, None, None]:
+    """The results of the batches, each as soon as it is complete.
+
+    The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one batch
+    do not leave an engine idle. The first exception ends the loop; a loop that is left early leaves nothing running.
+    """
+    waiting = iter(batches)
+    complete: SimpleQueue[Future[T]] = SimpleQueue()
+    running: set[Future[T]] = set()
+    try:
+        while True:
+            while has_capacity() and (batch := next(waiting, None)) is not None:
+                future = submit(batch)
+                running.add(future)
+                future.add_done_callback(complete.put)
+            if not running:
+                return
+            try:
+                future = complete.get(timeout=_INTERVAL)
+            except Empty:
+                continue
+            running.remove(future)
+            yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
