@@ -1,8 +1,7 @@
-"""Read what was published: a repository on the Hub, or the same as a local folder.
+"""Read a publication: a repository on the Hub that this package published, or a local folder with the same files.
 
-Each repository that this package publishes holds a `manifest.json`: its kind, by part (a split, or the model) the
-manifest of the stage that made it, and the SHA-256 of every file. Only what is asked for is downloaded, into the
-Hub's own cache, where a broken download is gone on with.
+Its `manifest.json` holds its kind, the manifest of the stage that made each part (a split, or the model), and the
+SHA-256 of every file. Only what is needed is downloaded, into the Hub's own cache, where a broken download is resumed.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from typing import Any
 from ..errors import InputError, first_line
 from ..runs.dataset import write_shards
 from ..runs.dataset_card import SplitFiles, write_card
-from ..runs.folder import DATA, MANIFEST, is_folder, read_rows, rows_hash, shard_path, take_digests
-from ..runs.manifest import LOG, files_hash, finished_stage, locked, put_in_place
+from ..runs.folder import DATA, MANIFEST, is_folder, shard_path, take_digests
+from ..runs.manifest import files_hash, finished_stage, hashed_files, locked, put_in_place
 from ..runs.provenance import Origin, published_origins, with_licenses
 from ..schema import LEVELS, Candidate, Pair, Tree
-from ..stages.datasets import PAIRS_PER_SHARD
-from .repository import TYPES, NoSuchRepository, NoSuchRevision, Repository, download
+from .repository import TYPES, Missing, NotFound, Repository, download
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 MODELS = ("model", "policy")
 KINDS = (*RECORDS, *MODELS, "metric", "demo")
-#: The one part of a model or a policy.
+#: The only part of a model or a policy.
 MODEL = "model"
 
 #: The modules that publishing adds to a reward model's checkpoint.
 CODE = ("pipeline.py", "steps.py", "encoding.py", "packing.py", "forward.py", "rewarder.py", "aggregation.py")
 _ADDED = ("statistics.png", *CODE)
+_ROWS_PER_SHARD = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,16 @@ class Publication:
         return self.manifest["parts"]
 
     def fetch(self, *patterns: str) -> None:
-        """Sees to it that the files of these patterns (all, without one) are in `folder`.
+        """Downloads the files that match the patterns (all, without one) into `folder`.
 
-        Raises InputError where the Hub does not give them.
+        Raises Missing where the Hub does not give them.
         """
         if not self.repository.is_local:
             download(replace(self.repository, revision=self.folder.name), self.type, patterns or None)
 
 
 def open_publication(where: str | Path | Repository) -> Publication:
-    """What was published at `OWNER/NAME[@REVISION]` or in a local folder; downloads no more than its manifest.
+    """The publication at `OWNER/NAME[@REVISION]` or in a local folder; downloads only its manifest.
 
     Raises InputError where there is no such repository or revision, where it may not be read or the Hub cannot be
     reached, and where it holds no manifest of this package.
@@ -75,17 +74,15 @@ def open_publication(where: str | Path | Repository) -> Publication:
         folder = Path(repository.owner) / repository.name
         return Publication(repository, folder, _manifest(folder, repository))
     problems: list[InputError] = []
-    for kind in TYPES:
+    for repo_type in TYPES:
         try:
-            folder = download(repository, kind, (MANIFEST,))
-        except (NoSuchRepository, NoSuchRevision) as error:  # another type may be meant
-            problems.append(error)
-            continue
-        try:
-            return Publication(repository, folder, _manifest(folder, repository), kind)
+            folder = download(repository, repo_type, (MANIFEST,))
+            return Publication(repository, folder, _manifest(folder, repository), repo_type)
         except InputError as error:
+            if type(error) is Missing:  # it may be the one that is meant
+                raise
             problems.append(error)
-    raise next((problem for problem in problems if not isinstance(problem, NoSuchRepository)), problems[0])
+    raise next((problem for problem in problems if not isinstance(problem, NotFound)), problems[0])
 
 
 def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
@@ -124,7 +121,7 @@ def _is_stage(manifest: Mapping[str, Any], result: str) -> bool:
 
 
 def check_files(publication: Publication) -> list[str]:
-    """What is wrong with the files: every one that differs from the manifest, is missing, or is not listed there."""
+    """Every file that differs from the manifest, is missing, or is not listed there, as a message each."""
     publication.fetch()
     listed = publication.manifest["files"]
     problems = []
@@ -176,7 +173,7 @@ def _read(file: Path, name: str) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
     except FileNotFoundError:
         raise InputError(f"{name} is missing; download or publish it again") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is no UTF-8
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8
         raise InputError(f"{name} is damaged ({first_line(error)}); download or publish it again") from error
 
 
@@ -188,15 +185,15 @@ def _part(publication: Publication, part: str) -> Mapping[str, Any]:
 
 
 def part_hash(publication: Publication, part: str) -> str:
-    """What identifies the content of a part: its stage's `row_hash`, of a model `files_hash`."""
+    """The hash that identifies the content of a part: `row_hash` of a split, `files_hash` of a model."""
     return _result(_part(publication, part))
 
 
 def restore(publication: Publication, part: str, out: str | Path) -> dict[str, Any]:
-    """Writes the folder `out` as the stage wrote it, for the stages that take it; returns the stage's manifest.
+    """Writes the folder `out` as the stage wrote it, as an input of further stages; returns the stage's manifest.
 
-    Nothing is done where it is there. Raises InputError where `out` is anything else, and where what was published is
-    not what its manifest says.
+    Does nothing where it is there already. Raises InputError where `out` is anything else, and where the published
+    content does not have the recorded hash.
     """
     out = Path(out)
     manifest = dict(_part(publication, part))
@@ -210,7 +207,7 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
                 "choose another --out, or remove it"
             )
         partial = out.with_name(f".{out.name}.restored")
-        shutil.rmtree(partial, ignore_errors=True)  # a killed run's: the downloads are kept elsewhere
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed run; downloads are kept elsewhere
         partial.mkdir()
         found = (_restore_model if publication.kind in MODELS else _restore_dataset)(publication, part, partial)
         if found != _result(manifest):
@@ -242,41 +239,25 @@ def _result(manifest: Mapping[str, Any]) -> str:
 
 
 def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
-    kind, record = publication.kind, RECORDS[publication.kind]
-    names = part_files(publication, part)
-    if kind == "pairs":  # whose levels share a file
-        shards = write_shards(folder, part_rows(publication, part), record, PAIRS_PER_SHARD)
-        rows, found = take_digests(folder)
-    else:
-        publication.fetch(*names)
-        (folder / DATA).mkdir()
-        for index, name in enumerate(names):
-            if not (publication.folder / name).is_file():
-                raise InputError(f"{publication.repository}: {name} is missing; download or publish it again")
-            shutil.copyfile(publication.folder / name, shard_path(folder, index))
-        shards, rows, found = len(names), publication.parts[part]["rows"], rows_hash(read_rows(folder, record))
+    record = RECORDS[publication.kind]
+    shards = write_shards(folder, part_rows(publication, part), record, _ROWS_PER_SHARD)
+    rows, found = take_digests(folder)
     size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
     splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
-    write_card(folder, record, kind, {"default": splits}, publication.parts[part]["counts"])
+    write_card(folder, record, publication.kind, {"default": splits}, publication.parts[part]["counts"])
     return found
 
 
 def _restore_model(publication: Publication, part: str, folder: Path) -> str:
     publication.fetch()
-    added = _ADDED if publication.kind == "model" else ()
-    for file in sorted(publication.folder.rglob("*")):
-        name = file.relative_to(publication.folder)
-        if file.is_file() and name.as_posix() not in added and _is_hashed(name):
+    is_scorer = publication.kind == "model"
+    for name in hashed_files(publication.folder):
+        if not (is_scorer and name.as_posix() in _ADDED):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / name)
+            shutil.copyfile(publication.folder / name, folder / name)
     config = folder / "config.json"
-    if publication.kind == "model" and config.is_file():
+    if is_scorer and config.is_file():
         trained = json.loads(config.read_text("utf-8"))
         trained.pop("custom_pipelines", None)
         config.write_text(json.dumps(trained, indent=2, sort_keys=True) + "\n", "utf-8")
     return files_hash(folder)
-
-
-def _is_hashed(name: Path) -> bool:
-    """Whether `files_hash` covers the file, in whichever folder it is: what it does not is not restored."""
-    return name.name not in (MANIFEST, LOG, "README.md") and not any(part.startswith(".") for part in name.parts)

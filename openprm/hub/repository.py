@@ -1,14 +1,15 @@
 """An owner's repositories: on the Hub, or as folders side by side below a local one.
 
-The Hub's client reads HF_ENDPOINT, the login and the cache; whatever it raises becomes an InputError that says what
-to do.
+The Hub's client reads HF_ENDPOINT, the login and the cache; whatever it raises becomes an InputError that says what to
+do.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,10 +61,10 @@ class Repository:
     def sibling(self, name: str) -> Repository:
         """Another repository of the same owner, at the same revision.
 
-        Raises InputError for what is no name: it may be of a stranger's manifest, and leads to no other folder.
+        Raises InputError for what is not a name: it may come from a stranger's manifest, and must not become a path.
         """
         if not _NAME.fullmatch(name):
-            raise InputError(f"{name!r} is no name of a repository")
+            raise InputError(f"{name!r} is not the name of a repository")
         return replace(self, name=name)
 
     @property
@@ -75,85 +76,79 @@ class Repository:
 
 
 class Missing(InputError):
-    """What would have to be read is not there, or is not given: no word on whether it is as it should be."""
+    """What is needed is not there or cannot be had, which says nothing about whether it is as it should be."""
 
 
-class NoSuchRepository(Missing):
-    """There is no repository of this name and type, as far as one may see."""
+class NotFound(Missing):
+    """The Hub has no such repository of this type, or not at this revision."""
 
 
-class NoSuchRevision(Missing):
-    """There is the repository, but not at this revision."""
-
-
-def download(repository: Repository, kind: str, patterns: Iterable[str] | None) -> Path:
-    """The folder in the Hub's cache, called as the commit, with at least the files of these patterns (None: all)."""
+def download(repository: Repository, repo_type: str, patterns: Iterable[str] | None) -> Path:
+    """The folder in the Hub's cache, named by the commit, with at least the files of these patterns (None: all)."""
     from huggingface_hub import snapshot_download
 
     wanted = None if patterns is None else list(patterns)
-    try:
+    with _client_errors(repository):
         return Path(
-            snapshot_download(repository.id, repo_type=kind, revision=repository.revision, allow_patterns=wanted)
+            snapshot_download(repository.id, repo_type=repo_type, revision=repository.revision, allow_patterns=wanted)
         )
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise hub_error(repository, error) from error
 
 
-def hub_error(repository: Repository, error: Exception) -> Exception:
-    """What the Hub's client raised, in words; but a full disk as it is."""
-    from huggingface_hub import errors
-
-    if is_disk_full(error):
-        return error
-    # for want of the network, or of leave, the library looks into its cache, and then speaks of that
-    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-    if isinstance(error, errors.GatedRepoError) or status == 403:
-        return Missing(f"{repository}: you may not read it; log in with a token that may (`hf auth login`)")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return NoSuchRepository(
-            f"{repository}: there is no such repository, or you may not see it; check the name, or log in"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return NoSuchRevision(f"{repository}: the repository has no such revision; check what is behind the @")
-    if status == 401:
-        return Missing(f"{repository}: the Hub does not accept your token; log in again (`hf auth login`)")
-    if isinstance(error, errors.HFValidationError):
-        return Missing(f"{repository}: that is no name of a repository: {first_line(error)}")
-    return Missing(
-        f"{repository}: the Hub does not give it ({type(error).__name__}: {first_line(error)}); check the connection, "
-        "and run the same command again: what has come stays"
-    )
-
-
-def commit(repository: Repository, kind: str) -> str:
-    """The commit that its revision is now, as the Hub says, whatever is in the cache."""
+def commit(repository: Repository, repo_type: str) -> str:
+    """The commit of its revision according to the Hub, whatever is in the cache."""
     from huggingface_hub import HfApi
 
-    try:
-        return str(HfApi().repo_info(repository.id, repo_type=kind, revision=repository.revision).sha)
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise hub_error(repository, error) from error
+    with _client_errors(repository):
+        return str(HfApi().repo_info(repository.id, repo_type=repo_type, revision=repository.revision).sha)
 
 
-def commits(repository: Repository, kind: str) -> list[str]:
-    """The commits that lead to the newest state, that one first."""
+def commits(repository: Repository, repo_type: str) -> list[str]:
+    """The history of the newest commit, which comes first."""
     from huggingface_hub import HfApi
 
-    try:
-        return [commit.commit_id for commit in HfApi().list_repo_commits(repository.id, repo_type=kind)]
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise hub_error(repository, error) from error
+    with _client_errors(repository):
+        return [commit.commit_id for commit in HfApi().list_repo_commits(repository.id, repo_type=repo_type)]
 
 
 def model_names(near: Repository) -> list[str]:
-    """The names of the models that the owner of `near` has (in a local folder, of all that is published there)."""
+    """The names of the models of the owner of `near` (in a local folder, of all publications)."""
     if near.is_local:
         return sorted(folder.parent.name for folder in Path(near.owner).glob(f"*/{MANIFEST}"))
     from huggingface_hub import HfApi
 
-    try:
+    with _client_errors(near):
         return [model.id.partition("/")[2] for model in HfApi().list_models(author=near.owner)]
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise hub_error(near, error) from error
+
+
+@contextmanager
+def _client_errors(repository: Repository) -> Iterator[None]:
+    """Raises what the Hub's client raises as Missing, with what to do; a full disk as it is."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except Exception as raised:  # of whatever HTTP client the Hub's library uses
+        if is_disk_full(raised):
+            raise
+        error = raised
+        # without network or permission the library looks into its cache, and reports that
+        if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+        if isinstance(error, errors.GatedRepoError) or status == 403:
+            problem = "you may not read it; log in with a token that may (`hf auth login`)"
+        elif isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+            raise NotFound(
+                f"{repository}: there is no such repository or revision, or you may not see it; check the name and "
+                "what follows the @, or log in"
+            ) from raised
+        elif status == 401:
+            problem = "the Hub does not accept your token; log in again (`hf auth login`)"
+        elif isinstance(error, errors.HFValidationError):
+            problem = f"that is not the name of a repository: {first_line(error)}"
+        else:
+            problem = (
+                f"the Hub does not give it ({type(error).__name__}: {first_line(error)}); check the connection and "
+                "run the same command again: finished downloads are kept"
+            )
+        raise Missing(f"{repository}: {problem}") from raised

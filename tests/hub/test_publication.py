@@ -148,7 +148,7 @@ def test_restoring_twice_changes_nothing_and_another_result_is_never_replaced(ow
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
 
 
-def test_a_killed_restore_is_begun_again(owner: Path, tmp_path: Path):
+def test_a_killed_restore_starts_again(owner: Path, tmp_path: Path):
     (tmp_path / ".trees.restored" / "data").mkdir(parents=True)
     (tmp_path / ".trees.restored" / "data" / "train-00007.parquet").write_text("half")
     manifest = restore(open_publication(owner / "trees"), "train", tmp_path / "trees")

@@ -162,13 +162,13 @@ def test_what_cannot_be_opened_is_said(hub: Hub, tmp_path: Path):
     code = f"WHERE = {where!r}\n{OPEN}"
     found = ask(hub, tmp_path / "home", code, token=hub.stranger_token)
     assert found["openprm/trees"] == found["openprm/trees@v1"] == "trees"
-    assert "openprm/trees@v7: the repository has no such revision" in found["openprm/trees@v7"]
+    assert "openprm/trees@v7: there is no such repository or revision" in found["openprm/trees@v7"]
     for name in ("nothing", "secret"):
-        assert f"openprm/{name}: there is no such repository, or you may not see it" in found[f"openprm/{name}"]
+        assert f"openprm/{name}: there is no such repository or revision, or you may not see it" in found[f"openprm/{name}"]
     assert "not published by openprm: it has no manifest.json" in found["openprm/foreign"]
     for name in ("gated", "closed"):
         assert f"openprm/{name}: you may not read it" in found[f"openprm/{name}"]
-    assert "that is no name of a repository" in found["openprm/bad..name"]
+    assert "that is not the name of a repository" in found["openprm/bad..name"]
     wrong = ask(hub, tmp_path / "other-home", code, token="hf_" + "x" * 34)
     assert "log in" in wrong["openprm/secret"]
 
@@ -180,7 +180,7 @@ def test_without_a_hub_it_is_said_and_what_is_in_the_cache_can_be_read(hub: Hub,
     found = ask(hub, home, code)
     assert found["openprm/trees"] == "trees"
     assert "openprm/pairs: the Hub does not give it (" in found["openprm/pairs"]
-    assert "check the connection, and run the same command again" in found["openprm/pairs"]
+    assert "check the connection and run the same command again" in found["openprm/pairs"]
 
 
 def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: Hub, tmp_path: Path):
