@@ -26,7 +26,7 @@ import yaml
 from ..errors import InputError
 from ..hub.publication import restore
 from ..runs.manifest import write_whole
-from .resume_from_hub import compared, plan_beginning
+from .resume_from_hub import compare_published, plan_resume
 from .runners import RUNNERS
 
 #: A run's folder holds its preset under this name.
@@ -101,7 +101,7 @@ def run_preset(
         raise InputError("a run begins in the middle from what is published: give both --start and --from")
     beginning = None
     if start is not None and published is not None:
-        beginning = plan_beginning(stages, start, end, published, lambda name: stages_of(stages, name))
+        beginning = plan_resume(stages, start, end, published, lambda name: stages_of(stages, name))
     Path(out).mkdir(parents=True, exist_ok=True)
     write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
     manifests: dict[str, dict[str, Any]] = {}
@@ -119,7 +119,7 @@ def run_preset(
         say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
     if beginning is not None and published is not None:
         made = {name: manifests[name] for name in names}
-        for name, result in compared(made, stages, published).items():
+        for name, result in compare_published(made, stages, published).items():
             say(f"{name}: {result}")
     return manifests
 

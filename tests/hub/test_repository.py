@@ -164,7 +164,10 @@ def test_what_cannot_be_opened_is_said(hub: Hub, tmp_path: Path):
     assert found["openprm/trees"] == found["openprm/trees@v1"] == "trees"
     assert "openprm/trees@v7: there is no such repository or revision" in found["openprm/trees@v7"]
     for name in ("nothing", "secret"):
-        assert f"openprm/{name}: there is no such repository or revision, or you may not see it" in found[f"openprm/{name}"]
+        assert (
+            f"openprm/{name}: there is no such repository or revision, or you may not see it"
+            in found[f"openprm/{name}"]
+        )
     assert "not published by openprm: it has no manifest.json" in found["openprm/foreign"]
     for name in ("gated", "closed"):
         assert f"openprm/{name}: you may not read it" in found[f"openprm/{name}"]

@@ -258,7 +258,7 @@ def test_what_cannot_be_begun_is_said_before_anything_is_made(tmp_path: Path, ow
 
 def test_what_the_preset_publishes_must_be_there(tmp_path: Path, owner: Path):
     change_manifest(owner / "trees", lambda manifest: manifest["parts"].pop("test"))
-    with pytest.raises(InputError, match=r"trees has no part 'test', as the preset says; there are train"):
+    with pytest.raises(InputError, match=r"trees has no part 'test'; there are: train"):
         begin(tmp_path, owner, "pairs", "pairs")
     shutil.rmtree(owner / "trees")
     with pytest.raises(InputError, match=r"trees was not published by openprm: there is no such folder"):
