@@ -9,43 +9,50 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from ..errors import InputError, Rejection
+from ..errors import Failure, InputError, Rejection
 from .dataset_card import SplitFiles, write_card
-from .folder import DATA, REJECTED, digests_path, shard_path, take_digests, write_shard
+from .folder import DATA, REJECTED, shard_path, take_digests, write_shard
 
 
 class Rejections:
-    """Collects the rows that cannot be used in a new file; with `strict` raises at the first."""
+    """Lists what cannot be used, and why, in a new file; with `strict` raises InputError at the first.
 
-    def __init__(self, path: Path, strict: bool):
+    counts: how many by reason.
+    """
+
+    def __init__(self, path: Path, strict: bool = False):
         self.path = path
         self.strict = strict
         self.counts: Counter[str] = Counter()
         path.unlink(missing_ok=True)
 
-    def add(self, rejection: Rejection) -> None:
+    def add(self, failure: Failure | Rejection) -> None:
+        if isinstance(failure, Rejection):
+            where = failure.file if failure.row is None else f"{failure.file}, row {failure.row}"
+            failure = Failure(failure.reason, failure.remedy, key=where)
         if self.strict:
-            raise InputError(f"{rejection} (stopped by --strict)")
-        self.counts[rejection.reason] += 1
+            raise InputError(f"{failure} (stopped by --strict)")
+        self.counts[failure.reason] += 1
+        entry = {"key": failure.key, "reason": failure.reason, "remedy": failure.remedy}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rejection.to_dict(), ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def filter(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items that are not rejections."""
+        """The items that are no failures."""
         for item in items:
-            if isinstance(item, Rejection):
+            if isinstance(item, (Failure, Rejection)):
                 self.add(item)
             else:
                 yield item
 
-    def absorb(self, path: Path) -> None:
-        """Adds what another such file lists, if there is one."""
-        if path.exists():
-            with path.open(encoding="utf-8") as lines:  # not splitlines(): JSON leaves other line ends in a text
-                for line in lines:
-                    self.add(Rejection(**json.loads(line)))
+
+def read_rejected(folder: str | Path) -> Iterator[Failure]:
+    """What a stage listed as unusable in its folder."""
+    path = Path(folder) / REJECTED
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:  # not splitlines(): JSON leaves other line ends in a text
+            for line in lines:
+                yield Failure(**json.loads(line))
 
 
 def write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> int:
@@ -68,20 +75,10 @@ def finish_dataset(folder: Path, record: type, title: str, shards: int, counts: 
     return {"rows": rows, "row_hash": row_hash, "counts": counts}
 
 
-def clear(folder: Path) -> None:
-    """Removes what a killed run left, for a stage that is quicker to repeat than to resume."""
-    for path in [*(folder / DATA).glob("*"), folder / REJECTED]:
-        path.unlink(missing_ok=True)
-    if (folder / DATA).exists():
-        (folder / DATA).rmdir()
-
-
 def strictly(manifest: dict[str, Any], out: str | Path) -> dict[str, Any]:
     """The manifest, unless an earlier run without `strict` made the folder and rejected a row."""
-    listed = Path(out) / REJECTED
-    if listed.exists():
-        with listed.open(encoding="utf-8") as lines:
-            raise InputError(f"{Rejection(**json.loads(next(lines)))} (stopped by --strict; {out} was made without)")
+    for failure in read_rejected(out):
+        raise InputError(f"{failure} (stopped by --strict; {out} was made without)")
     return manifest
 
 
@@ -91,13 +88,3 @@ def most_common(rejected: Counter[str]) -> str:
         return "the input is empty"
     reason, count = rejected.most_common(1)[0]
     return f"{sum(rejected.values())} rows were rejected, {count} of them for: {reason}"
-
-
-def progress(rows: Iterable[Any], what: str) -> Iterator[Any]:
-    """The rows, with a bar where somebody watches."""
-    return iter(tqdm(rows, what, unit=" rows", disable=None))
-
-
-def is_finished(folder: Path, index: int) -> bool:
-    """Whether a killed run left this shard whole: with its digests, which are used up as the last thing."""
-    return shard_path(folder, index).exists() and digests_path(folder, index).exists()

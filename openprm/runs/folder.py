@@ -37,28 +37,38 @@ def row_digest(row: Mapping[str, Any]) -> bytes:
 
 
 def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> int:
-    """Writes shard `index` of a dataset of `record`s, and the digests of its rows; returns the number of rows.
+    """Writes shard `index` of a dataset of `record`s, and the digests of its rows; returns the number of rows."""
+    import pyarrow as pa
+
+    schema = features(record).arrow_schema
+    tables = (
+        (pa.Table.from_pylist(batch, schema=schema), b"".join(map(row_digest, batch)))
+        for batch in batched(rows, _ROW_GROUP)
+    )
+    return write_tables(folder, index, tables, record)
+
+
+def write_tables(folder: Path, index: int, tables: Iterable[tuple[Any, bytes]], record: type) -> int:
+    """Like `write_shard`, of Arrow tables with the digests of their rows.
 
     The Parquet file appears under its name only when complete, after its digests.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = shard_path(folder, index)
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = features(record).arrow_schema
-    digests = bytearray()
+    written = bytearray()
     partial = path.with_suffix(".partial")
     with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        for batch in batched(rows, _ROW_GROUP):
-            for row in batch:
-                digests += row_digest(row)
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-        if not digests:  # a file without any row group cannot be told from a broken one by some readers
+        for table, digests in tables:
+            writer.write_table(table, row_group_size=_ROW_GROUP)
+            written += digests
+        if not written:  # some readers cannot tell a file without any row group from a broken one
             writer.write_table(schema.empty_table())
-    digests_path(folder, index).write_bytes(digests)
+    digests_path(folder, index).write_bytes(written)
     os.replace(partial, path)
-    return len(digests) // _DIGEST
+    return len(written) // _DIGEST
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -15,7 +15,8 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,40 @@ from .folder import MANIFEST, is_folder, read_manifest
 from .provenance import hub_types, inherited
 
 LOG = "log.jsonl"
-MARK = ".stage.json"  # in unfinished work: what it is to become
+WORK = ".work"  # in unfinished work: what a killed run resumes from (shards, checkpoints)
+_DESCRIPTION = "stage.json"  # in that: what it is to become
 _NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
 _FILES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
+_WAIT = 10.0  # seconds that one part waits for others to start
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part `index` (from 1) of `of` equal parts of a run, by shards."""
+
+    index: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.of:
+            raise ValueError(f"part {self.index}/{self.of} is none of 1/{self.of} to {self.of}/{self.of}")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """`"2/8"`: the second of eight parts."""
+        index, slash, of = text.partition("/")
+        if not (slash and index.isdecimal() and of.isdecimal()):
+            raise ValueError(f"{text!r} is not I/N, such as 1/4 for the first of four parts")
+        return cls(int(index), int(of))
+
+    @property
+    def name(self) -> str:
+        """As a part of a file's name."""
+        return f"{self.index}-of-{self.of}"
+
+    def has(self, shard: int) -> bool:
+        return shard % self.of == self.index - 1
 
 
 def run_stage(
@@ -43,29 +74,35 @@ def run_stage(
     work: Callable[[Path], Mapping[str, Any]],
     *,
     force: bool = False,
+    replace_finished: bool = False,
+    part: Part | None = None,
 ) -> dict[str, Any]:
-    """Makes the folder `out` by `work` and returns its manifest.
+    """Makes the folder `out` by `work` and returns its manifest; an empty one for a `part`, which finishes nothing.
 
     `work(folder)` writes into the folder it is given and returns what the manifest should say of the result (a
-    `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). It must go on from what
-    it finds there: a killed run with the same parameters and inputs left it. With the same parameters and inputs as
-    the finished `out`, nothing is done, unless `force`. Raises InputError where `out` is something else than an
-    earlier result, or another process is making it.
+    `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). What it keeps below
+    `folder / WORK` is there again when a killed run is resumed, and removed in the end.
+
+    With the same parameters and inputs as the finished `out`, nothing is done. Raises InputError where `out` is
+    finished, or has finished shards, with other ones, unless `force` (or `replace_finished`, for finished ones); where
+    `out` is anything else; and where another process is making it. Several parts may run at once.
     """
     out = Path(out)
     description = describe_stage(out, name, parameters, inputs)
-    key = hash_json({**description, "openprm": version("openprm")})
-    if (there := finished_stage(out, name, key)) and not force:
-        return there
-    with locked(out):
-        partial = partial_folder(out)
-        mark = partial / MARK
-        if partial.exists() and (force or not mark.is_file() or mark.read_text("utf-8") != key):
-            shutil.rmtree(partial)
-        if not partial.exists():
-            partial.mkdir(parents=True)
-            mark.write_text(key, "utf-8")
-        return _make(partial, out, {**description, "fingerprint": key, "origins": inherited(inputs)}, work)
+    with ExitStack() as held:
+        with locked(out, wait=part is not None):
+            if (there := finished_stage(out, name, description["fingerprint"])) and not force:
+                return there
+            if is_folder(out) and not (force or replace_finished):
+                difference = _difference(read_manifest(out), description)
+                raise InputError(f"{out} is finished, by a run with {difference}; choose another --out, or --force")
+            partial = _begin(out, description, force, part)
+            if part is None:
+                result = work(partial)
+                return _finish(partial, out, {**description, "origins": inherited(inputs)}, result)
+            held.enter_context(locked(partial / WORK / part.name))
+        work(partial)
+    return {}
 
 
 def describe_stage(
@@ -74,22 +111,24 @@ def describe_stage(
     """Everything that a stage's result is determined by. Raises InputError where `out` is one of its inputs."""
     if any(Path(path).resolve() == out.resolve() for path in inputs.values()):
         raise InputError(f"{out} is an input of what should be written there; choose another --out")
-    return {
+    description = {
         "stage": name,
         "schema_version": SCHEMA_VERSION,
         "parameters": dict(parameters),
         "inputs": {role: describe_input(path, role) for role, path in inputs.items()},
     }
+    fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    return {**description, "fingerprint": fingerprint}
 
 
-def finished_stage(out: Path, name: str, key: str) -> dict[str, Any] | None:
+def finished_stage(out: Path, name: str, fingerprint: str) -> dict[str, Any] | None:
     """The manifest, where `out` is what should be made. Raises InputError where it may not be replaced."""
     if is_folder(out):
         there = read_manifest(out)
         if there["stage"] != name:
             raise InputError(f"{out} holds the result of another stage ({there['stage']}); choose another --out")
-        if there["fingerprint"] == key:
-            (out / MARK).unlink(missing_ok=True)  # of a process killed at its very end
+        if there["fingerprint"] == fingerprint:
+            shutil.rmtree(out / WORK, ignore_errors=True)  # of a process killed at its very end
             return there
         return None
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -97,25 +136,65 @@ def finished_stage(out: Path, name: str, key: str) -> dict[str, Any] | None:
     return None
 
 
-def _make(
-    partial: Path, out: Path, description: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]
-) -> dict[str, Any]:
-    started = time.time()
-    log_event(partial, event="start", stage=description["stage"], time=started)
-    result = dict(work(partial))
-    manifest = write_manifest(partial / MANIFEST, description, result)
-    log_event(
-        partial, event="end", stage=description["stage"], time=time.time(), seconds=round(time.time() - started, 3)
-    )
-    put_in_place(partial, out)
-    (out / MARK).unlink(missing_ok=True)  # only now: whatever is killed before must find its work again
-    return manifest
+def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | None) -> Path:
+    """The folder to work in, with nothing but what a killed run, or a part, of the same description has finished."""
+    partial = partial_folder(out)
+    work = partial / WORK
+    there = _read_description(work)
+    same = there.get("fingerprint") == description["fingerprint"] and not force
+    running = [path.name for path in work.glob(".*.lock") if _is_held(path)]
+    if running and not (same and part):
+        raise InputError(f"parts of {out} are running ({', '.join(running)}); wait for them, or choose another --out")
+    if not (same or force) and any(work.glob("[0-9]*.parquet")):
+        raise InputError(
+            f"{partial} holds unfinished work of a run with {_difference(there, description)}: finish it with the "
+            "same parameters, choose another --out, or discard it with --force"
+        )
+    for path in partial.glob("*") if partial.exists() else ():
+        if not (same and path.name in (WORK, LOG)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not same:
+        work.mkdir(parents=True)
+        write_whole(work / _DESCRIPTION, json.dumps(description))
+    log_event(partial, event="start", stage=description["stage"], time=time.time())
+    return partial
 
 
-def write_manifest(path: Path, description: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _finish(partial: Path, out: Path, description: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     manifest = {**description, "versions": _versions(), **result}
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    log_event(partial, event="end", stage=description["stage"], time=time.time())
+    put_in_place(partial, out)
+    shutil.rmtree(out / WORK)  # only now: whatever is killed before must find its work again
     return manifest
+
+
+def _read_description(work: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((work / _DESCRIPTION).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(found)
+
+
+def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What tells two descriptions apart, in words."""
+    if "parameters" not in there:
+        return "a damaged description"
+    if there["stage"] != wanted["stage"]:
+        return f"another stage ({there['stage']})"
+    for kind in ("parameters", "inputs"):
+        for key in {**there[kind], **wanted[kind]}:
+            before, now = there[kind].get(key), wanted[kind].get(key)
+            if before != now:
+                return f"other {kind}: {key} was {before!r}, not {now!r}"
+    return "another schema"
+
+
+def is_running(out: Path) -> bool:
+    """Whether a process is making `out`, or a part of it."""
+    locks = [_lock_path(out), *(partial_folder(out) / WORK).glob(".*.lock")]
+    return any(_is_held(path) for path in locks)
 
 
 def describe_input(path: str | Path, role: str = "") -> dict[str, str]:
@@ -216,12 +295,27 @@ def put_in_place(partial: Path, out: Path) -> None:
 
 @contextmanager
 def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds the lock of `out`, beside it. Raises InputError where another process does (with `wait`, not at once)."""
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out.with_name(f".{out.name}.lock"), timeout=-1 if wait else 0):
+        with FileLock(_lock_path(out), timeout=_WAIT if wait else 0):
             yield
     except Timeout:
         raise InputError(f"another process is making {out}; wait for it, or choose another folder") from None
+
+
+def _lock_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def log_event(folder: Path, **entry: Any) -> None:
@@ -231,7 +325,3 @@ def log_event(folder: Path, **entry: Any) -> None:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in _RECORDED}}
-
-
-def hash_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,96 +1,130 @@
-"""How far a long run is: the same figures for its own progress line and for `openprm status` from outside.
-
-Everything is read from the store (see `openprm.runs.store`), so each process at work shows what all of them have done.
-"""
+"""How far a long run is, with rows and tokens per second inside a shard too."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from .store import Note
+_EVERY = 30.0  # seconds between lines in a file, and between notes for `openprm status`
+_REDRAW = 0.5  # seconds between updates in a terminal
+_WINDOW = 300.0  # seconds that rates are measured over
 
-_WINDOW = 900.0  # seconds: the rate is that of the shards finished within them
-_LINE_EVERY = 60.0  # seconds between lines where nobody watches
-_FRESH_EVERY = 0.5  # where somebody does
+#: Called as work proceeds, with what has come since the last call: rows, tokens.
+Report = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Status:
-    """Counts of finished work; rates a second over the last quarter of an hour, None before there is one."""
+class Progress:
+    """Writes a line to standard error: in place in a terminal, else every 30 seconds.
 
-    unit: str
-    total: int | None
-    counts: Mapping[str, int]
-    failures: int
-    rates: Mapping[str, float]
+    name: the work. unit: what `total` counts; `done` of them were finished before. rows: what is made of a unit,
+    `rows_per_unit` of each, where that is something else ("responses" of "prompts"). note: a file that gets the same
+    line, for those who look from outside.
+    """
 
-    @property
-    def seconds_left(self) -> float | None:
-        rate = self.rates.get(self.unit)
-        if not rate or self.total is None:
-            return None
-        return max(self.total - self.counts.get(self.unit, 0) - self.failures, 0) / rate
+    def __init__(
+        self,
+        name: str,
+        unit: str = "rows",
+        total: int | None = None,
+        done: int = 0,
+        *,
+        rows: str = "",
+        rows_per_unit: int = 1,
+        note: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._unit, self._total, self._before = name, unit, total, done
+        self._rows_name, self._rows_per_unit = rows, rows_per_unit
+        self._note, self._clock = note, clock
+        self._terminal = sys.stderr.isatty()
+        self._reported = [0, 0]  # rows and tokens; engines may report nothing, so those of finished shards count too
+        self._finished = [0, 0]
+        self._lock = threading.Lock()
+        self._seen = deque([(clock(), 0.0, 0, 0)])  # time, units, rows and tokens
+        self._next_line = self._next_note = clock() + (_REDRAW if self._terminal else _EVERY)
+        self._write_note()
+
+    def report(self, rows: int, tokens: int = 0) -> None:
+        """Rows and tokens that have come since the last call; may be called by any thread."""
+        self._add(self._reported, rows, tokens)
+
+    def finish(self, rows: int, tokens: int = 0) -> None:
+        """The rows and tokens of a finished shard, reported or not."""
+        self._add(self._finished, rows, tokens)
+
+    def close(self) -> None:
+        """Ends the line, and leaves the last state in the note."""
+        self._write_note()
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[K{self}\n")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __str__(self) -> str:
-        done = f"{self.unit} {self.counts.get(self.unit, 0):,}" + (f"/{self.total:,}" if self.total else "")
-        others = [f"{name} {count:,}" for name, count in self.counts.items() if name != self.unit]
-        fastest = "tokens" if self.rates.get("tokens") else self.unit
-        speed = [f"{_rounded(self.rates[fastest])} {fastest}/s"] if self.rates.get(fastest) else []
-        left = self.seconds_left
-        end = [] if left is None else [f"{duration(left)} left"]
-        return " · ".join([done, *others, *speed, f"failures {self.failures:,}", *end])
+        now, units, rows, tokens = self._now()
+        then, units_then, rows_then, tokens_then = self._seen[0]
+        seconds = now - then
+        done = self._before + int(units)
+        text = f"{self._unit} {done:,}" + ("" if self._total is None else f"/{self._total:,}")
+        parts = [text, f"{self._rows_name} {rows:,}"] if self._rows_name else [text]
+        if tokens > tokens_then:
+            parts.append(f"{_rounded((tokens - tokens_then) / seconds)} tokens/s")
+        elif rows > rows_then:
+            parts.append(f"{_rounded((rows - rows_then) / seconds)} {self._rows_name or self._unit}/s")
+        if self._total is not None and units > units_then and done < self._total:
+            left = (self._total - self._before - units) / (units - units_then) * seconds
+            parts.append(f"{duration(left)} left")
+        return f"{self._name}: " + " · ".join(parts)
+
+    def _now(self) -> tuple[float, float, int, int]:
+        rows, tokens = map(max, self._reported, self._finished)
+        return self._clock(), rows / self._rows_per_unit, rows, tokens
+
+    def _add(self, counts: list[int], rows: int, tokens: int) -> None:
+        with self._lock:
+            counts[0] += rows
+            counts[1] += tokens
+            now = self._clock()
+            if now >= self._next_line:
+                sys.stderr.write(f"\r\x1b[K{self}" if self._terminal else f"{self}\n")
+                sys.stderr.flush()
+                self._next_line = now + (_REDRAW if self._terminal else _EVERY)
+                self._seen.append(self._now())
+                while now - self._seen[0][0] > _WINDOW:
+                    self._seen.popleft()
+            if now >= self._next_note:
+                self._write_note()
+                self._next_note = now + _EVERY
+
+    def _write_note(self) -> None:
+        if self._note is not None:
+            self._note.write_text(str(self), "utf-8")
 
 
-def status(notes: Iterable[Note], unit: str, total: int | None, now: float | None = None) -> Status:
-    """`unit` names the count that `total` is of."""
-    now = time.time() if now is None else now
-    counts: Counter[str] = Counter({unit: 0})
-    failures = 0
-    recent: Counter[str] = Counter()
-    since = now
-    for note in notes:
-        counts.update(note.counts)
-        failures += len(note.unfinished)
-        if note.finished > now - _WINDOW:
-            recent.update(note.counts)
-            since = min(since, note.started)
-    span = now - since
-    return Status(unit, total, counts, failures, {name: n / span for name, n in recent.items()} if span > 0 else {})
+def shown(rows: Iterable[Any], name: str, unit: str = "rows") -> Iterator[Any]:
+    """The rows, with their progress."""
+    with Progress(name, unit) as progress:
+        for row in rows:
+            yield row
+            progress.report(1)
 
 
 def duration(seconds: float) -> str:
-    """`3 h 12 min`, `4 min 5 s`, `12 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    """`3 h 12 min`, `4 min`, `12 s`."""
+    if seconds < 59.5:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _rounded(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-
-
-class ProgressLine:
-    """Writes a status to standard error: in place where somebody watches, else as a line each minute."""
-
-    def __init__(self, what: str, quiet: bool = False) -> None:
-        self._what = what
-        self._quiet = quiet
-        self._watched = sys.stderr.isatty()
-        self._next = time.monotonic() + (0.0 if self._watched else _LINE_EVERY)
-
-    def show(self, now: Callable[[], Status], *, last: bool = False) -> None:
-        """`now` is asked only when it is time for a look, which costs one at every shard."""
-        if self._quiet or not (last or time.monotonic() >= self._next):
-            return
-        self._next = time.monotonic() + (_FRESH_EVERY if self._watched else _LINE_EVERY)
-        if self._watched:
-            sys.stderr.write(f"\r\x1b[K{self._what}: {now()}" + "\n" * last)
-        else:
-            sys.stderr.write(f"{self._what}: {now()}\n")
-        sys.stderr.flush()

@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..data.candidate_source import CandidateSource
 from ..data.preferences import PreferenceColumns, read_preferences
-from ..errors import InputError, Rejection
-from ..runs.dataset import Rejections, clear, finish_dataset, most_common, progress, strictly, write_shards
-from ..runs.folder import DATA, REJECTED, read_rows, write_shard
-from ..runs.manifest import run_stage, write_whole
-from ..runs.processes import end_with_parent
+from ..errors import Failure, InputError
+from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected, strictly, write_shards
+from ..runs.folder import REJECTED, read_rows
+from ..runs.manifest import WORK, run_stage, write_whole
+from ..runs.processes import in_processes
+from ..runs.progress import Progress, shown
+from ..runs.shards import Shards, response_key, write_dataset
 from ..schema import LEVELS, Candidate, Pair, Tree
 from ..scoring.steps import split
 from ..trees.pairs import Duplicates, MinGap, PairParameters, tree_pairs
@@ -45,14 +43,13 @@ def make_candidates(
     """Stage: candidates in the unified format, one row per response. Returns the manifest."""
 
     def work(folder: Path) -> dict[str, Any]:
-        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         counts: Counter[str] = Counter()
         prompts: set[str] = set()
         marks: Counter[str] = Counter()
 
         def rows() -> Iterator[Candidate]:
-            for row in tqdm(rejections.filter(source.read(counts)), "candidates", unit=" rows", disable=None):
+            for row in shown(rejections.filter(source.read(counts)), "import"):
                 prompts.add(row["prompt_id"])
                 marks.update(row["marks"])
                 yield row
@@ -84,37 +81,35 @@ def make_trees(
 
     def work(folder: Path) -> dict[str, Any]:
         buckets = _bucket(folder, source, strict)
+        stored = Shards(folder, Tree)
         grow = partial(
             _grow_shard,
             folder=folder,
-            file=source.path,
             parameters=parameters,
             separators=dict(separators or {}),
             reward_name=buckets["reward_name"],
             strict=strict,
         )
-        missing = [index for index in range(buckets["shards"]) if not _statistics_path(folder, index).exists()]
-        for _ in tqdm(_map(grow, missing, num_proc), "trees", len(missing), unit=" shards", disable=None):
-            pass
-        statistics = TreeStatistics()
+        finished = stored.notes()
+        missing = [index for index in range(buckets["shards"]) if index not in finished]
+        done = sum(note.items for note in finished.values())
+        with Progress("trees", "prompts", buckets["prompts"], done, note=folder / WORK / "progress.txt") as progress:
+            for prompts in in_processes(grow, missing, num_proc):
+                progress.report(prompts)
         rejections = Rejections(folder / REJECTED, strict)
-        rejections.absorb(folder / _UNREAD)
-        for index in range(buckets["shards"]):
-            statistics.merge(json.loads(_statistics_path(folder, index).read_text("utf-8")))
-            rejections.absorb(_rejected_path(folder, index))
-        if not statistics.trees:
-            raise InputError(f"{source.path}: no tree could be built; " + most_common(rejections.counts))
+        for failure in read_rejected(folder / WORK):
+            rejections.add(failure)
+        files, notes = write_dataset(folder, stored, rejections, source.path, per_file=PROMPTS_PER_SHARD)
+        statistics = TreeStatistics()
+        for note in notes:
+            statistics.merge(dict(note.counts))
         counts = {
             **statistics.summary(),
             "other_separators": _one_step_shares(folder),
             "skipped": buckets["skipped"],
             "rejected": dict(rejections.counts),
         }
-        (folder / _BUCKETS).unlink()  # first: without it, a run killed from here on starts over
-        for pattern in (_UNREAD, f"{DATA}/.bucket-*", f"{DATA}/.statistics-*", f"{DATA}/.rejected-*"):
-            for path in folder.glob(pattern):
-                path.unlink()
-        return finish_dataset(folder, Tree, "trees", buckets["shards"], counts)
+        return finish_dataset(folder, Tree, "trees", files, counts)
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
     manifest = run_stage(out, "trees", described, source.inputs(), work, force=force)
@@ -147,15 +142,14 @@ def make_pairs(
         return rows if shuffle_rewards is None else _shuffled(rows, read_rows(trees, Tree, split), shuffle_rewards)
 
     def work(folder: Path) -> dict[str, Any]:
-        clear(folder)
         # a gap in the reward's own units needs no look at the rewards; it is entered as sources appear
         gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
         if min_gap.units != "reward":
-            gaps |= min_gap.in_reward_units(progress(read(), "gaps"))
+            gaps |= min_gap.in_reward_units(shown(read(), "gaps", "trees"))
         statistics = PairStatistics()
 
         def rows() -> Iterator[Pair]:
-            for tree in progress(read(), "pairs"):
+            for tree in shown(read(), "pairs", "trees"):
                 statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
                 yield from tree_pairs(tree, gaps[tree["source"]], parameters)
 
@@ -199,11 +193,10 @@ def make_preference_pairs(
     """Stage: outcome pairs from any preference dataset with chosen and rejected columns. Returns the manifest."""
 
     def work(folder: Path) -> dict[str, Any]:
-        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         statistics = PairStatistics()
         pairs = rejections.filter(read_preferences(path, columns, split=split, source=source))
-        shards = write_unique(folder, progress(pairs, "pairs"), statistics)
+        shards = write_unique(folder, shown(pairs, "pairs"), statistics)
         if not statistics.pairs:
             raise InputError(f"{path}: no pair could be used; " + most_common(rejections.counts))
         return finish_dataset(
@@ -215,21 +208,17 @@ def make_preference_pairs(
     return strictly(manifest, out) if strict else manifest
 
 
-_BUCKETS = ".buckets.json"
-_UNREAD = ".rejected.jsonl"  # rows rejected while reading; joined by those that shards reject
-
-
 def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
     """Sorts candidates into one file per shard of prompts, in one reading with bounded memory.
 
     Candidates of one prompt may lie anywhere in the file; prompts are numbered as they first appear.
     """
-    marker = folder / _BUCKETS
+    marker = folder / WORK / "buckets.json"
     if marker.exists():
         return json.loads(marker.read_text("utf-8"))
-    clear(folder)
-    (folder / DATA).mkdir()
-    rejections = Rejections(folder / _UNREAD, strict)
+    for path in (folder / WORK).glob("bucket-*"):  # of a killed run
+        path.unlink()
+    rejections = Rejections(folder / WORK / REJECTED, strict)
     counts: Counter[str] = Counter()
     ranks: dict[str, int] = {}
     held: dict[int, list[str]] = {}
@@ -242,7 +231,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
                 file.writelines(lines)
         held.clear()
 
-    for row in tqdm(rejections.filter(source.read(counts)), "reading", unit=" rows", disable=None):
+    for row in shown(rejections.filter(source.read(counts)), "trees, reading"):
         rank = ranks.setdefault(row["prompt_id"], len(ranks))
         names.update(reward["name"] for reward in row["rewards"])
         line = json.dumps(row, ensure_ascii=False) + "\n"
@@ -264,70 +253,60 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
         )
     name = source.reward_name or next(iter(names), None)
     shards = -(-len(ranks) // PROMPTS_PER_SHARD)
-    result = {"shards": shards, "skipped": counts["skipped"], "reward_name": name}
+    result = {"shards": shards, "prompts": len(ranks), "skipped": counts["skipped"], "reward_name": name}
     write_whole(marker, json.dumps(result))
     return result
 
 
 def _bucket_path(folder: Path, index: int) -> Path:
-    return folder / DATA / f".bucket-{index:05d}.jsonl"
-
-
-def _statistics_path(folder: Path, index: int) -> Path:
-    return folder / DATA / f".statistics-{index:05d}.json"
-
-
-def _rejected_path(folder: Path, index: int) -> Path:
-    return folder / DATA / f".rejected-{index:05d}.jsonl"
+    return folder / WORK / f"bucket-{index:05d}.jsonl"
 
 
 def _grow_shard(
     index: int,
     *,
     folder: Path,
-    file: str,
     parameters: MergeParameters,
     separators: dict[str, str],
     reward_name: str | None,
     strict: bool,
-) -> None:
-    """Builds and writes the trees of one bucket; its statistics file appears last and marks it as done."""
+) -> int:
+    """Builds and stores the trees of one bucket; returns its number of prompts."""
     prompts: dict[str, list[Candidate]] = {}
     with _bucket_path(folder, index).open(encoding="utf-8") as lines:
         for line in lines:
             row: Candidate = json.loads(line)
             prompts.setdefault(row["prompt_id"], []).append(row)
+    trees: list[Tree] = []
+    failures: list[Failure] = []
+    for candidates in prompts.values():
+        usable = []
+        for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
+            problem = _unusable(candidate, reward_name)
+            if problem and strict:
+                raise InputError(f"{problem} (stopped by --strict)")
+            if problem:
+                failures.append(problem)
+            else:
+                usable.append(candidate)
+        if usable:
+            source = usable[0]["source"]
+            chosen = replace(parameters, separator=separators.get(source, parameters.separator))
+            assert reward_name is not None  # without any reward none is usable
+            trees.append(build_tree(usable, reward_name, chosen))
     statistics = TreeStatistics()
-    rejections = Rejections(_rejected_path(folder, index), strict)
-
-    def trees() -> Iterator[Tree]:
-        for candidates in prompts.values():
-            usable = []
-            for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
-                problem = _unusable(candidate, reward_name, file)
-                if problem:
-                    rejections.add(problem)
-                else:
-                    usable.append(candidate)
-            if usable:
-                source = usable[0]["source"]
-                chosen = replace(parameters, separator=separators.get(source, parameters.separator))
-                assert reward_name is not None  # without any reward none is usable
-                tree = build_tree(usable, reward_name, chosen)
-                statistics.add(tree)
-                yield tree
-
-    write_shard(folder, index, trees(), Tree)
-    write_whole(_statistics_path(folder, index), json.dumps(statistics.state()))
+    for tree in trees:
+        statistics.add(tree)
+    Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
+    return len(prompts)
 
 
-def _unusable(candidate: Candidate, reward_name: str | None, file: str) -> Rejection | None:
-    where = f"prompt {candidate['prompt_id']!r}, sample {candidate['sample_index']}: "
+def _unusable(candidate: Candidate, reward_name: str | None) -> Failure | None:
     if not candidate["response"].strip():
-        return Rejection(file, None, "empty response", f"{where}leave it out, or sample it again")
+        return Failure("empty response", "leave it out, or sample it again", key=response_key(candidate))
     names = [reward["name"] for reward in candidate["rewards"]]
     if reward_name not in names:
-        return Rejection(file, None, "no reward", f"{where}reward it, or name another with --reward-name")
+        return Failure("no reward", "reward it, or name another with --reward-name", key=response_key(candidate))
     return None
 
 
@@ -341,16 +320,6 @@ def _one_step_shares(folder: Path, sample: int = 2000) -> dict[str, float]:
         separator: round(sum(len(split(text, separator)) == 1 for text in responses) / len(responses), 4)
         for separator in (".\n", "paragraph", "line", "sentence")
     }
-
-
-def _map(function: Callable[[int], Any], items: list[int], num_proc: int) -> Iterator[Any]:
-    if num_proc == 1 or len(items) < 2:
-        yield from map(function, items)
-        return
-    # spawn: forking a process that has threads (pyarrow's, torch's) can hang it
-    workers = min(num_proc, len(items))
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        yield from pool.map(function, items)
 
 
 def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:

@@ -9,27 +9,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from ..data.candidate_source import CandidateSource
 from ..errors import InputError
-from ..rewards.base import Outcome, RewardBatch, Rewarder
-from ..runs.dataset import Rejections, finish_dataset, most_common, strictly, write_shards
+from ..rewards.base import Outcome, RewardBatch, Rewarder, Rule
+from ..runs.dataset import Rejections, finish_dataset, most_common, strictly
 from ..runs.folder import REJECTED
-from ..runs.processes import end_with_parent
+from ..runs.manifest import Part, run_stage
+from ..runs.processes import in_processes
+from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
-from ..runs.sharding import Made, Work, check_finished, list_unfinished, response_key, rows_in_order, work_through
-from ..runs.shared_stage import run_shared_stage
-from ..runs.store import Share, Store, Unfinished
+from ..runs.shards import Items, Made, Shards, Work, added, compute_missing, response_key, write_dataset
 from ..schema import Candidate
 from .datasets import CANDIDATES_PER_SHARD
 
 CANDIDATES_PER_STORED_SHARD = 1024
-_SPAWN = get_context("spawn")  # forking a process that has threads (pyarrow's, torch's) can hang it
 
 
 def reward_candidates(
@@ -39,112 +37,98 @@ def reward_candidates(
     *,
     inputs: Mapping[str, str | Path] | None = None,
     num_proc: int = 1,
-    share: Share | None = None,
+    part: Part | None = None,
     allow_failures: bool = False,
     strict: bool = False,
     force: bool = False,
-) -> dict[str, Any] | None:
-    """Stage: the candidates, each with one more reward. Returns the manifest, or None where shards are left to others.
+    replace_finished: bool = False,
+) -> dict[str, Any]:
+    """Stage: the candidates, each with one more reward. Returns the manifest, an empty one for a `part` of the run.
 
     `inputs` are what the rewarder reads besides (a model), by role. A candidate that cannot be rewarded is kept as it
     is, and listed in `rejected.jsonl`; while another try may help, the stage is not finished, but raises InputError,
-    unless `allow_failures`: calling it again tries only those. `num_proc` processes work side by side, for rewards by
-    rule; others may join from elsewhere, see `openprm.stages.sample.sample_candidates`.
+    unless `allow_failures`: calling it again retries only those. Rewards by rule are computed by `num_proc` processes.
     """
-    job = _Job(source, rewarder, strict)
+    if num_proc > 1 and not isinstance(rewarder, Rule):
+        raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
 
-    def work(folder: Path) -> bool:
-        helpers = [
-            _SPAWN.Process(target=job.run, args=(folder, share, True), daemon=True) for _ in range(num_proc - 1)
-        ]
-        try:
-            for helper in helpers:
-                helper.start()
-            complete = job.run(folder, share)  # where a helper dies, this process does its work
-            for helper in helpers:
-                helper.join()
-        finally:
-            for helper in helpers:
-                if helper.is_alive():
-                    helper.terminate()
-        return complete or (bool(helpers) and job.run(folder, share, quiet=True))
-
-    def finish(shared: Path, folder: Path) -> dict[str, Any]:
-        store = Store(shared, Candidate)
-        check_finished(store, out, allow_failures=allow_failures)
+    def work(folder: Path) -> dict[str, Any]:
+        stored = Shards(folder, Candidate)
+        compute_missing(stored, _work(source, rewarder, num_proc), part, strict=strict)
+        if part:
+            return {}
         rejections = Rejections(folder / REJECTED, strict)
         skipped: Counter[str] = Counter()
         for _ in rejections.filter(source.read(skipped)):
             pass
-        list_unfinished(store, rejections, source.path)
-        values: list[float] = []
-        marks: Counter[str] = Counter()
-
-        def candidates() -> Iterator[dict[str, Any]]:
-            for row in rows_in_order(store):
-                values.extend(reward["value"] for reward in row["rewards"] if reward["name"] == rewarder.name)
-                marks.update(row["marks"])
-                yield row
-
-        written = write_shards(folder, candidates(), Candidate, CANDIDATES_PER_SHARD)
-        if not values:
-            store.discard()
+        files, notes = write_dataset(
+            folder, stored, rejections, source.path, per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+        )
+        totals = added(notes)
+        if not totals.get("rewarded"):
+            stored.discard()
             raise InputError(f"{source.path}: no candidate could be rewarded; " + most_common(rejections.counts))
         counts = {
-            "rewarded": len(values),
-            "mean_reward": round(math.fsum(values) / len(values), 4),
-            "marks": dict(marks),
+            "rewarded": totals["rewarded"],
+            "mean_reward": round(totals["sum"] / totals["rewarded"], 4),
+            "marks": totals["marks"],
             "skipped": skipped["skipped"],
             "rejected": dict(rejections.counts),
         }
         # servers tell nothing of a judge but its name
         judge = [Origin(name=described["judge"], kind="model", license=None)] if "judge" in described else []
         origins = unique([*inherited(read), *judge])
-        return {**finish_dataset(folder, Candidate, "candidates", written, counts), "origins": origins}
+        return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
 
     described = rewarder.describe()
     parameters = {**source.parameters(), "name": rewarder.name, "reward": described}
     read = {**source.inputs(), **(inputs or {})}
-    manifest = run_shared_stage(out, "rewards", parameters, read, work, finish, force=force)
-    return strictly(manifest, out) if strict and manifest is not None else manifest
+    manifest = run_stage(
+        out, "rewards", parameters, read, work, force=force, replace_finished=replace_finished, part=part
+    )
+    return strictly(manifest, out) if strict else manifest
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What each process does; it can be sent to another."""
-
-    source: CandidateSource
-    rewarder: Rewarder
-    strict: bool
-
-    def run(self, folder: Path, share: Share | None, quiet: bool = False) -> bool:
-        if parent_process() is not None:
-            end_with_parent()
-        work = Work(
-            name=f"rewards {self.rewarder.name!r}",
-            unit="candidates",
-            total=self.source.count(),
-            shards=lambda: self.source.shards(CANDIDATES_PER_STORED_SHARD),
-            compute=self._compute,
-            key=response_key,
-            count=lambda items, rows: {"candidates": len(items)},
-        )
-        return work_through(work, Store(folder, Candidate), share, quiet=quiet)
-
-    def _compute(self, taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[int, list[Made]]]:
+def _work(source: CandidateSource, rewarder: Rewarder, num_proc: int) -> Work:
+    def compute(taken: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        if num_proc > 1:
+            yield from in_processes(partial(_by_rule, rewarder, source.path), taken, num_proc)
+            return
         batches = (RewardBatch(index, rows) for index, rows in taken)  # type: ignore[arg-type]
         first = next(batches, None)
         if first is None:  # nothing is loaded where nothing is missing
             return
         try:
-            for batch, outcomes in self.rewarder.rewards(chain([first], batches)):
-                pairs = zip(batch.candidates, outcomes, strict=True)
-                made = [_made(candidate, outcome, self.source.path) for candidate, outcome in pairs]
-                if self.strict and (problem := next((one.unfinished for one in made if one.unfinished), None)):
-                    raise InputError(f"{self.source.path}, {problem.key}: {problem.reason} (stopped by --strict)")
-                yield batch.index, made
+            for batch, outcomes in rewarder.rewards(chain([first], batches)):
+                yield batch.index, _all_made(batch, outcomes, source.path)
         finally:
-            self.rewarder.close()
+            rewarder.close()
+
+    def count(rows: Items) -> dict[str, Any]:
+        values = [reward["value"] for row in rows for reward in row["rewards"] if reward["name"] == rewarder.name]
+        marks = Counter(mark for row in rows for mark in row["marks"])
+        return {"rewarded": len(values), "sum": math.fsum(values), "marks": dict(marks)}
+
+    return Work(
+        name=f"reward {rewarder.name!r}",
+        unit="candidates",
+        total=source.count(),
+        per_shard=CANDIDATES_PER_STORED_SHARD,
+        shards=lambda: source.shards(CANDIDATES_PER_STORED_SHARD),
+        compute=compute,
+        key=response_key,
+        count=count,
+    )
+
+
+def _by_rule(rewarder: Rewarder, file: str, taken: tuple[int, Items]) -> tuple[int, list[Made]]:
+    ((batch, outcomes),) = rewarder.rewards([RewardBatch(*taken)])  # type: ignore[arg-type]
+    return batch.index, _all_made(batch, outcomes, file)
+
+
+def _all_made(batch: RewardBatch, outcomes: Sequence[Outcome], file: str) -> list[Made]:
+    pairs = zip(batch.candidates, outcomes, strict=True)
+    return [_made(candidate, outcome, file) for candidate, outcome in pairs]
 
 
 def _made(candidate: Candidate, outcome: Outcome, file: str) -> Made:
@@ -158,7 +142,4 @@ def _made(candidate: Candidate, outcome: Outcome, file: str) -> Made:
         rewards.append(outcome.reward)
     marks = list(dict.fromkeys([*candidate["marks"], *outcome.marks]))
     row: Candidate = {**candidate, "rewards": rewards, "marks": marks}
-    failure = outcome.failure
-    if failure is None:
-        return Made([row])
-    return Made([row], Unfinished(response_key(candidate), failure.reason, failure.remedy, failure.transient))
+    return Made([row], outcome.failure)

@@ -1,6 +1,6 @@
 """The sampling stage: many responses to each prompt (paper, section 3.1, step 1).
 
-The most expensive part of the method, so nothing finished is ever lost: see `openprm.runs.store`. Candidates have no
+The most expensive part of the method, so finished shards are kept: see `openprm.runs.shards`. Candidates have no
 rewards yet; `openprm.stages.reward` gives them some.
 """
 
@@ -18,13 +18,12 @@ from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampl
 from ..engines.continuation import ContinuationEngine
 from ..engines.specs import GeneratorSpec
 from ..errors import InputError
-from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
+from ..runs.dataset import Rejections, finish_dataset
 from ..runs.folder import REJECTED, batched, read_rows
-from ..runs.manifest import resolve_model
+from ..runs.manifest import Part, resolve_model, run_stage
+from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
-from ..runs.sharding import Made, Work, check_finished, list_unfinished, prompt_key, rows_in_order, work_through
-from ..runs.shared_stage import run_shared_stage
-from ..runs.store import Share, Store, Unfinished
+from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
 from ..schema import SCHEMA_VERSION, Candidate, Prompt
 from .datasets import CANDIDATES_PER_SHARD
 
@@ -38,20 +37,15 @@ def sample_candidates(
     sampling: Sampling | None = None,
     *,
     prompts_per_shard: int = PROMPTS_PER_SHARD,
-    share: Share | None = None,
+    part: Part | None = None,
     allow_failures: bool = False,
     force: bool = False,
     replace_finished: bool = False,
-) -> dict[str, Any] | None:
-    """Stage: `sampling.n` responses for each prompt. Returns the manifest, or None where shards are left to others.
+) -> dict[str, Any]:
+    """Stage: `sampling.n` responses for each prompt. Returns the manifest, an empty one for a `part` of the run.
 
-    Several processes may run this at once with the same arguments, on one machine or one file system: each takes
-    shards that no other has. With a `share`, a process does only that part, and waits for nobody. Prompts that cannot
-    be sampled are listed in `rejected.jsonl`; while another try may help, the stage is not finished, but raises
-    InputError, unless `allow_failures`: calling it again tries only those.
-
-    What another run has finished in `out` with other parameters is kept: that raises InputError, unless `force`, or
-    `replace_finished`, which goes on with unfinished work.
+    Prompts that cannot be sampled are listed in `rejected.jsonl`; while another try may help, the stage is not
+    finished, but raises InputError, unless `allow_failures`: calling it again retries only those.
 
     Sampled again, the candidates are the same as far as the engine is deterministic: each prompt has a seed of its
     own, from the run's and its id, where the engine takes one with a request; transformers draws a shard's samples
@@ -63,46 +57,38 @@ def sample_candidates(
     rows = read_prompts(prompts)
     shards = list(batched(rows, prompts_per_shard))
 
-    def work(folder: Path) -> bool:
-        store = Store(folder, Candidate)
-        described = _work(spec, sampling, shards, len(rows))
-        return work_through(described, store, share)
-
-    def finish(shared: Path, folder: Path) -> dict[str, Any]:
-        store = Store(shared, Candidate)
-        check_finished(store, out, allow_failures=allow_failures)
-        rejections = Rejections(folder / REJECTED, strict=False)
-        list_unfinished(store, rejections, str(prompts))
-        counts: Counter[str] = Counter()
-        marks: Counter[str] = Counter()
-
-        def candidates() -> Iterator[dict[str, Any]]:
-            for row in rows_in_order(store):
-                counts["tokens"] += row["n_tokens"] or 0
-                marks.update(row["marks"])
-                yield row
-
-        written = write_shards(folder, candidates(), Candidate, CANDIDATES_PER_SHARD)
-        if not written:
-            store.discard()
-            raise InputError(f"{prompts}: no prompt could be sampled; " + most_common(rejections.counts))
-        result = {"prompts": len(rows), **counts, "marks": dict(marks), "rejected": dict(rejections.counts)}
+    def work(folder: Path) -> dict[str, Any]:
+        stored = Shards(folder, Candidate)
+        compute_missing(stored, _work(spec, sampling, shards, prompts_per_shard, len(rows)), part)
+        if part:
+            return {}
+        rejections = Rejections(folder / REJECTED)
+        files, notes = write_dataset(
+            folder, stored, rejections, str(prompts), per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+        )
+        totals = added(notes)
+        counts = {
+            "prompts": len(rows),
+            "tokens": totals["tokens"],
+            "marks": totals["marks"],
+            "rejected": dict(rejections.counts),
+        }
         # a server tells nothing of its model but the name
         model = [Origin(name=spec.model, kind="model", license=None)] if spec.engine == "server" else []
         origins = unique([*inherited(inputs), *model])
-        return {**finish_dataset(folder, Candidate, "candidates", written, result), "origins": origins}
+        return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
 
     parameters = {**asdict(sampling), "stop": list(sampling.stop), "prompts_per_shard": prompts_per_shard}
     inputs = {"prompts": str(prompts)} | ({} if spec.engine == "server" else {"model": spec.identity()})
-    return run_shared_stage(
+    return run_stage(
         out,
         "sampling",
         {**parameters, **spec.parameters()},
         inputs,
         work,
-        finish,
         force=force,
         replace_finished=replace_finished,
+        part=part,
     )
 
 
@@ -115,8 +101,12 @@ def read_prompts(prompts: str | Path) -> list[Prompt]:
     return rows
 
 
-def _work(spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Prompt]], total: int) -> Work:
-    def compute(taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[int, list[Made]]]:
+def _work(
+    spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Prompt]], per_shard: int, total: int
+) -> Work:
+    def compute(
+        taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]], report: Report
+    ) -> Iterator[tuple[int, list[Made]]]:
         waiting: dict[int, Sequence[Mapping[str, Any]]] = {}
 
         def batches() -> Iterator[Batch]:
@@ -142,17 +132,19 @@ def _work(spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Pro
             generator.close()
 
     return Work(
-        name="sampling",
+        name="sample",
         unit="prompts",
         total=total,
+        per_shard=per_shard,
         shards=lambda: shards,
         compute=compute,
         key=prompt_key,
-        count=lambda prompts, candidates: {
-            "prompts": len({row["prompt_id"] for row in candidates}),
-            "samples": len(candidates),
+        count=lambda candidates: {
             "tokens": sum(row["n_tokens"] or 0 for row in candidates),
+            "marks": dict(Counter(mark for row in candidates for mark in row["marks"])),
         },
+        rows="responses",
+        rows_per_unit=sampling.n,
     )
 
 
@@ -175,10 +167,7 @@ def _made(prompt: Mapping[str, Any], answers: PromptSamples, sampling: Sampling,
         )
         for index, sample in enumerate(answers.samples)
     ]
-    failure = answers.failure
-    if failure is None:
-        return Made(candidates)
-    return Made(candidates, Unfinished(prompt_key(prompt), failure.reason, failure.remedy, failure.transient))
+    return Made(candidates, answers.failure)
 
 
 def drawn_by(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 from ..data.candidate_source import CandidateSource
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import ScoredAnswer, StepScorer
-from ..errors import Failure, InputError
-from ..runs.dataset import Rejections, finish_dataset, most_common, strictly, write_shards
+from ..errors import Failure
+from ..runs.dataset import Rejections, finish_dataset, strictly
 from ..runs.folder import REJECTED
-from ..runs.sharding import Made, Work, list_unfinished, response_key, rows_in_order, work_through
-from ..runs.shared_stage import run_shared_stage
-from ..runs.store import Store, Unfinished
+from ..runs.manifest import Part, run_stage
+from ..runs.progress import Report
+from ..runs.shards import Made, Shards, Work, added, compute_missing, response_key, write_dataset
 from ..schema import SCHEMA_VERSION, Candidate, Scored
 
 RESPONSES_PER_SHARD = 2048
@@ -29,81 +28,67 @@ def score_candidates(
     *,
     aggregation: str | None = None,
     separator: str | None = None,
+    part: Part | None = None,
     strict: bool = False,
     force: bool = False,
     replace_finished: bool = False,
 ) -> dict[str, Any]:
-    """Stage: every response scored step by step. A killed run keeps its finished shards. Returns the manifest.
+    """Stage: every response scored step by step. Returns the manifest, an empty one for a `part` of the run.
 
-    Several processes may run this at once, with the same arguments. Responses that cannot be scored (empty, or too
-    long from the first step on) are listed in `rejected.jsonl`. `model` is a folder or a Hub id, which transformers
-    loads in float32, or a `RewardSpec` that says another engine. What another run has finished in `out` is kept: that
-    raises InputError, unless `force` or `replace_finished`.
+    Responses that cannot be scored (empty, or too long from the first step on) are listed in `rejected.jsonl`. `model`
+    is a folder or a Hub id, which transformers loads in float32, or a `RewardSpec` that says another engine.
     """
     spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
 
-    def compute(taken: Iterable[tuple[int, Sequence[Any]]]) -> Iterator[tuple[int, list[Made]]]:
+    def compute(taken: Iterable[tuple[int, Sequence[Any]]], report: Report) -> Iterator[tuple[int, list[Made]]]:
         scorer: StepScorer | None = None
         try:
             for index, rows in taken:
                 scorer = scorer or StepScorer.load(spec, separator, aggregation)
-                made = _score(scorer, rows)
-                problem = next((one.unfinished for one in made if one.unfinished), None)
-                if strict and problem:
-                    raise InputError(
-                        f"{candidates.path}, {problem.key}: {problem.reason}; {problem.remedy} (stopped by --strict)"
-                    )
-                yield index, made
+                yield index, _score(scorer, rows)
         finally:
             if scorer is not None:
                 scorer.close()
 
-    def work(folder: Path) -> bool:
+    def work(folder: Path) -> dict[str, Any]:
+        stored = Shards(folder, Scored)
         described = Work(
-            name="scoring",
+            name="score",
             unit="responses",
             total=candidates.count(),
+            per_shard=RESPONSES_PER_SHARD,
             shards=lambda: candidates.shards(RESPONSES_PER_SHARD),
             compute=compute,
             key=response_key,
-            count=lambda items, rows: {"responses": len(items)},
+            count=lambda rows: {
+                "sum": math.fsum(row["score"] for row in rows),
+                "truncated": sum(row["truncated"] for row in rows),
+            },
         )
-        return work_through(described, Store(folder, Scored))
-
-    def finish(shared: Path, folder: Path) -> dict[str, Any]:
-        store = Store(shared, Scored)
+        compute_missing(stored, described, part, strict=strict)
+        if part:
+            return {}
         rejections = Rejections(folder / REJECTED, strict)
         for _ in rejections.filter(candidates.read()):
             pass
-        list_unfinished(store, rejections, candidates.path)
-        scores: list[float] = []
-        truncated: Counter[bool] = Counter()
-
-        def scored() -> Iterator[dict[str, Any]]:
-            for row in rows_in_order(store):
-                scores.append(row["score"])
-                truncated[row["truncated"]] += 1
-                yield row
-
-        written = write_shards(folder, scored(), Scored, RESPONSES_PER_SHARD)
-        if not scores:
-            store.discard()
-            raise InputError(f"{candidates.path}: no response could be scored; " + most_common(rejections.counts))
+        files, notes = write_dataset(
+            folder, stored, rejections, candidates.path, per_file=RESPONSES_PER_SHARD, allow_failures=True
+        )
+        totals = added(notes)
         counts = {
-            "mean_score": round(math.fsum(scores) / len(scores), 4),
-            "truncated": truncated[True],
+            "mean_score": round(totals["sum"] / max(sum(note.rows for note in notes), 1), 4),
+            "truncated": totals["truncated"],
             "rejected": dict(rejections.counts),
         }
-        return finish_dataset(folder, Scored, "scores", written, counts)
+        return finish_dataset(folder, Scored, "scores", files, counts)
 
     parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
     if (engine := spec.parameters()) != RewardSpec(spec.model).parameters():
         parameters["engine"] = engine
     inputs = {**candidates.inputs(), "model": spec.identity()}
-    manifest = run_shared_stage(
-        out, "scores", parameters, inputs, work, finish, force=force, replace_finished=replace_finished
+    manifest = run_stage(
+        out, "scores", parameters, inputs, work, force=force, replace_finished=replace_finished, part=part
     )
-    assert manifest is not None  # there are no shares of this stage
     return strictly(manifest, out) if strict else manifest
 
 
@@ -113,7 +98,7 @@ def _score(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Made]:
 
 def _made(row: Candidate, scored: ScoredAnswer | Failure) -> Made:
     if isinstance(scored, Failure):
-        return Made([], Unfinished(response_key(row), scored.reason, scored.remedy, scored.transient))
+        return Made([], scored)
     return Made(
         [
             Scored(

@@ -1,13 +1,12 @@
 """The stage that answers prompts by searching with a process reward model (paper, sections 3.3 and 5.2).
 
-All prompts of a shard are searched together, and finished shards are kept: see `openprm.runs.store`. The answers are
+All prompts of a shard are searched together, and finished shards are kept: see `openprm.runs.shards`. The answers are
 candidates, with what was searched and what that cost beside them.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,12 +20,11 @@ from ..engines.base import Sampling, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
 from ..errors import Failure, InputError
 from ..evaluation.scored_prompts import scored_by
-from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
+from ..runs.dataset import Rejections, finish_dataset
 from ..runs.folder import REJECTED, batched, read_rows
-from ..runs.manifest import describe_input, resolve_model
-from ..runs.sharding import Made, Work, check_finished, list_unfinished, prompt_key, rows_in_order, work_through
-from ..runs.shared_stage import run_shared_stage
-from ..runs.store import Share, Store, Unfinished
+from ..runs.manifest import Part, describe_input, resolve_model, run_stage
+from ..runs.progress import Report
+from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
 from ..schema import SCHEMA_VERSION, Answer, Scored
 from .datasets import CANDIDATES_PER_SHARD
 from .sample import drawn_by, read_prompts
@@ -44,14 +42,14 @@ def generate_answers(
     *,
     separator: str | None = None,
     prompts_per_shard: int = PROMPTS_PER_SHARD,
-    share: Share | None = None,
+    part: Part | None = None,
     allow_failures: bool = False,
     force: bool = False,
     replace_finished: bool = False,
-) -> dict[str, Any] | None:
-    """Stage: one answer to each prompt. Returns the manifest, or None where shards are left to others.
+) -> dict[str, Any]:
+    """Stage: one answer to each prompt. Returns the manifest, an empty one for a `part` of the run.
 
-    Processes share the work, and failures are dealt with, as in `openprm.stages.sample.sample_candidates`.
+    Failures are handled as in `openprm.stages.sample.sample_candidates`.
     `separator` and the method's aggregation are the reward model's own, where it records them, if they are left out;
     `sampling.n` and `sampling.stop` are not used. Each prompt has a seed of its own, from the run's and its id;
     transformers draws a whole shard from one stream.
@@ -69,23 +67,18 @@ def generate_answers(
     rows = read_prompts(prompts)
     shards = list(batched(rows, prompts_per_shard))
 
-    def work(folder: Path) -> bool:
-        described = _work(spec, prm, method, sampling, separator, shards, len(rows))
-        return work_through(described, Store(folder, Answer), share)
-
-    def finish(shared: Path, folder: Path) -> dict[str, Any]:
-        store = Store(shared, Answer)
-        check_finished(store, out, allow_failures=allow_failures)
-        rejections = Rejections(folder / REJECTED, strict=False)
-        list_unfinished(store, rejections, str(prompts))
-        written = write_shards(folder, rows_in_order(store), Answer, CANDIDATES_PER_SHARD)
-        if not written:
-            store.discard()
-            raise InputError(f"{prompts}: no prompt could be answered; " + most_common(rejections.counts))
-        totals: Counter[str] = Counter()
-        for note in store.notes().values():
-            totals.update(note.counts)
-        return finish_dataset(folder, Answer, "answers", written, {**totals, "rejected": dict(rejections.counts)})
+    def work(folder: Path) -> dict[str, Any]:
+        stored = Shards(folder, Answer)
+        described = _work(spec, prm, method, sampling, separator, shards, prompts_per_shard, len(rows))
+        compute_missing(stored, described, part)
+        if part:
+            return {}
+        rejections = Rejections(folder / REJECTED)
+        files, notes = write_dataset(
+            folder, stored, rejections, str(prompts), per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+        )
+        counts = {**added(notes), "rejected": dict(rejections.counts)}
+        return finish_dataset(folder, Answer, "answers", files, counts)
 
     drawn = {key: value for key, value in asdict(sampling).items() if key not in ("n", "stop")}
     parameters = {
@@ -97,8 +90,8 @@ def generate_answers(
         **({"prm": prm.parameters()} if prm else {}),
     }
     inputs = {"prompts": str(prompts), "model": spec.identity(), **({"prm": prm.identity()} if prm else {})}
-    return run_shared_stage(
-        out, "answers", parameters, inputs, work, finish, force=force, replace_finished=replace_finished
+    return run_stage(
+        out, "answers", parameters, inputs, work, force=force, replace_finished=replace_finished, part=part
     )
 
 
@@ -151,9 +144,12 @@ def _work(
     sampling: Sampling,
     separator: str,
     shards: Sequence[Sequence[Mapping[str, Any]]],
+    per_shard: int,
     total: int,
 ) -> Work:
-    def compute(taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[int, list[Made]]]:
+    def compute(
+        taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]], report: Report
+    ) -> Iterator[tuple[int, list[Made]]]:
         searcher = None
         try:
             for index, rows in taken:
@@ -165,7 +161,7 @@ def _work(
             if searcher:
                 searcher.close()
 
-    def count(items: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         return {
             "prompts": len(rows),
             "tokens": sum(row["generated_tokens"] for row in rows),
@@ -176,9 +172,10 @@ def _work(
         }
 
     return Work(
-        name="generating",
+        name="search",
         unit="prompts",
         total=total,
+        per_shard=per_shard,
         shards=lambda: shards,
         compute=compute,
         key=prompt_key,
@@ -188,7 +185,7 @@ def _work(
 
 def _made(searcher: Searcher, prompt: Mapping[str, Any], found: SearchResult | Failure, seed: int) -> Made:
     if isinstance(found, Failure):
-        return Made([], Unfinished(prompt_key(prompt), found.reason, found.remedy, found.transient))
+        return Made([], found)
     best, method = found.best, searcher.method
     text = "".join(best.partial.steps)
     answer = Answer(
