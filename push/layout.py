@@ -103,7 +103,7 @@ def publish_locally(
         "license": license,
         "source_licenses": dict(source_licenses or {}),
     }
-    return run_stage(out, "publish", parameters, inputs, work, force=force)
+    return run_stage(out, "publish", parameters, inputs, work, force=force, replace_finished=True)
 
 
 def _check_measured(evaluation: str, models: Mapping[str, str]) -> None:

@@ -39,8 +39,7 @@ def rejected(folder: Path) -> list[dict[str, Any]]:
 
 def content(folder: Path) -> tuple[Any, ...]:
     """All that must be the same however a folder came to be: hash, rows, rejected rows, and which files there are."""
-    # the mark of unfinished work goes last, and the next look removes one that a kill has left
-    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != ".stage.json")
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     return read_manifest(folder), list(read_rows(folder)), rejected(folder), files
 
 

@@ -1,12 +1,11 @@
-"""A program that makes a dataset, is killed at every moment, and goes on. See tests/test_data_stages.py.
+"""A program that makes a dataset, is killed at many moments, and resumed.
 
     python -m tests.killed STAGE INPUT FOLDER EVERY
 
-(1: at every moment, 2: at every second one.)
-
-The stage runs in forked processes. The nth of them is killed at its nth moment: before any step in the file system, or
-in the middle of a `write_text`. Another then runs the stage to its end, and the result is compared with that of a
-process nobody killed. Prints a line for each moment: how many shards were there, how many were written anew.
+STAGE is `pairs` (repeated from its start), `trees` or `shards` (resumed from their finished shards). The stage runs
+in forked processes, each killed at another moment, EVERY apart: before a step in the file system, or in the middle of
+a `write_text`. Another then runs the stage to its end, and the result is compared with that of a process that was not
+killed. Prints a line for each moment: how many shards it had finished, and how many were computed after it.
 """
 
 from __future__ import annotations
@@ -27,25 +26,27 @@ import pyarrow.parquet  # noqa: F401
 from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
 
 from openprm.data.candidate_source import CandidateSource
+from openprm.runs.shards import Shards
 from openprm.stages import datasets as data_stages
-from openprm.stages.datasets import make_candidates, make_pairs, make_trees
+from openprm.stages.datasets import make_pairs, make_trees
 from openprm.trees.pairs import MinGap, PairParameters
 
 from .answers import content
+from .runs.test_shards import stage as make_shards
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 
 
-def make(stage: str, given: str, out: Path, **options: Any) -> None:
+def make(stage: str, given: str, out: Path) -> None:
     data_stages.PROMPTS_PER_SHARD = 3
-    data_stages.CANDIDATES_PER_SHARD = data_stages.PAIRS_PER_SHARD = 10
+    data_stages.PAIRS_PER_SHARD = 10
     data_stages._FLUSH = 1000
-    if stage == "candidates":
-        make_candidates(CandidateSource(given), out, **options)
+    if stage == "shards":
+        make_shards(out)
     elif stage == "trees":
-        make_trees(CandidateSource(given), out, **options)
+        make_trees(CandidateSource(given), out)
     else:
-        make_pairs(given, out, MinGap(0.1), PairParameters(select="all"), **options)
+        make_pairs(given, out, MinGap(0.1), PairParameters(select="all"))
 
 
 def killed_at(moment: int, near: Path) -> None:
@@ -86,13 +87,21 @@ def forked(action: Callable[[], None]) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def finished_shards(folder: Path) -> int:
-    """Of a run that can be gone on with: at its very end it removes its notes, and one killed then starts over."""
-    return len(list(folder.glob("data/.statistics-*.json"))) if (folder / ".buckets.json").exists() else 0
+def resume(stage: str, given: str, out: Path, log: Path) -> None:
+    """Runs the stage, with a character in `log` for each shard it computes."""
+    write = Shards.write
+
+    def noted(*arguments: Any) -> None:
+        with log.open("a") as file:
+            file.write(".")
+        write(*arguments)
+
+    Shards.write = noted  # type: ignore[method-assign, assignment]
+    make(stage, given, out)
 
 
 def moments(stage: str, given: str, folder: Path, every: int) -> Iterator[str]:
-    whole, out = folder / "whole", folder / "killed" / "out"
+    whole, out, log = folder / "whole", folder / "killed" / "out", folder / "log"
     assert forked(lambda: make(stage, given, whole)) == 0
     for moment in count(0, every):
         shutil.rmtree(out.parent, ignore_errors=True)
@@ -107,27 +116,15 @@ def moments(stage: str, given: str, folder: Path, every: int) -> Iterator[str]:
             return
         assert ended == signal.SIGKILL, f"moment {moment}: ended with {ended}"
         if out.exists():
+            shutil.rmtree(out / ".work", ignore_errors=True)
             assert content(out) == content(whole), f"moment {moment}: half a result under the final name"
-        done = finished_shards(out.parent / ".out.partial")
-        log = folder / "grown"
-        log.unlink(missing_ok=True)
-
-        def survivor(log: Path = log) -> None:
-            grow = data_stages._grow_shard
-
-            def noted(index: int, **arguments: Any) -> None:
-                with log.open("a") as file:
-                    file.write(f"{index}\n")
-                grow(index, **arguments)
-
-            data_stages._grow_shard = noted
-            make(stage, given, out)
-
-        assert forked(survivor) == 0, f"moment {moment}: cannot go on"
+        done = len(list(out.parent.glob(".out.partial/.work/*.parquet")))
+        log.write_text("")
+        assert forked(lambda: resume(stage, given, out, log)) == 0, f"moment {moment}: cannot be resumed"
         assert content(out) == content(whole), f"moment {moment}: another result"
         left = {path.name for path in out.parent.iterdir()} - {"out", ".out.lock"}
         assert not left, f"moment {moment}: leaves {left}"
-        yield json.dumps([done, len(log.read_text().split()) if log.exists() else 0])
+        yield json.dumps([done, len(log.read_text())])
 
 
 if __name__ == "__main__":

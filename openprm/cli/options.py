@@ -41,7 +41,7 @@ EngineOptions = Annotated[list[str] | None, typer.Option("--engine-option", help
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model on the Hub.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, ...")]
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")]
-Shard = Annotated[str | None, typer.Option(help="I/N: only the Ith of N parts, without waiting for the others.")]
+Shard = Annotated[str | None, typer.Option(help="I/N: compute only the Ith of N parts; a run without it finishes.")]
 AllowFailures = Annotated[
     bool, typer.Option("--allow-failures", help="Finish though something failed that another try may get.")
 ]
@@ -85,10 +85,10 @@ def unescape(text: str) -> str:
     return text if text.startswith("re:") else text.replace("\\n", "\n").replace("\\t", "\t")
 
 
-def parse_share(shard: str | None):
-    from ..runs.store import Share
+def parse_part(shard: str | None):
+    from ..runs.manifest import Part
 
-    return None if shard is None else Share.parse(shard)
+    return None if shard is None else Part.parse(shard)
 
 
 def engine_options(options: list[str] | None) -> dict[str, object]:
@@ -110,10 +110,10 @@ def named(options: list[str], hint: str, form: str = "NAME=FOLDER") -> dict[str,
     return found
 
 
-def print_shared(manifest: dict | None, out: Path) -> None:
+def print_shared(manifest: dict, out: Path) -> None:
     from .report import print_summary, print_unfinished
 
-    if manifest is None:
-        print_unfinished(out)
-    else:
+    if manifest:
         print_summary(manifest, out)
+    else:
+        print_unfinished(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,7 @@ from rich.tree import Tree as Branches
 
 from ..evaluation.tables import tables
 from ..runs.folder import read_manifest
-from ..runs.progress import status
-from ..runs.shared_stage import unfinished
-from ..runs.store import look, workers
+from ..runs.shards import status
 from ..schema import Tree
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 
@@ -72,24 +69,12 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
 
 def print_unfinished(out: str | Path) -> None:
     """How far the run that makes `out` is. Raises InputError where there is none."""
-    screen = console()
-    found = unfinished(out)
-    if found is None:
+    lines = status(out)
+    if lines is None:
         manifest = read_manifest(out)
-        screen.print(escape(f"{out} is finished: {manifest['stage']}, {manifest.get('rows', 0):,} rows"))
-        return
-    folder, description = found
-    seen, busy = look(folder), workers(folder)
-    if seen is None:
-        screen.print(escape(f"{out}: {description['stage']}, nothing finished yet"))
-    else:
-        run, notes = seen
-        screen.print(escape(f"{run['name']}: {status(notes, run['unit'], run['total'])}"), soft_wrap=True)
-        failed = Counter(part.reason for note in notes for part in note.unfinished)
-        for reason, count in failed.most_common(5):
-            screen.print(f"  {count:8}  {escape(reason)}", soft_wrap=True)
-    at_work = f"at work: {', '.join(busy)}" if busy else "nobody is at work; the same command goes on from here"
-    screen.print(escape(f"{len(seen[1]) if seen else 0} shards finished in {folder}; {at_work}"), soft_wrap=True)
+        lines = [f"{out} is finished: {manifest['stage']}, {manifest.get('rows', 0):,} rows"]
+    for line in lines:
+        console().print(escape(line), soft_wrap=True)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

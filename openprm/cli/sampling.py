@@ -31,7 +31,7 @@ from .options import (
     Where,
     candidate_source,
     engine_options,
-    parse_share,
+    parse_part,
     print_shared,
     unescape,
 )
@@ -91,7 +91,7 @@ def candidates(
         out,
         sampling,
         prompts_per_shard=prompts_per_shard,
-        share=parse_share(shard),
+        part=parse_part(shard),
         allow_failures=allow_failures,
         force=force,
     )
@@ -173,7 +173,7 @@ def reward(
         out,
         inputs=inputs,
         num_proc=num_proc,
-        share=parse_share(shard),
+        part=parse_part(shard),
         allow_failures=allow_failures,
         strict=strict,
         force=force,

@@ -18,7 +18,7 @@ from .options import (
     Shard,
     TrustRemoteCode,
     engine_options,
-    parse_share,
+    parse_part,
     print_shared,
     unescape,
 )
@@ -159,7 +159,7 @@ def generate(
         sampling,
         separator=ends,
         prompts_per_shard=prompts_per_shard,
-        share=parse_share(shard),
+        part=parse_part(shard),
         allow_failures=allow_failures,
         force=force,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 from ..errors import InputError
 from ..rewards.base import RewardBatch, Rewarder
 from ..rewards.registry import GOLDEN, make_rewarder, rewarder_from
+from ..runs.dataset import read_rejected
 from ..runs.folder import REJECTED, is_folder, read_manifest, read_rows
-from ..runs.sharding import prompt_key
+from ..runs.shards import prompt_key
 from ..schema import Answer
 from .scored_prompts import graded_by
 
@@ -63,8 +63,12 @@ def read_search_answers(
     rows = [found[prompt_id] for prompt_id in prompt_ids if prompt_id in found]
     if not rows:
         raise InputError(f"answers {name!r} are to none of the candidates' prompts; answer the same prompts")
-    failed = _failed(answers, [prompt_id for prompt_id in prompt_ids if prompt_id not in found])
-    missing = [prompt_id for prompt_id in prompt_ids if prompt_id not in found and prompt_id not in failed]
+    failed = {failure.key for failure in read_rejected(answers)}
+    missing = [
+        prompt_id
+        for prompt_id in prompt_ids
+        if prompt_id not in found and prompt_key({"prompt_id": prompt_id}) not in failed
+    ]
     if missing:
         raise InputError(
             f"answers {name!r} are to {len(rows)} of {len(prompt_ids)} prompts, and {REJECTED} does not list the "
@@ -97,13 +101,3 @@ def _graded(answers: str | Path, rule: Rewarder) -> dict[str, dict[str, Any]]:
             raise InputError(f"{answers}: the answer to {row['prompt_id']!r} cannot be graded: {why}")
         found[row["prompt_id"]] = {**row, "correct": outcome.reward["value"]}
     return found
-
-
-def _failed(answers: str | Path, prompt_ids: Sequence[str]) -> set[str]:
-    """Which of these prompts the folder lists as failed."""
-    listed = Path(answers) / REJECTED
-    if not prompt_ids or not listed.is_file():
-        return set()
-    with listed.open(encoding="utf-8") as lines:
-        keys = {json.loads(line).get("key") for line in lines}
-    return {prompt_id for prompt_id in prompt_ids if prompt_key({"prompt_id": prompt_id}) in keys}

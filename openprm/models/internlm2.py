@@ -80,7 +80,15 @@ def convert_internlm2(
 
     commit = resolve_model(str(model), revision)
     identity = f"{model}@{commit}" if commit else model
-    return run_stage(out, "conversion", {"architecture": ARCHITECTURE}, {"model": identity}, work, force=force)
+    return run_stage(
+        out,
+        "conversion",
+        {"architecture": ARCHITECTURE},
+        {"model": identity},
+        work,
+        force=force,
+        replace_finished=True,
+    )
 
 
 def _source(model: str | Path, commit: str | None) -> Path:

@@ -63,11 +63,9 @@ def _sample(
 
     spec = GeneratorSpec(model, engine, revision, dtype, servers=tuple(servers), options=engine_options or {})
     parameters = Sampling(stop=tuple(stop), **sampling)
-    manifest = sample_candidates(
+    return sample_candidates(
         prompts, spec, out, parameters, prompts_per_shard=prompts_per_shard, replace_finished=True
     )
-    assert manifest is not None  # which only a share would leave to others
-    return manifest
 
 
 def _reward(out: Folder, candidates: str, by: str, model: str | None = None, **options: Any) -> dict[str, Any]:
@@ -77,9 +75,7 @@ def _reward(out: Folder, candidates: str, by: str, model: str | None = None, **o
 
     stage = {key: options.pop(key) for key in ("num_proc", "allow_failures") if key in options}
     rewarder, inputs = make_rewarder(by, model=model, **options)
-    manifest = reward_candidates(CandidateSource(candidates), rewarder, out, inputs=inputs, **stage)
-    assert manifest is not None  # which only a share would leave to others
-    return manifest
+    return reward_candidates(CandidateSource(candidates), rewarder, out, inputs=inputs, replace_finished=True, **stage)
 
 
 def _trees(out: Folder, candidates: str, reward_name: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -167,7 +163,7 @@ def _generate(
         if not (calibration and reward_spec):
             raise InputError("early_rejection needs a `prm`, and scores for its `calibration`")
         chosen = replace(chosen, rule=read_rule(calibration, reward_spec, chosen, early_rejection, separator))
-    manifest = generate_answers(
+    return generate_answers(
         prompts,
         spec,
         reward_spec or None,
@@ -178,8 +174,6 @@ def _generate(
         prompts_per_shard=prompts_per_shard,
         replace_finished=True,
     )
-    assert manifest is not None  # which only a share would leave to others
-    return manifest
 
 
 def _scaling(

@@ -35,7 +35,7 @@ def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[
         write_shard(folder, 0, rows, Prompt)
         return {**finish_dataset(folder, Prompt, "prompts", 1, {"prompts": n}), "origins": [ORIGIN]}
 
-    return run_stage(out, "prompts", {"n": n, "split": split, "seed": seed}, {}, work)
+    return run_stage(out, "prompts", {"n": n, "split": split, "seed": seed}, {}, work, replace_finished=True)
 
 
 def make_policy(out: str | Path, **options: Any) -> dict[str, Any]:
@@ -50,4 +50,4 @@ def make_policy(out: str | Path, **options: Any) -> dict[str, Any]:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}, "origins": [ORIGIN]}
 
-    return run_stage(out, "policy", options, {}, work)
+    return run_stage(out, "policy", options, {}, work, replace_finished=True)

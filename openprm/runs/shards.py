@@ -34,7 +34,7 @@ class Made:
     """What was made of one item."""
 
     rows: Sequence[Mapping[str, Any]]
-    failure: Failure | None = None
+    failure: Any = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ def make_candidates(
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
         return finish_dataset(folder, Candidate, "candidates", shards, {**result, "rejected": dict(rejections.counts)})
 
-    manifest = run_stage(out, "candidates", source.parameters(), source.inputs(), work, force=force)
+    manifest = run_stage(
+        out, "candidates", source.parameters(), source.inputs(), work, force=force, replace_finished=True
+    )
     return strictly(manifest, out) if strict else manifest
 
 
@@ -112,7 +114,7 @@ def make_trees(
         return finish_dataset(folder, Tree, "trees", files, counts)
 
     described = {**source.parameters(), **parameters.record(), "separators": dict(separators or {})}
-    manifest = run_stage(out, "trees", described, source.inputs(), work, force=force)
+    manifest = run_stage(out, "trees", described, source.inputs(), work, force=force, replace_finished=True)
     return strictly(manifest, out) if strict else manifest
 
 
@@ -168,7 +170,7 @@ def make_pairs(
         "shuffle_rewards": shuffle_rewards,
         **({"split": split} if split not in (None, "train") else {}),
     }
-    return run_stage(out, "pairs", described, {"trees": trees}, work, force=force)
+    return run_stage(out, "pairs", described, {"trees": trees}, work, force=force, replace_finished=True)
 
 
 def _shuffled(rows: Iterator[Tree], again: Iterator[Any], seed: int) -> Iterator[Tree]:
@@ -196,7 +198,7 @@ def make_preference_pairs(
         rejections = Rejections(folder / REJECTED, strict)
         statistics = PairStatistics()
         pairs = rejections.filter(read_preferences(path, columns, split=split, source=source))
-        shards = write_unique(folder, shown(pairs, "pairs"), statistics)
+        shards = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
         if not statistics.pairs:
             raise InputError(f"{path}: no pair could be used; " + most_common(rejections.counts))
         return finish_dataset(
@@ -204,7 +206,7 @@ def make_preference_pairs(
         )
 
     described = {"columns": asdict(columns), "split": split, "source": source}
-    manifest = run_stage(out, "pairs", described, {"preferences": path}, work, force=force)
+    manifest = run_stage(out, "pairs", described, {"preferences": path}, work, force=force, replace_finished=True)
     return strictly(manifest, out) if strict else manifest
 
 

@@ -104,7 +104,7 @@ def evaluate_models(
         "seed": seed,
     }
     inputs = {"candidates": candidates, **scores, **{f"answers/{name}": path for name, path in answers.items()}}
-    return run_stage(out, "evaluation", parameters, inputs, work, force=force)
+    return run_stage(out, "evaluation", parameters, inputs, work, force=force, replace_finished=True)
 
 
 def _measure(

@@ -17,9 +17,10 @@ from ..data.columns import RowError
 from ..data.paper_datasets import PairSource, pair_source
 from ..data.prompts import DeclaredPrompts, PromptFile, source_inputs, source_parameters, source_rows
 from ..errors import InputError, Rejection, Row
-from ..runs.dataset import Rejections, clear, finish_dataset, most_common, progress, strictly, write_shards
+from ..runs.dataset import Rejections, finish_dataset, most_common, strictly, write_shards
 from ..runs.folder import REJECTED
 from ..runs.manifest import run_stage
+from ..runs.progress import shown
 from ..schema import Pair, Prompt
 from ..trees.statistics import PairStatistics
 from .datasets import write_unique
@@ -46,10 +47,9 @@ def make_prompts(
         raise InputError(f"the limit is {limit}; take at least one prompt, or leave it out")
 
     def work(folder: Path) -> dict[str, Any]:
-        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         counts: Counter[str] = Counter()
-        found = rejections.filter(progress(source.read(counts), "prompts"))
+        found = rejections.filter(shown(source.read(counts), "prompts", "prompts"))
         kept = found if limit is None else draw(found, limit, seed, folder / ".prompts.jsonl", counts)
 
         def rows() -> Iterator[Prompt]:
@@ -67,7 +67,9 @@ def make_prompts(
         return {**finish_dataset(folder, Prompt, "prompts", shards, told), "origins": source.origins()}
 
     drawn = {} if limit is None else {"limit": limit, "seed": seed}
-    manifest = run_stage(out, "prompts", {**source.parameters(), **drawn}, source.inputs(), work, force=force)
+    manifest = run_stage(
+        out, "prompts", {**source.parameters(), **drawn}, source.inputs(), work, force=force, replace_finished=True
+    )
     return strictly(manifest, out) if strict else manifest
 
 
@@ -113,12 +115,11 @@ def make_source_pairs(
     source = pair_source(name)
 
     def work(folder: Path) -> dict[str, Any]:
-        clear(folder)
         rejections = Rejections(folder / REJECTED, strict)
         read: Counter[str] = Counter()
         statistics = PairStatistics()
         pairs = rejections.filter(read_source_pairs(source, path, read))
-        shards = write_unique(folder, progress(pairs, "pairs"), statistics)
+        shards = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
         if not statistics.pairs:
             raise InputError(f"{name}: no pair could be used; " + most_common(rejections.counts))
         told = {
@@ -129,7 +130,9 @@ def make_source_pairs(
         }
         return {**finish_dataset(folder, Pair, "pairs", shards, told), "origins": [source.origin()]}
 
-    manifest = run_stage(out, "pairs", source_parameters(source, path), source_inputs(path), work, force=force)
+    manifest = run_stage(
+        out, "pairs", source_parameters(source, path), source_inputs(path), work, force=force, replace_finished=True
+    )
     return strictly(manifest, out) if strict else manifest
 
 

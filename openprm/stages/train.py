@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..runs.folder import is_folder, read_manifest, read_rows
-from ..runs.manifest import files_hash, run_stage
+from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 
@@ -61,7 +61,7 @@ def train_model(
         training = [row for path in pairs.values() for row in rows(path)]
         if not training:
             raise InputError(f"no pairs of level {' or '.join(levels)} in {', '.join(map(str, pairs.values()))}")
-        checkpoints = folder / ".checkpoints"
+        checkpoints = folder / WORK / "checkpoints"
         # a limit of two survives a kill while the newest is being written
         arguments = OpenPRMConfig(
             output_dir=str(checkpoints),
@@ -86,10 +86,7 @@ def train_model(
         metrics = {"loss": _mean_loss(trainer.state.log_history), **(trainer.evaluate() if eval_pairs else {})}
         trainer.save_model(str(folder))
         if trainer.is_world_process_zero():
-            shutil.move(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
-            for state in checkpoints.glob(f"*/{_STATE}"):  # a run killed from here on finds no half checkpoint
-                state.unlink()
-            shutil.rmtree(checkpoints)
+            shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
         return {
             "files_hash": files_hash(folder),
             "counts": {"levels": dict(Counter(row["level"] for row in training)), **trainer.summary},
@@ -109,7 +106,7 @@ def train_model(
         inputs["eval_pairs"] = eval_pairs
 
     def stage(work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        return run_stage(out, "model", parameters, inputs, work, force=force)
+        return run_stage(out, "model", parameters, inputs, work, force=force, replace_finished=True)
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return stage(work)

@@ -18,7 +18,7 @@ from ..hub.publication import RECORDS, Publication, part_hash, part_rows, restor
 from ..hub.repository import Missing, Repository, download
 from ..rewards.base import UNPARSABLE
 from ..rewards.registry import rewarder_from
-from ..runs.dataset import clear, finish_dataset, write_shards
+from ..runs.dataset import finish_dataset, write_shards
 from ..runs.manifest import run_stage
 from ..schema import Candidate
 from ..stages.datasets import CANDIDATES_PER_SHARD, make_pairs, make_trees
@@ -96,7 +96,6 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
         return {**row, "rewards": rewards, "marks": marks}
 
     def work(unfinished: Path) -> dict[str, Any]:
-        clear(unfinished)
         rows = map(without, part_rows(publication, part))
         shards = write_shards(unfinished, rows, Candidate, CANDIDATES_PER_SHARD)
         return finish_dataset(unfinished, Candidate, "candidates", shards, {})

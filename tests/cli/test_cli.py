@@ -186,7 +186,7 @@ def test_a_bad_row_is_listed_and_the_rest_built(run, row, reason):
     assert "1 rows were rejected, listed in t/rejected.jsonl" in out
     assert reason in out
     [entry] = rejected(Path("t"))
-    assert (entry["file"], entry["row"]) == ("a.jsonl", 2)
+    assert entry["key"] == "a.jsonl, row 2"
     assert reason in entry["reason"]
     assert entry["remedy"]
     [tree] = read_rows("t")
@@ -212,7 +212,7 @@ def test_a_bad_line(run, fails, line, reason):
     Path("a.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
     assert run("trees", "a.jsonl", "-o", "t")[0] == 0
     [entry] = rejected(Path("t"))
-    assert (entry["file"], entry["row"]) == ("a.jsonl", 2)
+    assert entry["key"] == "a.jsonl, row 2"
     assert entry["reason"].startswith(reason)
     assert len(next(read_rows("t"))["responses"]) == 2
     assert f"a.jsonl, row 2: {reason}" in fails("trees", "a.jsonl", "-o", "u", "--strict")
@@ -231,15 +231,16 @@ def test_an_empty_response(run, fails, response):
     assert run("trees", "a.jsonl", "-o", "t")[0] == 0
     [entry] = rejected(Path("t"))
     assert entry["reason"] == "empty response"
-    assert "sample 2: leave it out, or sample it again" in entry["remedy"]
+    assert entry["key"].endswith(", sample 2")
+    assert entry["remedy"] == "leave it out, or sample it again"
     line = fails("trees", "a.jsonl", "-o", "u", "--strict")
-    assert "a.jsonl: empty response; prompt" in line
+    assert "sample 2: empty response; leave it out" in line
     assert not Path("u").exists()
 
 
 def test_nothing_but_empty_responses(fails):
     write({**ROWS[0], "response": ""})
-    assert "a.jsonl: no tree could be built; 1 rows were rejected, 1 of them for: empty response" in fails(
+    assert "a.jsonl: there is no result to write; 1 rows were rejected, 1 of them for: empty response" in fails(
         "trees", "a.jsonl", "-o", "t"
     )
 
@@ -248,9 +249,9 @@ def test_duplicate_ids(run, fails):
     rows = [{**row, "prompt_id": "p", "sample_index": index} for index, row in enumerate(ROWS)]
     write(*rows, {**rows[0], "response": "again"}, {**rows[0], "question": "3 + 3?", "sample_index": 2})
     assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    assert [(entry["row"], entry["reason"]) for entry in rejected(Path("t"))] == [
-        (3, "prompt_id 'p' has a sample_index 0 already, in row 1"),
-        (4, "prompt_id 'p' has another question in row 1"),
+    assert [(entry["key"], entry["reason"]) for entry in rejected(Path("t"))] == [
+        ("a.jsonl, row 3", "prompt_id 'p' has a sample_index 0 already, in row 1"),
+        ("a.jsonl, row 4", "prompt_id 'p' has another question in row 1"),
     ]
     assert [len(tree["responses"]) for tree in read_rows("t")] == [2]
     assert "a.jsonl, row 3: prompt_id 'p' has" in fails("trees", "a.jsonl", "-o", "u", "--strict")
@@ -355,7 +356,7 @@ def test_preferences(run, fails):
     write({"prompt": "q", "chosen": "yes", "rejected": "no"}, {"prompt": "q", "chosen": "", "rejected": "no"})
     assert run("pairs", "a.jsonl", "-o", "p", "--preferences")[0] == 0
     assert [(row["chosen"], row["level"], row["source"]) for row in read_rows("p")] == [("yes", "outcome", "a")]
-    assert [entry["row"] for entry in rejected(Path("p"))] == [2]
+    assert [entry["key"] for entry in rejected(Path("p"))] == ["a.jsonl, row 2"]
     assert "a.jsonl, row 2: 'chosen'" in fails("pairs", "a.jsonl", "-o", "x", "--preferences", "--strict")
 
 
@@ -449,11 +450,11 @@ def test_questions_to_samples_to_rewards(run, policy):
     assert run("prompts", "q.jsonl", "-o", "p")[0] == 0
     code, out, _ = run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE, "--shard", "1/2")
     assert code == 0
-    assert "prompts 3/5" in out  # the first and the third of the three shards
-    assert "nobody is at work" in out
+    assert "prompts 3/3 · responses 6" in out  # the first and the third of the three shards
+    assert "not running; the same command resumes it" in out
     code, out, err = run("status", "s")
     assert (code, err) == (0, "")
-    assert "prompts 3/5 · samples 6" in out
+    assert "prompts 3/3 · responses 6" in out
     assert run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE)[0] == 0
     assert "s is finished: sampling, 10 rows" in run("status", "s")[1]
     code, out, err = run("reward", "s", "--by", "answer", "-o", "c", "--num-proc", "1")

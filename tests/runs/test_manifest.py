@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openprm.errors import InputError
-from openprm.runs import manifest as stages
-from openprm.runs.manifest import describe_input, files_hash, run_stage
+from openprm.runs.manifest import WORK, Part, describe_input, files_hash, is_running, run_stage
 
 from ..answers import times
+from ..folders import Killed
 
 
-class Work:
+class Stage:
     """Writes `text`; counts how often it was asked to, and remembers what it found."""
 
     def __init__(self, text: str = "result", fail: bool = False):
@@ -25,10 +25,12 @@ class Work:
 
     def __call__(self, folder: Path) -> dict[str, Any]:
         self.calls += 1
-        self.found = [path.name for path in folder.iterdir() if path.name not in (".stage.json", "log.jsonl")]
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        self.found = [name for name in names if name not in (f"{WORK}/stage.json", "log.jsonl")]
         (folder / "data.txt").write_text(self.text)
+        (folder / WORK / "00000.parquet").write_text("a finished shard")
         if self.fail:
-            raise RuntimeError("half-way")
+            raise Killed
         return {"files_hash": files_hash(folder), "counts": {}}
 
 
@@ -39,69 +41,110 @@ def input_file(tmp_path: Path) -> Path:
     return path
 
 
+def killed(out: Path, **options: Any) -> None:
+    with pytest.raises(Killed):
+        run_stage(out, "test", options.pop("parameters", {}), {}, Stage(fail=True), **options)
+
+
 def test_made_once(tmp_path, input_file):
-    work = Work()
+    work = Stage()
     first = run_stage(tmp_path / "out", "test", {"a": 1}, {"file": input_file}, work)
     before = times(tmp_path / "out")
-    assert run_stage(tmp_path / "out", "test", {"a": 1}, {"file": input_file}, work) == first
+    (tmp_path / "moved").mkdir()
+    moved = input_file.rename(tmp_path / "moved" / "input.txt")
+    assert run_stage(tmp_path / "out", "test", {"a": 1}, {"file": moved}, work) == first
     assert work.calls == 1
     assert times(tmp_path / "out") == before
-    assert {path.name for path in tmp_path.iterdir()} <= {"out", ".out.lock", "input.txt"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"data.txt", "manifest.json", "log.jsonl"}
+    assert not (tmp_path / ".out.partial").exists()
 
 
-@pytest.mark.parametrize("change", ["parameters", "content", "input's name", "force", "version"])
-def test_made_again(tmp_path, input_file, monkeypatch, change):
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("parameters", "other parameters: a was 1, not 2"),
+        ("content", "other inputs: file was {'name': 'input.txt', 'hash': 'ed7002b4"),
+        ("name", "other inputs: file was {'name': 'input.txt'"),
+    ],
+)
+def test_another_result_is_replaced_only_on_purpose(tmp_path, input_file, change, difference):
     arguments: dict[str, Any] = {"name": "test", "parameters": {"a": 1}, "inputs": {"file": input_file}}
-    run_stage(tmp_path / "out", **arguments, work=Work("old"))
+    run_stage(tmp_path / "out", **arguments, work=Stage("old"))
     if change == "parameters":
         arguments["parameters"] = {"a": 2}
     elif change == "content":
         input_file.write_text("other content")
-    elif change == "input's name":
-        arguments["inputs"] = {"file": input_file.rename(tmp_path / "renamed.txt")}
-    elif change == "force":
-        arguments["force"] = True
     else:
-        monkeypatch.setattr(stages, "version", lambda package: "9.9.9")
-    work = Work("new")
-    manifest = run_stage(tmp_path / "out", **arguments, work=work)
-    assert work.found == [], "it starts afresh"
+        arguments["inputs"] = {"file": input_file.rename(tmp_path / "renamed.txt")}
+    with pytest.raises(InputError) as refused:
+        run_stage(tmp_path / "out", **arguments, work=Stage("new"))
+    assert f"out is finished, by a run with {difference}" in str(refused.value)
+    assert (tmp_path / "out" / "data.txt").read_text() == "old"
+    manifest = run_stage(tmp_path / "out", **arguments, work=Stage("new"), replace_finished=True)
     assert (tmp_path / "out" / "data.txt").read_text() == "new"
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
 
 
-def test_the_same_input_elsewhere_is_the_same(tmp_path, input_file):
-    run_stage(tmp_path / "out", "test", {}, {"file": input_file}, Work())
-    (tmp_path / "moved").mkdir()
-    moved, work = input_file.rename(tmp_path / "moved" / "input.txt"), Work()
-    run_stage(tmp_path / "out", "test", {}, {"file": moved}, work)
-    assert work.calls == 0
+def test_force_makes_the_same_again(tmp_path):
+    for text in ("old", "new"):
+        run_stage(tmp_path / "out", "test", {}, {}, Stage(text), force=True)
+        assert (tmp_path / "out" / "data.txt").read_text() == text
 
 
-def test_a_failed_stage_is_gone_on_with(tmp_path, input_file):
-    with pytest.raises(RuntimeError, match="half-way"):
-        run_stage(tmp_path / "out", "test", {}, {"file": input_file}, Work(fail=True))
+def test_a_killed_run_finds_its_finished_shards_and_nothing_else(tmp_path):
+    killed(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    work = Work()
-    run_stage(tmp_path / "out", "test", {}, {"file": input_file}, work)
-    assert work.found == ["data.txt"]
+    work = Stage()
+    run_stage(tmp_path / "out", "test", {}, {}, work)
+    assert work.found == [f"{WORK}/00000.parquet"]
+    assert not (tmp_path / "out" / WORK).exists()
 
 
-@pytest.mark.parametrize("options", [{"parameters": {"a": 2}}, {"parameters": {}, "force": True}])
-def test_a_failed_stage_is_not_gone_on_with_for_another(tmp_path, options):
-    with pytest.raises(RuntimeError):
-        run_stage(tmp_path / "out", "test", {}, {}, Work(fail=True))
-    work = Work()
-    run_stage(tmp_path / "out", "test", inputs={}, work=work, **options)
+def test_unfinished_work_is_discarded_only_on_purpose(tmp_path):
+    killed(tmp_path / "out", parameters={"a": {"b": 1}})
+    for option in ({}, {"replace_finished": True}):
+        with pytest.raises(InputError, match=r"other parameters: a was \{'b': 1\}, not 2: finish it .* or .*--force"):
+            run_stage(tmp_path / "out", "test", {"a": 2}, {}, Stage(), **option)
+    mark = tmp_path / ".out.partial" / WORK / "stage.json"
+    mark.write_text("{")
+    with pytest.raises(InputError, match="a damaged description"):
+        run_stage(tmp_path / "out", "test", {"a": 2}, {}, Stage())
+    work = Stage()
+    run_stage(tmp_path / "out", "test", {"a": 2}, {}, work, force=True)
     assert work.found == []
 
 
-def test_a_failure_leaves_the_earlier_result(tmp_path):
-    run_stage(tmp_path / "out", "test", {}, {}, Work())
+def test_work_without_a_finished_shard_is_not_in_the_way(tmp_path):
+    killed(tmp_path / "out")
+    (tmp_path / ".out.partial" / WORK / "00000.parquet").unlink()
+    work = Stage()
+    run_stage(tmp_path / "out", "test", {"a": 2}, {}, work)
+    assert work.found == []
+
+
+def test_a_kill_leaves_the_earlier_result(tmp_path):
+    run_stage(tmp_path / "out", "test", {}, {}, Stage())
     before = times(tmp_path / "out")
-    with pytest.raises(RuntimeError):
-        run_stage(tmp_path / "out", "test", {"a": 2}, {}, Work(fail=True))
+    killed(tmp_path / "out", parameters={"a": 2}, replace_finished=True)
     assert times(tmp_path / "out") == before
+
+
+def test_a_run_killed_at_its_very_end_is_finished(tmp_path, monkeypatch):
+    remove = shutil.rmtree
+
+    def die(path: Path, **options: Any) -> None:
+        if path.name == WORK:
+            raise Killed
+        remove(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", die)
+        with pytest.raises(Killed):
+            run_stage(tmp_path / "out", "test", {}, {}, Stage())
+    work = Stage()
+    run_stage(tmp_path / "out", "test", {}, {}, work)
+    assert work.calls == 0
+    assert not (tmp_path / "out" / WORK).exists()
 
 
 def test_the_manifest_knows_no_time_and_no_place(tmp_path):
@@ -110,39 +153,63 @@ def test_the_manifest_knows_no_time_and_no_place(tmp_path):
         place = tmp_path / name
         place.mkdir(parents=True)
         (place / "input.txt").write_text("content")
-        run_stage(place / "out", "test", {"a": 1}, {"file": place / "input.txt"}, Work())
+        run_stage(place / "out", "test", {"a": 1}, {"file": place / "input.txt"}, Stage())
         manifests.append((place / "out" / "manifest.json").read_text())
     assert manifests[0] == manifests[1]
     assert str(tmp_path) not in manifests[0]
     assert "time" not in manifests[0]
-    assert "seconds" in (tmp_path / "here" / "out" / "log.jsonl").read_text()
+    assert "time" in (tmp_path / "here" / "out" / "log.jsonl").read_text()
 
 
-def test_two_at_once(tmp_path):
-    program = """
-import sys
-from openprm.runs.manifest import run_stage
-def work(folder):
-    print("working", flush=True)
-    sys.stdin.readline()
-    return {"files_hash": "x", "counts": {}}
-run_stage(sys.argv[1], "test", {}, {}, work)
-"""
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", program, str(out)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdin
-        assert first.stdout
-        assert first.stdout.readline() == "working\n"
-        work = Work()
-        with pytest.raises(
-            InputError, match=r"another process is making .*out; wait for it, or choose another folder"
-        ):
-            run_stage(out, "test", {}, {}, work)
-        assert work.calls == 0
-        assert not out.exists()
-        first.communicate("go on\n")
-    assert run_stage(out, "test", {}, {}, work)["files_hash"] == "x"
+class Running:
+    """A stage at work in another thread, until `end`. (Locks are the same between processes.)"""
+
+    def __init__(self, out: Path, part: Part | None = None) -> None:
+        self.started, self.released = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=run_stage, args=(out, "test", {}, {}, self.work), kwargs={"part": part})
+        self.thread.start()
+        assert self.started.wait(20)
+
+    def work(self, folder: Path) -> dict[str, Any]:
+        self.started.set()
+        assert self.released.wait(20)
+        return {"files_hash": "x", "counts": {}}
+
+    def end(self) -> None:
+        self.released.set()
+        self.thread.join()
+
+
+def test_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("openprm.runs.manifest._WAIT", 0.1)
+    first, work = Running(tmp_path / "out"), Stage()
+    for part in (None, Part(1, 2)):
+        with pytest.raises(InputError, match=r"another process is making .*out; wait for it"):
+            run_stage(tmp_path / "out", "test", {}, {}, work, part=part)
+    assert is_running(tmp_path / "out")
+    assert (work.calls, (tmp_path / "out").exists()) == (0, False)
+    first.end()
+    assert run_stage(tmp_path / "out", "test", {}, {}, work)["files_hash"] == "x"
+
+
+def test_parts_run_at_once_and_a_run_without_finishes(tmp_path):
+    out, work = tmp_path / "out", Stage()
+    parts = [Running(out, Part(index, 2)) for index in (1, 2)]
+    for options in ({"part": Part(2, 2)}, {}, {"force": True}, {"part": Part(3, 3), "force": True}):
+        with pytest.raises(InputError, match=r"parts of .*out are running|another process is making"):
+            run_stage(out, "test", {}, {}, work, **options)
+    assert is_running(out)
+    for part in parts:
+        part.end()
+    assert not is_running(out)
+    assert (work.calls, out.exists()) == (0, False)
+    assert run_stage(out, "test", {}, {}, work)["counts"] == {}
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/2", "1/", "-1/2"])
+def test_parts_that_there_are_not(text: str):
+    with pytest.raises(ValueError, match=r"/"):
+        Part.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +217,7 @@ run_stage(sys.argv[1], "test", {}, {}, work)
 )
 def test_an_input_that_is_not_there(tmp_path, name):
     with pytest.raises(InputError, match="there is no such file or folder"):
-        run_stage(tmp_path / "out", "test", {}, {"file": name}, Work())
+        run_stage(tmp_path / "out", "test", {}, {"file": name}, Stage())
     assert not (tmp_path / "out").exists()
 
 
@@ -167,7 +234,7 @@ def test_what_identifies_a_folder(tmp_path):
     assert describe_input(folder) == before
     (folder / "a.txt").rename(folder / "c.txt")
     assert describe_input(folder) != before
-    manifest = run_stage(tmp_path / "out", "test", {}, {}, Work())
+    manifest = run_stage(tmp_path / "out", "test", {}, {}, Stage())
     assert describe_input(tmp_path / "out") == {"name": "out", "hash": manifest["files_hash"]}
 
 
@@ -178,21 +245,10 @@ def test_the_folder_of_a_published_dataset_is_an_input(tmp_path):
     assert describe_input(tmp_path)["hash"] == files_hash(tmp_path)
 
 
-@pytest.mark.parametrize("mark", ["", "half"])
-def test_a_mark_cut_short_by_a_kill(tmp_path, mark):
-    partial = tmp_path / ".out.partial"
-    partial.mkdir()
-    (partial / ".stage.json").write_text(mark)
-    (partial / "data.txt").write_text("nobody knows whose")
-    work = Work()
-    run_stage(tmp_path / "out", "test", {}, {}, work)
-    assert work.found == []
-
-
 def test_the_result_of_another_stage_and_an_input_are_never_written_over(tmp_path):
     run_stage(tmp_path / "model", "model", {}, {}, lambda folder: {"files_hash": "m"})
     with pytest.raises(InputError, match=r"another stage \(model\)"):
-        run_stage(tmp_path / "model", "pairs", {}, {}, lambda folder: {"files_hash": "p"})
+        run_stage(tmp_path / "model", "pairs", {}, {}, lambda folder: {"files_hash": "p"}, force=True)
     with pytest.raises(InputError, match="is an input"):
         run_stage(tmp_path / "model", "model", {}, {"base": tmp_path / "model"}, lambda folder: {"files_hash": "p"})
     assert json.loads((tmp_path / "model" / "manifest.json").read_text())["files_hash"] == "m"

@@ -1,54 +1,76 @@
-"""The figures of a progress line."""
+"""The line of a long run: inside a shard too, in a file and in a terminal."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from openprm.runs.progress import ProgressLine, duration, status
-from openprm.runs.store import Note, Unfinished
-
-DOWN = Unfinished("p", "down", "start it", transient=True)
+from openprm.runs.progress import Progress, duration, shown
 
 
-def note(started: float, finished: float, failures: int = 0, **counts: int) -> Note:
-    return Note([DOWN] * failures, counts, started, finished)
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_counts_rates_and_time_left():
-    notes = [note(0, 50, prompts=4, samples=8, tokens=100), note(50, 100, 1, prompts=4, samples=7, tokens=300)]
-    now = status(notes, "prompts", 20, now=100)
-    assert now.counts == {"prompts": 8, "samples": 15, "tokens": 400}
-    assert now.rates["tokens"] == 4.0
-    assert now.seconds_left == 11 / 0.08
-    assert str(now) == "prompts 8/20 · samples 15 · tokens 400 · 4 tokens/s · failures 1 · 2 min 18 s left"
+def test_a_line_appears_inside_a_shard_every_30_seconds(capsys, tmp_path):
+    clock = Clock()
+    note = tmp_path / "progress.txt"
+    progress = Progress("sample", "prompts", 300, 10, rows="responses", rows_per_unit=16, note=note, clock=clock)
+    assert note.read_text() == "sample: prompts 10/300 · responses 0"
+    for second in range(1, 61):
+        clock.now = float(second)
+        progress.report(1 if second % 2 else 0, 100)  # no shard is finished in this time
+    assert capsys.readouterr().err.splitlines() == [
+        "sample: prompts 10/300 · responses 15 · 100 tokens/s · 2 h 34 min left",
+        "sample: prompts 11/300 · responses 30 · 100 tokens/s · 2 h 34 min left",
+    ]
+    assert note.read_text() == "sample: prompts 11/300 · responses 30 · 100 tokens/s · 2 h 34 min left"
+    progress.finish(32, 6400)
+    progress.close()
+    assert note.read_text().startswith("sample: prompts 12/300 · responses 32 ")
+    assert capsys.readouterr().err == ""
 
 
-def test_the_rate_is_of_the_last_quarter_of_an_hour():
-    notes = [note(0, 100, prompts=1000), note(9_000, 10_000, prompts=10)]
-    assert status(notes, "prompts", None, now=10_000).rates == {"prompts": 0.01}
-    assert status(notes, "prompts", 2000, now=20_000).seconds_left is None
+def test_an_engine_that_reports_nothing_is_counted_by_shards(capsys):
+    clock = Clock()
+    progress = Progress("score", "responses", 100, clock=clock)
+    for second in (10, 20, 30):
+        clock.now = second
+        progress.finish(20)
+    assert capsys.readouterr().err == "score: responses 60/100 · 2 responses/s · 20 s left\n"
 
 
-def test_before_anything_is_finished():
-    assert str(status([], "prompts", 7)) == "prompts 0/7 · failures 0"
-    assert str(status([], "prompts", None)) == "prompts 0 · failures 0"
+def test_the_rate_is_of_the_last_minutes(capsys):
+    clock = Clock()
+    progress = Progress("score", clock=clock)
+    for second in range(0, 3000, 10):
+        clock.now = second
+        progress.report(100 if second < 1500 else 20)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(" · 2 rows/s")
+
+
+def test_in_a_terminal_the_line_stays_in_its_place(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    clock = Clock()
+    with Progress("pairs", "trees", 2, clock=clock) as progress:
+        for second in (0.1, 1):
+            clock.now = second
+            progress.report(1)
+    line = "\r\x1b[Kpairs: trees 2/2 · 2 trees/s"
+    assert capsys.readouterr().err == f"{line}{line}\n"
+
+
+def test_rows_pass_through(capsys):
+    assert list(shown(iter("abc"), "pairs")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (90_000, "25 h 0 min")]
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599.6, "1 h 0 min"), (90_000, "25 h 0 min")]
 )
 def test_durations(seconds: float, text: str):
     assert duration(seconds) == text
-
-
-def test_where_nobody_watches_there_is_a_line_a_minute(capsys: pytest.CaptureFixture[str], monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("openprm.runs.progress.time.monotonic", lambda: clock[0])
-    line, now = ProgressLine("sampling"), status([note(0, 1, prompts=1)], "prompts", 2, now=1)
-    for seconds in (0, 30, 61, 62, 130):
-        clock[0] = seconds
-        line.show(lambda: now)
-    line.show(lambda: now, last=True)
-    assert capsys.readouterr().err.splitlines() == [f"sampling: {now}"] * 3
-    ProgressLine("sampling", quiet=True).show(lambda: now, last=True)
-    assert capsys.readouterr().err == ""

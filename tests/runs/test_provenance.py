@@ -19,7 +19,6 @@ from openprm.runs.folder import read_manifest
 from openprm.runs.licenses import combined
 from openprm.runs.manifest import describe_input, run_stage
 from openprm.runs.provenance import Origin, check_named, inherited, unique, with_licenses
-from openprm.runs.shared_stage import run_shared_stage
 from openprm.schema import Candidate
 from openprm.stages.reward import reward_candidates
 from tests.folders import candidate, dataset
@@ -46,17 +45,6 @@ def test_a_stage_takes_over_those_of_its_inputs_once(tmp_path):
 def test_a_stage_that_knows_better_says_so(tmp_path):
     (tmp_path / "copy.jsonl").write_text("{}")
     assert read_manifest(stage(tmp_path / "out", [tmp_path / "copy.jsonl"], [MATH]))["origins"] == [MATH]
-
-
-def test_a_shared_stage_hands_on_too(tmp_path):
-    prompts = stage(tmp_path / "prompts", [], [MATH])
-
-    def finish(shared: Path, folder: Path) -> dict[str, Any]:
-        return {"files_hash": "x", "counts": {}}
-
-    manifest = run_shared_stage(tmp_path / "out", "test", {}, {"prompts": prompts}, lambda shared: True, finish)
-    assert manifest is not None
-    assert manifest["origins"] == [MATH]
 
 
 def test_origins_are_no_part_of_what_a_stage_is_known_by(tmp_path):

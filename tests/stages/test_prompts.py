@@ -41,7 +41,7 @@ def test_a_file(tmp_path, file):
     counts = manifest["counts"]
     assert (counts["prompts"], counts["with_reference"], counts["duplicates"]) == (40, 40, 1)
     assert counts["rejected"] == {"'question' is empty": 1}
-    assert rejected(tmp_path / "out")[0]["row"] == 42
+    assert rejected(tmp_path / "out")[0]["key"].endswith(", row 42")
     assert manifest["origins"] == [{"name": "sums.jsonl", "kind": "data", "license": None}]
     before = times(tmp_path / "out")
     make_prompts(PromptFile(file), tmp_path / "out")
@@ -168,9 +168,9 @@ def test_helpsteer2(tmp_path):
     assert {pair["source"] for pair in pairs} == {"helpsteer2"}
     counts = manifest["counts"]
     assert (counts["pairs"], counts["ties"], counts["in_the_paper"]) == (3, 1, 7221)
-    assert [(item["row"], item["reason"]) for item in rejected(tmp_path / "out")] == [
-        (5, "the prompt has one response"),
-        (6, "chosen and rejected are the same text"),
+    assert [(item["key"].split()[-1], item["reason"]) for item in rejected(tmp_path / "out")] == [
+        ("5", "the prompt has one response"),
+        ("6", "chosen and rejected are the same text"),
     ]
     assert manifest["origins"] == [PAIR_SOURCES["helpsteer2"].origin()]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
-from multiprocessing import active_children, parent_process
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import pytest
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
 from openprm.errors import Failure, InputError
-from openprm.rewards.base import UNPARSABLE, Outcome, RewardBatch
+from openprm.rewards.base import UNPARSABLE, Outcome, RewardBatch, Rule
 from openprm.rewards.exact_answer import golden_rule
 from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
-from openprm.runs.store import Share
+from openprm.runs.manifest import Part
 from openprm.schema import Candidate, plain_reward
 from openprm.stages import reward as reward_stage
 from openprm.stages.datasets import make_trees
@@ -112,36 +111,26 @@ def test_processes_side_by_side_give_the_same(tmp_path: Path, given: CandidateSo
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-class DiesInHelpers(Lengths):
-    def outcome(self, row: Candidate) -> Outcome:
-        if parent_process() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().outcome(row)
+def of_length(row: Candidate) -> Outcome:
+    return Outcome(plain_reward("length", float(len(row["response"]))))
 
 
-class FailsHere(Lengths):
-    """Raises in the first process, and never ends in the others."""
-
-    def outcome(self, row: Candidate) -> Outcome:
-        if parent_process() is None:
-            raise InputError("not here")
-        time.sleep(60)
-        return super().outcome(row)
+def dies(row: Candidate) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return of_length(row)
 
 
 @pytest.mark.slow
-def test_where_a_helper_dies_its_work_is_done(tmp_path: Path, given: CandidateSource):
-    expected = reward(given, Lengths(), tmp_path / "whole")
-    assert reward(given, DiesInHelpers(), tmp_path / "out", num_proc=3) == expected
-
-
-@pytest.mark.slow
-def test_an_error_ends_the_helpers(tmp_path: Path, given: CandidateSource):
-    with pytest.raises(InputError, match="not here"):
-        reward(given, FailsHere(), tmp_path / "out", num_proc=2)
-    for child in active_children():
-        child.join(10)
+def test_where_a_worker_dies_the_run_says_so_and_can_be_resumed(tmp_path: Path, given: CandidateSource):
+    with pytest.raises(InputError, match=r"a worker process was killed.*with fewer processes"):
+        reward(given, Rule("length", dies, {}), tmp_path / "out", num_proc=2)
+    assert reward(given, Rule("length", of_length, {}), tmp_path / "out", num_proc=2)["counts"]["rewarded"] == 12
     assert not active_children()
+
+
+def test_processes_are_for_rules(tmp_path: Path, given: CandidateSource):
+    with pytest.raises(InputError, match="rewards by rule alone"):
+        reward(given, Lengths(), tmp_path / "out", num_proc=2)
 
 
 def test_what_failed_is_tried_again_alone(tmp_path: Path, given: CandidateSource):
@@ -162,9 +151,7 @@ def test_failures_that_are_allowed_keep_their_candidates(tmp_path: Path, given: 
     assert len(rows) == 12
     assert [row["prompt_id"] for row in rows if not row["rewards"]] == ["p1"]
     listed = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
-    assert [(row["reason"], row["remedy"]) for row in listed] == [
-        ("no server answers", "prompt 'p1', sample 0: start one")
-    ]
+    assert listed == [{"key": "prompt 'p1', sample 0", "reason": "no server answers", "remedy": "start one"}]
     assert manifest["counts"]["rejected"] == {"no server answers": 1}
     assert manifest["counts"]["rewarded"] == 11
 
@@ -172,8 +159,9 @@ def test_failures_that_are_allowed_keep_their_candidates(tmp_path: Path, given: 
 def test_parts_of_a_run(tmp_path: Path, given: CandidateSource):
     expected = reward(given, Lengths(), tmp_path / "whole")
     first, second = Lengths(), Lengths()
-    assert reward(given, first, tmp_path / "out", share=Share(1, 2)) is None
-    assert reward(given, second, tmp_path / "out", share=Share(2, 2)) == expected
+    assert reward(given, first, tmp_path / "out", part=Part(1, 2)) == {}
+    assert reward(given, second, tmp_path / "out") == expected
+    assert len(first.asked) == 7
     assert len(first.asked) + len(second.asked) == 12
 
 

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +15,6 @@ from openprm.errors import Failure, InputError
 from openprm.presets.toy_stages import make_policy, make_prompts
 from openprm.runs import dataset as dataset_stage
 from openprm.runs.folder import read_rows, rows_hash
-from openprm.runs.shared_stage import unfinished
-from openprm.runs.store import Share, Store
 from openprm.schema import Candidate, Prompt
 from openprm.stages.sample import sample_candidates
 
@@ -198,66 +189,16 @@ def test_a_run_killed_while_it_finishes_samples_nothing_again(
     assert resumed.asked == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
-def test_a_damaged_shard_is_made_again(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    with pytest.raises(Killed):
-        echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
-    shard = tmp_path / ".out.partial" / ".store" / "00001.parquet"
-    content = shard.read_bytes()
-    shard.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": b"PAR1 no PAR1"}[damage])
-    resumed = Echo()
-    assert echo(prompts, tmp_path / "out", resumed, monkeypatch) == expected
-    assert resumed.asked == texts(prompts)[2:]
-
-
-def test_unfinished_work_is_not_thrown_away_for_other_parameters(
-    tmp_path: Path, prompts: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_work_of_days_is_not_discarded_for_other_parameters(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(Killed):
         echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
     spec = GeneratorSpec("echo", "server", servers=SERVERS)
-    with pytest.raises(InputError, match=r"other parameters: n was 3, not 4.*--force"):
-        sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
-    mark = tmp_path / ".out.partial" / ".stage.json"
-    kept = mark.read_text()
-    mark.write_text("{")
-    with pytest.raises(InputError, match="a damaged description"):
+    for state in ("holds unfinished work of a run", "is finished, by a run"):
+        with pytest.raises(InputError, match=f"{state} with other parameters: n was 3, not 4.*--force"):
+            sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
         echo(prompts, tmp_path / "out", Echo(), monkeypatch)
-    mark.write_text(kept)
-    everything = Echo()
-    echo(prompts, tmp_path / "out", everything, monkeypatch, force=True)
-    assert everything.asked == texts(prompts)
-
-
-def test_finished_work_is_not_replaced_for_other_parameters(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    before = echo(prompts, tmp_path / "out", Echo(), monkeypatch)
-    spec = GeneratorSpec("echo", "server", servers=SERVERS)
-    monkeypatch.setattr(GeneratorSpec, "make", lambda _: Echo())
-    with pytest.raises(InputError, match=r"is finished, by a run with other parameters: n was 3, not 4.*--force"):
-        sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
-    assert next(iter(read_rows(tmp_path / "out")))["generator"]["temperature"] == 1.0
-    for option in ({"force": True}, {"replace_finished": True}):
-        sampling = Sampling(n=4 + len(option) + ("force" in option))
-        manifest = sample_candidates(prompts, spec, tmp_path / "out", sampling, prompts_per_shard=2, **option)
-        assert manifest is not None
-        assert manifest["rows"] == 7 * sampling.n != before["rows"]
-
-
-def test_where_nothing_could_be_sampled_nothing_is_in_the_way(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    broken = Echo(down=texts(prompts))
-    monkeypatch.setattr(
-        broken,
-        "answer",
-        lambda question, seed, _: PromptSamples([], seed, Failure("no such model", "name another", False)),
-    )
-    with pytest.raises(InputError, match="no prompt could be sampled; 7 rows were rejected, 7 of them for: no such"):
-        echo(prompts, tmp_path / "out", broken, monkeypatch)
-    assert echo(prompts, tmp_path / "out", Echo(), monkeypatch)["rows"] == 21
 
 
 def test_options_with_secrets_are_refused_and_places_not_told():
@@ -281,142 +222,21 @@ def test_options_that_an_engine_does_not_have(tmp_path: Path, policy: Path):
         GeneratorSpec(str(policy), dtype="float99").make()
 
 
-WORKER = """
-import sys, torch
-torch.set_num_threads(1)
-from pathlib import Path
-from openprm.engines.specs import GeneratorSpec
-from openprm.engines.base import Sampling
-from openprm.stages.sample import sample_candidates
-prompts, policy, out = map(Path, sys.argv[1:])
-sampling = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
-sample_candidates(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=1)
-"""
-
-
-def worker(prompts: Path, policy: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, str(prompts), str(policy), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-@pytest.mark.slow
-def test_kill_9_at_ten_moments(tmp_path: Path, policy: Path):
-    """Killed wherever it happens to be, ten times in a row on the same folder: the same candidates as without."""
-    prompts = tmp_path / "prompts"
-    make_prompts(prompts, n=60, split="train")
-    assert worker(prompts, policy, tmp_path / "whole").wait() == 0
-    chance = random.Random(0)
-    grown = []
-    for _ in range(10):
-        process = worker(prompts, policy, tmp_path / "killed")
-        shards = tmp_path / ".killed.partial" / ".store"
-        before = len(list(shards.glob("*.parquet")))
-        while process.poll() is None and len(list(shards.glob("*.parquet"))) < min(before + 3, 59):
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.05))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        grown.append(len(list(shards.glob("*.parquet"))))
-    assert grown == sorted(grown)
-    last = worker(prompts, policy, tmp_path / "killed")
-    assert last.wait() == 0, last.stderr.read() if last.stderr else ""
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-# ---- Several workers ----
-
-
-def test_parts_finish_together(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    first, second = Echo(), Echo()
-    assert echo(prompts, tmp_path / "out", first, monkeypatch, share=Share(1, 2)) is None
-    assert not (tmp_path / "out").exists()
-    assert echo(prompts, tmp_path / "out", second, monkeypatch, share=Share(2, 2)) == expected
-    assert sorted(first.asked + second.asked) == sorted(texts(prompts))
-
-
-def test_parts_made_on_machines_that_share_nothing_are_joined_by_copying(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    for index in (1, 2, 3):
-        (tmp_path / str(index)).mkdir()
-        assert echo(prompts, tmp_path / str(index) / "out", Echo(), monkeypatch, share=Share(index, 3)) is None
-        partial = Path(".out.partial")
-        shutil.copytree(tmp_path / str(index) / partial, tmp_path / partial, dirs_exist_ok=True)
-    idle = Echo()
-    assert echo(prompts, tmp_path / "out", idle, monkeypatch) == expected
-    assert idle.asked == []
-
-
-@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/2", "1/", "-1/2"])
-def test_parts_that_there_are_not(text: str):
-    with pytest.raises(ValueError, match=r"/"):
-        Share.parse(text)
-
-
-def test_a_worker_leaves_what_another_holds_and_waits_for_it(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    with pytest.raises(Killed):
-        echo(prompts, tmp_path / "out", Echo(kill_at=0), monkeypatch)
-    folder = tmp_path / ".out.partial"
-    other = Store(folder, Candidate)
-    assert other.take(1)
-    done = list(read_rows(tmp_path / "whole"))[6:12]
-
-    def other_finishes(_: float) -> None:
-        assert set(other.notes()) == {0, 2, 3}
-        other.write(1, done, [], {"prompts": 2})
-
-    monkeypatch.setattr("openprm.runs.sharding.time.sleep", other_finishes)
-    generator = Echo()
-    assert echo(prompts, tmp_path / "out", generator, monkeypatch) == expected
-    asked = texts(prompts)
-    assert generator.asked == asked[:2] + asked[4:]
-
-
-@pytest.mark.slow
-def test_three_processes_at_once(tmp_path: Path, policy: Path):
-    prompts = tmp_path / "prompts"
-    make_prompts(prompts, n=60, split="train")
-    assert worker(prompts, policy, tmp_path / "whole").wait() == 0
-    workers = [worker(prompts, policy, tmp_path / "out") for _ in range(3)]
-    for process in workers:
-        assert process.wait() == 0, process.stderr.read() if process.stderr else ""
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert not (tmp_path / ".out.partial").exists()
-
-
 # ---- Failures ----
-
-
-def test_what_failed_is_tried_again_alone(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    down = texts(prompts)[2:5]
-    with pytest.raises(
-        InputError, match=r"3 failed that another try may finish.*the server is down.*--allow-failures"
-    ):
-        echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch)
-    again = Echo(down=down[:1])
-    with pytest.raises(InputError, match="1 failed"):
-        echo(prompts, tmp_path / "out", again, monkeypatch)
-    assert again.asked == down
-    last = Echo()
-    assert echo(prompts, tmp_path / "out", last, monkeypatch) == expected
-    assert last.asked == down[:1]
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_failures_that_are_allowed_are_listed(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
     down = texts(prompts)[:2]
-    manifest = echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch, allow_failures=True)
+    with pytest.raises(InputError, match=r"2 failed that another try may finish.*the server is down"):
+        echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch)
+    again = Echo(down=down)
+    manifest = echo(prompts, tmp_path / "out", again, monkeypatch, allow_failures=True)
+    assert again.asked == down
     assert manifest["counts"]["rejected"] == {"the server is down": 2}
     listed = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
     ids = [row["prompt_id"] for row in read_rows(prompts)][:2]
-    assert [row["remedy"] for row in listed] == [f"prompt {prompt_id!r}: start it" for prompt_id in ids]
+    keys = [f"prompt {prompt_id!r}" for prompt_id in ids]
+    assert listed == [{"key": key, "reason": "the server is down", "remedy": "start it"} for key in keys]
     assert len(list(read_rows(tmp_path / "out"))) == 15
 
 
@@ -428,32 +248,6 @@ def test_a_prompt_too_long_for_the_model_is_listed(tmp_path: Path, prompts: Path
     ((reason, count),) = manifest["counts"]["rejected"].items()
     assert "the prompt takes" in reason
     assert count == 1
-
-
-def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, prompts: Path, policy: Path):
-    expected = sample(prompts, policy, tmp_path / "whole")
-    program = (
-        "import resource, sys\n"
-        "from openprm.runs.folder import *\n"
-        "import openprm.runs.store as store\n"
-        "take = store.Store.take\n"
-        "def limited(self, index):\n"
-        "    if index == 2:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"  # no file may grow beyond 100 bytes
-        "    return take(self, index)\n"
-        "store.Store.take = limited\n" + WORKER.replace("prompts_per_shard=1", "prompts_per_shard=2")
-    )
-    command = [sys.executable, "-c", program, str(prompts), str(policy), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "InputError" in done.stderr
-    assert "00002.parquet cannot be written" in done.stderr
-    assert "what was finished before is kept" in done.stderr
-    found = unfinished(tmp_path / "out")
-    assert found is not None
-    assert list(Store(found[0], Candidate).notes()) == [0, 1]
-    assert not list((found[0] / ".store").glob("*.partial"))
-    assert sample(prompts, policy, tmp_path / "out") == expected
 
 
 def test_a_read_only_folder_is_an_error_that_says_so(prompts: Path, policy: Path):

@@ -13,16 +13,14 @@ from openprm.data.candidate_source import CandidateSource
 from openprm.engines.specs import RewardSpec
 from openprm.errors import InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
-from openprm.runs import dataset as dataset_stage
 from openprm.runs.folder import read_rows, rows_hash
-from openprm.stages import score as scoring_stage
-from openprm.runs.shared_stage import run_shared_stage
 from openprm.schema import Candidate
 from openprm.scoring.pipeline import load_scorer
+from openprm.stages import score as scoring_stage
 from openprm.stages.score import score_candidates
 
 from ..engines.faulty_server import RewardServer, reliable
-from ..folders import Killed, candidate, contents, dataset, kill
+from ..folders import Killed, candidate, contents, dataset
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +61,7 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
     assert manifest["counts"]["truncated"] == 3
     assert manifest["row_hash"] == rows_hash(scores)
     listed = [json.loads(line) for line in (tmp_path / "scores" / "rejected.jsonl").read_text().splitlines()]
-    assert [row["remedy"].partition(":")[0] for row in listed] == [
-        f"prompt 'p{p}', sample {i}" for p in range(3) for i in (1, 3)
-    ]
+    assert [row["key"] for row in listed] == [f"prompt 'p{p}', sample {i}" for p in range(3) for i in (1, 3)]
     assert "is empty" in listed[0]["reason"]
     assert "up to step 1" in listed[1]["reason"]
     assert sum(manifest["counts"]["rejected"].values()) == 6
@@ -89,10 +85,7 @@ def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, mo
         score_candidates(found, model, tmp_path / "scores", strict=True)
 
 
-@pytest.mark.parametrize("at", ["shard", "card", "cleaned up"])
-def test_killed_scoring_goes_on_behind_its_finished_shards(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, at: str
-):
+def test_killed_scoring_resumes_from_its_finished_shards(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
     found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
     expected = score_candidates(found, model, tmp_path / "whole")
@@ -100,40 +93,24 @@ def test_killed_scoring_goes_on_behind_its_finished_shards(
     shards: list[str] = []
 
     def counted(scorer: Any, rows: Sequence[Any], *rest: Any) -> Any:
-        if at == "shard" and len(shards) == 3:
+        if len(shards) == 3:
             raise Killed
         shards.append(rows[0]["prompt_id"])
         return score(scorer, rows, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring_stage, "_score", counted)
-        if at == "card":
-            patch.setattr(dataset_stage, "write_card", kill)
-        elif at == "cleaned up":
-            patch.setattr(scoring_stage, "run_shared_stage", run_and_die)
         with pytest.raises(Killed):
             score_candidates(found, model, tmp_path / "killed")
-        at = ""
-        if len(shards) == 3:
-            assert score_candidates(found, model, tmp_path / "killed") == expected
-            assert len(shards) == 5  # 18 responses: none is scored twice
-    assert score_candidates(found, model, tmp_path / "killed") == expected
+        shards.append("")
+        assert score_candidates(found, model, tmp_path / "killed") == expected
+        assert len(shards) == 6  # and one of them empty: of 18 responses none is scored twice
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def run_and_die(out: Path, name: str, parameters: Any, inputs: Any, work: Any, finish: Any, **options: Any) -> Any:
-    """Dies when the stage's own work is done, before its folder is in its place."""
-
-    def killed(shared: Path, folder: Path) -> Any:
-        finish(shared, folder)
-        raise Killed
-
-    return run_shared_stage(out, name, parameters, inputs, work, killed, **options)
 
 
 def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
     found = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, " ")])
-    with pytest.raises(InputError, match="no response could be scored"):
+    with pytest.raises(InputError, match="there is no result to write; 1 rows"):
         score_candidates(CandidateSource(str(found)), model, tmp_path / "scores")
 
 

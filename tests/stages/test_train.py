@@ -22,7 +22,6 @@ from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages import train as training_stage
 from openprm.stages.train import train_model
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
@@ -136,7 +135,7 @@ def test_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
         kill_at_step(patch, 6)
         with pytest.raises(Killed):
             again(trained, base, tmp_path / "model")
-    checkpoints = tmp_path / ".model.partial" / ".checkpoints"
+    checkpoints = tmp_path / ".model.partial" / ".work" / "checkpoints"
     assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-4"}
     tear(torn, checkpoints / "checkpoint-4")
     steps: list[Any] = []
@@ -159,24 +158,11 @@ def trainer_class() -> Any:
     return OpenPRMTrainer
 
 
-@pytest.mark.parametrize("at", ["save", "clean up"])
 def test_training_killed_behind_its_last_step_still_ends(
-    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch, at: str
+    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    rmtree = training_stage.shutil.rmtree
-
-    def half(path: Path, *args: Any, **options: Any) -> None:
-        if Path(path).name != ".checkpoints":
-            return rmtree(path, *args, **options)
-        for checkpoint in Path(path).iterdir():
-            (checkpoint / "model.safetensors").unlink()
-        raise Killed
-
     with monkeypatch.context() as patch:
-        if at == "save":
-            patch.setattr(trainer_class(), "save_model", fail_outside_checkpoints)
-        else:
-            patch.setattr(training_stage.shutil, "rmtree", half)
+        patch.setattr(trainer_class(), "save_model", fail_outside_checkpoints)
         with pytest.raises(Killed):
             again(trained, base, tmp_path / "model")
     assert again(trained, base, tmp_path / "model") == trained[2]
@@ -210,7 +196,7 @@ def test_training_ended_by_sigkill_resumes(tmp_path: Path, trained: tuple[Path, 
     command = [sys.executable, "-c", script, *arguments, repr({**OPTIONS, "max_length": 200})]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    torn = tmp_path / ".model.partial" / ".checkpoints" / "checkpoint-4"
+    torn = tmp_path / ".model.partial" / ".work" / "checkpoints" / "checkpoint-4"
     assert (torn / "model.safetensors").exists()
     assert not (torn / "optimizer.pt").exists()
     assert again(trained, base, tmp_path / "model") == trained[2]
