@@ -11,16 +11,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 from ..errors import Failure
+from ..runs.progress import Report
 from ..schema import Message
-
-#: Called while a call is at work, with what has come since the last time: rows (samples, groups or continuations that
-#: are finished) and tokens (generated, or computed by a reward model). May be called from any thread.
-Report = Callable[[int, int], None]
 
 
 def no_report(rows: int, tokens: int) -> None:

@@ -14,7 +14,8 @@ _EVERY = 30.0  # seconds between lines in a file, and between notes for `openprm
 _REDRAW = 0.5  # seconds between updates in a terminal
 _WINDOW = 300.0  # seconds that rates are measured over
 
-#: Called as work proceeds, with what has come since the last call: rows, tokens.
+#: Called as work proceeds, by any thread, with what has come since the last call: rows (samples, groups or
+#: continuations that are finished) and tokens (generated, or computed by a reward model).
 Report = Callable[[int, int], None]
 
 

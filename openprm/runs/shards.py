@@ -34,7 +34,7 @@ class Made:
     """What was made of one item."""
 
     rows: Sequence[Mapping[str, Any]]
-    failure: Any = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,7 @@ def compute_missing(shards: Shards, work: Work, part: Part | None = None, *, str
 
 
 def _named(made: Made, key: str) -> Made:
-    failure = made.failure
-    return replace(made, failure=Failure(failure.reason, failure.remedy, failure.transient, key)) if failure else made
+    return replace(made, failure=made.failure.at(key)) if made.failure else made
 
 
 def _kept(shards: Shards, index: int, note: Note, work: Work) -> dict[str, Made]:

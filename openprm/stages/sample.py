@@ -125,7 +125,7 @@ def _work(
             return
         generator = spec.make()
         try:
-            for batch, answers in generator.generate(chain([first], source), sampling):
+            for batch, answers in generator.generate(chain([first], source), sampling, report):
                 pairs = zip(waiting.pop(batch.index), answers, strict=True)
                 yield batch.index, [_made(prompt, some, sampling, generator) for prompt, some in pairs]
         finally:

@@ -45,7 +45,7 @@ def score_candidates(
         try:
             for index, rows in taken:
                 scorer = scorer or StepScorer.load(spec, separator, aggregation)
-                yield index, _score(scorer, rows)
+                yield index, _score(scorer, rows, report)
         finally:
             if scorer is not None:
                 scorer.close()
@@ -92,8 +92,8 @@ def score_candidates(
     return strictly(manifest, out) if strict else manifest
 
 
-def _score(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Made]:
-    return [_made(row, scored) for row, scored in zip(rows, scorer.score_rows(rows), strict=True)]
+def _score(scorer: StepScorer, rows: Sequence[Candidate], report: Report) -> list[Made]:
+    return [_made(row, scored) for row, scored in zip(rows, scorer.score_rows(rows, report), strict=True)]
 
 
 def _made(row: Candidate, scored: ScoredAnswer | Failure) -> Made:

@@ -59,7 +59,9 @@ class Echo:
         self.asked: list[str] = []
         self.closed = False
 
-    def generate(self, batches: Iterable[Batch], sampling: Sampling) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(
+        self, batches: Iterable[Batch], sampling: Sampling, report: Any
+    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         held = []
         for batch in batches:
             if batch.index == self.kill_at:
