@@ -13,8 +13,8 @@ from openprm.data.paper_datasets import PAIR_SOURCES, PROMPT_SOURCES
 from openprm.data.prompts import DeclaredPrompts, PromptFile
 from openprm.errors import InputError
 from openprm.runs.folder import read_rows
-from openprm.stages import prompts as prompts_stage
 from openprm.schema import SCHEMA_VERSION, Message, Pair, Prompt, features
+from openprm.stages import prompts as prompts_stage
 from openprm.stages.prompts import draw, make_prompts, make_source_pairs
 
 from .. import public_data
