@@ -1,1 +1,1 @@
-"""Publishing: `layout` lays repositories out, `check` loads them as a stranger would."""
+"""Publishing: `layout` writes repositories as folders, `upload` sends them to the Hub."""

@@ -1,8 +1,9 @@
-"""The cards of published repositories, filled from their publication manifests and from nothing else.
+"""The cards of published repositories, rendered from their publication manifests and from nothing else.
 
-A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `kind`, `license`,
-`origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role, where the
-same owner publishes it, if anywhere), and of models `evaluation`. `repo` is OWNER/NAME.
+A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `repository`, `kind`,
+`license`, `origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role,
+where the same owner publishes it, if anywhere); of datasets `configs` (their files), of models `scoring`, `example`
+and `evaluation`, of a demo `demo`.
 """
 
 from __future__ import annotations
@@ -12,37 +13,52 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
-from openprm.runs.licenses import LICENSES, notices
+from openprm.runs.licenses import HUB_LICENSES, is_permissive
 from openprm.schema import Candidate, Pair, Tree, described_columns
 
 from .inputs import Input, inputs, measured
+from .repositories import CARD
 from .rerun_command import dataset_command, training_command
 from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]
 
-_RECORDS = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
+#: By kind.
+RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
 _BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
-_ORIGIN = ("kind", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
+_ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
 
 #: What the bounds in an evaluation are.
 INTERVAL = "95 % interval over prompts"
 
 
-def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping[str, SplitFiles]]) -> str:
-    """The card of candidates, trees or pairs. `configs`: the files of each split, by config; the first is the default.
+def documents(publication: Manifest) -> dict[str, str]:
+    """The files of a repository that follow from its manifest, by path: its card, and a model's results.
 
     Raises jinja2.UndefinedError or KeyError where the manifest lacks something that a card must say.
     """
+    make = {"model": _model_card, "policy": _policy_card, "demo": _demo_card}.get(publication["kind"], _dataset_card)
+    found = {CARD: make(publication)}
+    if results := _eval_results(publication):
+        found[".eval_results/best_of_n.yaml"] = results
+    return found
+
+
+def _dataset_card(publication: Manifest) -> str:
+    repo = publication["repository"]
+    configs = {
+        config: {split: SplitFiles(**files) for split, files in splits.items()}
+        for config, splits in publication["configs"].items()
+    }
     kind, parts = publication["kind"], publication["parts"]
     first = next(iter(configs.values()))
     made_of = {split: inputs(publication, split) for split in parts}
     data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
     fields: dict[str, Any] = {
-        **license_fields(publication["license"]),
+        **_license_fields(publication["license"]),
         "pretty_name": f"OpenPRM {kind}",
         "task_categories": _TASKS[kind],
         "size_categories": [size_category(sum(files.rows for files in first.values()))],
@@ -51,7 +67,7 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
     }
     body = render(
         f"{kind}.md.j2",
-        **_common(repo, publication),
+        **_common(publication),
         configs=configs,
         splits=listed_splits(configs),
         file=_glob(next(iter(list(configs.values())[-1].values())).pattern).replace("*", "00000"),
@@ -59,11 +75,11 @@ def dataset_card(repo: str, publication: Manifest, configs: Mapping[str, Mapping
         split=next(iter(first)),
         parameters=compared({split: part["parameters"] for split, part in parts.items()}),
         counts=compared({split: part["counts"] for split, part in parts.items()}),
-        columns=list(described_columns(_RECORDS[kind])),
+        columns=list(described_columns(RECORDS[kind])),
         made_of=made_of,
         commands=list(_commands(repo, publication, made_of)),
     )
-    return dataset_header(_RECORDS[kind], configs, **fields) + body
+    return dataset_header(RECORDS[kind], configs, **fields) + body
 
 
 def _glob(pattern: str | list[str]) -> str:
@@ -81,12 +97,10 @@ def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[st
             yield line
 
 
-def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], config: Manifest) -> str:
-    """The card of a reward model. `example` has a `question` (text or messages) and a `response`; `config` is the
-    content of its config.json.
-    """
+def _model_card(publication: Manifest) -> str:
     from huggingface_hub import ModelCardData
 
+    repo, example = publication["repository"], publication["example"]
     name = repo.partition("/")[2]
     manifest = publication["parts"]["model"]
     parameters, evaluation = manifest["parameters"], publication.get("evaluation")
@@ -99,7 +113,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     can_be_trained = base is not None and pairs and len(again) == len(pairs)
     results = list(_model_index(evaluation))
     data = ModelCardData(
-        **license_fields(publication["license"]),
+        **_license_fields(publication["license"]),
         base_model=base,
         base_model_relation="finetune" if base and trained else None,
         datasets=list(dict.fromkeys(made.hub for made in pairs if made.hub)) or None,
@@ -113,7 +127,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
     body = render(
         "model.md.j2",
-        **_common(repo, publication),
+        **_common(publication),
         trained=trained,
         base=f"`{base}`" if base else started,
         pairs=pairs,
@@ -121,7 +135,7 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
         question=question,
         response=example["response"],
         chat=[*messages, {"role": "assistant", "content": example["response"]}],
-        ours=config["openprm"],
+        ours=publication["scoring"],
         recorded=parameters,
         parameters=compared({"value": parameters}),
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
@@ -134,60 +148,45 @@ def model_card(repo: str, publication: Manifest, example: Mapping[str, Any], con
     return header(data) + body
 
 
-def policy_card(repo: str, publication: Manifest) -> str:
-    """The card of a language model that responses were sampled from, or a reward model started from."""
+def _policy_card(publication: Manifest) -> str:
+    """Of a language model that responses were sampled from, or a reward model was trained from."""
     from huggingface_hub import ModelCardData
 
     manifest = publication["parts"]["model"]
     data = ModelCardData(
-        **license_fields(publication["license"]),
+        **_license_fields(publication["license"]),
         pipeline_tag="text-generation",
         library_name="transformers",
         tags=["openprm"],
     )
     body = render(
         "policy.md.j2",
-        **_common(repo, publication),
+        **_common(publication),
         parameters=compared({"value": manifest["parameters"]}),
         counts=compared({"value": manifest.get("counts", {})}),
     )
     return header(data) + body
 
 
-def metric_card(repo: str, name: str, publication: Manifest) -> str:
-    """The card of a metric that `evaluate.load(repo)` loads, which is a Space."""
+def _demo_card(publication: Manifest) -> str:
     from huggingface_hub import SpaceCardData
 
-    data = SpaceCardData(
-        title=name,
-        emoji="📏",
-        sdk="static",
-        pinned=False,
-        **license_fields(publication["license"]),
-        tags=["evaluate", "metric", "openprm"],
-    )
-    return header(data) + render("metric.md.j2", **_common(repo, publication), name=name)
-
-
-def demo_card(repo: str, publication: Manifest, model_repo: str, sdk_version: str) -> str:
-    """The card of the demo Space, which scores answers with `model_repo`. `sdk_version` is Gradio's."""
-    from huggingface_hub import SpaceCardData
-
+    demo = publication["demo"]
     data = SpaceCardData(
         title="OpenPRM",
         emoji="🌳",
         sdk="gradio",
-        sdk_version=sdk_version,
+        sdk_version=demo["gradio"],
         app_file="app.py",
         pinned=False,
-        **license_fields(publication["license"]),
-        models=[model_repo],
+        **_license_fields(publication["license"]),
+        models=[demo["model"]],
         tags=["openprm", "reward-model"],
     )
-    return header(data) + render("demo.md.j2", **_common(repo, publication), model_repo=model_repo)
+    return header(data) + render("demo.md.j2", **_common(publication), model_repo=demo["model"])
 
 
-def eval_results(publication: Manifest) -> str | None:
+def _eval_results(publication: Manifest) -> str | None:
     """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page.
 
     None without results, and where the candidates that were measured are in no repository: it names one.
@@ -211,7 +210,7 @@ def eval_results(publication: Manifest) -> str | None:
     return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else None
 
 
-def _common(repo: str, publication: Manifest) -> dict[str, Any]:
+def _common(publication: Manifest) -> dict[str, Any]:
     """What every template may use. Versions are those of the stages, each that occurs."""
     found: dict[str, list[str]] = {}
     for part in publication["parts"].values():
@@ -219,23 +218,23 @@ def _common(repo: str, publication: Manifest) -> dict[str, Any]:
             if version not in found.setdefault(package, []):
                 found[package].append(version)
     return {
-        "repo": repo,
-        "title": repo.partition("/")[2],
+        "repo": publication["repository"],
+        "title": publication["repository"].partition("/")[2],
         "parts": publication["parts"],
         "license": publication["license"],
         "origins": [{**dict.fromkeys(_ORIGIN), **origin} for origin in publication["origins"]],
         "citations": list(
             dict.fromkeys(origin["citation"] for origin in publication["origins"] if origin.get("citation"))
         ),
-        "notices": notices(publication["origins"]),
+        "permissive": all(map(is_permissive, publication["origins"])),
         "published_by": publication["published_by"],
         "versions": found,
     }
 
 
-def license_fields(license: str) -> dict[str, Any]:
+def _license_fields(license: str) -> dict[str, Any]:
     """As the Hub wants it: an id that it does not know is the name of another license."""
-    return {"license": license} if license in LICENSES else {"license": "other", "license_name": license}
+    return {"license": license} if license in HUB_LICENSES else {"license": "other", "license_name": license}
 
 
 def _is_model(origin: Manifest) -> bool:

@@ -1,4 +1,4 @@
-"""Load what was published, as a stranger would: `python check.py OWNER`, in the folder that holds the owner's.
+"""Load what was published, as a stranger would: `python load_check.py OWNER`, in the folder that holds the owner's.
 
 Imports nothing of openprm. Prints each dataset's size and what the scoring pipeline says of the first candidate;
 exits with an error where something does not load.
@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import transformers
 from datasets import get_dataset_config_names, load_dataset
 
@@ -25,10 +24,6 @@ def main(owner: str) -> None:
             print(f"load_dataset({path!r}, {config!r}): {sizes}")
     for config in sorted(root.glob("*/config.json")):
         _model(str(config.parent), json.loads(config.read_text("utf-8")), _example(root / "candidates"))
-    for module in sorted(root.glob("*/*.py")):
-        if module.stem == module.parent.name:
-            evaluate.load(str(module.parent))
-            print(f"evaluate.load({str(module.parent)!r})")
 
 
 def _model(path: str, config: dict[str, Any], example: Any) -> None:

@@ -1,103 +1,218 @@
-"""Send a layout to the Hub: each folder of an owner's is a repository.
+"""Send a layout to the Hub: each folder is a repository, which changes by one commit or not at all.
 
-All are looked at before anything is sent. Then each changes by one commit or not at all; a run that was broken off is
-finished by the next.
+All repositories are looked at before anything is sent. The Hub's client skips what is there already, so a run that
+broke off is finished by running the same command again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from openprm.push.hub_repository import Remote
-from openprm.push.upload_plan import Planned, plan
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from openprm.errors import InputError
+from openprm.runs.folder import MANIFEST
+
+from .repositories import CARD, Repository
+from .retry import retried
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+#: What the Hub itself writes into a new repository: YAML, and in a Space one sentence.
+_NEW_CARD = re.compile(rb"\s*(---\r?\n(?:(?!---).*\n)*---\s*)?(Check out the configuration reference at \S+\s*)?")
+
+#: How often the first contact is tried again: an address that never answered is likely wrong.
+_FIRST_RETRIES = 4
 
 
 @dataclass(frozen=True)
-class Sent:
-    """A repository as it is now on the Hub: `commit` is its head. Paths of the files that changed, and their bytes."""
+class Head:
+    """The newest commit of a repository on the Hub (or the one of a tag)."""
 
-    repository: Planned
     commit: str
-    sent: tuple[str, ...]
-    deleted: tuple[str, ...]
-    tag: str | None
-
-    @property
-    def size(self) -> int:
-        return sum(self.repository.files[path] for path in self.sent)
-
-    def __str__(self) -> str:
-        files = self.repository.files
-        done = f"{len(self.sent)} sent ({_megabytes(self.size)})" if self.sent else "nothing to send"
-        gone = f", {len(self.deleted)} deleted" if self.deleted else ""
-        tag = f", tag {self.tag}" if self.tag else ""
-        return f"{self.repository}: {len(files)} files, {done}{gone}, {len(files) - len(self.sent)} unchanged{tag}"
+    private: bool
+    files: frozenset[str]
+    manifest: Mapping[str, Any] | None
+    card: bytes | None
 
 
 def upload(
-    root: Path,
-    owner: str,
+    planned: Sequence[Repository],
     *,
     private: bool | None,
     tag: str | None,
+    overwrite_card: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
     say: Callable[[str], Any] = print,
-) -> list[Sent]:
-    """Make the owner's repositories on the Hub equal to the folders below `root`; nothing is sent that is there.
+) -> dict[str, str]:
+    """Make an owner's repositories on the Hub equal to these folders; returns each one's commit by name.
 
-    `private` is for repositories that are new (None: as the Hub does by itself), `tag` names what is published now.
-    `token` and `endpoint` are the Hub client's own unless given. `say` is told one line for each repository.
+    private: of repositories that are new (None: the owner's default). tag: names what is published now.
+    overwrite_card: replace a card that was edited on the Hub. token, endpoint: the Hub client's own unless given.
 
     Raises InputError, before anything is sent, for a token that may not write, a repository that holds something else,
-    and a tag of another content; later where the Hub or the disk fails for good, with what is published until then.
+    a card that was edited on the Hub, and a tag of another content; later where the Hub or the disk fails for good.
     """
     from huggingface_hub import HfApi, get_token
 
-    planned = plan(root, owner)
     if tag is not None and not _TAG.fullmatch(tag):
         raise InputError(f"{tag!r} cannot be a tag: use letters, digits, dots and dashes, as in v1.0")
     token = token or get_token()
     if token is None:
         raise InputError("the Hub does not know you: log in with `hf auth login`, or set HF_TOKEN to a token")
-
-    def scrubbed(text: str) -> str:
-        return text.replace(token, "hf_…")  # a server may send it back in its words
-
-    remote = Remote(HfApi(endpoint=endpoint, token=token), private, tag, lambda text: say(scrubbed(text)))
-    sent: list[Sent] = []
+    owner = planned[0].name.partition("/")[0]
+    hub = _Hub(HfApi(endpoint=endpoint, token=token), private, tag, overwrite_card, say)
+    done: dict[str, str] = {}
     try:
-        remote.check_writer(owner)
-        heads = [remote.look(repository) for repository in planned]
-        problems = [problem for pair in zip(planned, heads, strict=True) for problem in remote.obstacles(*pair)]
+        retried(partial(hub.check_writer, owner), owner, say, _FIRST_RETRIES)
+        problems = []
+        for repository in planned:
+            problems += retried(partial(hub.obstacles, repository), repository.name, say)
         if problems:
             raise InputError("; ".join(problems))
-        for repository, head in zip(planned, heads, strict=True):
-            commit, new, gone = remote.publish(repository, head)
-            sent.append(Sent(repository, commit, new, gone, tag))
-            say(str(sent[-1]))
+        for repository in planned:
+            done[repository.name] = retried(partial(hub.publish, repository), repository.name, say)
     except InputError as error:
-        raise InputError(scrubbed(f"{error}. {_standing(planned, sent)}")) from None
-    except KeyboardInterrupt:
-        say(_standing(planned, sent))
-        raise
-    return sent
+        left = ", ".join(repository.name for repository in planned if repository.name not in done)
+        standing = f"Published: {', '.join(done)}; not yet: {left}" if done else "Nothing was published"
+        # a server may repeat the token in its message
+        raise InputError(f"{error}. {standing}".replace(token, "hf_…")) from None
+    return done
 
 
-def _standing(planned: list[Planned], sent: list[Sent]) -> str:
-    if not sent:
-        return "Nothing was published"
-    done, left = ([repository.name for repository in part] for part in (planned[: len(sent)], planned[len(sent) :]))
-    return f"Published: {', '.join(done)}; not yet: {', '.join(left)}"
+class _Hub:
+    """The Hub as `api` talks to it, with the options of `upload`."""
+
+    def __init__(
+        self, api: HfApi, private: bool | None, tag: str | None, overwrite_card: bool, say: Callable[..., Any]
+    ):
+        self._api, self._private, self._tag, self._overwrite, self._say = api, private, tag, overwrite_card, say
+
+    def check_writer(self, owner: str) -> None:
+        """Raises InputError where the token is known not to write to the owner's repositories."""
+        who = self._api.whoami()
+        roles = {who["name"]: "write", **{each["name"]: each.get("roleInOrg") for each in who.get("orgs", [])}}
+        if owner not in roles:
+            raise InputError(
+                f"{owner} is neither you ({who['name']}) nor an organization of yours; publish under a name of yours,"
+                " or join it"
+            )
+        role = who.get("auth", {}).get("accessToken", {}).get("role")  # a login by browser has none
+        if "read" in (role, roles[owner]):
+            raise InputError(f"{owner}: your token may only read; use one that may write to its repositories")
+
+    def look(self, repository: Repository, revision: str | None = None) -> Head | None:
+        """The newest commit of a repository, or the commit of a revision; None where there is no such repository."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            info = self._api.repo_info(repository.name, repo_type=repository.type, revision=revision)
+        except RepositoryNotFoundError:
+            return None
+        files = frozenset(file.rfilename for file in info.siblings or ())
+        read = {path: self._read(repository, str(info.sha), path) for path in (MANIFEST, CARD) if path in files}
+        return Head(str(info.sha), bool(info.private), files, _publication(read.get(MANIFEST)), read.get(CARD))
+
+    def _read(self, repository: Repository, revision: str, path: str) -> bytes:
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+        endpoint = self._api.endpoint
+        url = hf_hub_url(repository.name, path, repo_type=repository.type, revision=revision, endpoint=endpoint)
+        answer = get_session().get(url, headers=build_hf_headers(token=self._api.token), follow_redirects=True)
+        hf_raise_for_status(answer)
+        return answer.content
+
+    def obstacles(self, repository: Repository, head: Head | None = None) -> list[str]:
+        """Why the repository must not be published over what is on the Hub. `head`: where it was looked at already."""
+        head = head or self.look(repository)
+        if head is None:
+            return []
+        name, found = repository.name, []
+        others = sorted(head.files - {CARD, ".gitattributes"})
+        if (others and head.manifest is None) or (head.manifest and head.manifest["kind"] != repository.kind):
+            found.append(
+                f"{name} holds something else than {repository.kind} of openprm ({', '.join(others[:3])}); publish"
+                " under another name or owner, or delete it"
+            )
+        elif not self._overwrite and _is_edited(head, (repository.folder / CARD).read_bytes()):
+            found.append(
+                f"the {CARD} of {name} was edited on the Hub, and publishing would replace it; keep a copy of the"
+                " edit, then replace it with --overwrite-card"
+            )
+        if self._private and not head.private:
+            found.append(f"{name} is public; make it private on its page, or publish without --private")
+        if self._tag is not None:
+            refs = self._api.list_repo_refs(name, repo_type=repository.type)
+            if any(branch.name == self._tag for branch in refs.branches):
+                found.append(f"{name} has a branch {self._tag}; choose another name for the tag")
+            if any(tag.name == self._tag for tag in refs.tags):
+                tagged = self.look(repository, self._tag)
+                if tagged is None or tagged.manifest != repository.manifest:
+                    found.append(
+                        f"{name} has a tag {self._tag} of another content; choose another, or delete that one"
+                    )
+        return found
+
+    def publish(self, repository: Repository) -> str:
+        """One commit if anything differs, then the tag; returns the commit. May be repeated until it succeeds."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        head = self.look(repository)
+        if head is None:
+            sdk = "gradio" if repository.type == "space" else None
+            self._api.create_repo(
+                repository.name, repo_type=repository.type, private=self._private, space_sdk=sdk, exist_ok=True
+            )
+            head = self.look(repository)
+        if head is None:
+            raise InputError(f"{repository.name} was deleted meanwhile; run the same command again")
+        if problems := self.obstacles(repository, head):  # since the first look, or by whoever created it
+            raise InputError("; ".join(problems))
+        here, before = set(repository.files), set(head.manifest["files"] if head.manifest else ())
+        additions = [CommitOperationAdd(path, str(repository.folder / path)) for path in sorted(here)]
+        deletions = [CommitOperationDelete(path, is_folder=False) for path in sorted(head.files & before - here)]
+        commit = self._api.create_commit(
+            repository.name,
+            [*additions, *deletions],
+            repo_type=repository.type,
+            commit_message=f"Publish with openprm {version('openprm')}",
+            parent_commit=head.commit,
+        ).oid
+        if self._tag is not None:
+            self._api.create_tag(
+                repository.name, tag=self._tag, revision=commit, repo_type=repository.type, exist_ok=True
+            )
+        done = "unchanged" if commit == head.commit else f"published ({repository.size / 1e6:.1f} MB)"
+        tagged = f", tag {self._tag}" if self._tag else ""
+        self._say(f"{repository}: {len(here)} files, {done}{tagged}")
+        if kept := sorted(head.files - before - here - {".gitattributes"}):
+            self._say(f"{repository} keeps what was not published from here: {', '.join(kept)}")
+        return commit
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+def _publication(content: bytes | None) -> dict[str, Any] | None:
+    """A publication manifest, None where the content is something else."""
+    try:
+        manifest = json.loads(content or b"")
+    except ValueError:
+        return None
+    ours = isinstance(manifest, dict) and str(manifest.get("published_by")).startswith("openprm ")
+    return manifest if ours and {"kind", "files"} <= manifest.keys() and isinstance(manifest["files"], dict) else None
+
+
+def _is_edited(head: Head, card: bytes) -> bool:
+    """Whether the card on the Hub is neither the one that is to be published nor the one that was."""
+    if head.card is None or head.card == card:
+        return False
+    if head.manifest is None:
+        return not _NEW_CARD.fullmatch(head.card)
+    return hashlib.sha256(head.card).hexdigest() != head.manifest["files"].get(CARD)

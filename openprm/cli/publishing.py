@@ -23,16 +23,21 @@ def publish(
     pairs: _Splits = None,
     model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; may be repeated.")] = None,
     evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Such as best_of_n; may be repeated.")] = None,
     demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
     license: Annotated[
-        str | None, typer.Option("--license", help="Of what is published, where its sources leave a choice.")
+        str | None,
+        typer.Option(
+            "--license", help="Of what is published; may be left out where all sources have the same permissive one."
+        ),
     ] = None,
     source_license: Annotated[
         list[str] | None, typer.Option("--source-license", help="NAME=LICENSE of a source that does not say.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="New repositories are not public.")] = False,
     revision: Annotated[str | None, typer.Option(help="Tag for this release, such as v1.0.")] = None,
+    overwrite_card: Annotated[
+        bool, typer.Option("--overwrite-card", help="Replace a card that was edited on the Hub.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; touch no network.")] = False,
     allow: Annotated[
         list[str] | None, typer.Option(help="A text like a secret that is known to be harmless; may be repeated.")
@@ -41,10 +46,10 @@ def publish(
 ) -> None:
     """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
     from openprm.push.layout import publish_locally
-    from openprm.push.preflight import make_ready
+    from openprm.push.preflight import check_layout
     from openprm.push.publish import lay_out_run
+    from openprm.push.repositories import repositories
     from openprm.push.upload import upload
-    from openprm.push.upload_plan import plan
 
     from .report import print_upload_plan
 
@@ -52,7 +57,7 @@ def publish(
     given = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
     folders = {key: named(value, f"--{key}") for key, value in given.items() if value}
     if run is not None:
-        if folders or evaluation or metric or demo or out:
+        if folders or evaluation or demo or out:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
         layout = lay_out_run(run, owner=owner, license=license, source_licenses=licenses, force=force)
     else:
@@ -63,7 +68,6 @@ def publish(
             out,
             **folders,
             evaluation=evaluation,
-            metrics=metric or (),
             demo=demo,
             owner=owner,
             license=license,
@@ -71,11 +75,12 @@ def publish(
             force=force,
         )
     root = layout / owner
-    make_ready(root, places=[str(layout.resolve().parent)], allow=allow or ())
+    planned = repositories(root, owner)
+    check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
     if dry_run:
-        print_upload_plan(plan(root, owner), private, revision)
+        print_upload_plan(planned, private, revision)
         return
-    upload(root, owner, private=private or None, tag=revision, say=typer.echo)
+    upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
 
 
 @app.command()

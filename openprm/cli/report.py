@@ -18,7 +18,7 @@ from ..schema import Tree
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 
 if TYPE_CHECKING:
-    from openprm.push.upload_plan import Planned
+    from openprm.push.repositories import Repository
 
 _MOSTLY_ONE_STEP = 0.5
 _SHOWN = 160  # characters of a step in a terminal
@@ -96,7 +96,7 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
         print_table(*table)
 
 
-def print_upload_plan(planned: Sequence[Planned], private: bool, tag: str | None) -> None:
+def print_upload_plan(planned: Sequence[Repository], private: bool, tag: str | None) -> None:
     """What would be sent: repositories, files with their sizes, and the cards in full. Nothing was."""
     screen = console()
     for repository in planned:

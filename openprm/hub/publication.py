@@ -25,7 +25,7 @@ from .repository import TYPES, Missing, NotFound, Repository, download
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 MODELS = ("model", "policy")
-KINDS = (*RECORDS, *MODELS, "metric", "demo")
+KINDS = (*RECORDS, *MODELS, "demo")
 #: The only part of a model or a policy.
 MODEL = "model"
 

@@ -173,7 +173,7 @@ def check_published(folder: str | Path, owner: str) -> str:
 
     Raises InputError where one does not load.
     """
-    script = str(files("openprm.push").joinpath("check.py"))
+    script = str(files("openprm.push").joinpath("load_check.py"))
     with tempfile.TemporaryDirectory() as home:
         # caches of the user's own would be asked before those below HF_HOME
         environment = {

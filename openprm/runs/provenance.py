@@ -1,7 +1,6 @@
-"""Whose data and models something was made of, and under which licenses: handed on from stage to stage.
+"""The data and models of others that something was made of, with their licenses: passed on from stage to stage.
 
-A manifest lists its origins; a stage takes over those of its inputs. What the last of them, a published repository,
-may be licensed as, follows from the list (`openprm.runs.licenses`).
+A manifest lists its origins; a stage inherits those of its inputs. The card of a published repository shows the list.
 """
 
 from __future__ import annotations
@@ -39,9 +38,8 @@ class Origin(TypedDict, total=False):
 def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
     """The origins of what a stage reads, each once: folders of stages, published repositories, Hub ids, or files.
 
-    `inputs` are by role, which tells a model of the Hub from a dataset of the same name.
-    What says nothing of its origins is one itself, under the license that its card names, if any. What was published
-    is one besides its own: it may be under a license that asks more.
+    `inputs` are by role, which tells a model on the Hub from a dataset of the same name. An input without a manifest
+    is an origin itself, under the license that its card names, if any.
 
     Raises InputError for a published manifest whose origins cannot be read.
     """
@@ -69,47 +67,41 @@ def _origins(path: str, types: Sequence[str]) -> list[Origin]:
     if "published_by" in manifest:
         kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
         return published_origins(manifest, Origin(name=folder.resolve().name, kind=kind))
-    said = manifest.get("origins")
-    return _card_origin(folder) if said is None else said
+    if "origins" in manifest:
+        return manifest["origins"]
+    kind = "model" if (folder / "config.json").exists() else "data"
+    return [Origin(name=folder.resolve().name, kind=kind, license=_card_license(folder))]
 
 
 def _manifest(file: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
         manifest = json.loads(file.read_text("utf-8"))
-        if isinstance(manifest, dict):
-            return manifest
+        return manifest if isinstance(manifest, dict) else {}
     return {}
 
 
 def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
-    """The origins of what was published; and itself, where it is not under the license that theirs come to.
+    """The origins of what was published; and itself, where it is under another license than all of them.
 
     Raises InputError where the manifest does not say them.
     """
-    from .licenses import combined
-
     origins, license = manifest.get("origins"), manifest.get("license")
-    if not isinstance(origins, list) or not all(
-        isinstance(origin, dict) and isinstance(origin.get("name"), str) for origin in origins
-    ):
+    if not isinstance(origins, list) or not all(isinstance(origin, dict) and "name" in origin for origin in origins):
         raise InputError(f"{itself['name']}: its {MANIFEST} does not say what it derives from; publish it again")
-    with suppress(InputError):  # several, say, between which the publisher chose
-        if combined(origins) == license:
-            return origins
+    if str(license).lower() in {str(origin.get("license")).lower() for origin in origins}:
+        return origins
     return [*origins, Origin(**{**itself, "license": license if isinstance(license, str) else None})]
 
 
-def _card_origin(folder: Path) -> list[Origin]:
-    kind = "model" if (folder / "config.json").exists() else "data"
-    license = None
+def _card_license(folder: Path) -> str | None:
+    from huggingface_hub import metadata_load
+
     with suppress(OSError, ValueError, yaml.YAMLError):
-        head = (folder / "README.md").read_text("utf-8").split("---\n")[1:2]
-        card = yaml.safe_load(head[0]) if head else None
-        license = _card_license(card) if isinstance(card, dict) else None
-    return [Origin(name=folder.resolve().name, kind=kind, license=license)]
+        return _license(metadata_load(folder / "README.md") or {})
+    return None
 
 
-def _card_license(card: Mapping[str, Any]) -> str | None:
+def _license(card: Mapping[str, Any]) -> str | None:
     """None where the card leaves it open: several licenses, of which it does not say what each is of, or `other`."""
     license = card.get("license")
     if isinstance(license, list) and len(license) == 1:
@@ -124,46 +116,29 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
     from huggingface_hub.errors import EntryNotFoundError
 
     hub = HubId.parse(name) or HubId(name)
-    repository, revision = hub.repository, hub.revision
+    itself = Origin(name=hub.repository, hub=hub.repository, revision=hub.revision)
     for hub_type in types:
         kind = "model" if hub_type == "model" else "data"
         try:
-            info = HfApi().repo_info(repository, repo_type=hub_type, revision=revision)
-        except Exception:  # of whatever HTTP client the Hub's library uses; who reads the data says what is wrong
+            info = HfApi().repo_info(hub.repository, repo_type=hub_type, revision=hub.revision)
+        except Exception:  # of whatever HTTP client the Hub's library uses; what reads the data says what is wrong
             continue
+        itself |= Origin(kind=kind, revision=info.sha)
         with suppress(EntryNotFoundError):
-            file = hf_hub_download(repository, MANIFEST, repo_type=hub_type, revision=info.sha)
+            file = hf_hub_download(hub.repository, MANIFEST, repo_type=hub_type, revision=info.sha)
             published = _manifest(Path(file))
             if "published_by" in published:
-                itself = Origin(name=repository, kind=kind, hub=repository, revision=info.sha)
                 return published_origins(published, itself)
-        license = _card_license(info.card_data) if info.card_data else None  # type: ignore[union-attr, arg-type]
-        return [Origin(name=repository, kind=kind, hub=repository, revision=info.sha, license=license)]
-    kind = "model" if types[0] == "model" else "data"
-    return [Origin(name=repository, kind=kind, hub=repository, revision=revision, license=None)]
+        card = getattr(info, "card_data", None)
+        return [Origin(**itself, license=_license(card) if card else None)]
+    return [Origin(**itself, kind="model" if types[0] == "model" else "data", license=None)]
 
 
 def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> list[Origin]:
-    """The origins, with the licenses that somebody who knows them names (by an origin's name) where none is known."""
+    """The origins, with the licenses that the user names (by an origin's name) where none is known."""
     return [
-        origin
-        if origin.get("license") or origin["name"] not in licenses
-        else Origin(**{**origin, "license": licenses[origin["name"]]})
+        Origin(**{**origin, "license": licenses[origin["name"]]})  # type: ignore[typeddict-item]
+        if origin["name"] in licenses and not origin.get("license")
+        else origin
         for origin in origins
     ]
-
-
-def check_named(origins: Iterable[Origin], licenses: Mapping[str, str]) -> None:
-    """Raises InputError where a license is named of what is no origin, or of one whose license is known."""
-    known: dict[str, str | None] = {}
-    for origin in origins:
-        if origin["name"] not in known or not origin.get("license"):
-            known[origin["name"]] = origin.get("license")
-    for name, license in licenses.items():
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise InputError(f"--source-license {name}={license}: there is no such source; the sources are: {there}")
-        if theirs := known[name]:
-            raise InputError(
-                f"--source-license {name}={license}: {name} says itself that it is under {theirs}; leave that out"
-            )

@@ -15,7 +15,8 @@ from .demo_page import EXAMPLE, build_for, serve
 #: The version of Gradio that the Space is to run with, as its README.md says.
 GRADIO = "6.31.0"
 
-_MODULES = ("demo_page.py", "aggregate.py", "colours.py")
+#: With the folders that their relative imports expect.
+_MODULES = ("viewer/demo_page.py", "viewer/colors.py", "scoring/aggregation.py")
 
 
 def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = EXAMPLE) -> None:
@@ -70,6 +71,6 @@ def space_files(model_repo: str, example: Mapping[str, Any] = EXAMPLE) -> dict[s
         "app.py": templates.joinpath("app.py").read_text("utf-8").replace("OWNER/openprm", model_repo),
         "requirements.txt": templates.joinpath("requirements.txt").read_text("utf-8"),
         "example.json": json.dumps(dict(example), ensure_ascii=False, indent=2) + "\n",
-        f"{package}/__init__.py": "",
+        **{f"{folder}/__init__.py": "" for folder in (package, f"{package}/viewer", f"{package}/scoring")},
         **{f"{package}/{name}": files("openprm").joinpath(name).read_text("utf-8") for name in _MODULES},
     }

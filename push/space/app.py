@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from openprm_demo.demo_page import build_for, serve
+from openprm_demo.viewer.demo_page import build_for, serve
 from transformers import pipeline
 
 MODEL = "OWNER/openprm"

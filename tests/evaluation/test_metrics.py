@@ -1,26 +1,20 @@
-import json
+import doctest
 import math
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 from statistics import fmean
 
 import evaluate
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import openprm
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
-from openprm.errors import InputError
 from openprm.evaluation.accuracy import evaluate_selection
-from openprm.evaluation.metrics import METRICS, metric_files
 from openprm.evaluation.pair_accuracy import first_error, first_error_f1, pair_accuracy
-from tests.local_hub import Hub
 
-PACKAGE = Path(openprm.__file__).parent
+METRICS = ("best_of_n", "coverage", "majority_vote", "pair_accuracy", "first_error_f1")
 REWARDS = st.floats(-10, 10) | st.sampled_from([0.0, 1.0])
 
 
@@ -31,7 +25,9 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evaluate.config.HF_MODULES_CACHE", cache / "modules")
         patch.setattr(sys, "path", [*sys.path])
-        yield lambda name: evaluate.load(str(PACKAGE / "metrics" / name), cache_dir=str(cache))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
+            patch.delitem(sys.modules, name)  # of another test's cache
+        yield lambda name: evaluate.load(str(files("openprm.evaluation.metrics") / name), cache_dir=str(cache))
 
 
 @st.composite
@@ -122,47 +118,9 @@ def test_what_cannot_be_measured_is_an_error(load, name, inputs):
         load(name).compute(**inputs)
 
 
-def test_what_is_published():
-    assert metric_files("best_of_n") == {
-        "best_of_n.py": PACKAGE / "metrics" / "best_of_n" / "best_of_n.py",
-        "search.py": PACKAGE / "search.py",
-    }
-    assert metric_files("first_error_f1")["ranking.py"] == PACKAGE / "ranking.py"
-    assert all(path.is_file() for name in METRICS for path in metric_files(name).values())
-    with pytest.raises(InputError, match="best_of_n, coverage, majority_vote, pair_accuracy, first_error_f1"):
-        metric_files("none")
-
-
-FROM_THE_HUB = """
-import doctest, json, sys
-sys.modules["openprm"] = None  # a stranger has no package
-import evaluate
-seen = {}
-for name in sys.argv[1:]:
-    metric = evaluate.load(f"openprm/{name}")
-    test = doctest.DocTestParser().get_doctest(metric.inputs_description, {}, name, name, 0)
-    seen[name] = doctest.DocTestRunner().run(test)
-print(json.dumps(seen))
-"""
-
-
-@pytest.mark.slow
-def test_a_stranger_loads_them_from_the_hub_and_runs_their_examples(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    with Hub(tmp_path / "hub") as hub:
-        api = HfApi(endpoint=hub.endpoint, token=hub.token)
-        for name in METRICS:
-            api.create_repo(f"openprm/{name}", repo_type="space", space_sdk="static")
-            files = [CommitOperationAdd(path, file) for path, file in metric_files(name).items()]
-            api.create_commit(f"openprm/{name}", files, repo_type="space", commit_message="Publish")
-        done = subprocess.run(
-            [sys.executable, "-c", FROM_THE_HUB, *METRICS],
-            env=hub.environment(tmp_path / "home"),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
-    examples = {"best_of_n": 8, "coverage": 5, "majority_vote": 8, "pair_accuracy": 3, "first_error_f1": 6}
-    assert seen == {name: [0, tried] for name, tried in examples.items()}, done.stdout  # failed, tried
+@pytest.mark.parametrize("name", METRICS)
+def test_examples(load, name):
+    text = load(name).inputs_description
+    test = doctest.DocTestParser().get_doctest(text, {}, name, name, 0)
+    assert len(test.examples) >= 4
+    assert doctest.DocTestRunner().run(test).failed == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from openprm.runs.dataset_card import SplitFiles
-
 VERSIONS = {"python": "3.11.7", "openprm": "0.1.0", "torch": "2.13.0+cpu"}
 ORIGINS = [
     {
@@ -126,11 +124,11 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
             }
         },
         "policy": {"model": stage("policy", {"steps": 400}, {"parameters": 163_904}, 0)},
-        "metric": {},
         "demo": {},
     }
     made = {
         "published_by": "openprm 0.1.0",
+        "repository": f"somebody/{NAMES.get(kind, kind)}",
         "kind": kind,
         "license": "cc-by-nc-sa-4.0",
         "origins": ORIGINS,
@@ -138,25 +136,30 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
         "repositories": published(kind, changed.get("parts", splits[kind])),
         "files": {"data/train-00000.parquet": "987654321" * 7 + "0"},
     }
+    if kind in ("candidates", "trees", "pairs"):
+        made["configs"] = configs(kind, splits[kind])
     if kind == "model":
-        made["evaluation"] = evaluation()
+        made |= {"evaluation": evaluation(), "example": EXAMPLE, "scoring": SCORING}
+    if kind == "demo":
+        made["demo"] = {"model": "somebody/prm", "gradio": "6.31.0"}
     return copy.deepcopy({**made, **changed})
 
 
-def configs(kind: str) -> dict[str, dict[str, SplitFiles]]:
-    parts = publication(kind)["parts"]
+def configs(kind: str, parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if kind != "pairs":
-        return {
-            "default": {s: SplitFiles(f"data/{s}-*.parquet", part["rows"], 12_345) for s, part in parts.items()},
-        }
-    found = {"all": {s: SplitFiles(f"*/{s}-*.parquet", part["rows"], 12_345) for s, part in parts.items()}}
+        return {"default": {s: _files(f"data/{s}-*.parquet", part["rows"]) for s, part in parts.items()}}
+    found = {"all": {s: _files(f"*/{s}-*.parquet", part["rows"]) for s, part in parts.items()}}
     for level in ("process", "outcome"):
         found[level] = {
-            s: SplitFiles(f"{level}/{s}-*.parquet", part["counts"]["levels"][level], 12_345)
-            for s, part in parts.items()
+            s: _files(f"{level}/{s}-*.parquet", part["counts"]["levels"][level]) for s, part in parts.items()
         }
     return found
 
 
+def _files(pattern: str, rows: int) -> dict[str, Any]:
+    return {"pattern": pattern, "rows": rows, "size": 12_345}
+
+
+NAMES = {"model": "prm", "policy": "base"}
 EXAMPLE = {"question": "What is 2 + 3?", "response": 'Two "and" three.\nSo: 5'}
-CONFIG = {"openprm": {"separator": ".\n", "aggregation": "min", "suffix": ""}}
+SCORING = {"separator": ".\n", "aggregation": "min", "suffix": ""}

@@ -127,8 +127,9 @@ def test_the_spaces_files():
     for path, text in files.items():
         if path.endswith(".py"):
             compile(text, path, "exec")
-            own = re.findall(r"from \.(\w+) import", text)
-            assert {f"openprm_demo/{name}.py" for name in own} <= set(files)
+            own = re.findall(r"from (\.+)([\w.]+) import", text)
+            packages = {".": "openprm_demo/viewer", "..": "openprm_demo"}
+            assert {f"{packages[dots]}/{name.replace('.', '/')}.py" for dots, name in own} <= set(files)
 
 
 def test_the_space_asks_for_the_packages_versions():

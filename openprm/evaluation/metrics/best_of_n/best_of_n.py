@@ -1,6 +1,6 @@
 """Best-of-N accuracy, for `evaluate.load`.
 
-evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+evaluate reads the import lines: one module per line, and no comment after it.
 """
 
 from statistics import fmean
@@ -28,7 +28,8 @@ Returns:
     coverage (float): the share of prompts with a correct one among the n candidates: what no choice can exceed.
 Examples:
     >>> import evaluate
-    >>> metric = evaluate.load("openprm/best_of_n")
+    >>> from importlib.resources import files
+    >>> metric = evaluate.load(str(files("openprm.evaluation.metrics") / "best_of_n"))
     >>> scores = [[0.1, 0.9, 0.3], [2.0, 1.0, 2.0]]
     >>> correct = [[0, 1, 0], [1, 0, 0]]
     >>> results = metric.compute(predictions=scores, references=correct)

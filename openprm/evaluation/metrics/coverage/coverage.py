@@ -1,6 +1,6 @@
 """The coverage of n candidates (pass@n), for `evaluate.load`.
 
-evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+evaluate reads the import lines: one module per line, and no comment after it.
 """
 
 from statistics import fmean
@@ -23,7 +23,8 @@ Returns:
     coverage (float): the mean over prompts, 0 to 1.
 Examples:
     >>> import evaluate
-    >>> metric = evaluate.load("openprm/coverage")
+    >>> from importlib.resources import files
+    >>> metric = evaluate.load(str(files("openprm.evaluation.metrics") / "coverage"))
     >>> correct = [[0, 1, 0, 1], [0, 0, 0, 0]]
     >>> metric.compute(predictions=correct)
     {'coverage': 0.5}

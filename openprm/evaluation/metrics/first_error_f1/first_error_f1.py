@@ -1,6 +1,6 @@
 """How often the first wrong step of an answer is found (ProcessBench), for `evaluate.load`.
 
-evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+evaluate reads the import lines: one module per line, and no comment after it.
 """
 
 import datasets
@@ -26,7 +26,8 @@ Returns:
     correct (float): the accuracy on answers without one.
 Examples:
     >>> import evaluate
-    >>> metric = evaluate.load("openprm/first_error_f1")
+    >>> from importlib.resources import files
+    >>> metric = evaluate.load(str(files("openprm.evaluation.metrics") / "first_error_f1"))
     >>> metric.compute(predictions=[1, 0, -1, -1], references=[1, 2, -1, -1])["erroneous"]
     0.5
     >>> rewards = [[0.9, 0.2, 0.4], [0.1, 0.8], [0.8, 0.7, 0.9], [0.6]]

@@ -1,6 +1,6 @@
 """The accuracy of a majority vote, plain or weighted, for `evaluate.load`.
 
-evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+evaluate reads the import lines: one module per line, and no comment after it.
 """
 
 from statistics import fmean
@@ -28,7 +28,8 @@ Returns:
     single_sample (float): the mean correctness of a candidate drawn at random, the baseline.
 Examples:
     >>> import evaluate
-    >>> metric = evaluate.load("openprm/majority_vote")
+    >>> from importlib.resources import files
+    >>> metric = evaluate.load(str(files("openprm.evaluation.metrics") / "majority_vote"))
     >>> answers = [["4", "5", "4"], ["7", "", "8"]]
     >>> correct = [[1, 0, 1], [0, 0, 1]]
     >>> metric.compute(predictions=answers, references=correct)  # the second prompt's answers are tied

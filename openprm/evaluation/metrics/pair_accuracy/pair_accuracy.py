@@ -1,6 +1,6 @@
 """The accuracy of a reward model on preference pairs, for `evaluate.load`.
 
-evaluate reads the lines that import, to know what to copy along: one module a line, and no comment behind it.
+evaluate reads the import lines: one module per line, and no comment after it.
 """
 
 import datasets
@@ -21,7 +21,8 @@ Returns:
     pair_accuracy (float): the share of pairs that are ranked as they should be, 0 to 1.
 Examples:
     >>> import evaluate
-    >>> metric = evaluate.load("openprm/pair_accuracy")
+    >>> from importlib.resources import files
+    >>> metric = evaluate.load(str(files("openprm.evaluation.metrics") / "pair_accuracy"))
     >>> metric.compute(predictions=[1.5, 0.2, 0.7, 3.0], references=[1.0, 0.4, 0.7, -1.0])
     {'pair_accuracy': 0.5}
 """
