@@ -29,7 +29,7 @@ _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs":
 _BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
-_BEST_OF = re.compile(r"best of (?P<n>\d+): .+/(?P<aggregation>\w+)")
+_BEST_OF = re.compile(r"best of (?P<n>\d+): (?P<kind>.+)/(?P<aggregation>\w+)")
 
 #: What the bounds in an evaluation are.
 INTERVAL = "95 % interval over prompts"
@@ -253,8 +253,10 @@ def _base(publication: Manifest, started: Input) -> str | None:
 
 
 def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[str]]]:
+    """The results of this model alone, not the means over several of its kind."""
     for row in evaluation["metrics"] if evaluation else ():
-        if match := _BEST_OF.fullmatch(row["method"]):
+        match = _BEST_OF.fullmatch(row["method"])
+        if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
             yield row, match
 
 

@@ -225,24 +225,29 @@ class _Layout:
         return _EXAMPLE
 
     def _measured(self, evaluation: str, model: str) -> dict[str, Any] | None:
-        """An evaluation's manifest as far as it is about one model, known by its hash; None if it measured others."""
+        """An evaluation's manifest as far as it is about one model, known by its hash, or about models of its kind.
+
+        None if it measured others.
+        """
         manifest = read_manifest(evaluation)
         names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == model]
-        if not names:
+        kinds = {kind: entry for kind, entry in manifest["kinds"].items() if {*names} & {*entry["models"]}}
+        if not kinds:
             return None
 
         def is_about(row: Mapping[str, Any]) -> bool:
             scorer = row["method"].partition(": ")[2]
-            return not scorer or scorer.rpartition("/")[0] in names
+            return not scorer or scorer.rpartition("/")[0] in kinds
 
         unscored = manifest["counts"]["unscored"]
         return {
-            **manifest,
+            **{key: value for key, value in manifest.items() if key != "differences"},
             "dataset": self.published.get(manifest["inputs"]["candidates"]["hash"]),
             "inputs": {"candidates": manifest["inputs"]["candidates"]},
             "counts": {**manifest["counts"], "unscored": {name: unscored[name] for name in names}},
             "metrics": [row for row in manifest["metrics"] if is_about(row)],
             "models": {name: manifest["models"][name] for name in names},
+            "kinds": kinds,
         }
 
 

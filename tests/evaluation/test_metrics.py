@@ -43,7 +43,10 @@ def prompts(draw: st.DrawFn) -> list[tuple[list[float], list[float]]]:
 def test_best_of_n_is_the_packages(load, rows):
     scores, correct = zip(*rows, strict=True)
     results = load("best_of_n").compute(predictions=scores, references=correct)
-    candidates = [{"correct": c, "answers": [None] * len(c), "scores": {"it": s}} for s, c in rows]
+    candidates = [
+        {"responses": [str(i) for i in range(len(c))], "correct": c, "answers": [None] * len(c), "scores": {"it": s}}
+        for s, c in rows
+    ]
     table = {row["method"]: row["accuracy"] for row in evaluate_selection(candidates, n_resamples=1)}
     assert list(results.values()) == pytest.approx(
         [table[f"best of {len(scores[0])}: it"], table["single sample"], table[f"coverage@{len(scores[0])}"]]

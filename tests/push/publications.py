@@ -80,6 +80,7 @@ def evaluation() -> dict[str, Any]:
     return {
         **stage("evaluation", {"seed": 0}, {"prompts": 317, "candidates": 16}, 0, candidates="candidates-test"),
         "dataset": {"name": "somebody/candidates", "part": "test"},
+        "kinds": {"prm": {"models": ["prm"], "aggregation": "min"}},
         "metrics": [
             metric("single sample", 0.551041),
             metric("best of 16: prm/min", 0.868578),

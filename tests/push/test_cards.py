@@ -108,7 +108,15 @@ def test_results_on_candidates_that_are_not_published() -> None:
     made["evaluation"]["dataset"] = None
     card = rendered(made)
     assert "prompts of `candidates-test` (not published), with" in card
-    assert "measures its published results again" not in card
+    assert "model-index" not in ModelCard(card).data.to_dict()
+    assert results(made) is None
+
+
+def test_results_over_several_seeds_are_no_result_of_one_model() -> None:
+    made = publication("model")
+    made["evaluation"]["kinds"]["prm"]["models"] = ["prm", "prm-1", "prm-2"]
+    card = rendered(made)
+    assert "`prm`: mean over 3 models of this kind, trained with different seeds" in card
     assert "model-index" not in ModelCard(card).data.to_dict()
     assert results(made) is None
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from openprm.evaluation.metrics import METRICS
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
 from openprm.scoring.pipeline import load_scorer
 from tests.local_hub import Hub
@@ -171,7 +170,7 @@ def test_a_tag_names_what_trees_and_pairs_are_made_of(stranger: Stranger, finish
         assert inputs[before]["name"] == f"openprm/{before}@v1.0"
 
 
-@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "policy", *METRICS])
+@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "policy"])
 def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
     card = cards(finished_run)[name]
     ran = 0

@@ -18,9 +18,7 @@ def test_sources_under_one_permissive_license_need_no_choice() -> None:
     assert choose_license(origins("cc-by-4.0"), "Apache-2.0") == "apache-2.0"
 
 
-@pytest.mark.parametrize(
-    "licenses", [("mit", "CC-BY-NC-4.0"), ("my-own",), (None,), ("mit", "isc"), ()]
-)
+@pytest.mark.parametrize("licenses", [("mit", "CC-BY-NC-4.0"), ("my-own",), (None,), ("mit", "isc"), ()])
 def test_other_sources_leave_the_choice_to_the_user(licenses: tuple[str | None, ...]) -> None:
     with pytest.raises(InputError, match="--license") as told:
         choose_license(origins(*licenses), None)
