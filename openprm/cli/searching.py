@@ -223,13 +223,13 @@ def _plan(method: Method) -> str:
 
 
 def _show(depth: DepthReport) -> None:
-    for decision in depth.decisions.values():
-        going = sum(not answer.partial.finished for answer in decision.kept)
-        told = [f"{len(decision.kept)} kept", f"{going} of them to go on with"]
-        told += [f"{decision.dropped} dropped"] * bool(decision.dropped)
-        told += [f"{decision.merged} duplicates"] * bool(decision.merged)
+    for pruning in depth.prunings.values():
+        going = sum(not answer.partial.finished for answer in pruning.kept)
+        told = [f"{len(pruning.kept)} kept", f"{going} of them to go on with"]
+        told += [f"{pruning.dropped} dropped"] * bool(pruning.dropped)
+        told += [f"{pruning.merged} duplicates"] * bool(pruning.merged)
         typer.echo(f"step {depth.depth}: {', '.join(told)}", err=True)
-        best = decision.kept[0] if decision.kept else None
+        best = pruning.kept[0] if pruning.kept else None
         if best and best.partial.steps and best.step_rewards:
             step = " ".join(best.partial.steps[-1].split())
             step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"

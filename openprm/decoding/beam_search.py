@@ -1,10 +1,10 @@
-"""Process-level beam search (paper, section 3.3), over two injected functions, all prompts together at every depth.
+"""Process-level beam search (paper, section 3.3) over two given functions, all prompts together at every depth.
 
     parameters = BeamParameters.for_budget(16)
     found = beam_search(questions, generate, score, parameters, seeds)
 
-Every prompt keeps `beam` partial answers. At every depth each of them is extended by one step in `expand` ways, what
-came out twice is merged, the reward model scores the new steps, and the best are kept, until all are finished.
+Every prompt keeps `beam` partial answers. At every depth each of them is extended by one step in `expand` ways,
+duplicates are merged, the reward model scores the new steps, and the best are kept, until all are finished.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from ..engines.base import prompt_seed
-from ..engines.step_requests import Extension, Generate, PartialResponse, Score, StepRequest
+from ..engines.step_requests import Extension, Generate, Score, StepRequest
 from ..errors import Failure
 from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
 from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
-from .loop import Search, SearchResult, Watch, run
+from .loop import PromptSearch, SearchResult, Watch, run
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BeamParameters:
     """How wide and how deep to search.
 
     beam: partial answers kept, a prompt
-    expand: ways in which each of them is extended at a depth; the first depth draws beam * expand
+    expand: ways in which each of them is extended at a depth; the first depth samples beam * expand
     aggregation: of the step rewards, see `openprm.scoring.aggregation`
     groups: the beam is split into so many sub-beams, each with its own first depth, that never compete (diverse
         search; as many groups as beams is "DVTS")
@@ -83,7 +83,7 @@ def beam_search(
     A finished answer keeps its place in the beam, by its score, and is not extended. Better ones may take the place,
     yet it stays among those that the best is chosen from in the end. Duplicates (the same text, finished or not) are
     merged within a sub-beam. A prompt is done when all it keeps is finished, or after `max_steps`. What cannot be
-    rewarded to its end ranks last (`openprm.decoding.hypotheses.Hypothesis`); which failures end a prompt, see
+    scored to its end ranks last (`openprm.decoding.hypotheses.Hypothesis`); which failures end a prompt, see
     `openprm.decoding.loop.run`.
     """
     searches = [
@@ -104,27 +104,24 @@ class _SubBeam:
     def open(self) -> list[Hypothesis]:
         return [answer for answer in self.kept if not answer.partial.finished]
 
-    def merged(self, ways: Sequence[tuple[Hypothesis, PartialResponse]]) -> list[tuple[Hypothesis, PartialResponse]]:
-        """Of (parent, extension), the first of each text and finished state that is new."""
-        seen = {(answer.partial.text, True) for answer in self.complete}
-        new = []
-        for parent, partial in ways:
-            state = partial.text, partial.finished
-            if state not in seen:
-                seen.add(state)
-                new.append((parent, partial))
-        return new
+    def new(self, extensions: Sequence[Expansion]) -> list[Expansion]:
+        """The first of each text and finished state that is not complete already."""
+        known = {(answer.partial.text, True) for answer in self.complete}
+        firsts: dict[tuple[str, bool], Expansion] = {}
+        for extension in extensions:
+            firsts.setdefault((extension.partial.text, extension.partial.finished), extension)
+        return [extension for state, extension in firsts.items() if state not in known]
 
-    def select(self, rated: Sequence[Hypothesis], size: int) -> int:
+    def select(self, scored: Sequence[Hypothesis], size: int) -> int:
         """Keeps the best of the finished and the new; returns how many were not kept."""
-        self.complete += [answer for answer in rated if answer.partial.finished]
-        pool = [answer for answer in self.kept if answer.partial.finished] + list(rated)
+        self.complete += [answer for answer in scored if answer.partial.finished]
+        pool = [answer for answer in self.kept if answer.partial.finished] + list(scored)
         self.kept = ranked(pool)[:size]
         return len(pool) - len(self.kept)
 
 
 @dataclass
-class _BeamSearch(Search):
+class _BeamSearch(PromptSearch):
     parameters: BeamParameters
 
     def __post_init__(self) -> None:
@@ -137,26 +134,26 @@ class _BeamSearch(Search):
 
     def requests(self, depth: int) -> list[StepRequest]:
         n = self.parameters.expand * (self.size if depth == 1 else 1)
-        # A seed depends on the text, not on its rank, which may hang on a reward's last bits.
+        # A seed depends on the text, not on its rank, which may depend on a reward's last bits.
         return [
             StepRequest(self.question, answer.partial, n, prompt_seed(self.seed, f"{group}\0{answer.partial.text}"))
             for group, beam in enumerate(self.beams)
             for answer in beam.open
         ]
 
-    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
+    def expand(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
         replies = iter(extensions)
-        self._children = []
+        self._expansions = []
         for beam in self.beams:
-            ways = [(parent, way.partial) for parent in beam.open for way in next(replies)]
-            self._children.append([Expansion(self.prompt, *way) for way in beam.merged(ways)])
-        return list(chain.from_iterable(self._children))
+            every = [Expansion(self.prompt, parent, way.partial) for parent in beam.open for way in next(replies)]
+            self._expansions.append(beam.new(every))
+        return list(chain.from_iterable(self._expansions))
 
-    def decide(self, rated: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
-        remaining = iter(rated)
+    def prune(self, scored: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
+        remaining = iter(scored)
         dropped = 0
-        for beam, children in zip(self.beams, self._children, strict=True):
-            dropped += beam.select(list(islice(remaining, len(children))), self.size)
+        for beam, expansions in zip(self.beams, self._expansions, strict=True):
+            dropped += beam.select(list(islice(remaining, len(expansions))), self.size)
         return [answer for beam in self.beams for answer in beam.kept], dropped
 
     def complete(self) -> list[Hypothesis]:

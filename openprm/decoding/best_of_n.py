@@ -1,6 +1,6 @@
-"""Draw N whole answers to a prompt and choose one of them: best-of-N and votes (paper, sections 3.3 and 4.4).
+"""Sample N whole answers to a prompt and choose one of them: best-of-N and votes (paper, sections 3.3 and 4.4).
 
-    found = draw(questions, generate, score, 16, "min", seeds)
+    found = sample_answers(questions, generate, score, 16, "min", seeds)
     found[0].best                                       # best of 16
     vote(found[0].complete, labels)                     # majority vote
     vote(found[0].complete, labels, weighted=True)      # the same, weighted by exp(score)
@@ -20,11 +20,11 @@ from ..errors import Failure
 from ..schema import Message
 from .early_rejection import RejectionRule, partial_score
 from .hypotheses import EMPTY, Expansion, Hypothesis, ranked
-from .loop import Search, SearchResult, Watch, run
+from .loop import PromptSearch, SearchResult, Watch, run
 from .selection import majority_vote, weighted_vote
 
 
-def draw(
+def sample_answers(
     questions: Sequence[Sequence[Message]],
     generate: Generate,
     score: Score | None,
@@ -46,7 +46,7 @@ def draw(
     not hold) or is given without `score`.
     """
     if n < 1:
-        raise ValueError(f"cannot draw {n} answers: give 1 or more")
+        raise ValueError(f"cannot sample {n} answers: give 1 or more")
     if rule and score is None:
         raise ValueError("early rejection goes by rewards: give a reward model")
     if rule and (rule.n_answers, rule.aggregation) != (n, aggregation):
@@ -55,7 +55,7 @@ def draw(
             f"not for {n} by {aggregation}: calibrate it again"
         )
     searches = [
-        _Drawing(prompt, question, seed, n, rule)
+        _BestOfN(prompt, question, seed, n, rule)
         for prompt, (question, seed) in enumerate(zip(questions, seeds, strict=True))
     ]
     return run(searches, generate, score, aggregation, watch)
@@ -65,7 +65,7 @@ def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: 
     """The best-ranked answer (of tied ones, the first) of those with the label that wins the vote.
 
     `labels` (one an answer; equal where answers are equivalent, None without a vote) and the ties are as in
-    `openprm.decoding.selection`. The weights are exp(score); what was not rewarded to its end weighs nothing.
+    `openprm.decoding.selection`. The weights are exp(score); what was not scored to its end weighs nothing.
     Raises ValueError where there are no answers, or not as many labels.
     """
     if len(answers) != len(labels):
@@ -75,7 +75,7 @@ def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: 
 
 
 @dataclass
-class _Drawing(Search):
+class _BestOfN(PromptSearch):
     n: int
     rule: RejectionRule | None
 
@@ -93,28 +93,28 @@ class _Drawing(Search):
     def requests(self, depth: int) -> list[StepRequest]:
         if depth == 1:
             return [StepRequest(self.question, EMPTY.partial, self.n, self.seed, whole=self.rule is None)]
-        # PromptSamples may be equal so far and are to be drawn independently: a seed depends on the answer's number.
+        # Answers that are equal so far are extended independently: a seed depends on the answer's number.
         return [
             StepRequest(self.question, self.answers[i].partial, 1, prompt_seed(self.seed, f"{i}\0{depth}"))
             for i in self._open
         ]
 
-    def children(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
+    def expand(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
         ways = [way for reply in extensions for way in reply]
         return [Expansion(self.prompt, self.answers[i], way.partial) for i, way in zip(self._open, ways, strict=True)]
 
-    def decide(self, rated: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
-        self.answers |= zip(self._open, rated, strict=True)
-        hopeless = self._hopeless(self.rule, depth) if self.rule else []
-        for i in hopeless:
+    def prune(self, scored: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
+        self.answers |= zip(self._open, scored, strict=True)
+        rejected = self._rejected(self.rule, depth) if self.rule else []
+        for i in rejected:
             del self.answers[i]
-        self.stopped += len(hopeless)
-        return self.complete(), len(hopeless)
+        self.stopped += len(rejected)
+        return self.complete(), len(rejected)
 
     def complete(self) -> list[Hypothesis]:
         return list(self.answers.values())
 
-    def _hopeless(self, rule: RejectionRule, depth: int) -> list[int]:
+    def _rejected(self, rule: RejectionRule, depth: int) -> list[int]:
         """Those to be stopped; a finished one costs nothing more and stays."""
         scores = [partial_score(answer.step_rewards, depth, rule.aggregation) for answer in self.answers.values()]
         kept = dict(zip(self.answers, rule.keeps(scores), strict=True))

@@ -1,7 +1,7 @@
-"""Early rejection: stop answers whose beginning is hopeless, at a stated risk of stopping the best one.
+"""Early rejection: stop answers whose prefix scores too far below the best, at a stated risk of stopping the best.
 
     rule = calibrate(step_rewards_by_prompt, "min", risk=0.1)
-    found = draw(questions, generate, score, n, "min", seeds, rule)
+    results = sample_answers(questions, generate, score, n, "min", seeds, rule)
 
 N answers of a prompt grow side by side, a step at a time. At depth d their partial scores are compared, which are the
 aggregates of the first d step rewards (of all, where an answer is finished). An unfinished answer that is more than
@@ -49,7 +49,7 @@ class RejectionRule:
     n_prompts: int
 
     def keeps(self, scores: Sequence[float]) -> list[bool]:
-        """For the partial scores of a prompt's answers at one depth, which of them are not hopeless."""
+        """For the partial scores of a prompt's answers at one depth, which of them are not to be stopped."""
         top = max(scores)
         return [_below(score, top) <= self.threshold for score in scores]
 

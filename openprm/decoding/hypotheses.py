@@ -1,4 +1,4 @@
-"""PartialResponse and whole answers with the rewards of their steps, and rewarding many of them at once."""
+"""Partial and whole answers with the rewards of their steps, and scoring many of them at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..scoring.aggregation import aggregate
 class Hypothesis:
     """An answer, partial or whole, with the rewards of its steps and their aggregate.
 
-    `score` is -inf where no step has a reward. Fewer rewards than steps where the rest could not be rewarded (it does
+    `score` is -inf where no step has a reward. Fewer rewards than steps where the rest could not be scored (it does
     not fit into the reward model); the score is then made of those before, as in `openprm.scoring.pipeline`.
     """
 
@@ -31,12 +31,12 @@ class Hypothesis:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Higher is better: by the score, but whatever was not rewarded to its end comes behind all that was."""
+        """Higher is better: by the score, but whatever was not scored to its end comes behind all that was."""
         return bool(self.step_rewards) and not self.truncated, self.score
 
     @property
     def weight(self) -> float:
-        """What it brings to a weighted vote: its score, or -inf where it was not rewarded to its end."""
+        """What it brings to a weighted vote: its score, or -inf where it was not scored to its end."""
         return -math.inf if self.truncated else self.score
 
 
@@ -54,13 +54,13 @@ class Expansion:
 
     @property
     def known(self) -> int:
-        """How many of its steps have a reward: the parent's as they were. White space may have joined the last one."""
+        """How many of its steps have a reward: the parent's, up to a last step that white space has joined."""
         pairs = zip(self.parent.partial.steps, self.partial.steps, strict=False)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         return min(same, len(self.parent.step_rewards))
 
     @property
-    def wants_rewards(self) -> bool:
+    def needs_rewards(self) -> bool:
         """Not where it is truncated already, nor of white space alone."""
         return self.known < len(self.partial.steps) and not self.parent.truncated and bool(self.partial.text.strip())
 
@@ -72,50 +72,47 @@ class Expansion:
 
 @dataclass(frozen=True)
 class ScoredExpansion:
-    """A child with its rewards, and how many tokens they took (none, where another child with the same steps paid).
+    """The hypothesis of an expansion, and how many tokens its rewards took (0 where another one with the same steps
+    is charged). With a `failure`, the rewards are its parent's, of the steps that did not change."""
 
-    With a `failure`, the rewards are its parent's, of the steps that did not change.
-    """
-
-    rated: Hypothesis
+    hypothesis: Hypothesis
     n_tokens: int = 0
     failure: Failure | None = None
 
 
 def score_expansions(
-    questions: Sequence[Sequence[Message]], children: Sequence[Expansion], score: Score | None, aggregation: str
+    questions: Sequence[Sequence[Message]], expansions: Sequence[Expansion], score: Score | None, aggregation: str
 ) -> list[ScoredExpansion]:
-    """Each child rated, by at most one call of `score`; without `score` nothing has a reward.
+    """Each expansion scored, by at most one call of `score`; without `score` nothing has a reward.
 
-    The same steps of one prompt are asked for once. Steps that did not change keep their parent's rewards; of a
-    truncated parent nothing else is asked for, since what its children add is longer still. White space alone has no
-    reward.
+    The same steps of one prompt are scored once. Steps that did not change keep their parent's rewards; of a
+    truncated parent nothing else is scored, since its extensions are longer still. White space alone has no reward.
     """
     if score is None:
-        return [ScoredExpansion(Hypothesis(child.partial)) for child in children]
+        return [ScoredExpansion(Hypothesis(expansion.partial)) for expansion in expansions]
     firsts: dict[tuple[int, tuple[str, ...]], Expansion] = {}
-    for child in children:
-        if child.wants_rewards:
-            firsts.setdefault(child.key, child)
-    prefixes = [Prefix(questions[child.prompt], child.partial.steps, known=child.known) for child in firsts.values()]
+    for expansion in expansions:
+        if expansion.needs_rewards:
+            firsts.setdefault(expansion.key, expansion)
+    prefixes = [Prefix(questions[one.prompt], one.partial.steps, known=one.known) for one in firsts.values()]
     replies = dict(zip(firsts, score(prefixes) if prefixes else [], strict=True))
     return [
-        _rating(child, firsts[child.key], replies[child.key], aggregation)
-        if child.wants_rewards
-        else ScoredExpansion(replace(child.parent, partial=child.partial))
-        for child in children
+        _scored(one, firsts[one.key], replies[one.key], aggregation)
+        if one.needs_rewards
+        else ScoredExpansion(replace(one.parent, partial=one.partial))
+        for one in expansions
     ]
 
 
-def fatal_failure(ratings: Sequence[ScoredExpansion]) -> Failure | None:
-    """Why a prompt whose children were rated so cannot go on; None where it can.
+def fatal_failure(scored: Sequence[ScoredExpansion]) -> Failure | None:
+    """Why a prompt with these expansions cannot continue; None where it can.
 
     A transient failure ends it, or else its result would depend on a server's health. Other failures only rank last,
     unless nothing has a reward.
     """
-    failures = [rating.failure for rating in ratings if rating.failure]
+    failures = [one.failure for one in scored if one.failure]
     transient = [failure for failure in failures if failure.transient]
-    if transient or not any(rating.rated.step_rewards for rating in ratings):
+    if transient or not any(one.hypothesis.step_rewards for one in scored):
         return next(iter(transient or failures), None)
     return None
 
@@ -125,15 +122,15 @@ def ranked(answers: Sequence[Hypothesis]) -> list[Hypothesis]:
     return sorted(answers, key=lambda answer: answer.rank, reverse=True)
 
 
-def _rating(child: Expansion, first: Expansion, reply: PrefixRewards | Failure, aggregation: str) -> ScoredExpansion:
+def _scored(
+    expansion: Expansion, first: Expansion, reply: PrefixRewards | Failure, aggregation: str
+) -> ScoredExpansion:
     if isinstance(reply, PrefixRewards) and not all(map(math.isfinite, reply.rewards)):
-        reply = Failure(
-            "a step's reward is not a finite number", "load the reward model in bfloat16 or float32", transient=False
-        )
+        reply = Failure("a step's reward is not a finite number", "load the reward model in bfloat16 or float32")
     rewards = first.parent.step_rewards[: first.known]
     if isinstance(reply, PrefixRewards):
         rewards += reply.rewards
-    rated = Hypothesis(child.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
+    hypothesis = Hypothesis(expansion.partial, rewards, aggregate(rewards, aggregation) if rewards else -math.inf)
     if isinstance(reply, Failure):
-        return ScoredExpansion(rated, failure=reply)
-    return ScoredExpansion(rated, reply.n_tokens if child is first else 0)
+        return ScoredExpansion(hypothesis, failure=reply)
+    return ScoredExpansion(hypothesis, reply.n_tokens if expansion is first else 0)

@@ -1,6 +1,6 @@
-"""The ways to spend a budget of N answers on a prompt, by name: what `openprm generate --method` offers.
+"""The ways to spend a budget of N answers on a prompt, by name: what `openprm search --method` offers.
 
-found = Method("pbs", budget=16, aggregation="min").run(questions, generate, score, seeds)
+results = Method("pbs", budget=16, aggregation="min").run(questions, generate, score, seeds)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..rewards.exact_answer import DEFAULT_PATTERN, extract_answer
 from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS
 from .beam_search import BeamParameters, beam_search
-from .best_of_n import draw, vote
+from .best_of_n import sample_answers, vote
 from .early_rejection import RejectionRule
 from .loop import SearchResult, Watch
 
@@ -27,14 +27,14 @@ METHODS = ("best-of-n", *BEAMS, MAJORITY, WEIGHTED)
 
 @dataclass(frozen=True)
 class Method:
-    """How an answer is searched.
+    """How to search an answer.
 
     name: one of `METHODS`. "pbs" is process-level beam search (paper, section 3.3), "diverse-pbs" the same with
-        independent sub-beams; the others draw whole answers and choose one
-    budget: N: answers drawn, or extensions of a prompt at each step of a beam search (sqrt(N) beams)
+        independent sub-beams; the others sample whole answers and choose one
+    budget: N: answers sampled, or extensions of a prompt at each step of a beam search (sqrt(N) beams)
     aggregation: of step rewards to a score; none for the majority vote, which needs no reward model
     rule: of early rejection, for best-of-n
-    equivalence, pattern: what votes for the same answer (see `openprm.rewards.answer_equivalence`)
+    equivalence, pattern: which answers are the same in a vote (see `openprm.rewards.answer_equivalence`)
 
     Raises InputError for what does not fit together.
     """
@@ -93,13 +93,13 @@ class Method:
         """For each question what was found, or why nothing was; `seeds` are one a question.
 
         `best` of the result is the method's choice: of votes, the highest-ranked answer among those that say what won.
-        Raises ValueError as `beam_search` and `draw` do.
+        Raises ValueError as `beam_search` and `sample_answers` do.
         """
         if self.beam:
             assert score is not None
             return beam_search(questions, generate, score, self.beam, seeds, watch)
         scored = score if self.uses_rewards else None
-        found = draw(questions, generate, scored, self.budget, self._aggregation, seeds, self.rule, watch)
+        found = sample_answers(questions, generate, scored, self.budget, self._aggregation, seeds, self.rule, watch)
         if not self.votes:
             return found
         return [

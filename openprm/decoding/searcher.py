@@ -1,16 +1,11 @@
-"""A language model and a reward model, loaded to search answers together.
-
-searcher = Searcher.load(GeneratorSpec("policy"), RewardSpec("openprm"), Method("pbs"), Sampling(max_new_tokens=512))
-(found,) = searcher([[{"role": "user", "content": "2+2?"}]], seeds=[0])
-found.best.partial.text
-"""
+"""A language model and a reward model, loaded to search answers together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..engines.base import Sampling
+from ..engines.base import Sampling, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
 from ..engines.step_generator import StepGenerator, check_engine
 from ..engines.step_scorer import StepScorer
@@ -20,6 +15,43 @@ from ..scoring.aggregation import DEFAULT_AGGREGATION
 from ..scoring.steps import DEFAULT_SEPARATOR
 from .loop import SearchResult, Watch
 from .methods import Method
+
+
+def search(
+    questions: Sequence[str | Sequence[Message]],
+    policy: str | GeneratorSpec,
+    prm: str | RewardSpec | None = None,
+    method: str = "pbs",
+    budget: int = 16,
+    *,
+    aggregation: str | None = None,
+    separator: str | None = None,
+    sampling: Sampling | None = None,
+) -> list[SearchResult | Failure]:
+    """Answers each question by searching with a reward model (paper, section 3.3).
+
+        (result,) = openprm.search(["What is 2 + 3?"], policy="my-llm", prm="openprm/openprm")
+        result.text, result.score, result.steps, result.step_rewards, result.generated_tokens
+
+    questions: texts, or lists of chat messages
+    policy, prm: a model's folder or Hub id, or which engine runs it; the majority vote takes no `prm`
+    method: one of `openprm.decoding.methods.METHODS`; budget: N answers, or extensions at each step of a beam search
+    aggregation, separator: of step rewards, and where steps end; by default what the reward model records
+    sampling: temperature, length, seed and so on (`n` and `stop` are not used)
+
+    A question's seed depends on the sampling's and on its text. Where one fails, the others do not: a `Failure` stands
+    in its place. To keep the models loaded from call to call, use a `Searcher`. Raises InputError as that does.
+    """
+    sampling = sampling or Sampling(n=1)
+    chats = [[Message(role="user", content=one)] if isinstance(one, str) else list(one) for one in questions]
+    policy = GeneratorSpec(policy) if isinstance(policy, str) else policy
+    prm = RewardSpec(prm) if isinstance(prm, str) else prm
+    searcher = Searcher.load(policy, prm, Method(method, budget, aggregation), sampling, separator)
+    try:
+        texts = ("\0".join(message["content"] for message in chat) for chat in chats)
+        return searcher(chats, [prompt_seed(sampling.seed, text) for text in texts])
+    finally:
+        searcher.close()
 
 
 class Searcher:
@@ -61,7 +93,7 @@ class Searcher:
         return self.method.run(questions, self.step_generator, score, seeds, watch)
 
     def close(self) -> None:
-        """Gives back what the engines hold."""
+        """Frees what the engines hold."""
         self.step_generator.close()
         if self.scorer:
             self.scorer.close()

@@ -73,8 +73,8 @@ def test_a_search_by_hand():
     # B, finished, keeps its place beside Aa; C and Ab are dropped.
     depths: list[DepthReport] = []
     (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 2), [0], depths.append)
-    assert [[a.partial.text for a in d.decisions[0].kept] for d in depths] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
-    assert [(d.decisions[0].dropped, d.decisions[0].merged) for d in depths] == [(1, 1), (1, 0), (0, 1)]
+    assert [[a.partial.text for a in d.prunings[0].kept] for d in depths] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
+    assert [(d.prunings[0].dropped, d.prunings[0].merged) for d in depths] == [(1, 1), (1, 0), (0, 1)]
     assert [d.open for d in depths] == [1, 1, 0]
     assert (found.best.partial.text, found.best.step_rewards, found.best.score) == ("Aax", (5.0, 3.0, 2.5), 2.5)
     assert [a.partial.text for a in found.complete] == ["B", "Aax"]
@@ -86,7 +86,7 @@ def test_a_finished_answer_that_loses_its_place_can_still_be_the_best():
     score = rewarding({"A": 1.0, "B": 2.0, "Ba": 0.0, "Bb": -1.0})
     kept = []
     (found,) = beam_search(
-        questions("q"), language, score, BeamParameters(1, 2), [0], lambda d: kept.append(d.decisions[0].kept)
+        questions("q"), language, score, BeamParameters(1, 2), [0], lambda d: kept.append(d.prunings[0].kept)
     )
     assert [[a.partial.text for a in k] for k in kept] == [["B"], ["Ba"]]
     assert found.best.partial.text == "A"
@@ -179,8 +179,8 @@ def test_calls_and_budget(parameters, language, seed):
             NAMES.index(name): sum(request.n for request in group)
             for name, group in groupby(call, lambda request: request.question[0]["content"])
         }
-        assert asked.keys() == depth.decisions.keys()
-        for prompt, decision in depth.decisions.items():
+        assert asked.keys() == depth.prunings.keys()
+        for prompt, decision in depth.prunings.items():
             assert asked[prompt] <= parameters.width
             assert asked[prompt] == parameters.width or number > 0
             assert 1 <= len(decision.kept) <= parameters.beam
@@ -188,7 +188,7 @@ def test_calls_and_budget(parameters, language, seed):
                 left = len(decision.kept) + decision.dropped + decision.merged
                 assert left == finished[prompt] + asked[prompt]
             finished[prompt] = sum(answer.partial.finished for answer in decision.kept)
-        going = sum(any(not a.partial.finished for a in d.kept) for d in depth.decisions.values())
+        going = sum(any(not a.partial.finished for a in d.kept) for d in depth.prunings.values())
         assert depth.open == going
     for call in rewards.calls:
         prefixes = [(prefix.question[0]["content"], prefix.steps) for prefix in call]
@@ -205,7 +205,7 @@ def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, langu
     depths: list[DepthReport] = []
     found = search(NAMES, language, Rewards(), parameters, seed, depths.append)
     for prompt, result in enumerate(found):
-        kept = [depth.decisions[prompt].kept for depth in depths if prompt in depth.decisions]
+        kept = [depth.prunings[prompt].kept for depth in depths if prompt in depth.prunings]
         for before, after in zip(kept, kept[1:], strict=False):
             for answer in before:
                 if answer.partial.finished and answer not in after:
@@ -301,7 +301,7 @@ def test_a_prompt_that_cannot_be_extended_fails_alone():
     found = search(NAMES, Language(failing="y"), Rewards(), BeamParameters(2, 2), watch=depths.append)
     assert [isinstance(f, Failure) for f in found] == [False, True, False, False]
     assert found[0] == search(["x"], Language(), Rewards(), BeamParameters(2, 2))[0]
-    assert depths[0].decisions.keys() == {0, 2, 3}
+    assert depths[0].prunings.keys() == {0, 2, 3}
 
 
 def test_no_questions():

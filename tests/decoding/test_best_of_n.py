@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openprm.decoding.best_of_n import draw, vote
+from openprm.decoding.best_of_n import sample_answers, vote
 from openprm.decoding.early_rejection import RejectionRule, calibrate, stopped_after, winner_deficit
 from openprm.decoding.hypotheses import Hypothesis
 from openprm.decoding.loop import DepthReport
@@ -24,7 +24,7 @@ seeds = st.integers(0, 10_000)
 
 def run(language, rewards, n=4, aggregation="min", seed=0, rule=None, watch=None, names=NAMES):
     numbers = [seed + NAMES.index(name) if name in NAMES else seed for name in names]
-    return draw(questions(*names), language, rewards, n, aggregation, numbers, rule, watch)
+    return sample_answers(questions(*names), language, rewards, n, aggregation, numbers, rule, watch)
 
 
 def never(n, aggregation="min"):
@@ -108,7 +108,7 @@ def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation,
         kept = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
         assert after.complete == tuple(before.complete[i] for i in kept)
         assert (
-            after.stopped == 6 - len(kept) == sum(d.decisions[prompt].dropped for d in depths if prompt in d.decisions)
+            after.stopped == 6 - len(kept) == sum(d.prunings[prompt].dropped for d in depths if prompt in d.prunings)
         )
         # A token a step, and one for the end of those that come to it.
         assert after.generated_tokens == sum(lengths) + len(kept)
@@ -154,7 +154,7 @@ def test_rewards_that_fail():
 @pytest.mark.parametrize(
     ("n", "rewards", "rule", "message"),
     [
-        (0, Rewards(), None, "cannot draw 0"),
+        (0, Rewards(), None, "cannot sample 0"),
         (4, None, never(4), "give a reward model"),
         (4, Rewards(), never(8), "for 8 answers scored by min, not for 4 by min"),
         (4, Rewards(), never(4, "mean"), "for 4 answers scored by mean, not for 4 by min"),

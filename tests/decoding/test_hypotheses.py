@@ -42,9 +42,9 @@ def test_each_prefix_is_asked_for_once_and_only_for_what_is_new():
     (call,) = asked.calls
     assert [(p.question, p.steps, p.known) for p in call] == [(qs[0], ("a", "b"), 1), (qs[1], ("a", "b"), 0)]
     x, y = asked.of("x", "ab"), asked.of("y", "ab")
-    assert [list(r.rated.step_rewards) for r in ratings] == [x, x, y, x[:1], [1.0]]
-    assert [r.rated.partial for r in ratings] == [child.partial for child in children]
-    assert [r.rated.score for r in ratings] == [sum(x) / 2, sum(x) / 2, sum(y) / 2, 0.0, 1.0]
+    assert [list(r.hypothesis.step_rewards) for r in ratings] == [x, x, y, x[:1], [1.0]]
+    assert [r.hypothesis.partial for r in ratings] == [child.partial for child in children]
+    assert [r.hypothesis.score for r in ratings] == [sum(x) / 2, sum(x) / 2, sum(y) / 2, 0.0, 1.0]
     assert [r.n_tokens for r in ratings] == [2, 0, 2, 0, 0]
     assert score_expansions(qs, [], asked, "mean") == []
     assert len(asked.calls) == 1
@@ -58,8 +58,8 @@ def test_rewards_that_cannot_be_used_leave_those_of_the_parent():
         return [Failure("too odd", "look at it", transient=False), PrefixRewards((math.nan,), 5)]
 
     failed, nan = score_expansions(questions("x"), children, score, "min")
-    assert (failed.rated, failed.failure.reason) == (answer("ab", [1.0], 1.0), "too odd")
-    assert (nan.rated, nan.failure.transient) == (Hypothesis(PartialResponse(("c",))), False)
+    assert (failed.hypothesis, failed.failure.reason) == (answer("ab", [1.0], 1.0), "too odd")
+    assert (nan.hypothesis, nan.failure.transient) == (Hypothesis(PartialResponse(("c",))), False)
     assert "finite" in nan.failure.reason
 
 
@@ -72,14 +72,14 @@ def test_a_step_that_grew_is_rewarded_again():
     assert [(p.steps, p.known) for p in asked.calls[0]] == [(grown.steps, 1)]
     whole = asked.of("x", grown.steps)
     assert whole[1] != parent.step_rewards[1]
-    assert rating.rated == Hypothesis(grown, tuple(whole), sum(whole) / 2)
+    assert rating.hypothesis == Hypothesis(grown, tuple(whole), sum(whole) / 2)
 
     def fails(prefixes):
         return [Failure("too odd", "", transient=False)]
 
     (failed,) = score_expansions(questions("x"), [Expansion(0, parent, grown)], fails, "mean")
-    assert failed.rated == Hypothesis(grown, tuple(whole[:1]), whole[0])
-    assert failed.rated.truncated
+    assert failed.hypothesis == Hypothesis(grown, tuple(whole[:1]), whole[0])
+    assert failed.hypothesis.truncated
 
 
 def test_white_space_alone_is_not_rewarded():
@@ -89,7 +89,7 @@ def test_white_space_alone_is_not_rewarded():
     )
     assert asked.calls == []
     assert rating == ScoredExpansion(Hypothesis(PartialResponse((" \n",), (1,), "stop")))
-    assert not rating.rated.rank[0]
+    assert not rating.hypothesis.rank[0]
 
 
 def test_what_ends_a_prompt():

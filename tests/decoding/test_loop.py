@@ -1,7 +1,7 @@
 import pytest
 
 from openprm.decoding.beam_search import BeamParameters, beam_search
-from openprm.decoding.best_of_n import draw
+from openprm.decoding.best_of_n import sample_answers
 
 from ..injected import Language, Rewards, questions
 
@@ -15,7 +15,7 @@ def test_functions_that_do_not_answer_every_request_are_refused(n_replies):
         return (Rewards()(prefixes) * 2)[: len(prefixes) + n_replies - 2]
 
     with pytest.raises(ValueError, match=f"{n_replies} replies to 2 requests"):
-        draw(questions("x", "y"), generate, None, 2, "min", [0, 1])
+        sample_answers(questions("x", "y"), generate, None, 2, "min", [0, 1])
     with pytest.raises(ValueError, match=r"shorter|longer"):
         beam_search(questions("x", "y"), Language(), score, BeamParameters(2, 2), [0, 1])
 
@@ -27,6 +27,6 @@ def test_prompts_that_are_done_are_not_asked_for_again():
     for depth, call in enumerate(language.calls, start=1):
         going = [i for i, one in enumerate(found) if one.depths >= depth]
         assert [request.question for request in call] == [qs[i] for i in going]
-        assert sorted(depths[depth - 1].decisions) == going
+        assert sorted(depths[depth - 1].prunings) == going
         assert depths[depth - 1].open == sum(one.depths > depth for one in found)
     assert len({one.depths for one in found}) > 2

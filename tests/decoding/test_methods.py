@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from openprm.decoding.beam_search import BeamParameters, beam_search
-from openprm.decoding.best_of_n import draw, vote
+from openprm.decoding.best_of_n import sample_answers, vote
 from openprm.decoding.early_rejection import RejectionRule
 from openprm.decoding.loop import SearchResult
 from openprm.decoding.methods import METHODS, Method
@@ -32,9 +32,9 @@ def test_beam_searches():
 
 def test_best_of_n_with_and_without_early_rejection():
     rule = RejectionRule(1.0, "min", 8, 0.1, 20)
-    assert run(Method("best-of-n", 8, "min")) == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS)
+    assert run(Method("best-of-n", 8, "min")) == sample_answers(ASKED, Language(), Rewards(), 8, "min", SEEDS)
     stopped = run(Method("best-of-n", 8, "min", rule))
-    assert stopped == draw(ASKED, Language(), Rewards(), 8, "min", SEEDS, rule)
+    assert stopped == sample_answers(ASKED, Language(), Rewards(), 8, "min", SEEDS, rule)
     assert sum(found.stopped for found in stopped if isinstance(found, SearchResult)) > 0
 
 
@@ -43,7 +43,7 @@ def test_votes_choose_among_the_answers_that_won(weighted: bool):
     method = Method(
         "weighted-vote" if weighted else "majority-vote", 8, "min" if weighted else None, pattern="re:[ab]"
     )
-    drawn = draw(ASKED, Language(), Rewards() if weighted else None, 8, "min", SEEDS)
+    drawn = sample_answers(ASKED, Language(), Rewards() if weighted else None, 8, "min", SEEDS)
     for found, plain in zip(run(method), drawn, strict=True):
         assert isinstance(found, SearchResult)
         assert isinstance(plain, SearchResult)
