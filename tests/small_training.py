@@ -1,15 +1,8 @@
-"""A tiny training run, shared by the tests of the trainer and by the processes they start.
-
-As a script: `python -m tests.small_training FOLDER JSON_OPTIONS` trains, evaluates, and leaves `model/` and
-`metrics.json`.
-"""
+"""A tiny training run."""
 
 from __future__ import annotations
 
-import gc
-import json
 import random
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,20 +63,3 @@ def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **optio
     prepare_reward_model(model, tokenizer)
     config = OpenPRMConfig(str(folder), **{**settings, **options})
     return OpenPRMTrainer(model, config, train_dataset=train, eval_dataset=evaluate, processing_class=tokenizer)
-
-
-def main() -> None:
-    folder, options = sys.argv[1:]
-    run = trainer(folder, pairs(21), pairs(9, start=100), **json.loads(options))
-    run.train()
-    metrics = {**run.evaluate(), "processes": run.args.world_size}
-    run.save_model(f"{folder}/model")
-    if run.args.process_index == 0:
-        Path(folder, "metrics.json").write_text(json.dumps(metrics))
-    run.end()
-    del run
-    gc.collect()  # with the last reference the threads of the group end; Python's end would abort now and then
-
-
-if __name__ == "__main__":
-    main()

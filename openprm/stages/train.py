@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import logging
+import math
 import os
 import shutil
 import sys
@@ -18,6 +20,12 @@ from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
+
+logger = logging.getLogger(__name__)
+
+#: A training loss above this in the last quarter of the steps is a plateau: a model that tells the sides of a pair
+#: apart no better than by chance has a loss of log 2.
+PLATEAU = 0.95 * math.log(2)
 
 
 def train_model(
@@ -34,12 +42,15 @@ def train_model(
 ) -> dict[str, Any]:
     """Stage: a reward model trained on pairs of the given levels. Returns the manifest.
 
-    `pairs` are folders (or ids) by a name of their own; `options` are those of `OpenPRMConfig`. With levels
-    ("outcome",) the result is an outcome reward model, the baseline, which is read at the end of an answer unless
+    `pairs` are folders (or ids) by name; `options` are those of `OpenPRMConfig`. With levels
+    ("outcome",) the result is an outcome reward model, the baseline, whose reward is that of the last step unless
     `aggregation` says otherwise. `separator`, how the model will split responses, is by default that of the trees the
-    pairs are from, where all have the same one. A killed run goes on from its last checkpoint (`save_steps`). Several
-    processes, which see the same files, train together: start them all with the same call, by `torchrun` or
-    `accelerate launch`. `eval_pairs`, of all levels, are measured at the end.
+    pairs are from, where all have the same one. A killed run resumes from its last checkpoint (`save_steps`). Several
+    processes that see the same files train together: start them all with the same call, by `torchrun` or `accelerate
+    launch`. `eval_pairs`, of all levels, are measured at the end.
+
+    The manifest's `metrics` hold the mean training loss and that of the last quarter of the steps (`final_loss`);
+    `plateau` says whether the latter is above `PLATEAU`, which is also a warning.
     """
     if taken := pairs.keys() & {"base", "model", "eval_pairs"}:
         raise InputError(f"pairs cannot be called {min(taken)!r}: that is another input's name; give them another")
@@ -83,7 +94,17 @@ def train_model(
             _remove_torn(checkpoints)
         trainer.accelerator.wait_for_everyone()
         trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints))
-        metrics = {"loss": _mean_loss(trainer.state.log_history), **(trainer.evaluate() if eval_pairs else {})}
+        history, steps = trainer.state.log_history, trainer.state.global_step
+        metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 3 // 4)}
+        plateau = metrics["final_loss"] > PLATEAU
+        if plateau and trainer.is_world_process_zero():
+            logger.warning(
+                "The training loss ends at %.3f, hardly below log 2 = 0.693, or chance: the model has learned next "
+                "to nothing. Train longer, or with another learning rate, warmup or seed, or look at the pairs.",
+                metrics["final_loss"],
+            )
+        if eval_pairs:
+            metrics |= trainer.evaluate()
         trainer.save_model(str(folder))
         if trainer.is_world_process_zero():
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
@@ -92,6 +113,7 @@ def train_model(
             "counts": {"levels": dict(Counter(row["level"] for row in training)), **trainer.summary},
             # the rest of what Trainer measures are times
             "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
+            "plateau": plateau,
         }
 
     parameters = {
@@ -136,7 +158,7 @@ def _together(
         try:
             manifest = stage(lead)
         except BaseException:
-            if told[0] is None:  # refused before any work: nobody should wait for a folder
+            if told[0] is None:  # refused before any work: no process should wait for a folder
                 broadcast_object_list(told)
             raise
         if told[0] is None:  # skipped
@@ -174,7 +196,7 @@ _STATE = "trainer_state.json"
 
 
 def _remove_torn(checkpoints: Path) -> None:
-    """Removes the checkpoints that a kill left unfinished: Trainer writes the state last, and not at once."""
+    """Removes the checkpoints that a kill left incomplete: Trainer writes the state last, and not atomically."""
     for path in checkpoints.glob("checkpoint-*"):
         try:
             json.loads((path / _STATE).read_text("utf-8"))
@@ -183,7 +205,7 @@ def _remove_torn(checkpoints: Path) -> None:
 
 
 def _log_at_checkpoints() -> Any:
-    """A callback that has the loss logged whenever a checkpoint is written, so that no part of it dies with a kill."""
+    """A callback that has the loss logged whenever a checkpoint is written, so that a kill loses no part of it."""
     from transformers import TrainerCallback
 
     class LogAtCheckpoints(TrainerCallback):
@@ -196,11 +218,13 @@ def _log_at_checkpoints() -> Any:
     return LogAtCheckpoints()
 
 
-def _mean_loss(history: Sequence[Mapping[str, Any]]) -> float:
-    """Over all steps, those before a kill too, which Trainer's own mean leaves out."""
-    total, last = 0.0, 0
+def mean_loss(history: Sequence[Mapping[str, Any]], after: int = 0) -> float:
+    """The training loss over what was logged after step `after`, before a kill too, which Trainer's own mean omits."""
+    total, steps, last = 0.0, 0, 0
     for entry in history:
         if "loss" in entry:
-            total += entry["loss"] * (entry["step"] - last)
+            if entry["step"] > after:
+                total += entry["loss"] * (entry["step"] - last)
+                steps += entry["step"] - last
             last = entry["step"]
-    return total / max(last, 1)
+    return total / max(steps, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages.train import train_model
+from openprm.stages.train import mean_loss, train_model
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
 
@@ -84,7 +83,7 @@ def test_the_manifest_tells_what_was_trained_on(trained: tuple[Path, Path, dict[
     assert manifest["counts"]["pairs"]["train"]["left_out"] == {"overlong": {"open": {"process": 1}}}
     left_out = [json.loads(line) for line in (folder / "left_out.jsonl").read_text().splitlines()]
     assert [(row["split"], row["prompt_id"]) for row in left_out] == [("train", "p31")]
-    assert {"loss", "eval_loss", "eval_accuracy", "eval_accuracy_process", "eval_accuracy_outcome"} <= {
+    assert {"loss", "final_loss", "eval_loss", "eval_accuracy", "eval_accuracy_process", "eval_accuracy_outcome"} <= {
         *manifest["metrics"]
     }
     assert not [name for name in manifest["metrics"] if "second" in name or "time" in name]
@@ -176,34 +175,6 @@ def fail_outside_checkpoints(self: Any, output_dir: str | None = None, **options
 
 
 @pytest.mark.slow
-def test_training_ended_by_sigkill_resumes(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
-    script = (
-        "import os, signal, sys, torch\n"
-        "torch.set_num_threads(1)\n"
-        "from openprm.stages.train import train_model\n"
-        "from openprm.training.trainer import OpenPRMTrainer\n"
-        "save = OpenPRMTrainer._save_optimizer_and_scheduler\n"
-        "def killed(self, folder):\n"
-        "    if folder.endswith('-4'):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    save(self, folder)\n"
-        "OpenPRMTrainer._save_optimizer_and_scheduler = killed\n"
-        "pairs, held, base, out, options = sys.argv[1:]\n"
-        "train_model({'pairs': pairs}, base, out, eval(options), eval_pairs=held)\n"
-    )
-    held = trained[1].parent / "held"
-    arguments = [str(path) for path in (trained[0], held, base, tmp_path / "model")]
-    command = [sys.executable, "-c", script, *arguments, repr({**OPTIONS, "max_length": 200})]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    torn = tmp_path / ".model.partial" / ".work" / "checkpoints" / "checkpoint-4"
-    assert (torn / "model.safetensors").exists()
-    assert not (torn / "optimizer.pt").exists()
-    assert again(trained, base, tmp_path / "model") == trained[2]
-    assert contents(tmp_path / "model") == contents(trained[1])
-
-
-@pytest.mark.slow
 def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -254,12 +225,29 @@ def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict
     assert not (tmp_path / "none").exists()
 
 
-def test_several_folders_of_pairs_are_trained_on_together(tmp_path: Path, base: Path):
+def test_several_folders_are_trained_on_together_and_a_run_on_the_plateau_says_so(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+):
     folders = {str(start): dataset(tmp_path / str(start), Pair, pairs(3, start)) for start in (0, 50)}
-    manifest = train_model(folders, base, tmp_path / "model", {**OPTIONS, "max_steps": 1}, separator="line")
+    options = {**OPTIONS, "max_steps": 1, "learning_rate": 1e-9}
+    manifest = train_model(folders, base, tmp_path / "model", options, separator="line")
     assert manifest["counts"]["pairs"]["train"]["usable"] == 6
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["openprm"]["separator"] == "line"
+    assert manifest["plateau"]
+    assert "the model has learned next to nothing" in caplog.text
+
+
+def test_the_mean_loss_weighs_every_step_alike():
+    history = [
+        {"loss": 3.0, "step": 2},
+        {"eval_loss": 9.0, "step": 2},
+        {"loss": 1.0, "step": 8},
+        {"loss": 0.5, "step": 10},
+    ]
+    assert mean_loss(history) == pytest.approx((3 * 2 + 1 * 6 + 0.5 * 2) / 10)
+    assert mean_loss(history, after=7) == pytest.approx((1 * 6 + 0.5 * 2) / 8)
+    assert mean_loss([]) == 0
 
 
 def test_the_separator_is_that_of_the_trees_behind_the_pairs(tmp_path: Path, base: Path):

@@ -1,14 +1,10 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, TrainerCallback
 
@@ -78,32 +74,6 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path):
     assert losses == [pytest.approx(losses[0], abs=1e-6)] * 3
     for run in runs[1:]:
         torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_two_processes_do_not_change_the_run(tmp_path: Path):
-    options = {"num_train_epochs": 2, "process_weight": 0.5, "margin": 0.3, "per_device_eval_batch_size": 2}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    found = []
-    # `--multi_gpu` is accelerate's name for one process a device, CPUs too; without MPI its `--cpu` starts but one.
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
-    # 21 pairs, 9 to evaluate: neither is a multiple of what two processes take at once.
-    for launcher, size in (([], 8), (launch, 2)):
-        folder = tmp_path / str(size)
-        folder.mkdir()
-        arguments = [str(folder), json.dumps({**options, "per_device_train_batch_size": size})]
-        command = [sys.executable, *launcher, "-m", "tests.small_training", *arguments]
-        done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        metrics = json.loads((folder / "metrics.json").read_text())
-        found.append((load_file(folder / "model" / "model.safetensors"), metrics))
-    (alone, alone_metrics), (together, together_metrics) = found
-    assert together_metrics["processes"] == 2
-    for name in alone:
-        torch.testing.assert_close(together[name], alone[name], rtol=0, atol=1e-5)
-    for name in alone_metrics:
-        if "accuracy" in name or "loss" in name:
-            assert together_metrics[name] == pytest.approx(alone_metrics[name], abs=1e-5)
 
 
 class Stop(TrainerCallback):
