@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.markup import escape
 
 from openprm.cli.report import console, print_table
-from openprm.rewards.base import UNPARSABLE, Rule
+from openprm.rewards.base import UNPARSABLE, RuleRewarder
 from openprm.rewards.exact_answer import extract_answer, golden_rule
 from openprm.rewards.math_answer import mathematics_rule, stated_expression
 from openprm.rewards.multiple_choice import choice_rule, read_options, stated_option
@@ -97,7 +97,7 @@ def _stated_option(candidate: Candidate) -> str | None:
 
 
 #: Data, rule, and the answer that the rule reads, for people to look at.
-COMPARISONS: dict[str, tuple[Callable[[Path], Iterator[Labelled]], Callable[[], Rule], Extract]] = {
+COMPARISONS: dict[str, tuple[Callable[[Path], Iterator[Labelled]], Callable[[], RuleRewarder], Extract]] = {
     "gsm8k, answer": (gsm8k, golden_rule, lambda row: extract_answer(row["response"])),
     "gsm8k, stated": (gsm8k, lambda: golden_rule("stated"), lambda row: extract_answer(row["response"], "stated")),
     "gsm8k, mathematics": (gsm8k, mathematics_rule, lambda row: stated_expression(row["response"])),
@@ -113,14 +113,16 @@ COMPARISONS: dict[str, tuple[Callable[[Path], Iterator[Labelled]], Callable[[], 
 }
 
 
-def compare(rows: Iterator[Labelled], rule: Rule, extract: Extract) -> tuple[Counter[Any], list[Disagreement], float]:
+def compare(
+    rows: Iterator[Labelled], rule: RuleRewarder, extract: Extract
+) -> tuple[Counter[Any], list[Disagreement], float]:
     """The cells (ours, label, unparsable), every disagreement, and the seconds that the rule alone took."""
     cells: Counter[Any] = Counter()
     disagreements = []
     seconds = 0.0
     for labelled in rows:
         started = perf_counter()
-        outcome = rule.rule(labelled.candidate)
+        outcome = rule.reward(labelled.candidate)
         seconds += perf_counter() - started
         if outcome.reward is None:
             cells["failed"] += 1

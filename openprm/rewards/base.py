@@ -1,4 +1,4 @@
-"""What every outcome reward is to the stage that uses it: candidates in, one outcome each out."""
+"""The interface of every outcome reward: candidates in, one result each out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from ..errors import Failure
-from ..schema import Candidate, Reward
+from ..schema import Candidate, Reward, plain_reward
 
-#: The mark of a candidate whose answer could not be read, so that its reward is 0 for want of an answer.
+#: The mark of a candidate whose reward is 0 because no answer could be read in its response.
 UNPARSABLE = "unparsable"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The reward of one candidate, or why there is none.
-
-    `marks` are added to the candidate's (`UNPARSABLE`: the reward is 0 because no answer could be read).
-    """
+class RewardResult:
+    """The reward of one candidate, or why there is none; `marks` are added to the candidate's."""
 
     reward: Reward | None
     marks: tuple[str, ...] = ()
@@ -28,47 +25,65 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RewardBatch:
-    """Candidates whose outcomes are kept together."""
+    """Candidates whose results are stored together."""
 
     index: int
     candidates: Sequence[Candidate]
 
 
 class Rewarder(Protocol):
-    """Rewards candidates. Made once for a run; what it holds (a model, connections) is made when it is first used."""
+    """Rewards candidates. Made once per run; what it holds (a model, connections) is made when it is first used."""
 
     @property
     def name(self) -> str:
         """The name under which the rewards are stored."""
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
-        """Each batch with one outcome a candidate, in the candidates' order; batches may come in another order.
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+        """Each batch with one result per candidate, in the candidates' order; batches may come in another order.
 
-        What is wrong with one candidate is a failure of that one alone. Raises InputError for what no candidate
-        can be rewarded with (a model that cannot be loaded, a server that refuses the key).
+        A fault of one candidate is a failure of that one alone. Raises InputError where no candidate can be rewarded
+        (a model that cannot be loaded, a server that refuses the key).
         """
 
     def describe(self) -> dict[str, Any]:
-        """Everything the rewards are determined by, for the manifest (no keys, no addresses)."""
+        """Everything that determines the rewards, for the manifest (no keys, no addresses)."""
 
     def close(self) -> None:
-        """Gives back what it holds."""
+        """Releases what it holds."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A `Rewarder` by a pure function of one candidate."""
+class RuleRewarder:
+    """A `Rewarder` by a pure function of one candidate.
+
+    rule: the value of the reward, or None where no answer could be read, which is 0 with the mark `UNPARSABLE`. It
+    raises Failure for a candidate that cannot be rewarded.
+    """
 
     name: str
-    rule: Callable[[Candidate], Outcome]
+    rule: Callable[[Candidate], float | None]
     parameters: dict[str, Any]
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
-            yield batch, [self.rule(candidate) for candidate in batch.candidates]
+            yield batch, [self.reward(candidate) for candidate in batch.candidates]
+
+    def reward(self, candidate: Candidate) -> RewardResult:
+        try:
+            value = self.rule(candidate)
+        except Failure as failure:
+            return RewardResult(None, failure=failure)
+        return RewardResult(plain_reward(self.name, value or 0.0), marks=(UNPARSABLE,) if value is None else ())
 
     def describe(self) -> dict[str, Any]:
         return {**self.parameters, "openprm": version("openprm")}  # a rule is code, which may change
 
     def close(self) -> None:
         """A rule holds nothing."""
+
+
+def reference_of(candidate: Candidate) -> str:
+    """The golden answer of a candidate. Raises Failure where it has none."""
+    if candidate["reference"] is None:
+        raise Failure("no reference", "give its prompt a golden answer, or reward it by a model or a judge")
+    return candidate["reference"]

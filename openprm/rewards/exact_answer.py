@@ -13,8 +13,8 @@ import re
 from functools import lru_cache, partial
 
 from ..errors import Failure, InputError
-from ..schema import Candidate, plain_reward
-from .base import UNPARSABLE, Outcome, Rule
+from ..schema import Candidate
+from .base import RuleRewarder, reference_of
 
 _SIGN = r"(?:(?<![\w)])[-+−])?"
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
@@ -136,34 +136,18 @@ def golden_answer(response: str, reference: str, pattern: str = DEFAULT_PATTERN)
 _EMPTY_REFERENCE = "the reference holds no answer"
 
 
-def golden_rule(pattern: str = DEFAULT_PATTERN, name: str = "golden") -> Rule:
+def golden_rule(pattern: str = DEFAULT_PATTERN, name: str = "golden") -> RuleRewarder:
     """Rewards by exact answers: `golden_answer` as a `Rewarder`. Raises InputError for an unknown pattern."""
     _compiled(pattern)
-    return Rule(name, partial(_golden, name=name, pattern=pattern), {"rule": "golden answer", "pattern": pattern})
+    return RuleRewarder(name, partial(_golden, pattern=pattern), {"rule": "golden answer", "pattern": pattern})
 
 
-def _golden(candidate: Candidate, name: str, pattern: str) -> Outcome:
-    if candidate["reference"] is None:
-        return NO_REFERENCE
-    golden = normalize(candidate["reference"])
+def _golden(candidate: Candidate, pattern: str) -> float | None:
+    golden = normalize(reference_of(candidate))
     if not golden:
-        return failed(_EMPTY_REFERENCE, "give the golden answer alone")
+        raise Failure(_EMPTY_REFERENCE, "give the golden answer alone")
     answer = extract_answer(candidate["response"], pattern)
-    return graded(name, None if answer is None else answer == golden)
-
-
-def graded(name: str, right: bool | None) -> Outcome:
-    """1 for a right answer, 0 for a wrong one; None, where no answer could be read, is 0 with a mark."""
-    return Outcome(plain_reward(name, float(right or False)), marks=(UNPARSABLE,) if right is None else ())
-
-
-def failed(reason: str, remedy: str) -> Outcome:
-    """No reward, for a fault that another try would meet again."""
-    return Outcome(None, failure=Failure(reason, remedy, transient=False))
-
-
-#: What a rule says of a candidate without a golden answer.
-NO_REFERENCE = failed("no reference", "give its prompt a golden answer, or reward it by a model or a judge")
+    return None if answer is None else float(answer == golden)
 
 
 def normalize(answer: str) -> str:

@@ -1,4 +1,4 @@
-"""Rewards that somebody else gave: a file with a reward for each candidate."""
+"""Outcome rewards from a file that gives a reward for each candidate."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ..data.columns import RowError, to_id, to_index, to_reward
 from ..data.readers import read_rows
 from ..errors import Failure, InputError, Rejection
 from ..schema import Candidate, plain_reward
-from .base import Outcome, RewardBatch
+from .base import RewardBatch, RewardResult
 
 
 @dataclass(frozen=True)
-class GivenRewards:
-    """A `Rewarder` that looks rewards up in a file (whatever `openprm.data.readers.read_rows` reads), held in memory.
+class FileRewarder:
+    """A `Rewarder` that looks rewards up in a file (any that `openprm.data.readers.read_rows` reads), held in memory.
 
     Each row has a `prompt_id`, a `sample_index` and in `column` the reward. A candidate without a row is a failure of
-    its own. Raises InputError, with the first batch, for a row that cannot be read or comes twice.
+    its own. Raises InputError, at the first batch, for a row that cannot be read or comes twice.
     """
 
     name: str
     path: str
     column: str
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
-            yield batch, [self._outcome(candidate) for candidate in batch.candidates]
+            yield batch, [self._result(candidate) for candidate in batch.candidates]
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "given", "column": self.column}
@@ -37,11 +37,11 @@ class GivenRewards:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _outcome(self, candidate: Candidate) -> Outcome:
+    def _result(self, candidate: Candidate) -> RewardResult:
         value = self._table.get((candidate["prompt_id"], candidate["sample_index"]))
         if value is None:
-            return Outcome(None, failure=Failure(f"no reward in {self.path}", "add it there", transient=False))
-        return Outcome(plain_reward(self.name, value))
+            return RewardResult(None, failure=Failure(f"no reward in {self.path}", "add it there"))
+        return RewardResult(plain_reward(self.name, value))
 
     @cached_property
     def _table(self) -> dict[tuple[str, int], float]:

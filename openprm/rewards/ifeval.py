@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from ..schema import Candidate, plain_reward
-from .base import Outcome, Rule
-from .exact_answer import NO_REFERENCE, failed
+from ..errors import Failure
+from ..schema import Candidate
+from .base import RuleRewarder, reference_of
 from .ifeval_checks import KINDS, Relation, load_languages
 
 
@@ -29,24 +29,22 @@ class Instruction(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-def instructions_rule(name: str = "instructions") -> Rule:
+def instructions_rule(name: str = "instructions") -> RuleRewarder:
     """Rewards by the share of instructions followed, 0 to 1, as a `Rewarder`.
 
     An empty response follows none. A reference that is not as above, or that names an unknown kind, is a failure.
     Raises InputError where the extra `instructions` is missing.
     """
     load_languages()
-    return Rule(name, partial(_instructions, name=name), {"rule": "instructions followed"})
+    return RuleRewarder(name, _instructions, {"rule": "instructions followed"})
 
 
-def _instructions(candidate: Candidate, name: str) -> Outcome:
-    if candidate["reference"] is None:
-        return NO_REFERENCE
+def _instructions(candidate: Candidate) -> float:
     try:
-        followed = check(candidate["response"], read_instructions(candidate["reference"]))
+        followed = check(candidate["response"], read_instructions(reference_of(candidate)))
     except ValueError as error:
-        return failed(str(error), "write the reference as openprm.rewards.instructions_reference does")
-    return Outcome(plain_reward(name, sum(followed) / len(followed)))
+        raise Failure(str(error), "write the reference as openprm.rewards.instructions_reference does") from error
+    return sum(followed) / len(followed)
 
 
 def check(response: str, instructions: Sequence[Instruction]) -> list[bool]:

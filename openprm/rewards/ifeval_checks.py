@@ -231,31 +231,19 @@ def no_comma(text: str) -> bool:
     return "," not in text
 
 
-#: Checks by the dataset's ids.
-KINDS: dict[str, Check] = {
-    "change_case:capital_word_frequency": capital_word_frequency,
-    "change_case:english_capital": english_capital,
-    "change_case:english_lowercase": english_lowercase,
-    "combination:repeat_prompt": repeat_prompt,
-    "combination:two_responses": two_responses,
-    "detectable_content:number_placeholders": number_placeholders,
-    "detectable_content:postscript": postscript,
-    "detectable_format:constrained_response": constrained_response,
-    "detectable_format:json_format": json_format,
-    "detectable_format:multiple_sections": multiple_sections,
-    "detectable_format:number_bullet_lists": number_bullet_lists,
-    "detectable_format:number_highlighted_sections": number_highlighted_sections,
-    "detectable_format:title": title,
-    "keywords:existence": existence,
-    "keywords:forbidden_words": forbidden_words,
-    "keywords:frequency": frequency,
-    "keywords:letter_frequency": letter_frequency,
-    "language:response_language": response_language,
-    "length_constraints:nth_paragraph_first_word": nth_paragraph_first_word,
-    "length_constraints:number_paragraphs": number_paragraphs,
-    "length_constraints:number_sentences": number_sentences,
-    "length_constraints:number_words": number_words,
-    "punctuation:no_comma": no_comma,
-    "startend:end_checker": end_checker,
-    "startend:quotation": quotation,
+_GROUPS: dict[str, tuple[Check, ...]] = {
+    "change_case": (capital_word_frequency, english_capital, english_lowercase),
+    "combination": (repeat_prompt, two_responses),
+    "detectable_content": (number_placeholders, postscript),
+    "detectable_format": (
+        *(constrained_response, json_format, multiple_sections),
+        *(number_bullet_lists, number_highlighted_sections, title),
+    ),
+    "keywords": (existence, forbidden_words, frequency, letter_frequency),
+    "language": (response_language,),
+    "length_constraints": (nth_paragraph_first_word, number_paragraphs, number_sentences, number_words),
+    "punctuation": (no_comma,),
+    "startend": (end_checker, quotation),
 }
+#: Checks by the dataset's ids, such as `keywords:existence`.
+KINDS: dict[str, Check] = {f"{group}:{check.__name__}": check for group, checks in _GROUPS.items() for check in checks}

@@ -22,7 +22,7 @@ from ..engines.openai_client import Connection
 from ..engines.openai_generator import ServerGenerator
 from ..errors import Failure, InputError
 from ..schema import Candidate, Message, Reward
-from .base import Outcome, RewardBatch
+from .base import RewardBatch, RewardResult
 
 #: The mark of a candidate where at least one judgement could not be read; `n_judgements` says how many could be.
 UNPARSABLE_JUDGEMENT = "unparsable-judgement"
@@ -100,7 +100,7 @@ class Judge:
         self._connection = connection
         self._generator: ServerGenerator | None = None
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         """See `base.Rewarder`. A judgement's seed depends on the question and the response alone."""
         if self._generator is None:
             self._generator = ServerGenerator(self._servers, self._model, **self._connection)
@@ -115,7 +115,7 @@ class Judge:
 
         with closing(self._generator.generate(asked(), self._sampling)) as judged:
             for batch, answers in judged:
-                yield waiting.pop(batch.index), [self._outcome(answer) for answer in answers]
+                yield waiting.pop(batch.index), [self._result(answer) for answer in answers]
 
     def describe(self) -> dict[str, Any]:
         sampling = self._sampling
@@ -134,18 +134,18 @@ class Judge:
         if self._generator is not None:
             self._generator.close()
 
-    def _outcome(self, answers: PromptSamples) -> Outcome:
+    def _result(self, answers: PromptSamples) -> RewardResult:
         if answers.failure is not None:
-            return Outcome(None, failure=answers.failure)
+            return RewardResult(None, failure=answers.failure)
         read = [verdict(sample, self._scale) for sample in answers.samples]
         values = [value for value in read if value is not None]
         marks = (UNPARSABLE_JUDGEMENT,) if len(values) < len(read) else ()
         if not values:
             reason = f"none of {len(read)} judgements could be read"
             remedy = "take another judge, or more max_new_tokens where its judgements are cut"
-            return Outcome(None, marks, Failure(reason, remedy, transient=False))
+            return RewardResult(None, marks, Failure(reason, remedy))
         std = statistics.stdev(values) if len(values) > 1 else None
-        return Outcome(
+        return RewardResult(
             Reward(name=self.name, value=statistics.fmean(values), std=std, n_judgements=len(values)), marks
         )
 

@@ -16,15 +16,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from importlib.metadata import version
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..schema import Candidate
-from .base import Outcome, Rule
-from .exact_answer import ANSWER_IS, LAST_NUMBER, NO_REFERENCE, STATED, failed, graded, normalize, own_statements
+from .base import RuleRewarder, reference_of
+from .exact_answer import ANSWER_IS, LAST_NUMBER, STATED, normalize, own_statements
 
 #: Characters of an answer. What is longer is no answer.
 LONGEST = 400
@@ -48,7 +48,7 @@ _BRACES = re.compile(r"\\boxed\s*\{|\\[{}]|[{}]")
 _BETWEEN = re.compile(r"[\s$.]*(?:,|,?\s*\b(?:and|or)\b)[\s$]*")
 
 
-def mathematics_rule(name: str = "math") -> Rule:
+def mathematics_rule(name: str = "math") -> RuleRewarder:
     """Rewards by mathematical equality, as a `Rewarder`.
 
     The reference is the golden answer alone, in LaTeX or plain. One that cannot be read is a failure of its
@@ -57,9 +57,9 @@ def mathematics_rule(name: str = "math") -> Rule:
     Raises InputError where the extra `math` is missing.
     """
     _library()
-    return Rule(
+    return RuleRewarder(
         name,
-        partial(_mathematics, name=name),
+        _mathematics,
         {
             "rule": "mathematics",
             "seconds": SECONDS,
@@ -69,17 +69,16 @@ def mathematics_rule(name: str = "math") -> Rule:
     )
 
 
-def _mathematics(candidate: Candidate, name: str) -> Outcome:
-    reference = candidate["reference"]
-    if reference is None:
-        return NO_REFERENCE
+def _mathematics(candidate: Candidate) -> float | None:
+    reference = reference_of(candidate)
     if not _read(reference):
-        return failed(
+        raise Failure(
             f"the reference {reference[:80]!r} cannot be read as mathematics",
             "give the golden answer alone, in LaTeX or plain, or reward by exact answers",
         )
     answer = stated_expression(candidate["response"])
-    return graded(name, None if answer is None else equal(reference, answer))
+    right = None if answer is None else equal(reference, answer)
+    return None if right is None else float(right)
 
 
 def stated_expression(response: str) -> str | None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 
+from ..errors import Failure
 from ..schema import Candidate, Message
-from .base import Outcome, Rule
-from .exact_answer import ANSWER_IS, NO_REFERENCE, failed, graded, normalize, own_statements
+from .base import RuleRewarder, reference_of
+from .exact_answer import ANSWER_IS, normalize, own_statements
 
 _OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[.)\]:](?:[ \t]+(.*?))?[ \t]*$", re.MULTILINE)
 
@@ -43,27 +44,25 @@ _IS_CORRECT = re.compile(
 _LINE = 1000  # characters: what a statement says, it says at once
 
 
-def choice_rule(name: str = "choice") -> Rule:
+def choice_rule(name: str = "choice") -> RuleRewarder:
     """Rewards by the option that a response states last, as a `Rewarder`.
 
     The reference is an option's letter or its text; another reference is a failure. A response that states no
     option, or two at once ("A or B"), gets 0 and the mark `unparsable`.
     """
-    return Rule(name, partial(_choice, name=name), {"rule": "multiple choice"})
+    return RuleRewarder(name, _choice, {"rule": "multiple choice"})
 
 
-def _choice(candidate: Candidate, name: str) -> Outcome:
-    if candidate["reference"] is None:
-        return NO_REFERENCE
-    options = _options_of(candidate["question"])
-    golden = golden_option(candidate["reference"], options)
+def _choice(candidate: Candidate) -> float | None:
+    reference, options = reference_of(candidate), _options_of(candidate["question"])
+    golden = golden_option(reference, options)
     if golden is None:
-        return failed(
-            f"the reference {candidate['reference']!r} is neither an option's letter nor its text",
+        raise Failure(
+            f"the reference {reference!r} is neither an option's letter nor its text",
             'give the options as lines "A. ..." of the question, and one of them as the reference',
         )
     stated = stated_option(candidate["response"], options)
-    return graded(name, None if stated is None else stated == golden)
+    return None if stated is None else float(stated == golden)
 
 
 def read_options(question: str) -> dict[str, str]:

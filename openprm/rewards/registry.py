@@ -1,128 +1,148 @@
-"""Which outcome reward a run uses, by name: see `openprm.rewards`."""
+"""The outcome rewards by name, and back from what a manifest records of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..engines.specs import RewardSpec
 from ..errors import InputError
 from ..runs.manifest import resolve_model
-from . import PATTERNS
 from .base import Rewarder
+from .exact_answer import PATTERNS, golden_rule
+from .ifeval import instructions_rule
+from .math_answer import mathematics_rule
+from .multiple_choice import choice_rule
 
-#: The name of rewards by golden answers, whichever way they are compared.
+#: The default name of rewards by golden answers, whichever way they are compared.
 GOLDEN = "golden"
 
-# options of engines, all numbers or switches, that what somebody published may set on this machine
+# engine options, all numbers or switches, that a description from elsewhere may set on this machine
 _HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
 
 
-def make_rewarder(
-    by: str,
-    *,
-    name: str | None = None,
-    model: str | None = None,
-    engine: str = "transformers",
-    servers: Sequence[str] = (),
-    engine_options: Mapping[str, Any] | None = None,
-    revision: str | None = None,
-    dtype: str = "float32",
-    trust_remote_code: bool = False,
-    checkpoint: str | None = None,
-    rubric: str | None = None,
-    judgements: int = 1,
-    file: str | None = None,
-    column: str = "reward",
-) -> tuple[Rewarder, dict[str, str]]:
+class _RuleKind(NamedTuple):
+    """description: what the rewarder records as `rule`. name: the default name of its rewards."""
+
+    description: str
+    name: str
+    make: Callable[[str], Rewarder]
+
+
+_RULES = {
+    "math": _RuleKind("mathematics", GOLDEN, mathematics_rule),
+    "choice": _RuleKind("multiple choice", GOLDEN, choice_rule),
+    "instructions": _RuleKind("instructions followed", "instructions", instructions_rule),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions:
+    """What rewards that are not by rule take.
+
+    model, engine, revision, dtype, trust_remote_code, checkpoint: of a reward model (see `RewardSpec`), or the judge.
+    servers: addresses of OpenAI-compatible servers, for a judge or a reward model. rubric, judgements: of a judge.
+    file, column: of rewards that a file gives by prompt_id and sample_index.
+    """
+
+    model: str | None = None
+    engine: str = "transformers"
+    servers: Sequence[str] = ()
+    engine_options: Mapping[str, Any] | None = None
+    revision: str | None = None
+    dtype: str = "float32"
+    trust_remote_code: bool = False
+    checkpoint: str | None = None
+    rubric: str | None = None
+    judgements: int = 1
+    file: str | None = None
+    column: str = "reward"
+
+
+def make_rewarder(by: str, *, name: str | None = None, **options: Any) -> tuple[Rewarder, dict[str, str]]:
     """The rewarder, and what it reads, by role, as inputs of a stage.
 
-    by: `math`, `choice`, `answer`, `stated` or `re:PATTERN` (golden answers, each compared in its way);
-      `instructions` (the share that a response follows); `model` (a reward model, see `RewardSpec`; behind `servers`
-      if there are any); `judge` (a model behind `servers`); `file` (rewards that a file gives by prompt_id and
-      sample_index, in `column`).
+    by: `math`, `choice`, `answer`, `stated` or `re:PATTERN` (golden answers, each compared in its own way);
+      `instructions` (the share of instructions that a response follows); `model` (a reward model); `judge`; `file`.
+    name: of the rewards. options: see `RewardOptions`.
 
-    Raises InputError for another `by`, and where it needs a model or servers that are not given.
+    Raises InputError for another `by`, and where an option that it needs is missing.
     """
-    if by == "math":
-        from .math_answer import mathematics_rule
-
-        return mathematics_rule(name or GOLDEN), {}
-    if by == "choice":
-        from .multiple_choice import choice_rule
-
-        return choice_rule(name or GOLDEN), {}
+    if by in _RULES:
+        return _RULES[by].make(name or _RULES[by].name), {}
     if by in PATTERNS or by.startswith("re:"):
-        from .exact_answer import golden_rule
-
         return golden_rule(by, name or GOLDEN), {}
-    if by == "instructions":
-        from .ifeval import instructions_rule
+    if by not in _OTHERS:
+        known = dict.fromkeys([*_RULES, *PATTERNS, "re:PATTERN", *_OTHERS])
+        raise InputError(f"unknown reward {by!r}; choose one of {', '.join(known)}")
+    return _OTHERS[by](name, RewardOptions(**options))
 
-        return instructions_rule(name or "instructions"), {}
-    if by == "file":
-        from .from_file import GivenRewards
 
-        if file is None:
-            raise InputError("a reward by file needs the file with the rewards: --file")
-        return GivenRewards(name or column, file, column), {"rewards": file}
-    if by not in ("model", "judge"):
-        kinds = ["math", "choice", *PATTERNS, "re:PATTERN", "instructions", "model", "judge", "file"]
-        known = ", ".join(dict.fromkeys(kinds))
-        raise InputError(f"unknown reward {by!r}; choose one of {known}")
-    if model is None:
-        raise InputError(f"a reward by {by} needs the model: --model")
-    if by == "judge":
-        from .llm_judge import Judge
+def _from_file(name: str | None, options: RewardOptions) -> tuple[Rewarder, dict[str, str]]:
+    from .from_file import FileRewarder
 
-        if not servers:
-            raise InputError("a judge needs the servers that it answers from: --server")
-        try:
-            return Judge(servers, model, rubric=rubric, k=judgements, name=name, **(engine_options or {})), {}
-        except TypeError as error:
-            raise InputError(f"a judge cannot be made with {dict(engine_options or {})}: {error}") from error
+    if options.file is None:
+        raise InputError("a reward by file needs the file with the rewards: --file")
+    return FileRewarder(name or options.column, options.file, options.column), {"rewards": options.file}
+
+
+def _judge(name: str | None, options: RewardOptions) -> tuple[Rewarder, dict[str, str]]:
+    from .llm_judge import Judge
+
+    if options.model is None:
+        raise InputError("a reward by judge needs the model: --model")
+    if not options.servers:
+        raise InputError("a judge needs the servers that it answers from: --server")
+    engine_options: dict[str, Any] = dict(options.engine_options or {})
+    try:
+        return Judge(
+            options.servers,
+            options.model,
+            rubric=options.rubric,
+            k=options.judgements,
+            name=name,
+            **engine_options,
+        ), {}
+    except TypeError as error:
+        raise InputError(f"a judge cannot be made with {engine_options}: {error}") from error
+
+
+def _reward_model(name: str | None, options: RewardOptions) -> tuple[Rewarder, dict[str, str]]:
     from .reward_model import ModelRewarder
 
+    if options.model is None:
+        raise InputError("a reward by model needs the model: --model")
     spec = RewardSpec(
-        model,
-        "server" if servers else engine,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-        servers=tuple(servers),
-        options=engine_options or {},
-        checkpoint=checkpoint,
+        options.model,
+        "server" if options.servers else options.engine,
+        dtype=options.dtype,
+        trust_remote_code=options.trust_remote_code,
+        servers=tuple(options.servers),
+        options=options.engine_options or {},
+        checkpoint=options.checkpoint,
     )
-    spec = replace(spec, revision=resolve_model(spec.source, revision))
+    spec = replace(spec, revision=resolve_model(spec.source, options.revision))
     return ModelRewarder(spec, name=name), {"model": spec.identity()}
 
 
+_OTHERS = {"model": _reward_model, "judge": _judge, "file": _from_file}
+
+
 def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path | None = None) -> Rewarder | None:
-    """The rewarder that describes itself so (`Rewarder.describe`), for rewards called `name`.
+    """The rewarder with this description (`Rewarder.describe`), for rewards called `name`.
 
-    `model` is the folder of the model, where it was one. None where the rewards cannot be computed again: a judge's,
-    those of a file, a model's behind servers or without its folder, whose code would have to be trusted, or with
-    options of the engine that a description of others may not set. Raises InputError where an extra is missing,
-    KeyError where the description lacks something.
+    model: the folder of the reward model, where it was one. None where the rewards cannot be computed again: a
+    judge's, a file's, those of a model behind servers or without its folder, one that needs remote code, or one with
+    engine options that a description from elsewhere must not set. Raises InputError where an extra is missing,
+    KeyError where the description is incomplete.
     """
-    rule = description.get("rule")
-    if rule == "golden answer":
-        from .exact_answer import golden_rule
-
+    if description.get("rule") == "golden answer":
         return golden_rule(description["pattern"], name)
-    if rule == "multiple choice":
-        from .multiple_choice import choice_rule
-
-        return choice_rule(name)
-    if rule == "mathematics":
-        from .math_answer import mathematics_rule
-
-        return mathematics_rule(name)
-    if rule == "instructions followed":
-        from .ifeval import instructions_rule
-
-        return instructions_rule(name)
+    for rule in _RULES.values():
+        if description.get("rule") == rule.description:
+            return rule.make(name)
     if description.get("kind") != "model" or model is None:
         return None
     if description["trust_remote_code"] or description["engine"] == "server":

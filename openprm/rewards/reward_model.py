@@ -12,7 +12,7 @@ from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure, InputError, first_line
 from ..schema import Candidate, plain_reward
-from .base import Outcome, RewardBatch
+from .base import RewardBatch, RewardResult
 
 
 class ModelRewarder:
@@ -33,11 +33,11 @@ class ModelRewarder:
         self.name = name or self.identity
         self._scorer: StepScorer | None = None
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             if self._scorer is None:
                 self._scorer = StepScorer.load(self.spec)
-            yield batch, self._outcomes(self._scorer, batch.candidates)
+            yield batch, self._results(self._scorer, batch.candidates)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -52,22 +52,22 @@ class ModelRewarder:
         }
 
     def close(self) -> None:
-        """Gives back what the engine holds; the next batch makes it anew."""
+        """Releases what the engine holds; the next batch loads it again."""
         if self._scorer is not None:
             self._scorer.close()
             self._scorer = None
 
-    def _outcomes(self, scorer: StepScorer, candidates: Sequence[Candidate]) -> list[Outcome]:
+    def _results(self, scorer: StepScorer, candidates: Sequence[Candidate]) -> list[RewardResult]:
         """The reward of a response as one step."""
-        empty = Failure("the response is empty", "leave it out, or sample it again", transient=False)
+        empty = Failure("the response is empty", "leave it out, or sample it again")
         whole = [one for one in candidates if one["response"].strip()]
         found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole]))
-        return [self._outcome(next(found) if one["response"].strip() else empty) for one in candidates]
+        return [self._result(next(found) if one["response"].strip() else empty) for one in candidates]
 
-    def _outcome(self, rewarded: PrefixRewards | Failure) -> Outcome:
+    def _result(self, rewarded: PrefixRewards | Failure) -> RewardResult:
         if isinstance(rewarded, Failure):
-            return Outcome(None, failure=rewarded)
-        return Outcome(plain_reward(self.name, *rewarded.rewards))
+            return RewardResult(None, failure=rewarded)
+        return RewardResult(plain_reward(self.name, *rewarded.rewards))
 
 
 def _suffix(model: str, revision: str | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..data.candidate_source import CandidateSource
 from ..errors import InputError
-from ..rewards.base import Outcome, RewardBatch, Rewarder, Rule
+from ..rewards.base import RewardBatch, Rewarder, RewardResult, RuleRewarder
 from ..runs.dataset import Rejections, finish_dataset, most_common, strictly
 from ..runs.folder import REJECTED
 from ..runs.manifest import Part, run_stage
@@ -49,7 +49,7 @@ def reward_candidates(
     is, and listed in `rejected.jsonl`; while another try may help, the stage is not finished, but raises InputError,
     unless `allow_failures`: calling it again retries only those. Rewards by rule are computed by `num_proc` processes.
     """
-    if num_proc > 1 and not isinstance(rewarder, Rule):
+    if num_proc > 1 and not isinstance(rewarder, RuleRewarder):
         raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
 
     def work(folder: Path) -> dict[str, Any]:
@@ -126,12 +126,12 @@ def _by_rule(rewarder: Rewarder, file: str, taken: tuple[int, Items]) -> tuple[i
     return batch.index, _all_made(batch, outcomes, file)
 
 
-def _all_made(batch: RewardBatch, outcomes: Sequence[Outcome], file: str) -> list[Made]:
+def _all_made(batch: RewardBatch, outcomes: Sequence[RewardResult], file: str) -> list[Made]:
     pairs = zip(batch.candidates, outcomes, strict=True)
     return [_made(candidate, outcome, file) for candidate, outcome in pairs]
 
 
-def _made(candidate: Candidate, outcome: Outcome, file: str) -> Made:
+def _made(candidate: Candidate, outcome: RewardResult, file: str) -> Made:
     rewards = list(candidate["rewards"])
     if outcome.reward is not None:
         name = outcome.reward["name"]

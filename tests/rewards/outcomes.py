@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from openprm.errors import Failure
-from openprm.rewards.base import Outcome, Rule
+from openprm.rewards.base import RewardResult, RuleRewarder
 from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
 
 
@@ -26,13 +26,13 @@ def candidate(response: str, reference: str | None, question: str = "What?") -> 
     )
 
 
-def outcome(rule: Rule, response: str, reference: str | None, question: str = "What?") -> Outcome:
+def outcome(rule: RuleRewarder, response: str, reference: str | None, question: str = "What?") -> RewardResult:
     """What `rule` says, sent to another process first: the stage does so."""
-    sent: Rule = pickle.loads(pickle.dumps(rule))
-    return sent.rule(candidate(response, reference, question))
+    sent: RuleRewarder = pickle.loads(pickle.dumps(rule))
+    return sent.reward(candidate(response, reference, question))
 
 
-def failure(rule: Rule, response: str, reference: str | None, question: str = "What?") -> Failure:
+def failure(rule: RuleRewarder, response: str, reference: str | None, question: str = "What?") -> Failure:
     found = outcome(rule, response, reference, question)
     assert found.reward is None
     assert found.failure is not None
@@ -40,5 +40,5 @@ def failure(rule: Rule, response: str, reference: str | None, question: str = "W
     return found.failure
 
 
-def reward(name: str, value: float, *marks: str) -> Outcome:
-    return Outcome(plain_reward(name, value), marks=marks)
+def reward(name: str, value: float, *marks: str) -> RewardResult:
+    return RewardResult(plain_reward(name, value), marks=marks)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from openprm.errors import InputError
-from openprm.rewards.base import Outcome, RewardBatch
-from openprm.rewards.from_file import GivenRewards
+from openprm.rewards.base import RewardResult, RewardBatch
+from openprm.rewards.from_file import FileRewarder
 from openprm.schema import plain_reward
 
 from ..folders import candidate
@@ -22,17 +22,17 @@ ROWS = [
 ]
 
 
-def outcomes(folder: Path, rows: list[dict[str, Any]], *candidates: Any) -> list[Outcome]:
+def outcomes(folder: Path, rows: list[dict[str, Any]], *candidates: Any) -> list[RewardResult]:
     file = folder / "rewards.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rewarder = GivenRewards("mine", str(file), "mine")
+    rewarder = FileRewarder("mine", str(file), "mine")
     ((_, found),) = rewarder.rewards([RewardBatch(0, candidates)])
     return found
 
 
 def test_each_candidate_gets_its_own(tmp_path: Path):
     found = outcomes(tmp_path, ROWS, candidate("p", 0, "a"), candidate("p", 1, "b"), candidate("7", 0, "c"))
-    assert found == [Outcome(plain_reward("mine", value)) for value in (1.0, 0.5, -2.0)]
+    assert found == [RewardResult(plain_reward("mine", value)) for value in (1.0, 0.5, -2.0)]
 
 
 def test_a_candidate_without_one_is_a_failure_of_its_own(tmp_path: Path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openprm.engines.base import Sample
 
 from openprm.errors import InputError
-from openprm.rewards.base import Outcome, RewardBatch
+from openprm.rewards.base import RewardResult, RewardBatch
 from openprm.rewards.llm_judge import UNPARSABLE_JUDGEMENT, Judge, material, verdict
 from openprm.schema import SCHEMA_VERSION, Candidate, generated_by
 
@@ -54,7 +54,7 @@ class JudgingServer(FaultyServer):
         return whole
 
 
-def outcomes(judge: Judge, *responses: str) -> list[Outcome]:
+def outcomes(judge: Judge, *responses: str) -> list[RewardResult]:
     batch = RewardBatch(3, [candidate(response, index) for index, response in enumerate(responses)])
     [(same, found)] = list(judge.rewards([batch]))
     assert same is batch

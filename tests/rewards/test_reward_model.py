@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 from openprm.engines.specs import RewardSpec
 from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
-from openprm.rewards.base import Outcome, RewardBatch
+from openprm.rewards.base import RewardResult, RewardBatch
 from openprm.rewards.reward_model import ModelRewarder
 from openprm.schema import SCHEMA_VERSION, Candidate, generated_by
 from openprm.scoring.encoding import encode
@@ -40,7 +40,7 @@ def candidate(response: str, question: Any = "What is the sum of two and three?"
     )
 
 
-def outcomes(rewarder: ModelRewarder, *responses: str | Candidate) -> list[Outcome]:
+def outcomes(rewarder: ModelRewarder, *responses: str | Candidate) -> list[RewardResult]:
     candidates = [candidate(one) if isinstance(one, str) else one for one in responses]
     batches = [RewardBatch(0, candidates[:1]), RewardBatch(1, candidates[1:])]
     found = list(rewarder.rewards(batches))
@@ -48,13 +48,13 @@ def outcomes(rewarder: ModelRewarder, *responses: str | Candidate) -> list[Outco
     return [outcome for _, group in found for outcome in group]
 
 
-def values(found: list[Outcome]) -> list[float]:
+def values(found: list[RewardResult]) -> list[float]:
     rewards = [outcome.reward for outcome in found]
     assert all(reward is not None for reward in rewards)
     return [reward["value"] for reward in rewards if reward is not None]
 
 
-def failure(outcome: Outcome) -> Failure:
+def failure(outcome: RewardResult) -> Failure:
     assert outcome.reward is None
     assert outcome.failure is not None
     assert not outcome.failure.transient

@@ -15,7 +15,7 @@ import pytest
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
 from openprm.errors import Failure, InputError
-from openprm.rewards.base import UNPARSABLE, Outcome, RewardBatch, Rule
+from openprm.rewards.base import UNPARSABLE, RewardBatch, RewardResult, RuleRewarder
 from openprm.rewards.exact_answer import golden_rule
 from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
@@ -48,16 +48,16 @@ class Lengths:
         self.asked: list[str] = []
         self.closed = False
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[Outcome]]]:
+    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             yield batch, [self.outcome(row) for row in batch.candidates]
 
-    def outcome(self, row: Candidate) -> Outcome:
+    def outcome(self, row: Candidate) -> RewardResult:
         where = f"{row['prompt_id']}/{row['sample_index']}"
         self.asked.append(where)
         if where in self.down:
-            return Outcome(None, failure=Failure("no server answers", "start one", transient=True))
-        return Outcome(plain_reward(self.name, float(len(row["response"]))))
+            return RewardResult(None, failure=Failure("no server answers", "start one", transient=True))
+        return RewardResult(plain_reward(self.name, float(len(row["response"]))))
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "length"}
@@ -111,11 +111,11 @@ def test_processes_side_by_side_give_the_same(tmp_path: Path, given: CandidateSo
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def of_length(row: Candidate) -> Outcome:
-    return Outcome(plain_reward("length", float(len(row["response"]))))
+def of_length(row: Candidate) -> float:
+    return float(len(row["response"]))
 
 
-def dies(row: Candidate) -> Outcome:
+def dies(row: Candidate) -> float:
     os.kill(os.getpid(), signal.SIGKILL)
     return of_length(row)
 
@@ -123,8 +123,10 @@ def dies(row: Candidate) -> Outcome:
 @pytest.mark.slow
 def test_where_a_worker_dies_the_run_says_so_and_can_be_resumed(tmp_path: Path, given: CandidateSource):
     with pytest.raises(InputError, match=r"a worker process was killed.*with fewer processes"):
-        reward(given, Rule("length", dies, {}), tmp_path / "out", num_proc=2)
-    assert reward(given, Rule("length", of_length, {}), tmp_path / "out", num_proc=2)["counts"]["rewarded"] == 12
+        reward(given, RuleRewarder("length", dies, {}), tmp_path / "out", num_proc=2)
+    assert (
+        reward(given, RuleRewarder("length", of_length, {}), tmp_path / "out", num_proc=2)["counts"]["rewarded"] == 12
+    )
     assert not active_children()
 
 
