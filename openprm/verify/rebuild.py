@@ -113,7 +113,7 @@ def _run_stage(manifest: Mapping[str, Any], inputs: Mapping[str, Path], out: Pat
             kind = parameters["reward"].get("kind") or ("judge" if "judge" in parameters["reward"] else "unknown")
             raise NotRebuildable(f"its rewards are not computed again (kind: {kind})")
         source = CandidateSource(str(inputs["candidates"]))
-        reward_candidates(source, rewarder, out, num_proc=num_proc, allow_failures=True)
+        reward_candidates(source, rewarder, out, num_proc=1 if "model" in inputs else num_proc, allow_failures=True)
     elif manifest["stage"] == "pairs":
         make_pairs(
             inputs["trees"],
