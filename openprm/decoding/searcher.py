@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from ..engines.base import Sampling, prompt_seed
+from ..engines.base import Report, Sampling, no_report, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
 from ..engines.step_generator import StepGenerator, check_engine
 from ..engines.step_scorer import StepScorer
@@ -86,11 +87,16 @@ class Searcher:
         return cls(method, step_generator, scorer)
 
     def __call__(
-        self, questions: Sequence[Sequence[Message]], seeds: Sequence[int], watch: Watch | None = None
+        self,
+        questions: Sequence[Sequence[Message]],
+        seeds: Sequence[int],
+        watch: Watch | None = None,
+        report: Report = no_report,
     ) -> list[SearchResult | Failure]:
-        """See `Method.run`."""
+        """See `Method.run`. `report` is called with the tokens that are generated."""
+        generate = partial(self.step_generator, report=lambda rows, tokens: report(0, tokens))
         score = self.scorer.score if self.scorer else None
-        return self.method.run(questions, self.step_generator, score, seeds, watch)
+        return self.method.run(questions, generate, score, seeds, watch)
 
     def close(self) -> None:
         """Frees what the engines hold."""

@@ -18,7 +18,8 @@ from ..errors import InputError, first_line
 from ..runs.dataset import write_shards
 from ..runs.dataset_card import SplitFiles, write_card
 from ..runs.folder import DATA, MANIFEST, is_folder, shard_path, take_digests
-from ..runs.manifest import files_hash, finished_stage, hashed_files, locked, put_in_place
+from ..runs.locks import locked
+from ..runs.manifest import files_hash, finished_stage, hashed_files, put_in_place
 from ..runs.provenance import Origin, published_origins, with_licenses
 from ..schema import LEVELS, Candidate, Pair, Tree
 from .repository import TYPES, Missing, NotFound, Repository, download

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from ..engines.base import Report, no_report
 from ..errors import Failure
 from ..schema import Candidate, Reward, plain_reward
 
@@ -38,7 +39,9 @@ class Rewarder(Protocol):
     def name(self) -> str:
         """The name under which the rewards are stored."""
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(
+        self, batches: Iterable[RewardBatch], report: Report = no_report
+    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         """Each batch with one result per candidate, in the candidates' order; batches may come in another order.
 
         A fault of one candidate is a failure of that one alone. Raises InputError where no candidate can be rewarded
@@ -64,7 +67,9 @@ class RuleRewarder:
     rule: Callable[[Candidate], float | None]
     parameters: dict[str, Any]
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(
+        self, batches: Iterable[RewardBatch], report: Report = no_report
+    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             yield batch, [self.reward(candidate) for candidate in batch.candidates]
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..data.candidates import peek, require_column
 from ..data.columns import RowError, to_id, to_index, to_reward
 from ..data.readers import read_rows
+from ..engines.base import Report, no_report
 from ..errors import Failure, InputError, Rejection
 from ..schema import Candidate, plain_reward
 from .base import RewardBatch, RewardResult
@@ -27,7 +28,9 @@ class FileRewarder:
     path: str
     column: str
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(
+        self, batches: Iterable[RewardBatch], report: Report = no_report
+    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             yield batch, [self._result(candidate) for candidate in batch.candidates]
 

@@ -17,7 +17,7 @@ from contextlib import closing
 from importlib.metadata import version
 from typing import Any, Unpack
 
-from ..engines.base import Batch, PromptSamples, Sample, Sampling, prompt_seed
+from ..engines.base import Batch, PromptSamples, Report, Sample, Sampling, no_report, prompt_seed
 from ..engines.openai_client import Connection
 from ..engines.openai_generator import ServerGenerator
 from ..errors import Failure, InputError
@@ -100,7 +100,9 @@ class Judge:
         self._connection = connection
         self._generator: ServerGenerator | None = None
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(
+        self, batches: Iterable[RewardBatch], report: Report = no_report
+    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         """See `base.Rewarder`. A judgement's seed depends on the question and the response alone."""
         if self._generator is None:
             self._generator = ServerGenerator(self._servers, self._model, **self._connection)
@@ -113,7 +115,10 @@ class Judge:
                 seeds = [prompt_seed(self._sampling.seed, question[0]["content"]) for question in questions]
                 yield Batch(batch.index, questions, prompt_seed(self._sampling.seed, str(batch.index)), seeds)
 
-        with closing(self._generator.generate(asked(), self._sampling)) as judged:
+        def told(judgements: int, tokens: int) -> None:
+            report(0, tokens)
+
+        with closing(self._generator.generate(asked(), self._sampling, told)) as judged:
             for batch, answers in judged:
                 yield waiting.pop(batch.index), [self._result(answer) for answer in answers]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engines.base import Report, no_report
 from ..engines.specs import RewardSpec, recorded_options
 from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
@@ -33,11 +34,13 @@ class ModelRewarder:
         self.name = name or self.identity
         self._scorer: StepScorer | None = None
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(
+        self, batches: Iterable[RewardBatch], report: Report = no_report
+    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             if self._scorer is None:
                 self._scorer = StepScorer.load(self.spec)
-            yield batch, self._results(self._scorer, batch.candidates)
+            yield batch, self._results(self._scorer, batch.candidates, report)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -57,11 +60,11 @@ class ModelRewarder:
             self._scorer.close()
             self._scorer = None
 
-    def _results(self, scorer: StepScorer, candidates: Sequence[Candidate]) -> list[RewardResult]:
+    def _results(self, scorer: StepScorer, candidates: Sequence[Candidate], report: Report) -> list[RewardResult]:
         """The reward of a response as one step."""
         empty = Failure("the response is empty", "leave it out, or sample it again")
         whole = [one for one in candidates if one["response"].strip()]
-        found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole]))
+        found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole], report))
         return [self._result(next(found) if one["response"].strip() else empty) for one in candidates]
 
     def _result(self, rewarded: PrefixRewards | Failure) -> RewardResult:

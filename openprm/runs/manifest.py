@@ -1,9 +1,13 @@
-"""Run a stage: skip it where it is done, resume it where it was killed, describe what it made.
+"""Run a stage: skip it where it is finished, resume it where it was killed, describe what it made.
 
-A stage reads datasets or models and writes one folder. It works under a temporary name beside that folder and
-renames it when complete, so a folder that exists is whole. `manifest.json` in it holds everything the content is
-determined by (parameters, input hashes, versions, seeds) and what came out (counts, hash); nothing in it depends on
-time or place. Times go to `log.jsonl` beside it.
+A stage reads datasets or models and writes one folder. It works in another and renames that when it is complete, so a
+folder that exists is whole. `manifest.json` in it holds everything that determines the content (parameters, hashes of
+inputs, versions, seeds) and the result (counts, a hash); nothing in it depends on time or place. Times go to
+`log.jsonl` beside it.
+
+    .OUT.partial/                   renamed OUT when it is complete
+    .OUT.partial/.work/stage.json   what it is to become
+    .OUT.partial/.work/...          what a killed run resumes from
 """
 
 from __future__ import annotations
@@ -14,19 +18,18 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import InputError, first_line
 from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION
 from .folder import MANIFEST, is_folder, read_manifest
+from .locks import is_held, lock_path, locked
 from .provenance import hub_types, inherited
 
 LOG = "log.jsonl"
@@ -35,7 +38,6 @@ _DESCRIPTION = "stage.json"  # in that: what it is to become
 _NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
 _FILES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
-_WAIT = 10.0  # seconds that one part waits for others to start
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
     work = partial / WORK
     there = _read_description(work)
     same = there.get("fingerprint") == description["fingerprint"] and not force
-    running = [path.name for path in work.glob(".*.lock") if _is_held(path)]
+    running = [path.name for path in work.glob(".*.lock") if is_held(path)]
     if running and not (same and part):
         raise InputError(f"parts of {out} are running ({', '.join(running)}); wait for them, or choose another --out")
     if not (same or force) and any(work.glob("[0-9]*.parquet")):
@@ -193,8 +195,7 @@ def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 def is_running(out: Path) -> bool:
     """Whether a process is making `out`, or a part of it."""
-    locks = [_lock_path(out), *(partial_folder(out) / WORK).glob(".*.lock")]
-    return any(_is_held(path) for path in locks)
+    return any(map(is_held, [lock_path(out), *(partial_folder(out) / WORK).glob(".*.lock")]))
 
 
 def describe_input(path: str | Path, role: str = "") -> dict[str, str]:
@@ -291,31 +292,6 @@ def put_in_place(partial: Path, out: Path) -> None:
         os.replace(out, old)
     os.replace(partial, out)
     shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds the lock of `out`, beside it. Raises InputError where another process does (with `wait`, not at once)."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(_lock_path(out), timeout=_WAIT if wait else 0):
-            yield
-    except Timeout:
-        raise InputError(f"another process is making {out}; wait for it, or choose another folder") from None
-
-
-def _lock_path(out: Path) -> Path:
-    return out.with_name(f".{out.name}.lock")
-
-
-def _is_held(path: Path) -> bool:
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def log_event(folder: Path, **entry: Any) -> None:

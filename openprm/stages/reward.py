@@ -99,7 +99,7 @@ def _work(source: CandidateSource, rewarder: Rewarder, num_proc: int) -> Work:
         if first is None:  # nothing is loaded where nothing is missing
             return
         try:
-            for batch, outcomes in rewarder.rewards(chain([first], batches)):
+            for batch, outcomes in rewarder.rewards(chain([first], batches), report):
                 yield batch.index, _all_made(batch, outcomes, source.path)
         finally:
             rewarder.close()

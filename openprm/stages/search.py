@@ -155,7 +155,7 @@ def _work(
             for index, rows in taken:
                 searcher = searcher or Searcher.load(spec, prm, method, sampling, separator)  # only where needed
                 seeds = [prompt_seed(sampling.seed, row["prompt_id"]) for row in rows]
-                found = searcher([row["question"] for row in rows], seeds)
+                found = searcher([row["question"] for row in rows], seeds, report=report)
                 yield index, [_made(searcher, *one) for one in zip(rows, found, seeds, strict=True)]
         finally:
             if searcher:

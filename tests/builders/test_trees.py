@@ -53,12 +53,12 @@ def test_a_failed_build_keeps_the_shards(tmp_path, file, monkeypatch):
     grow = data_stages._grow_shard
     grown: list[int | None] = []
 
-    def note(index: int, **arguments: Any) -> None:
+    def note(index: int, **arguments: Any) -> int:
         if len(grown) == 2:
             grown.append(None)
             raise RuntimeError("no space")
         grown.append(index)
-        grow(index, **arguments)
+        return grow(index, **arguments)
 
     monkeypatch.setattr(data_stages, "_grow_shard", note)
     with pytest.raises(RuntimeError, match="no space"):

@@ -181,7 +181,7 @@ class Running:
 
 
 def test_one_process_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("openprm.runs.manifest._WAIT", 0.1)
+    monkeypatch.setattr("openprm.runs.locks._WAIT", 0.1)
     first, work = Running(tmp_path / "out"), Stage()
     for part in (None, Part(1, 2)):
         with pytest.raises(InputError, match=r"another process is making .*out; wait for it"):

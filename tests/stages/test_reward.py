@@ -48,7 +48,7 @@ class Lengths:
         self.asked: list[str] = []
         self.closed = False
 
-    def rewards(self, batches: Iterable[RewardBatch]) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(self, batches: Iterable[RewardBatch], report: Any) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         for batch in batches:
             yield batch, [self.outcome(row) for row in batch.candidates]
 

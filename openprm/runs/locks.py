@@ -1,0 +1,38 @@
+"""Locks of folders: one process at a time makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import InputError
+
+_WAIT = 10.0  # seconds for a process that has only to begin
+
+
+@contextmanager
+def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds the lock of `out`, beside it. Raises InputError where another process does (with `wait`, not at once)."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock_path(out), timeout=_WAIT if wait else 0):
+            yield
+    except Timeout:
+        raise InputError(f"another process is making {out}; wait for it, or choose another folder") from None
+
+
+def lock_path(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
+
+
+def is_held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
