@@ -29,7 +29,7 @@ from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import batched, read_rows, write_shard
 from openprm.runs.manifest import run_stage
 from openprm.schema import SCHEMA_VERSION, Message, Prompt
-from openprm.stages.sample import sample_candidates
+from tests.stage_runs import sample
 
 if TYPE_CHECKING:
     from openprm.engines.vllm_generator import VllmGenerator
@@ -139,7 +139,7 @@ def added(
 
         def stage() -> None:
             shutil.rmtree(out, ignore_errors=True)
-            sample_candidates(given, spec, out, SAMPLING, prompts_per_shard=BATCH)
+            sample(given, spec, out, SAMPLING, prompts_per_shard=BATCH)
 
         stage()
         assert sum(row["n_tokens"] for row in read_rows(out)) == tokens

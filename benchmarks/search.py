@@ -25,7 +25,7 @@ from openprm.engines.base import Sampling
 from openprm.engines.specs import GeneratorSpec, RewardSpec
 from openprm.errors import Failure
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import make_policy
+from openprm.presets.toy_stages import ToyPolicy
 from openprm.schema import Message
 
 PROMPTS, BUDGET = 16, 16
@@ -56,7 +56,7 @@ def comparisons() -> Iterator[Comparison | str]:
     """With transformers, and with vLLM where it is installed."""
     with tempfile.TemporaryDirectory() as place:
         policy, prm = Path(place, "policy"), Path(place, "prm")
-        make_policy(policy, steps=100)
+        ToyPolicy(steps=100).run(policy)
         save_reward_model(prm)
         engines = ["transformers", *(["vllm"] if find_spec("vllm") else [])]
         for engine in engines:

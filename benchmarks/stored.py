@@ -30,20 +30,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openprm.cli.report import console, print_summary, print_table
-from openprm.data.candidate_source import CandidateSource
-from openprm.data.columns import Columns
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
 from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, bootstrap_interval
 from openprm.evaluation.scaling import curve_sizes, scaling_curve
 from openprm.rewards.exact_answer import normalize
+from openprm.runs.declaration import Stage
 from openprm.runs.folder import read_rows
 from openprm.runs.manifest import write_whole
 from openprm.schema import Candidate, Scored
-from openprm.stages.datasets import make_candidates, make_pairs, make_trees
-from openprm.stages.score import score_candidates
-from openprm.stages.train import train_model
-from openprm.trees.pairs import MinGap, PairParameters
-from openprm.trees.tree import MergeParameters
+from openprm.stages.import_candidates import ImportCandidates
+from openprm.stages.pairs import Pairs
+from openprm.stages.score import Score
+from openprm.stages.train import Train
+from openprm.stages.trees import Trees
 
 DATASETS = ("gsm8k", "mmlu_pro")
 TIERS, MODELS = 4, 4
@@ -125,37 +124,37 @@ def prepare(folder: Path, out: Path) -> None:
         for split, rows in parts.items():
             file = out / f"{name}-{split}.parquet"
             pq.write_table(rows.select(["prompt_id", "question", "model", "response", "reward"]), file)
-            source = CandidateSource(
-                str(file), Columns(prompt_id="prompt_id", model="model"), source=name, reward_name="golden"
+            stage = ImportCandidates(
+                candidates=str(file), id_column="prompt_id", model_column="model", source=name, reward_name="golden"
             )
-            print_summary(make_candidates(source, out / f"{name}-{split}"), out / f"{name}-{split}")
-        merging = MergeParameters("sentence", distinct_numbers=True)
-        trees = out / f"{name}-trees"
-        print_summary(make_trees(CandidateSource(str(out / f"{name}-train")), trees, merging), trees)
-        pairs = out / f"{name}-pairs"
-        taken = PairParameters(select="max", outcome="best")
-        print_summary(make_pairs(trees, pairs, MinGap.parse("0.2"), taken), pairs)
+            make(stage, out / f"{name}-{split}")
+        trees, pairs = out / f"{name}-trees", out / f"{name}-pairs"
+        make(Trees(candidates=str(out / f"{name}-train"), separator="sentence", distinct_numbers=True), trees)
+        make(Pairs(trees=str(trees), min_gap="0.2", outcome="best"), pairs)
+
+
+def make(stage: Stage, out: Path) -> None:
+    """Makes a folder and prints its summary."""
+    print_summary(stage.run(out), out)
 
 
 def train(base: Path, out: Path) -> None:
-    options = {
-        "learning_rate": 5e-5,
-        "num_train_epochs": 1,
-        "batch_size": 32,
-        "per_device_train_batch_size": 16,
-        "max_length": 384,
-        "warmup_steps": 10,
-        "save_steps": 20,
-        "logging_steps": 10,
-    }
-    pairs = {name: out / f"{name}-pairs" for name in DATASETS}
-    print_summary(train_model(pairs, base, out / "openprm", options), out / "openprm")
+    stage = Train(
+        pairs={name: str(out / f"{name}-pairs") for name in DATASETS},
+        base=str(base),
+        learning_rate=5e-5,
+        batch_size=32,
+        per_device_batch_size=16,
+        max_length=384,
+        warmup_steps=10,
+        save_steps=20,
+    )
+    make(stage, out / "openprm")
 
 
 def score(out: Path) -> None:
     for name in DATASETS:
-        scores = out / f"{name}-scores"
-        print_summary(score_candidates(CandidateSource(str(out / f"{name}-test")), out / "openprm", scores), scores)
+        make(Score(candidates=str(out / f"{name}-test"), model=str(out / "openprm")), out / f"{name}-scores")
 
 
 def measure(folder: Path, out: Path) -> None:

@@ -1,38 +1,47 @@
-"""Lay a finished run of a preset out for any owner, as the preset's own publish stage says."""
+"""The stage that lays out what a run made as the repositories of one owner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openprm.push.layout import OWNER, publish_locally
 
-from openprm.errors import InputError
-from openprm.presets.run import PRESET, arguments, load_preset, stages_of
-from openprm.runs.folder import is_folder
+from openprm.runs.declaration import Stage, input_path, parameter
 
 
-def lay_out_run(run: Path, **options: Any) -> Path:
-    """The layout's folder, below the run's. `options` are `publish_locally`'s and go before the preset's.
+@dataclass(frozen=True, kw_only=True)
+class Publish(Stage, kind="publish"):
+    """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
 
-    Each owner has a folder of its own: that of the preset's is called as the stage, any other STAGE-OWNER.
+    candidates: dict[str, str] = input_path("SPLIT=FOLDER of candidates; may be repeated.", {})
+    trees: dict[str, str] = input_path("SPLIT=FOLDER of trees; may be repeated.", {})
+    pairs: dict[str, str] = input_path("SPLIT=FOLDER of pairs; may be repeated.", {})
+    models: dict[str, str] = input_path("NAME=FOLDER of a model; may be repeated.", {}, flag="--model")
+    evaluation: str | None = input_path("Folder of `openprm evaluate`.", None)
+    demo: str | None = parameter("The model that a demo Space is to show.", None)
+    owner: str = parameter("User or organization that the repositories belong to.", OWNER)
+    license: str | None = parameter("License of what is published.", None)
+    source_licenses: dict[str, str] = parameter(
+        "NAME=LICENSE of a source that does not say; may be repeated.", {}, flag="--source-license"
+    )
 
-    Raises InputError where the folder is no run of a preset with a publish stage, or the run is not finished.
-    """
-    preset = run / PRESET
-    if not preset.is_file():
-        raise InputError(f"{run} has no {PRESET}: it is not a folder of `openprm reproduce`")
-    stages: Mapping[str, Any] = load_preset(str(preset))["stages"]
-    name = next((name for name, entry in stages.items() if entry["run"] == "publish"), None)
-    if name is None:
-        raise InputError(f"{preset} has no stage that publishes; say what to publish by options")
-    for stage in stages_of(stages, name):
-        if not is_folder(run / stage):
-            raise InputError(f"{run / stage} is not there, or not finished: run `openprm reproduce` to its end first")
-    given = {key: value for key, value in options.items() if value}
-    chosen = {"owner": OWNER, **arguments(stages, name, run), **given}
-    own = chosen["owner"] == stages[name].get("owner", OWNER)
-    out = run / (name if own else f"{name}-{chosen['owner']}")
-    publish_locally(out, **chosen)
-    return out
+    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+        return publish_locally(
+            out,
+            candidates=self.candidates,
+            trees=self.trees,
+            pairs=self.pairs,
+            models=self.models,
+            evaluation=self.evaluation,
+            demo=self.demo,
+            owner=self.owner,
+            license=self.license,
+            source_licenses=self.source_licenses,
+            force=force,
+        )
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        raise NotImplementedError

@@ -25,11 +25,11 @@ import jinja2  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.runs.shards import Shards
-from openprm.stages import datasets as data_stages
-from openprm.stages.datasets import make_pairs, make_trees
-from openprm.trees.pairs import MinGap, PairParameters
+from openprm.stages import pairs
+from openprm.stages import trees as data_stages
+from openprm.stages.pairs import Pairs
+from openprm.stages.trees import Trees
 
 from .answers import content
 from .runs.test_shards import stage as make_shards
@@ -39,14 +39,14 @@ EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtr
 
 def make(stage: str, given: str, out: Path) -> None:
     data_stages.PROMPTS_PER_SHARD = 3
-    data_stages.PAIRS_PER_SHARD = 10
+    pairs.PAIRS_PER_SHARD = 10
     data_stages._FLUSH = 1000
     if stage == "shards":
         make_shards(out)
     elif stage == "trees":
-        make_trees(CandidateSource(given), out)
+        Trees(candidates=given).run(out)
     else:
-        make_pairs(given, out, MinGap(0.1), PairParameters(select="all"))
+        Pairs(trees=given, min_gap="0.1", select="all").run(out)
 
 
 def killed_at(moment: int, near: Path) -> None:

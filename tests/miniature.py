@@ -13,12 +13,12 @@ from filelock import FileLock
 from openprm.presets.run import PRESET, load_preset, run_preset
 
 LESS: dict[str, dict[str, Any]] = {
-    "prompts": {"n": 12},
-    "policy": {"steps": 40},
-    "candidates": {"n": 4, "max_new_tokens": 40},
+    "toy-prompts": {"n": 12},
+    "toy-policy": {"steps": 40},
+    "sample": {"n": 4, "max_new_tokens": 40},
     "pairs": {"min_gap": 0.01},
-    "generate": {"budget": 4},
-    "train": {"max_steps": 3, "batch_size": 8, "per_device_train_batch_size": 8, "warmup_steps": 1, "save_steps": 2},
+    "search": {"budget": 4},
+    "train": {"max_steps": 3, "batch_size": 8, "per_device_batch_size": 8, "warmup_steps": 1, "save_steps": 2},
 }
 
 

@@ -12,19 +12,16 @@ from typing import Any
 
 from openprm.push.model_files import add_scoring_code
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.hub.publication import RECORDS
-from openprm.rewards.exact_answer import golden_rule
 from openprm.runs.dataset_card import SplitFiles, dataset_header
 from openprm.runs.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import LEVELS, Candidate, Pair
-from openprm.stages.datasets import make_pairs, make_trees
-from openprm.stages.evaluate import evaluate_models
-from openprm.stages.reward import reward_candidates
-from openprm.stages.score import score_candidates
-from openprm.trees.pairs import MinGap, PairParameters
-from openprm.trees.tree import MergeParameters
+from openprm.stages.evaluate import Evaluate
+from openprm.stages.pairs import Pairs
+from openprm.stages.reward import RewardResponses
+from openprm.stages.score import Score
+from openprm.stages.trees import Trees
 
 from .folders import candidate, dataset
 
@@ -35,11 +32,10 @@ def make_run(run: Path) -> Path:
     """Candidates, trees and pairs of two splits, each in the folder of its stage."""
     for split, end in SPLITS.items():
         dataset(run / f"samples{end}", Candidate, samples(split))
-        source = CandidateSource(str(run / f"samples{end}"))
-        reward_candidates(source, golden_rule(), run / f"candidates{end}")
-        source = CandidateSource(str(run / f"candidates{end}"))
-        make_trees(source, run / f"trees{end}", MergeParameters(separator="line", distinct_numbers=True))
-        make_pairs(run / f"trees{end}", run / f"pairs{end}", MinGap(0.2), PairParameters(select="all", outcome="best"))
+        RewardResponses(candidates=str(run / f"samples{end}"), by="answer").run(run / f"candidates{end}")
+        candidates = str(run / f"candidates{end}")
+        Trees(candidates=candidates, separator="line", distinct_numbers=True).run(run / f"trees{end}")
+        Pairs(trees=str(run / f"trees{end}"), min_gap="0.2", select="all", outcome="best").run(run / f"pairs{end}")
     return run
 
 
@@ -63,10 +59,11 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
         (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
         return {"files_hash": files_hash(folder), "counts": {}}
 
-    run_stage(run / name, "model", {"levels": ["process"]}, {"pairs": run / "pairs", "base": base}, work)
-    source = CandidateSource(str(run / "candidates-test"))
-    score_candidates(source, run / name, run / f"scores-{name}", separator="line")
-    evaluate_models(run / "candidates-test", {name: run / f"scores-{name}"}, run / "evaluation")
+    run_stage(run / name, "train", {"levels": ["process"]}, {"pairs": run / "pairs", "base": base}, work)
+    stage = Score(candidates=str(run / "candidates-test"), model=str(run / name), separator="line")
+    stage.run(run / f"scores-{name}")
+    scores = {name: str(run / f"scores-{name}")}
+    Evaluate(candidates=str(run / "candidates-test"), scores=scores).run(run / "evaluation")
     return run / name
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from . import data, measuring, models, publishing, runs, sampling, searching  # noqa: F401 (they add their commands)
-from .app import app
+from . import hub, runs, search, show, stage_commands  # noqa: F401 (they add their commands)
+from .app import app, group_commands
+
+group_commands()
 
 _INTERRUPTED = 130  # how typer ends on Ctrl-C
 
@@ -22,7 +24,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             print(
-                "openprm: interrupted; what a stage has finished is kept, and the same command goes on",
+                "openprm: interrupted; what is finished is kept, and the same command resumes",
                 file=sys.stderr,
             )
         raise

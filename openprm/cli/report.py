@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 
 if TYPE_CHECKING:
     from openprm.push.repositories import Repository
+
+    from ..presets.plan import StagePlan
 
 _MOSTLY_ONE_STEP = 0.5
 _SHOWN = 160  # characters of a step in a terminal
@@ -122,7 +125,7 @@ def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
     if accuracies:
         print_table("accuracy on held-out pairs", ["model", "process", "outcome"], accuracies)
     for manifest in manifests.values():
-        if manifest["stage"] == "evaluation":
+        if manifest["stage"] == "evaluate":
             print_evaluation(manifest)
     folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
     print_table("where everything lies", ["folder", "what it holds"], folders)
@@ -166,3 +169,27 @@ def _label(value: float, leaves: int, text: str, low: float, high: float) -> str
 def _shown(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+_PLANNED = ("prompts", "samples", "tokens", "generated", "generated_at_most", "rewards", "pairs")
+
+
+def print_plan(plans: Sequence[StagePlan]) -> None:
+    """A row for each stage of a preset, and their sum; what is unknown is named by `assume` in the preset."""
+    rows = [[f"{plan.name} ({plan.kind})", *(_number(getattr(plan, name)) for name in _PLANNED)] for plan in plans]
+    sums = {name: [value for plan in plans if (value := getattr(plan, name)) is not None] for name in _PLANNED}
+    rows.append(["sum", *(_number(math.fsum(sums[name])) if sums[name] else "" for name in _PLANNED)])
+    print_table("Expected, before anything starts", ["stage", *(name.replace("_", " ") for name in _PLANNED)], rows)
+    console().print("tokens: read in prompts, responses and pairs. unknown: give it in the preset, under `assume`.")
+
+
+def _number(value: float | None) -> str:
+    """`1,234`, `3.83 M`, `unknown` for NaN, nothing for None."""
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "unknown"
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:,.0f}"

@@ -118,6 +118,6 @@ def graded_by(candidates: str | Path) -> dict[str, Any] | None:
 
 def scored_by(scores: str | Path) -> dict[str, Any] | None:
     """The model that gave scores (its hash), and how; None where the scores stage did not make them."""
-    if not is_folder(scores) or (manifest := read_manifest(scores))["stage"] != "scores":
+    if not is_folder(scores) or (manifest := read_manifest(scores))["stage"] != "score":
         return None
     return {"hash": manifest["inputs"]["model"]["hash"], "parameters": manifest["parameters"]}

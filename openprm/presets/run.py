@@ -25,9 +25,11 @@ import yaml
 
 from ..errors import InputError
 from ..hub.publication import restore
+from ..push import publish  # noqa: F401 (declares a stage, as the next)
+from ..runs.declaration import STAGES, Stage, input_names, make_stage
 from ..runs.manifest import write_whole
+from . import toy_stages  # noqa: F401
 from .resume_from_hub import compare_published, plan_resume
-from .runners import RUNNERS
 
 #: A run's folder holds its preset under this name.
 PRESET = "preset.yaml"
@@ -53,9 +55,10 @@ def load_preset(name: str) -> dict[str, Any]:
         raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
     earlier: list[str] = []
     for stage, entry in preset["stages"].items():
-        if not isinstance(entry, dict) or entry.get("run") not in [*RUNNERS]:
-            raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(RUNNERS)}")
-        for key in RUNNERS[entry["run"]][0]:
+        if not isinstance(entry, dict) or "run" not in entry:
+            raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(STAGES)}")
+        make_stage(entry["run"], parameters_of(entry), f"{name}: stage {stage!r}")  # raises for what does not fit
+        for key in input_names(STAGES[entry["run"]]):
             for value in _references(entry.get(key)):
                 if value not in earlier and not _exists(value):
                     raise InputError(
@@ -115,7 +118,7 @@ def run_preset(
     for name in names:
         started = time.monotonic()
         say(f"{name} ...")
-        manifests[name] = _make(stages, name, Path(out))
+        manifests[name] = stage_of(stages, name, Path(out)).run(Path(out) / name, replace_finished=True)
         say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
     if beginning is not None and published is not None:
         made = {name: manifests[name] for name in names}
@@ -124,20 +127,20 @@ def run_preset(
     return manifests
 
 
-def _make(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
-    _, run = RUNNERS[stages[name]["run"]]
-    try:
-        return run(out=out / name, **arguments(stages, name, out))
-    except TypeError as error:
-        raise InputError(f"stage {name!r}: {error}") from error
-
-
-def arguments(stages: Mapping[str, Any], name: str, out: Path) -> dict[str, Any]:
-    """What a stage is run with, in a run below `out`: its parameters, and folders in place of the stages it takes."""
-    inputs, _ = RUNNERS[stages[name]["run"]]
+def stage_of(stages: Mapping[str, Any], name: str, out: Path) -> Stage:
+    """A stage of a run below `out`: with folders in place of the stages that it takes as inputs."""
+    kind = stages[name]["run"]
     folders = {earlier: out / earlier for earlier in _before(stages, name)}
-    entry = {key: value for key, value in stages[name].items() if key != "run"}
-    return {key: _resolve(value, folders) if key in inputs else value for key, value in entry.items()}
+    inputs = input_names(STAGES[kind])
+    values = {
+        key: _resolve(value, folders) if key in inputs else value for key, value in parameters_of(stages[name]).items()
+    }
+    return make_stage(kind, values, f"stage {name!r}")
+
+
+def parameters_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a preset's entry gives its stage."""
+    return {key: value for key, value in entry.items() if key != "run"}
 
 
 def _last(stages: Mapping[str, Any], until: str | None) -> str:
@@ -151,7 +154,7 @@ def _last(stages: Mapping[str, Any], until: str | None) -> str:
 def stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
     """The stages that one takes as inputs."""
     entry = stages[name]
-    values = [value for key in RUNNERS[entry["run"]][0] for value in _references(entry.get(key))]
+    values = [value for key in input_names(STAGES[entry["run"]]) for value in _references(entry.get(key))]
     return [value for value in values if value in _before(stages, name)]
 
 

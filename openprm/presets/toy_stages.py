@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..runs.dataset import finish_dataset
+from ..runs.declaration import Stage, parameter
 from ..runs.folder import write_shard
-from ..runs.manifest import files_hash, run_stage
+from ..runs.manifest import files_hash
 from ..runs.provenance import Origin
 from ..schema import SCHEMA_VERSION, Message, Prompt
-from . import toy_domain as tiny
+from . import toy_domain
 
 SOURCE = "dial"
 #: Made by `openprm.presets.toy_domain`, under this package's own license.
 ORIGIN = Origin(name=SOURCE, kind="data", license="Apache-2.0", citation="Riddles made by openprm.presets.toy_domain")
 
 
-def make_prompts(out: str | Path, *, n: int, split: str, seed: int = 0) -> dict[str, Any]:
-    """Stage: `n` prompts of a split of `openprm.presets.toy_domain`, with their golden answers. Returns the
-    manifest."""
+@dataclass(frozen=True, kw_only=True)
+class ToyPrompts(Stage, kind="toy-prompts"):
+    """Riddles about a dial, with their golden answers (see `openprm.presets.toy_domain`)."""
 
-    def work(folder: Path) -> dict[str, Any]:
+    n: int = parameter("Number of prompts.")
+    split: str = parameter("train or test.")
+    seed: int = parameter("Seed of the riddles.", 0)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
         rows = [
             Prompt(
                 schema_version=SCHEMA_VERSION,
-                prompt_id=f"{SOURCE}-{split}-{index:05d}",
+                prompt_id=f"{SOURCE}-{self.split}-{index:05d}",
                 source=SOURCE,
                 question=[Message(role="user", content=dial.question)],
                 reference=dial.reference,
             )
-            for index, dial in enumerate(tiny.dials(n, seed, split))
+            for index, dial in enumerate(toy_domain.dials(self.n, self.seed, self.split))
         ]
         write_shard(folder, 0, rows, Prompt)
-        return {**finish_dataset(folder, Prompt, "prompts", 1, {"prompts": n}), "origins": [ORIGIN]}
-
-    return run_stage(out, "prompts", {"n": n, "split": split, "seed": seed}, {}, work, replace_finished=True)
+        return {**finish_dataset(folder, Prompt, "prompts", 1, {"prompts": self.n}), "origins": [ORIGIN]}
 
 
-def make_policy(out: str | Path, **options: Any) -> dict[str, Any]:
-    """Stage: the policy of `openprm.presets.toy_domain`, trained on the spot. `options` are those of
-    `tiny.train_policy`."""
+@dataclass(frozen=True, kw_only=True)
+class ToyPolicy(Stage, kind="toy-policy"):
+    """A small language model that solves the riddles, often wrongly, trained on the spot."""
 
-    def work(folder: Path) -> dict[str, Any]:
-        tokenizer = tiny.tokenizer()
-        model = tiny.train_policy(tokenizer, **options)
+    seed: int = parameter("Seed of weights and examples.", 0)
+    steps: int = parameter("Optimizer steps.", 300)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        tokenizer = toy_domain.tokenizer()
+        model = toy_domain.train_policy(tokenizer, seed=self.seed, steps=self.steps)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}, "origins": [ORIGIN]}
-
-    return run_stage(out, "policy", options, {}, work, replace_finished=True)

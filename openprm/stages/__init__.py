@@ -1,1 +1,12 @@
-"""The stages of a run, one module for each command."""
+"""The stages of a run, one module for each command; importing this package declares them all."""
+
+from . import evaluate as evaluate
+from . import import_candidates as import_candidates
+from . import pairs as pairs
+from . import prompts as prompts
+from . import reward as reward
+from . import sample as sample
+from . import score as score
+from . import search as search
+from . import train as train
+from . import trees as trees

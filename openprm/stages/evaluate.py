@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -20,8 +21,9 @@ from ..evaluation.search_answers import SearchAnswers, grading_rule, read_search
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of
+from ..runs.declaration import Stage, input_path, parameter
 from ..runs.folder import read_rows
-from ..runs.manifest import files_hash, run_stage
+from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 
@@ -29,82 +31,84 @@ from ..scoring.aggregation import DEFAULT_AGGREGATION
 Kinds = Mapping[str, Mapping[str, Any]]
 
 
-def evaluate_models(
-    candidates: str | Path,
-    scores: Mapping[str, str | Path],
-    out: str | Path,
-    *,
-    kinds: Mapping[str, Sequence[str]] | None = None,
-    curve: bool = False,
-    answers: Mapping[str, str | Path] | None = None,
-    by: str | None = None,
-    aggregations: Sequence[str] = ("min", "mean", "last"),
-    equivalence: str | None = None,
-    answer_pattern: str = DEFAULT_PATTERN,
-    early_risks: Sequence[float] = (0.05, 0.1, 0.2),
-    seed: int = 0,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Stage: how good a choice each model's scores make among the candidates of a prompt. Returns the manifest.
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Stage, kind="evaluate"):
+    """Measure how well scores choose among the candidates of a prompt; with --curve, what more samples bring.
 
-    candidates: a folder with N candidates a prompt, each with a golden reward. scores: folders of `openprm score` on
-    them, by the model's name. kinds: models that differ in their training seed only, such as `{"orm": ["orm-0",
-    "orm-1"]}`; they are measured as one, by mean and range over the seeds, and each two kinds are compared, each by
-    its models' own aggregation. A model in no kind is one of its own.
-
-    curve: also the accuracy with 1, 2, 4, ... N samples, what early rejection saves at `early_risks`, by the first
-    model of each kind and its own aggregation, and searches: `answers` are folders of `openprm search` for the same
-    prompts, by name, graded by the rule that `by` names (see `openprm.rewards.registry.make_rewarder`), or else the
-    one that gave the candidates their rewards. A prompt that they list as failed counts as wrong.
-
-    Which answers are equal in a vote, `equivalence` says, or else the rule that gave the candidates their rewards (see
-    `openprm.rewards.answer_equivalence`). A response too long for a model, or that could not be scored at all, is
-    chosen only where none was scored to its end, as in a search. How many there are of the former is in the scores'
-    manifest, of the latter in this.
-
-    Writes `results.json` and `table.md`, each number with a bootstrap interval over prompts; with the curve also
-    `accuracy-by-samples` and, where candidates say how many tokens they have, `accuracy-by-tokens` as .png and .svg.
-
-    Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward, scores or
-    answers are of other responses or prompts, answers are to a part of the prompts, there is no rule to grade them,
-    or a kind names a model without scores.
+    A response too long for a model, or that could not be scored at all, is chosen only where none was scored to its
+    end, as in a search. Writes results.json and table.md, each number with a bootstrap interval over prompts; with the
+    curve also plots of accuracy by samples and, where candidates say how many tokens they have, by tokens.
     """
-    answers = answers or {}
-    if answers and not curve:
-        raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
-    equal = equivalence or equivalence_of(graded_by(candidates))
 
-    def work(folder: Path) -> dict[str, Any]:
-        rule = grading_rule(candidates, by) if answers or by else None
+    candidates: str = input_path("Held-out candidates with golden rewards, N a prompt.", argument=True)
+    scores: dict[str, str] = input_path("NAME=FOLDER of `openprm score`; may be repeated.", {})
+    kinds: dict[str, list[str]] = parameter(
+        "KIND=MODEL,MODEL: models that differ only in their training seed are measured as one, by mean and range over "
+        "the seeds, and compared with the other kinds; may be repeated.",
+        {},
+        flag="--kind",
+    )
+    aggregations: list[str] = parameter(
+        "How step rewards become a score; may be repeated.", ["min", "mean", "last"], flag="--aggregation"
+    )
+    equivalence: str | None = parameter(
+        "Which answers are equal in a vote: exact, option or math; default: as they were graded.", None
+    )
+    answer_pattern: str = parameter("Where exact answers stand: answer, stated or re:PATTERN.", DEFAULT_PATTERN)
+    curve: bool = parameter("Also the accuracy with 1, 2, 4, ... N samples (paper, figures 3 and 7).", False)
+    answers: dict[str, str] = input_path(
+        "With --curve: NAME=FOLDER of `openprm search` for the same prompts; may be repeated.", {}
+    )
+    by: str | None = parameter("How these answers are graded: math, choice, ...; default: as the candidates.", None)
+    early_risks: list[float] = parameter(
+        "With --curve: risks of early rejection to measure.", [0.05, 0.1, 0.2], flag="--early-risk"
+    )
+    seed: int = parameter("Seed of the bootstrap.", 0)
+
+    def __post_init__(self) -> None:
+        if self.answers and not self.curve:
+            raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
+
+    def inputs(self) -> dict[str, str]:
+        answers = {f"answers/{name}": str(path) for name, path in self.answers.items()}
+        return {
+            "candidates": str(self.candidates),
+            **{name: str(path) for name, path in self.scores.items()},
+            **answers,
+        }
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward,
+        scores or answers are of other responses or prompts, answers are to a part of the prompts, there is no rule to
+        grade them, or a kind names a model without scores.
+        """
+        candidates, scores, aggregations, seed = self.candidates, self.scores, self.aggregations, self.seed
+        equal = self.equivalence or equivalence_of(graded_by(candidates))
+        rule = grading_rule(candidates, self.by) if self.answers or self.by else None
         prompts = read_scored(candidates, scores)
         if not prompts:
             raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
-        measured = to_choose_from(prompts, aggregations, equal, answer_pattern)
+        measured = to_choose_from(prompts, aggregations, equal, self.answer_pattern)
         models = {name: scored_by(path) for name, path in scores.items()}
-        results = _measure(prompts, measured, _kinds(kinds or {}, scores, aggregations), aggregations, seed)
+        results = _measure(prompts, measured, _kinds(self.kinds, scores, aggregations), aggregations, seed)
         results["equivalence"] = equal
         made = {"counts": results["counts"], "metrics": results["metrics"], "differences": results["differences"]}
-        if curve:
+        if self.curve:
             ids, by_hash = [p.prompt_id for p in prompts], {m["hash"]: name for name, m in models.items() if m}
-            searches = [read_search_answers(name, path, ids, rule, by_hash) for name, path in answers.items() if rule]
-            results |= _curve(prompts, measured, results, searches, early_risks, aggregations, seed)
+            searches = [
+                read_search_answers(name, path, ids, rule, by_hash) for name, path in self.answers.items() if rule
+            ]
+            results |= _curve(prompts, measured, results, searches, self.early_risks, aggregations, seed)
             made["pictures"] = plot_scaling(results, folder)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         (folder / "table.md").write_text(markdown(results), "utf-8")
-        return {"files_hash": files_hash(folder), **made, "kinds": results["kinds"], "models": models}
-
-    parameters = {
-        "kinds": {kind: list(models) for kind, models in (kinds or {}).items()},
-        "curve": curve,
-        "by": by,
-        "aggregations": list(aggregations),
-        "equivalence": equal,
-        "answer_pattern": answer_pattern,
-        "early_risks": list(early_risks),
-        "seed": seed,
-    }
-    inputs = {"candidates": candidates, **scores, **{f"answers/{name}": path for name, path in answers.items()}}
-    return run_stage(out, "evaluation", parameters, inputs, work, force=force, replace_finished=True)
+        return {
+            "files_hash": files_hash(folder),
+            **made,
+            "equivalence": equal,
+            "kinds": results["kinds"],
+            "models": models,
+        }
 
 
 def _measure(

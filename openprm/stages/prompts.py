@@ -1,7 +1,4 @@
-"""The stages that a run begins with: prompts, and outcome pairs of declared sources.
-
-Where the data is from and its license stand in the manifest, under `origins`.
-"""
+"""The stage that makes prompts. Its manifest says where they are from and under which license (`origins`)."""
 
 from __future__ import annotations
 
@@ -9,48 +6,66 @@ import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.columns import RowError
-from ..data.paper_datasets import PairSource, pair_source
-from ..data.prompts import DeclaredPrompts, PromptFile, source_inputs, source_parameters, source_rows
+from ..data.paper_datasets import PairSource, Source, prompt_source
+from ..data.prompts import DeclaredPrompts, PromptColumns, PromptFile, source_rows
 from ..errors import InputError, Rejection, Row
-from ..runs.dataset import Rejections, finish_dataset, most_common, strictly, write_shards
+from ..runs.dataset import Rejections, finish_dataset, write_shards
+from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED
-from ..runs.manifest import run_stage
 from ..runs.progress import shown
 from ..schema import Pair, Prompt
-from ..trees.statistics import PairStatistics
-from .datasets import write_unique
+from .shared_options import ReadsRows
 
 PROMPTS_PER_SHARD = 20_000
 
 
-def make_prompts(
-    source: PromptFile | DeclaredPrompts,
-    out: str | Path,
-    *,
-    limit: int | None = None,
-    seed: int = 0,
-    strict: bool = False,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Stage: prompts, each question once, in the source's order. Returns the manifest.
+@dataclass(frozen=True, kw_only=True)
+class Prompts(ReadsRows, kind="prompts"):
+    """Bring questions into the unified format, each once: your own, or those of the paper."""
 
-    limit, seed: only so many, drawn at random (all, where there are fewer). Which ones depends on the seed and the
-    ids alone, not on the order; a smaller limit gives a part of what a larger one gives. The counts give the paper's
-    number of prompts beside the number here.
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}; take at least one prompt, or leave it out")
+    prompts: str | None = input_path(
+        "JSONL, CSV or Parquet file, a dataset, or a folder of prompts or candidates; with --declared a copy of that.",
+        None,
+        argument=True,
+    )
+    declared: str | None = parameter("A dataset of the paper: ultrafeedback, scienceqa or math.", None)
+    question_column: str = parameter("Column of the question: text or chat messages.", "question")
+    id_column: str | None = parameter("Column of the prompt id; default: a hash of the question.", None)
+    reference_column: str | None = parameter("Column of the golden answer.", None)
+    source_column: str | None = parameter("Column of each row's source.", None)
+    options_column: str | None = parameter("Column with a list of answer options.", None)
+    split: str | None = parameter("Split of a dataset (not of a file).", None)
+    source: str | None = parameter("Name of the data's source; default: the file's name.", None)
+    limit: int | None = parameter("Only so many prompts, drawn at random.", None)
+    seed: int = parameter("Seed of that draw.", 0)
+    derived = ("hub", "revision")
 
-    def work(folder: Path) -> dict[str, Any]:
-        rejections = Rejections(folder / REJECTED, strict)
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"the limit is {self.limit}; take at least one prompt, or leave it out")
+        if self.declared is None and self.prompts is None:
+            raise InputError("prompts need a file, a dataset or a folder, or the name of a --declared one")
+
+    def recorded(self) -> dict[str, Any]:
+        if self.declared is None:
+            return super().recorded()
+        return super().recorded() | source_version(prompt_source(self.declared), self.prompts)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Which prompts a limit keeps depends on the seed and the ids alone, not on the order; a smaller limit keeps a
+        part of what a larger one keeps. The counts give the paper's number of prompts beside the number here.
+        """
+        rejections = Rejections(folder / REJECTED, self.strict)
         counts: Counter[str] = Counter()
+        source = self._source()
         found = rejections.filter(shown(source.read(counts), "prompts", "prompts"))
-        kept = found if limit is None else draw(found, limit, seed, folder / ".prompts.jsonl", counts)
+        kept = found if self.limit is None else draw(found, self.limit, self.seed, folder / ".prompts.jsonl", counts)
 
         def rows() -> Iterator[Prompt]:
             for prompt in kept:
@@ -66,11 +81,19 @@ def make_prompts(
         }
         return {**finish_dataset(folder, Prompt, "prompts", shards, told), "origins": source.origins()}
 
-    drawn = {} if limit is None else {"limit": limit, "seed": seed}
-    manifest = run_stage(
-        out, "prompts", {**source.parameters(), **drawn}, source.inputs(), work, force=force, replace_finished=True
-    )
-    return strictly(manifest, out) if strict else manifest
+    def _source(self) -> PromptFile | DeclaredPrompts:
+        if self.declared is not None:
+            return DeclaredPrompts(self.declared, self.prompts)
+        assert self.prompts is not None
+        columns = PromptColumns(
+            self.question_column, self.id_column, self.reference_column, self.source_column, self.options_column
+        )
+        return PromptFile(self.prompts, columns, self.split, self.source)
+
+
+def source_version(source: Source, path: str | None) -> dict[str, str]:
+    """Which version of a declared dataset is read: a commit on the Hub, unless it is read from `path`."""
+    return {"hub": source.hub, "revision": source.revision} if path is None else {}
 
 
 def draw(
@@ -104,45 +127,14 @@ def _rank(prompt_id: str, seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"draw\0{seed}\0{prompt_id}".encode(), digest_size=8).digest(), "big")
 
 
-def make_source_pairs(
-    name: str, out: str | Path, *, path: str | None = None, strict: bool = False, force: bool = False
-) -> dict[str, Any]:
-    """Stage: the outcome pairs of a declared source (see `openprm.data.paper_datasets`). Returns the manifest.
-
-    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub. The counts give the
-    paper's number of pairs beside the number here.
-    """
-    source = pair_source(name)
-
-    def work(folder: Path) -> dict[str, Any]:
-        rejections = Rejections(folder / REJECTED, strict)
-        read: Counter[str] = Counter()
-        statistics = PairStatistics()
-        pairs = rejections.filter(read_source_pairs(source, path, read))
-        shards = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
-        if not statistics.pairs:
-            raise InputError(f"{name}: no pair could be used; " + most_common(rejections.counts))
-        told = {
-            **statistics.summary(),
-            "ties": read["ties"],
-            "in_the_paper": source.paper_rows,
-            "rejected": dict(rejections.counts),
-        }
-        return {**finish_dataset(folder, Pair, "pairs", shards, told), "origins": [source.origin()]}
-
-    manifest = run_stage(
-        out, "pairs", source_parameters(source, path), source_inputs(path), work, force=force, replace_finished=True
-    )
-    return strictly(manifest, out) if strict else manifest
-
-
 def read_source_pairs(
     source: PairSource, path: str | None = None, counts: Counter[str] | None = None
 ) -> Iterator[Pair | Rejection]:
     """The outcome pairs of a source, and the rows that are damaged or have no partner.
 
-    path: see `make_source_pairs`. counts: a counter to fill, of preferences that are "ties". Raises InputError, with
-    the first item, where the Hub or the path does not give the source's rows.
+    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub. counts: a counter to
+    fill, of preferences that are "ties". Raises InputError, with the first item, where the Hub or the path does not
+    give the source's rows.
     """
     counts = Counter() if counts is None else counts
     for file, rows in source_rows(source, path):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,52 +18,87 @@ from typing import Any
 from ..data.candidate_source import CandidateSource
 from ..errors import InputError
 from ..rewards.base import RewardBatch, Rewarder, RewardResult, RuleRewarder
-from ..runs.dataset import Rejections, finish_dataset, most_common, strictly
+from ..rewards.registry import make_rewarder
+from ..runs.dataset import Rejections, finish_dataset, most_common
+from ..runs.declaration import execution, input_path, parameter
 from ..runs.folder import REJECTED
-from ..runs.manifest import Part, run_stage
 from ..runs.processes import in_processes
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
 from ..runs.shards import Items, Made, Shards, Work, added, compute_missing, response_key, write_dataset
 from ..schema import Candidate
-from .datasets import CANDIDATES_PER_SHARD
+from .import_candidates import CANDIDATES_PER_SHARD
+from .shared_options import ReadsCandidates, RunsEngine, Sharded
 
 CANDIDATES_PER_STORED_SHARD = 1024
 
 
-def reward_candidates(
-    source: CandidateSource,
-    rewarder: Rewarder,
-    out: str | Path,
-    *,
-    inputs: Mapping[str, str | Path] | None = None,
-    num_proc: int = 1,
-    part: Part | None = None,
-    allow_failures: bool = False,
-    strict: bool = False,
-    force: bool = False,
-    replace_finished: bool = False,
-) -> dict[str, Any]:
-    """Stage: the candidates, each with one more reward. Returns the manifest, an empty one for a `part` of the run.
+@dataclass(frozen=True, kw_only=True)
+class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
+    """Give candidates an outcome reward (paper, section 3.1). Run again, further rewards stand side by side.
 
-    `inputs` are what the rewarder reads besides (a model), by role. A candidate that cannot be rewarded is kept as it
-    is, and listed in `rejected.jsonl`; while another try may help, the stage is not finished, but raises InputError,
-    unless `allow_failures`: calling it again retries only those. Rewards by rule are computed by `num_proc` processes.
+    A candidate that cannot be rewarded is kept as it is, and listed in rejected.jsonl; while a retry may help, the
+    stage is not finished, unless --allow-failures: the same command retries only those.
     """
-    if num_proc > 1 and not isinstance(rewarder, RuleRewarder):
-        raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
 
-    def work(folder: Path) -> dict[str, Any]:
+    by: str = parameter(
+        "Against the reference: math; choice (a letter or its text); stated (after 'the answer is'), answer (else the "
+        "last number), re:PATTERN. instructions (reference: IFEval's, as JSON); model; judge; file."
+    )
+    name: str | None = parameter("Name of the reward; default: golden, instructions, or the model's.", None)
+    model: str | None = input_path("Reward model, or the judge: a folder, a Hub id, or its name on the servers.", None)
+    checkpoint: str | None = parameter("The reward model's folder or id, where servers know it by another name.", None)
+    dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
+    rubric: str | None = parameter("File with what the judge is to look at.", None, file=True)
+    judgements: int = parameter("How often the judge is asked about each response.", 1)
+    file: str | None = input_path("File of rewards by prompt_id and sample_index, for --by file.", None)
+    file_column: str = parameter("The reward's column in that file.", "reward")
+    num_proc: int = execution("Processes, for rewards by rule.", 1)
+    derived = ("reward",)
+
+    @cached_property
+    def _rewarder(self) -> tuple[Rewarder, dict[str, str]]:
+        """The rewarder, and what it reads besides the candidates, by role."""
+        rewarder, inputs = make_rewarder(
+            self.by,
+            name=self.name,
+            model=self.model,
+            engine=self.engine,
+            servers=self.servers,
+            engine_options=self.engine_options,
+            revision=self.revision,
+            dtype=self.dtype,
+            trust_remote_code=self.trust_remote_code,
+            checkpoint=self.checkpoint,
+            rubric=self.rubric,
+            judgements=self.judgements,
+            file=self.file,
+            column=self.file_column,
+        )
+        if self.num_proc > 1 and not isinstance(rewarder, RuleRewarder):
+            raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
+        return rewarder, inputs
+
+    def inputs(self) -> dict[str, str]:
+        read = {role: path for role, path in super().inputs().items() if role in ("candidates", "questions")}
+        return read | self._rewarder[1]
+
+    def recorded(self) -> dict[str, Any]:
+        rewarder = self._rewarder[0]
+        return super().recorded() | {"name": rewarder.name, "reward": rewarder.describe()}
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        source, rewarder = self.candidate_source(rewards=False), self._rewarder[0]
         stored = Shards(folder, Candidate)
-        compute_missing(stored, _work(source, rewarder, num_proc), part, strict=strict)
-        if part:
+        compute_missing(stored, _work(source, rewarder, self.num_proc), self.part, strict=self.strict)
+        if self.part:
             return {}
-        rejections = Rejections(folder / REJECTED, strict)
+        rejections = Rejections(folder / REJECTED, self.strict)
         skipped: Counter[str] = Counter()
         for _ in rejections.filter(source.read(skipped)):
             pass
         files, notes = write_dataset(
-            folder, stored, rejections, source.path, per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+            folder, stored, rejections, source.path, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         totals = added(notes)
         if not totals.get("rewarded"):
@@ -75,18 +111,10 @@ def reward_candidates(
             "skipped": skipped["skipped"],
             "rejected": dict(rejections.counts),
         }
-        # servers tell nothing of a judge but its name
+        described = rewarder.describe()  # servers tell nothing of a judge but its name
         judge = [Origin(name=described["judge"], kind="model", license=None)] if "judge" in described else []
-        origins = unique([*inherited(read), *judge])
+        origins = unique([*inherited(self.inputs()), *judge])
         return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
-
-    described = rewarder.describe()
-    parameters = {**source.parameters(), "name": rewarder.name, "reward": described}
-    read = {**source.inputs(), **(inputs or {})}
-    manifest = run_stage(
-        out, "rewards", parameters, read, work, force=force, replace_finished=replace_finished, part=part
-    )
-    return strictly(manifest, out) if strict else manifest
 
 
 def _work(source: CandidateSource, rewarder: Rewarder, num_proc: int) -> Work:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,52 +19,47 @@ from ..engines.continuation import ContinuationEngine
 from ..engines.specs import GeneratorSpec
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset
+from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED, batched, read_rows
-from ..runs.manifest import Part, resolve_model, run_stage
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
 from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
 from ..schema import SCHEMA_VERSION, Candidate, Prompt
-from .datasets import CANDIDATES_PER_SHARD
+from .import_candidates import CANDIDATES_PER_SHARD
+from .shared_options import Samples, Sharded
 
 PROMPTS_PER_SHARD = 16  # with 64 samples each: about a thousand responses, which a killed run loses at most
 
 
-def sample_candidates(
-    prompts: str | Path,
-    spec: GeneratorSpec,
-    out: str | Path,
-    sampling: Sampling | None = None,
-    *,
-    prompts_per_shard: int = PROMPTS_PER_SHARD,
-    part: Part | None = None,
-    allow_failures: bool = False,
-    force: bool = False,
-    replace_finished: bool = False,
-) -> dict[str, Any]:
-    """Stage: `sampling.n` responses for each prompt. Returns the manifest, an empty one for a `part` of the run.
+@dataclass(frozen=True, kw_only=True)
+class SampleResponses(Samples, Sharded, kind="sample"):
+    """Sample responses to prompts (paper, section 3.1). The same command resumes a killed run.
 
-    Prompts that cannot be sampled are listed in `rejected.jsonl`; while another try may help, the stage is not
-    finished, but raises InputError, unless `allow_failures`: calling it again retries only those.
-
-    Sampled again, the candidates are the same as far as the engine is deterministic: each prompt has a seed of its
-    own, from the run's and its id, where the engine takes one with a request; transformers draws a shard's samples
-    from one stream, so there each shard has one.
+    Prompts that cannot be sampled are listed in rejected.jsonl; while a retry may help, the stage is not finished,
+    unless --allow-failures: the same command retries only those. Sampled again, the candidates are the same as far as
+    the engine is deterministic: each prompt has a seed of its own, from the run's and its id, where the engine takes
+    one with a request; with transformers each shard has one.
     """
-    sampling = sampling or Sampling()
-    if spec.engine != "server":
-        spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
-    rows = read_prompts(prompts)
-    shards = list(batched(rows, prompts_per_shard))
 
-    def work(folder: Path) -> dict[str, Any]:
+    prompts: str = input_path("Prompts: a folder of `openprm prompts`, or a dataset of prompts.", argument=True)
+    n: int = parameter("Responses to each prompt.", 64)
+    stop: list[str] = parameter("Text that ends a response; may be repeated.", [], escapes=True)
+    prompts_per_shard: int = parameter("Prompts a shard; a killed run loses at most those.", PROMPTS_PER_SHARD)
+
+    def __post_init__(self) -> None:
+        self.sampling(self.n, tuple(self.stop))  # raises for what does not fit together
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        sampling, spec = self.sampling(self.n, tuple(self.stop)), self.generator
+        rows = read_prompts(self.prompts)
+        shards = list(batched(rows, self.prompts_per_shard))
         stored = Shards(folder, Candidate)
-        compute_missing(stored, _work(spec, sampling, shards, prompts_per_shard, len(rows)), part)
-        if part:
+        compute_missing(stored, _work(spec, sampling, shards, self.prompts_per_shard, len(rows)), self.part)
+        if self.part:
             return {}
         rejections = Rejections(folder / REJECTED)
         files, notes = write_dataset(
-            folder, stored, rejections, str(prompts), per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+            folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         totals = added(notes)
         counts = {
@@ -74,22 +69,9 @@ def sample_candidates(
             "rejected": dict(rejections.counts),
         }
         # a server tells nothing of its model but the name
-        model = [Origin(name=spec.model, kind="model", license=None)] if spec.engine == "server" else []
-        origins = unique([*inherited(inputs), *model])
+        model = [Origin(name=spec.model, kind="model", license=None)] if self.servers else []
+        origins = unique([*inherited(self.inputs()), *model])
         return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
-
-    parameters = {**asdict(sampling), "stop": list(sampling.stop), "prompts_per_shard": prompts_per_shard}
-    inputs = {"prompts": str(prompts)} | ({} if spec.engine == "server" else {"model": spec.identity()})
-    return run_stage(
-        out,
-        "sampling",
-        {**parameters, **spec.parameters()},
-        inputs,
-        work,
-        force=force,
-        replace_finished=replace_finished,
-        part=part,
-    )
 
 
 def read_prompts(prompts: str | Path) -> list[Prompt]:

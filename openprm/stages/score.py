@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.candidate_source import CandidateSource
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import ScoredAnswer, StepScorer
 from ..errors import Failure
-from ..runs.dataset import Rejections, finish_dataset, strictly
+from ..runs.dataset import Rejections, finish_dataset
+from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED
-from ..runs.manifest import Part, run_stage
 from ..runs.progress import Report
 from ..runs.shards import Made, Shards, Work, added, compute_missing, response_key, write_dataset
 from ..schema import SCHEMA_VERSION, Candidate, Scored
+from .shared_options import ReadsCandidates, RunsEngine, Sharded, spec_of
 
 RESPONSES_PER_SHARD = 2048
 
 
-def score_candidates(
-    candidates: CandidateSource,
-    model: str | Path | RewardSpec,
-    out: str | Path,
-    *,
-    aggregation: str | None = None,
-    separator: str | None = None,
-    part: Part | None = None,
-    strict: bool = False,
-    force: bool = False,
-    replace_finished: bool = False,
-) -> dict[str, Any]:
-    """Stage: every response scored step by step. Returns the manifest, an empty one for a `part` of the run.
+@dataclass(frozen=True, kw_only=True)
+class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
+    """Score responses step by step with a process reward model. The same command resumes a killed run.
 
-    Responses that cannot be scored (empty, or too long from the first step on) are listed in `rejected.jsonl`. `model`
-    is a folder or a Hub id, which transformers loads in float32, or a `RewardSpec` that says another engine.
+    Responses that cannot be scored (empty, or too long from the first step on) are listed in rejected.jsonl.
     """
-    spec = model if isinstance(model, RewardSpec) else RewardSpec(str(model))
 
-    def compute(taken: Iterable[tuple[int, Sequence[Any]]], report: Report) -> Iterator[tuple[int, list[Made]]]:
-        scorer: StepScorer | None = None
-        try:
-            for index, rows in taken:
-                scorer = scorer or StepScorer.load(spec, separator, aggregation)
-                yield index, _score(scorer, rows, report)
-        finally:
-            if scorer is not None:
-                scorer.close()
+    model: str = input_path("Reward model: a folder, a Hub id, or its name on the servers.")
+    aggregation: str | None = parameter("min, mean, last, ...; default: the model's own.", None)
+    separator: str | None = parameter("Where steps end; default: the model's own.", None, escapes=True)
+    checkpoint: str | None = parameter("The reward model's folder or id, where servers know it by another name.", None)
+    dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
 
-    def work(folder: Path) -> dict[str, Any]:
+    @cached_property
+    def spec(self) -> RewardSpec:
+        """The reward model and its engine."""
+        spec: RewardSpec = spec_of(RewardSpec, self, self.model, checkpoint=self.checkpoint)
+        return spec
+
+    def inputs(self) -> dict[str, str]:
+        return super().inputs() | {"model": self.spec.identity()}
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        candidates = self.candidate_source(rewards=False)
         stored = Shards(folder, Scored)
         described = Work(
             name="score",
@@ -58,21 +54,26 @@ def score_candidates(
             total=candidates.count(),
             per_shard=RESPONSES_PER_SHARD,
             shards=lambda: candidates.shards(RESPONSES_PER_SHARD),
-            compute=compute,
+            compute=self._compute,
             key=response_key,
             count=lambda rows: {
                 "sum": math.fsum(row["score"] for row in rows),
                 "truncated": sum(row["truncated"] for row in rows),
             },
         )
-        compute_missing(stored, described, part, strict=strict)
-        if part:
+        compute_missing(stored, described, self.part, strict=self.strict)
+        if self.part:
             return {}
-        rejections = Rejections(folder / REJECTED, strict)
+        rejections = Rejections(folder / REJECTED, self.strict)
         for _ in rejections.filter(candidates.read()):
             pass
         files, notes = write_dataset(
-            folder, stored, rejections, candidates.path, per_file=RESPONSES_PER_SHARD, allow_failures=True
+            folder,
+            stored,
+            rejections,
+            candidates.path,
+            per_file=RESPONSES_PER_SHARD,
+            allow_failures=self.allow_failures,
         )
         totals = added(notes)
         counts = {
@@ -82,14 +83,15 @@ def score_candidates(
         }
         return finish_dataset(folder, Scored, "scores", files, counts)
 
-    parameters = {**candidates.parameters(), "aggregation": aggregation, "separator": separator}
-    if (engine := spec.parameters()) != RewardSpec(spec.model).parameters():
-        parameters["engine"] = engine
-    inputs = {**candidates.inputs(), "model": spec.identity()}
-    manifest = run_stage(
-        out, "scores", parameters, inputs, work, force=force, replace_finished=replace_finished, part=part
-    )
-    return strictly(manifest, out) if strict else manifest
+    def _compute(self, taken: Iterable[tuple[int, Sequence[Any]]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        scorer: StepScorer | None = None
+        try:
+            for index, rows in taken:
+                scorer = scorer or StepScorer.load(self.spec, self.separator, self.aggregation)
+                yield index, _score(scorer, rows, report)
+        finally:
+            if scorer is not None:
+                scorer.close()
 
 
 def _score(scorer: StepScorer, rows: Sequence[Candidate], report: Report) -> list[Made]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,79 +21,134 @@ from ..engines.base import Sampling, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
 from ..errors import Failure, InputError
 from ..evaluation.scored_prompts import scored_by
+from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE
+from ..rewards.exact_answer import DEFAULT_PATTERN
 from ..runs.dataset import Rejections, finish_dataset
+from ..runs.declaration import execution, input_path, parameter
 from ..runs.folder import REJECTED, batched, read_rows
-from ..runs.manifest import Part, describe_input, resolve_model, run_stage
+from ..runs.manifest import describe_input, resolve_model
 from ..runs.progress import Report
 from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
 from ..schema import SCHEMA_VERSION, Answer, Scored
-from .datasets import CANDIDATES_PER_SHARD
+from .import_candidates import CANDIDATES_PER_SHARD
 from .sample import drawn_by, read_prompts
+from .shared_options import Samples, Sharded, engine_parameters
 
 PROMPTS_PER_SHARD = 64  # searched together: with a budget of 16 about a thousand sequences, which fill an engine
 
 
-def generate_answers(
-    prompts: str | Path,
-    spec: GeneratorSpec,
-    prm: RewardSpec | None,
-    out: str | Path,
-    method: Method,
-    sampling: Sampling,
-    *,
-    separator: str | None = None,
-    prompts_per_shard: int = PROMPTS_PER_SHARD,
-    part: Part | None = None,
-    allow_failures: bool = False,
-    force: bool = False,
-    replace_finished: bool = False,
-) -> dict[str, Any]:
-    """Stage: one answer to each prompt. Returns the manifest, an empty one for a `part` of the run.
+@dataclass(frozen=True, kw_only=True)
+class Search(Samples, Sharded, kind="search"):
+    """Answer prompts with a process reward model: best of N, beam search over steps, votes.
 
-    Failures are handled as in `openprm.stages.sample.sample_candidates`.
-    `separator` and the method's aggregation are the reward model's own, where it records them, if they are left out;
-    `sampling.n` and `sampling.stop` are not used. Each prompt has a seed of its own, from the run's and its id;
-    transformers draws a whole shard from one stream.
-
-    `counts` of the manifest: prompts answered, generated and scored tokens in all, extensions merged as duplicates,
-    answers stopped by early rejection, and answers chosen though the reward model did not read them to their end
-    (`truncated_scores`; their last step rewards are None). Of a budget that is no square, a beam search uses `width`
-    of the parameters. Raises InputError as `openprm.decoding.searcher` does.
+    Separator and aggregation are the reward model's own, where it records them, if they are left out. Each prompt has
+    a seed of its own, from the run's and its id; with transformers a whole shard has one. The manifest counts prompts
+    answered, generated and scored tokens, extensions merged as duplicates, answers stopped by early rejection, and
+    answers chosen though the reward model did not read them to their end (`truncated_scores`).
     """
-    check(spec, prm, method, sampling)
-    spec = replace(spec, revision=resolve_model(spec.model, spec.revision))
-    if prm is not None:
-        prm = replace(prm, revision=resolve_model(prm.source, prm.revision))
-    method, separator = with_defaults(method, prm, separator)
-    rows = read_prompts(prompts)
-    shards = list(batched(rows, prompts_per_shard))
 
-    def work(folder: Path) -> dict[str, Any]:
+    model: str = input_path("Language model: a folder or a Hub id.", argument=True)
+    prompts: str | None = input_path(
+        "Prompts: a JSONL, CSV or Parquet file, a folder of `openprm prompts`, or a dataset.", None, argument=True
+    )
+    prm: str | None = input_path("Process reward model: a folder, a Hub id, or its name on the servers.", None)
+    method: str = parameter("best-of-n, pbs (beam search), diverse-pbs, majority-vote or weighted-vote.", "best-of-n")
+    budget: int = parameter("N answers; a beam search keeps sqrt(N) of N at each step (rounded down).", 16)
+    aggregation: str | None = parameter("min, mean, last, ...; default: the reward model's own.", None)
+    separator: str | None = parameter("Where steps end; default: the reward model's own.", None, escapes=True)
+    early_rejection: float | None = parameter(
+        "Risk R: stop hopeless answers, and the best answer of at most this share of the prompts.", None
+    )
+    calibration: str | None = input_path(
+        "Scores (`openprm score`, by the same model) of other prompts for early rejection to calibrate on, with as "
+        "many responses each as the budget, sampled alike; at least (1 - R) / R prompts.",
+        None,
+    )
+    equivalence: str = parameter("Which answers are equal in a vote: exact, option or math.", DEFAULT_EQUIVALENCE)
+    answer_pattern: str = parameter("Where exact answers stand: stated, answer or re:PATTERN.", DEFAULT_PATTERN)
+    prm_engine: str = parameter("transformers or vllm.", "transformers")
+    prm_servers: list[str] = execution("Address of a server of it; may be repeated.", [], flag="--prm-server")
+    prm_checkpoint: str | None = parameter("Its folder or id, where servers know it by another name.", None)
+    prm_engine_options: dict[str, Any] = parameter("Option of its engine, NAME=VALUE.", {}, flag="--prm-option")
+    prm_revision: str | None = execution("Its branch, tag or commit on the Hub.", None)
+    prm_dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
+    prompts_per_shard: int = parameter(
+        "Prompts searched together, which a killed run loses at most. With transformers they share a stream of random "
+        "numbers: another number gives other answers.",
+        PROMPTS_PER_SHARD,
+    )
+
+    derived = ("width", "rule")
+
+    @cached_property
+    def reward_spec(self) -> RewardSpec | None:
+        """The reward model and its engine, of a fixed commit where it is on the Hub."""
+        if self.prm is None:
+            return None
+        spec = RewardSpec(
+            self.prm,
+            "server" if self.prm_servers else self.prm_engine,
+            revision=self.prm_revision,
+            dtype=self.prm_dtype,
+            trust_remote_code=self.trust_remote_code,
+            servers=tuple(self.prm_servers),
+            options=self.prm_engine_options,
+            checkpoint=self.prm_checkpoint,
+        )
+        return replace(spec, revision=resolve_model(spec.source, spec.revision))
+
+    @cached_property
+    def settings(self) -> tuple[Method, str]:
+        """The method, with its rule of early rejection calibrated, and the separator of steps."""
+        method = Method(self.method, self.budget, self.aggregation, None, self.equivalence, self.answer_pattern)
+        prm = self.reward_spec
+        if self.early_rejection is not None or self.calibration is not None:
+            if self.early_rejection is None or self.calibration is None or prm is None:
+                raise InputError(
+                    "early rejection needs a risk (--early-rejection), scores (--calibration) and a --prm"
+                )
+            rule = read_rule(self.calibration, prm, method, self.early_rejection, self.separator)
+            method = replace(method, rule=rule)
+        check(self.generator, prm, method, self.sampling(1))
+        return with_defaults(method, prm, self.separator)
+
+    def inputs(self) -> dict[str, str]:
+        return super().inputs() | ({"prm": self.reward_spec.identity()} if self.reward_spec else {})
+
+    def recorded(self) -> dict[str, Any]:
+        method, separator = self.settings
+        found = engine_parameters(super().recorded(), bool(self.prm_servers), "prm_")
+        return {**found, **{k: v for k, v in method.parameters().items() if k in (*found, *self.derived)}} | {
+            "aggregation": method.aggregation,
+            "separator": separator,
+        }
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        if self.prompts is None:
+            raise InputError("a search needs prompts")
+        method, separator = self.settings
+        rows = read_prompts(self.prompts)
+        shards = list(batched(rows, self.prompts_per_shard))
         stored = Shards(folder, Answer)
-        described = _work(spec, prm, method, sampling, separator, shards, prompts_per_shard, len(rows))
-        compute_missing(stored, described, part)
-        if part:
+        described = _work(
+            self.generator,
+            self.reward_spec,
+            method,
+            self.sampling(1),
+            separator,
+            shards,
+            self.prompts_per_shard,
+            len(rows),
+        )
+        compute_missing(stored, described, self.part)
+        if self.part:
             return {}
         rejections = Rejections(folder / REJECTED)
         files, notes = write_dataset(
-            folder, stored, rejections, str(prompts), per_file=CANDIDATES_PER_SHARD, allow_failures=allow_failures
+            folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         counts = {**added(notes), "rejected": dict(rejections.counts)}
         return finish_dataset(folder, Answer, "answers", files, counts)
-
-    drawn = {key: value for key, value in asdict(sampling).items() if key not in ("n", "stop")}
-    parameters = {
-        **method.parameters(),
-        **drawn,
-        "separator": separator,
-        "prompts_per_shard": prompts_per_shard,
-        **spec.parameters(),
-        **({"prm": prm.parameters()} if prm else {}),
-    }
-    inputs = {"prompts": str(prompts), "model": spec.identity(), **({"prm": prm.identity()} if prm else {})}
-    return run_stage(
-        out, "answers", parameters, inputs, work, force=force, replace_finished=replace_finished, part=part
-    )
 
 
 def read_rule(

@@ -12,13 +12,15 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..runs.declaration import Stage, input_path, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
-from ..schema import Pair
+from ..schema import LEVELS, Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 
 logger = logging.getLogger(__name__)
@@ -28,50 +30,91 @@ logger = logging.getLogger(__name__)
 PLATEAU = 0.95 * math.log(2)
 
 
-def train_model(
-    pairs: Mapping[str, str | Path],
-    base: str | Path,
-    out: str | Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    levels: Sequence[str] = ("process", "outcome"),
-    separator: str | None = None,
-    aggregation: str | None = None,
-    eval_pairs: str | Path | None = None,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Stage: a reward model trained on pairs of the given levels. Returns the manifest.
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage, kind="train"):
+    """Train one reward model on process and outcome pairs (paper, equations 1 to 3).
 
-    `pairs` are folders (or ids) by name; `options` are those of `OpenPRMConfig`. With levels
-    ("outcome",) the result is an outcome reward model, the baseline, whose reward is that of the last step unless
-    `aggregation` says otherwise. `separator`, how the model will split responses, is by default that of the trees the
-    pairs are from, where all have the same one. A killed run resumes from its last checkpoint (`save_steps`). Several
-    processes that see the same files train together: start them all with the same call, by `torchrun` or `accelerate
-    launch`. `eval_pairs`, of all levels, are measured at the end.
-
-    The manifest's `metrics` hold the mean training loss and that of the last quarter of the steps (`final_loss`);
-    `plateau` says whether the latter is above `PLATEAU`, which is also a warning.
+    A killed run resumes from its last checkpoint. Several processes, which see the same files, train together: start
+    them all with the same command, by `torchrun` or `accelerate launch`. The manifest's `metrics` hold the mean
+    training loss and that of the last quarter of the steps (`final_loss`); `plateau` says whether the latter is above
+    `PLATEAU`, which is also a warning.
     """
-    if taken := pairs.keys() & {"base", "model", "eval_pairs"}:
-        raise InputError(f"pairs cannot be called {min(taken)!r}: that is another input's name; give them another")
-    options = dict(options or {})
-    if aggregation is None:  # not the base's: an outcome reward model is a good start for a process one
-        aggregation = DEFAULT_AGGREGATION if "process" in levels else "last"
-    separator = separator or _separator(pairs.values())
 
-    def rows(path: str | Path) -> list[dict[str, Any]]:
-        return [row for row in read_rows(path, Pair) if row["level"] in levels]
+    pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", argument=True)
+    base: str = input_path("Reward model or language model to start from.")
+    eval_pairs: str | None = input_path("Held-out pairs to measure the accuracy on.", None)
+    levels: list[str] = parameter(
+        "process or outcome; may be repeated. Outcome alone makes an outcome reward model.", [*LEVELS], flag="--level"
+    )
+    aggregation: str | None = parameter("Of step rewards, to record; default: min, and last for outcome alone.", None)
+    separator: str | None = parameter(
+        "Where steps end, to record; default: that of the pairs' trees, or the base's.", None, escapes=True
+    )
+    learning_rate: float = parameter("The paper's: 1e-6 from a reward model, 5e-6 from a language model.", 1e-6)
+    epochs: float = parameter("Passes over the pairs.", 1.0)
+    max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None)
+    batch_size: int = parameter("Pairs of one step, over all devices.", 64)
+    per_device_batch_size: int = parameter("Pairs that fit on one device.", 8)
+    max_length: int = parameter("Longest side in tokens; longer pairs are left out and listed.", 2048)
+    process_weight: float = parameter("Lambda of equation 2.", 1.0)
+    margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
+    warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
+    lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
+    save_steps: int = parameter("Steps between checkpoints.", 500)
+    logging_steps: int = parameter("Steps between logged losses.", 10)
+    seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
+    bf16: bool = parameter("Compute in bfloat16.", False)
+    gradient_checkpointing: bool = parameter("Compute activations again in the backward pass, to save memory.", False)
+    trainer_options: dict[str, Any] = parameter(
+        "Any other option of transformers' TrainingArguments, NAME=VALUE; may be repeated.",
+        {},
+        flag="--trainer-option",
+    )
 
-    def work(folder: Path) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """The options of `OpenPRMConfig`."""
+        return {
+            "learning_rate": self.learning_rate,
+            "num_train_epochs": self.epochs,
+            "max_steps": self.max_steps or -1,
+            "batch_size": self.batch_size,
+            "per_device_train_batch_size": self.per_device_batch_size,
+            "max_length": self.max_length,
+            "process_weight": self.process_weight,
+            "margin": self.margin,
+            "warmup_steps": self.warmup_steps,
+            "lr_scheduler_type": self.lr_scheduler,
+            "save_steps": self.save_steps,
+            "logging_steps": self.logging_steps,
+            "seed": self.seed,
+            "bf16": self.bf16,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            **self.trainer_options,
+        }
+
+    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return super().run(out, force=force, replace_finished=replace_finished)
+
+        def stage(work: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+            parameters, inputs = self.recorded(), self.inputs()
+            return run_stage(out, self.kind, parameters, inputs, work, force=force, replace_finished=replace_finished)
+
+        return _together(stage, self.work, out, cpu=bool(self.trainer_options.get("use_cpu")))
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
         import torch
         from transformers.trainer_utils import get_last_checkpoint
 
         from ..models.reward_checkpoint import load_reward_model
         from ..training.trainer import OpenPRMConfig, OpenPRMTrainer
 
-        training = [row for path in pairs.values() for row in rows(path)]
-        if not training:
-            raise InputError(f"no pairs of level {' or '.join(levels)} in {', '.join(map(str, pairs.values()))}")
+        aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
+        if aggregation is None:
+            aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
+        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair) if row["level"] in self.levels]
+        if not rows:
+            raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
         checkpoints = folder / WORK / "checkpoints"
         # a limit of two survives a kill while the newest is being written
         arguments = OpenPRMConfig(
@@ -79,14 +122,19 @@ def train_model(
             save_total_limit=2,
             disable_tqdm=not sys.stderr.isatty(),
             dataloader_pin_memory=torch.cuda.is_available(),
-            **options,
+            **self.options(),
         )
-        model, tokenizer = load_reward_model(base, separator=separator, aggregation=aggregation, seed=arguments.seed)
+        model, tokenizer = load_reward_model(
+            self.base,
+            separator=self.separator or _separator(self.pairs.values()),
+            aggregation=aggregation,
+            seed=arguments.seed,
+        )
         trainer = OpenPRMTrainer(
             model,
             arguments,
-            training,
-            list(read_rows(eval_pairs, Pair)) if eval_pairs else None,
+            rows,
+            list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else None,
             processing_class=tokenizer,
             callbacks=[_log_at_checkpoints()],
         )
@@ -103,41 +151,23 @@ def train_model(
                 "to nothing. Train longer, or with another learning rate, warmup or seed, or look at the pairs.",
                 metrics["final_loss"],
             )
-        if eval_pairs:
+        if self.eval_pairs:
             metrics |= trainer.evaluate()
         trainer.save_model(str(folder))
         if trainer.is_world_process_zero():
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
         return {
             "files_hash": files_hash(folder),
-            "counts": {"levels": dict(Counter(row["level"] for row in training)), **trainer.summary},
+            "counts": {"levels": dict(Counter(row["level"] for row in rows)), **trainer.summary},
             # the rest of what Trainer measures are times
             "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
             "plateau": plateau,
         }
 
-    parameters = {
-        "options": options,
-        "levels": list(levels),
-        "separator": separator,
-        "aggregation": aggregation,
-        "evaluated": eval_pairs is not None,
-    }
-    inputs: dict[str, str | Path] = {**pairs, "base": base}
-    if eval_pairs:
-        inputs["eval_pairs"] = eval_pairs
-
-    def stage(work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        return run_stage(out, "model", parameters, inputs, work, force=force, replace_finished=True)
-
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return stage(work)
-    return _together(stage, work, out, cpu=bool(options.get("use_cpu")))
-
 
 def _together(
-    stage: Callable[[Callable[[Path], dict[str, Any]]], dict[str, Any]],
-    work: Callable[[Path], dict[str, Any]],
+    stage: Callable[[Callable[[Path], Mapping[str, Any]]], dict[str, Any]],
+    work: Callable[[Path], Mapping[str, Any]],
     out: str | Path,
     cpu: bool,
 ) -> dict[str, Any]:
@@ -150,7 +180,7 @@ def _together(
     told: list[str | None] = [None]
     if state.is_main_process:
 
-        def lead(folder: Path) -> dict[str, Any]:
+        def lead(folder: Path) -> Mapping[str, Any]:
             told[0] = str(folder)
             broadcast_object_list(told)
             return work(folder)

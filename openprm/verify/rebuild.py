@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.candidate_source import CandidateSource
 from ..errors import InputError
 from ..hub.lookup import find_dataset, find_model
 from ..hub.publication import RECORDS, Publication, part_hash, part_rows, restore
 from ..hub.repository import Missing, Repository, download
 from ..rewards.base import UNPARSABLE
-from ..rewards.registry import rewarder_from
 from ..runs.dataset import finish_dataset, write_shards
+from ..runs.declaration import stage_from_manifest
 from ..runs.manifest import run_stage
 from ..schema import Candidate
-from ..stages.datasets import CANDIDATES_PER_SHARD, make_pairs, make_trees
-from ..stages.reward import reward_candidates
-from ..trees.pairs import MinGap, PairParameters
+from ..stages.import_candidates import CANDIDATES_PER_SHARD
+from ..stages.reward import RewardResponses
+from ..stages.trees import Trees
 from ..trees.similarity import EDIT_SIMILARITIES
-from ..trees.tree import MergeParameters
+
+# options of engines, all numbers or switches, that a publication may set on this machine
+_HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
 
 
 class NotRebuildable(InputError):
@@ -39,11 +41,11 @@ def rebuild(publication: Publication, part: str, folder: Path, num_proc: int = 1
     one that does cannot be had, and InputError where its manifest does not record what it should.
     """
     manifest = publication.parts[part]
-    if manifest["stage"] not in ("trees", "pairs", "rewards"):
+    if manifest["stage"] not in ("trees", "pairs", "reward"):
         raise NotRebuildable(
             f"the result of the stage {manifest['stage']!r} is not determined by a published artifact"
         )
-    if manifest["stage"] == "rewards":
+    if manifest["stage"] == "reward":
         inputs = {"candidates": _unrewarded(publication, part, folder)}
         inputs |= {role: _input(publication, part, role, folder) for role in ("model",) if role in manifest["inputs"]}
     else:
@@ -106,31 +108,15 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
 
 
 def _run_stage(manifest: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, num_proc: int) -> None:
-    parameters = manifest["parameters"]
-    if manifest["stage"] == "rewards":
-        rewarder = rewarder_from(parameters["reward"], parameters["name"], inputs.get("model"))
-        if rewarder is None:
-            kind = parameters["reward"].get("kind") or ("judge" if "judge" in parameters["reward"] else "unknown")
-            raise NotRebuildable(f"its rewards are not computed again (kind: {kind})")
-        source = CandidateSource(str(inputs["candidates"]))
-        reward_candidates(source, rewarder, out, num_proc=1 if "model" in inputs else num_proc, allow_failures=True)
-    elif manifest["stage"] == "pairs":
-        make_pairs(
-            inputs["trees"],
-            out,
-            MinGap.parse(parameters["min_gap"]),
-            PairParameters(**{name: parameters[name] for name in PairParameters.__dataclass_fields__}),
-            reward_name=parameters["reward_name"],
-            shuffle_rewards=parameters["shuffle_rewards"],
-        )
-    else:
-        if parameters["similarity"] not in EDIT_SIMILARITIES:
-            raise Missing(f"its similarity, {parameters['similarity']!r}, is not one of this package's")
-        names = ("separator", "similarity", "threshold", "distinct_numbers")
-        make_trees(
-            CandidateSource(str(inputs["candidates"]), reward_name=parameters.get("reward_name")),
-            out,
-            MergeParameters(**{name: parameters[name] for name in names}),
-            separators=parameters["separators"],
-            num_proc=num_proc,
-        )
+    stage = stage_from_manifest(manifest, {role: str(path) for role, path in inputs.items()})
+    if isinstance(stage, RewardResponses) and stage.by in ("judge", "file"):
+        raise NotRebuildable(f"its rewards are not computed again (by: {stage.by})")
+    if isinstance(stage, RewardResponses) and (unknown := stage.engine_options.keys() - _HARMLESS):
+        raise Missing(f"the engine option {min(unknown)!r} of others is not set on this machine")
+    if isinstance(stage, Trees) and stage.similarity not in EDIT_SIMILARITIES:
+        raise Missing(f"its similarity, {stage.similarity!r}, is not one of this package's")
+    if isinstance(stage, RewardResponses):
+        stage = replace(stage, allow_failures=True)
+    elif isinstance(stage, Trees):
+        stage = replace(stage, num_proc=num_proc)
+    stage.run(out)

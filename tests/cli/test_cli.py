@@ -111,7 +111,7 @@ def test_a_missing_file(fails, name):
     [
         (["--separator", "re:["], "separator 're:[' is not a regular expression"),
         (["--separator", ""], "the separator is empty; use one of paragraph, line, sentence"),
-        (["--separator", "a=re:["], "separator 're:[' is not a regular expression"),
+        (["--source-separator", "a=re:["], "separator 're:[' is not a regular expression"),
         (["--threshold", "88"], "threshold is 88.0; a similarity lies in (0, 1]"),
         (["--threshold", "nan"], "threshold is nan"),
         (["--similarity", "edit"], "jaro_winkler"),
@@ -130,7 +130,7 @@ def test_where_needs_a_value(run):
     write(*ROWS)
     code, _, err = run("trees", "a.jsonl", "-o", "t", "--where", "subset")
     assert code == 2
-    assert "COLUMN=VALUE" in err
+    assert "NAME=VALUE" in err
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -291,7 +291,7 @@ def test_separators_by_source_and_literal_ones_with_an_equals_sign(run):
     rows = [{**ROWS[0], "response": "a.\nb\nc", "source": source} for source in ("lines", "others")]
     rows[1]["question"] = "3 + 3?"
     write(*rows)
-    assert run("trees", "a.jsonl", "-o", "t", "--separator", r"lines=\n", "--separator", r".\n")[0] == 0
+    assert run("trees", "a.jsonl", "-o", "t", "--source-separator", r"lines=\n")[0] == 0
     assert [tree["responses"][0]["steps"] for tree in read_rows("t")] == [["a.\n", "b\n", "c"], ["a.\n", "b\nc"]]
     write({**ROWS[0], "response": "a==b"})
     assert run("trees", "a.jsonl", "-o", "u", "--separator", "==")[0] == 0
@@ -354,10 +354,10 @@ def test_a_gap_that_is_none(run, gap):
 
 def test_preferences(run, fails):
     write({"prompt": "q", "chosen": "yes", "rejected": "no"}, {"prompt": "q", "chosen": "", "rejected": "no"})
-    assert run("pairs", "a.jsonl", "-o", "p", "--preferences")[0] == 0
+    assert run("preferences", "a.jsonl", "-o", "p")[0] == 0
     assert [(row["chosen"], row["level"], row["source"]) for row in read_rows("p")] == [("yes", "outcome", "a")]
     assert [entry["key"] for entry in rejected(Path("p"))] == ["a.jsonl, row 2"]
-    assert "a.jsonl, row 2: 'chosen'" in fails("pairs", "a.jsonl", "-o", "x", "--preferences", "--strict")
+    assert "a.jsonl, row 2: 'chosen'" in fails("preferences", "a.jsonl", "-o", "x", "--strict")
 
 
 def test_show(run, fails):
@@ -380,7 +380,7 @@ def test_show(run, fails):
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
-        ("t", "t has no tree with a fork"),
+        ("t", "t has no tree that branches"),
         ("empty", "empty has no data/train-*.parquet"),
         ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
         ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
@@ -407,7 +407,7 @@ for arguments in [["--help"], *([command, "--help"] for command in {COMMANDS})]:
         cli.main()
     except SystemExit as ended:
         assert ended.code == 0, arguments
-print(sorted({{"torch", "transformers", "datasets", "pyarrow", "numpy"}} & set(sys.modules)), file=sys.stderr)
+print(sorted({{"torch", "transformers", "datasets", "pyarrow"}} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "[]\n")
@@ -422,7 +422,7 @@ def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
     def fail(*arguments: Any, **options: Any) -> None:
         raise LibraryError
 
-    monkeypatch.setattr("openprm.stages.datasets.make_trees", fail)
+    monkeypatch.setattr("openprm.stages.trees.Trees.work", fail)
     monkeypatch.setattr(sys, "argv", ["openprm", "trees", "a.jsonl", "-o", "t"])
     with pytest.raises(LibraryError):
         cli.main()
@@ -430,10 +430,10 @@ def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    from openprm.presets.toy_stages import make_policy
+    from openprm.presets.toy_stages import ToyPolicy
 
     folder = tmp_path_factory.mktemp("policy") / "policy"
-    make_policy(folder, steps=4)
+    ToyPolicy(steps=4).run(folder)
     return str(folder)
 
 
@@ -448,15 +448,15 @@ SAMPLE = ("--n", "2", "--max-new-tokens", "8", "--prompts-per-shard", "2")
 def test_questions_to_samples_to_rewards(run, policy):
     ask()
     assert run("prompts", "q.jsonl", "-o", "p")[0] == 0
-    code, out, _ = run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE, "--shard", "1/2")
+    code, out, _ = run("sample", "p", "--model", policy, "-o", "s", *SAMPLE, "--shard", "1/2")
     assert code == 0
     assert "prompts 3/3 · responses 6" in out  # the first and the third of the three shards
     assert "not running; the same command resumes it" in out
     code, out, err = run("status", "s")
     assert (code, err) == (0, "")
     assert "prompts 3/3 · responses 6" in out
-    assert run("candidates", "p", "--model", policy, "-o", "s", *SAMPLE)[0] == 0
-    assert "s is finished: sampling, 10 rows" in run("status", "s")[1]
+    assert run("sample", "p", "--model", policy, "-o", "s", *SAMPLE)[0] == 0
+    assert "s is finished: sample, 10 rows" in run("status", "s")[1]
     code, out, err = run("reward", "s", "--by", "answer", "-o", "c", "--num-proc", "1")
     assert (code, "rewarded" in out) == (0, True), err
     assert run("reward", "c", "--by", r"re:\d", "--name", "digit", "-o", "both")[0] == 0
@@ -484,7 +484,7 @@ def test_status_of_nothing(fails):
 def test_what_cannot_be_sampled(fails, run, policy, arguments, message):
     ask()
     run("prompts", "q.jsonl", "-o", "p")
-    line = fails("candidates", "p", "--model", policy, "-o", "t", *arguments)
+    line = fails("sample", "p", "--model", policy, "-o", "t", *arguments)
     assert message in line
     assert "secret" not in line
 
@@ -496,7 +496,7 @@ def test_a_plan(run):
 
 
 def test_prompts_need_a_file_or_a_name(run, fails):
-    assert run("prompts", "-o", "p")[0] == 2
+    assert "--declared" in fails("prompts", "-o", "t")
     assert "ultrafeedback" in fails("prompts", "--declared", "ultrafeedbck", "-o", "t")
 
 

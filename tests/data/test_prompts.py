@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import question_id
 from openprm.data.prompts import DEFAULT_COLUMNS, PromptColumns, PromptFile
 from openprm.errors import InputError, Rejection
 from openprm.schema import Message, Prompt
-from openprm.stages.datasets import make_candidates
+from openprm.stages.import_candidates import ImportCandidates
 
 from ..answers import answers, write_jsonl
 
@@ -114,7 +113,7 @@ def test_a_missing_column(read):
 
 
 def test_the_questions_of_candidates(tmp_path):
-    make_candidates(CandidateSource(write_jsonl(tmp_path / "a.jsonl", answers(5, 4))), tmp_path / "candidates")
+    ImportCandidates(candidates=write_jsonl(tmp_path / "a.jsonl", answers(5, 4))).run(tmp_path / "candidates")
     counts: Counter[str] = Counter()
     prompts = list(PromptFile(str(tmp_path / "candidates")).read(counts))
     assert len(prompts) == 5

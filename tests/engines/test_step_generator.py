@@ -22,7 +22,7 @@ from openprm.engines.transformers_continuation import in_batches
 from openprm.engines.transformers_generator import TransformersGenerator
 from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import make_policy
+from openprm.presets.toy_stages import ToyPolicy
 from openprm.schema import Message
 from openprm.scoring.steps import split
 from tests import tiny_models
@@ -36,7 +36,7 @@ DIALS: list[list[Message]] = [[{"role": "user", "content": dial.question}] for d
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> TransformersGenerator:
     folder = tmp_path_factory.mktemp("policy") / "policy"
-    make_policy(folder, steps=40)
+    ToyPolicy(steps=40).run(folder)
     return TransformersGenerator.load(str(folder))
 
 

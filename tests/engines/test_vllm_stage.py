@@ -26,13 +26,13 @@ import sys
 from pathlib import Path
 from openprm.engines.specs import GeneratorSpec
 from openprm.engines.base import Sampling
-from openprm.stages.sample import sample_candidates
+from tests.stage_runs import sample
 if __name__ == "__main__":
     prompts, model, out = map(Path, sys.argv[1:])
     options = dict(enforce_eager=True, max_model_len=256, max_num_seqs=16)
     spec = GeneratorSpec(str(model), "vllm", dtype="float32", options=options)
     sampling = Sampling(n={N}, temperature=1.0, max_new_tokens=48, seed=3)
-    sample_candidates(prompts, spec, out, sampling, prompts_per_shard=2)
+    sample(prompts, spec, out, sampling, prompts_per_shard=2)
 """
 
 

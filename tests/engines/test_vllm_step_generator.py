@@ -14,7 +14,7 @@ from openprm.engines.step_generator import StepGenerator
 from openprm.engines.step_requests import PartialResponse, StepRequest
 from openprm.engines.transformers_generator import TransformersGenerator
 from openprm.errors import Failure
-from openprm.presets.toy_stages import make_policy
+from openprm.presets.toy_stages import ToyPolicy
 
 from .test_step_generator import DIALS, step_by_step, wholes
 from .test_transformers_generator import greedy
@@ -29,7 +29,7 @@ SAMPLED = Sampling(temperature=1.0, max_new_tokens=48)
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy") / "policy"
-    make_policy(folder, steps=40)
+    ToyPolicy(steps=40).run(folder)
     return folder
 
 

@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.errors import InputError
 from openprm.hub.lookup import find_dataset, find_model
 from openprm.hub.publication import CODE, check_files, open_publication, part_rows, restore
 from openprm.hub.repository import Repository
 from openprm.runs.folder import read_manifest, read_rows
 from openprm.runs.manifest import describe_input, files_hash
-from openprm.stages.datasets import make_trees
-from openprm.trees.tree import MergeParameters
+from openprm.stages.trees import Trees
 from tests.folders import contents
 from tests.publication import SPLITS, change_manifest, change_rows, make_model, make_run, publish, publish_model
 
@@ -213,8 +211,8 @@ def test_a_restored_folder_is_the_same_input_to_the_stages_behind_it(owner: Path
     shutil.copytree(run / "trees", tmp_path / "trees")
     log = (tmp_path / "trees" / "log.jsonl").read_text()
     restore(open_publication(owner / "candidates"), "train", tmp_path / "candidates")
-    parameters = MergeParameters(separator="line", distinct_numbers=True)
-    manifest = make_trees(CandidateSource(str(tmp_path / "candidates")), tmp_path / "trees", parameters)
+    stage = Trees(candidates=str(tmp_path / "candidates"), separator="line", distinct_numbers=True)
+    manifest = stage.run(tmp_path / "trees")
     assert (tmp_path / "trees" / "log.jsonl").read_text() == log  # skipped
     assert manifest == json.loads((run / "trees" / "manifest.json").read_text())
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from openprm.errors import InputError
-from openprm.presets import run as reproduce
+from openprm.presets import run as run_module
 from openprm.presets.run import PRESET, check_published, load_preset, run_preset
-from openprm.presets.runners import RUNNERS
+from openprm.runs.declaration import STAGES, input_names
 from openprm.runs.folder import read_manifest
 from openprm.runs.manifest import describe_input
 from tests.folders import contents
@@ -31,21 +31,27 @@ def write(folder: Path, stages: Any) -> str:
     return str(path)
 
 
-PROMPTS = {"run": "prompts", "source": "dial", "split": "train", "n": 2}
+PROMPTS = {"run": "toy-prompts", "split": "train", "n": 2}
 
 BROKEN = {
     "not YAML": ("stages: [", "not YAML"),
     "a list": ("- a", "a preset has a mapping `stages`"),
     "no stages": ("steps: {}", "a preset has a mapping `stages`"),
-    "a kind there is not": ({"one": {"run": "smaple"}}, "stage 'one' needs `run`, one of prompts, "),
-    "a list of kinds": ({"one": {"run": ["prompts"]}}, "stage 'one' needs `run`"),
+    "a kind there is not": (
+        {"one": {"run": "smaple"}},
+        "stage 'one': there is no stage 'smaple'; did you mean 'sample'",
+    ),
+    "a list of kinds": ({"one": {"run": ["prompts"]}}, r"stage 'one': there is no stage \['prompts'\]"),
+    "an unknown parameter": ({"mine": {**PROMPTS, "splt": "x"}}, "stage 'mine': .*'splt'; did you mean 'split'"),
+    "a missing parameter": ({"mine": {"run": "toy-prompts", "n": 2}}, "stage 'mine': toy-prompts needs `split`"),
+    "a number in words": ({"mine": {**PROMPTS, "n": "two"}}, "stage 'mine': n is 'two': .*valid integer"),
     "no mapping": ({"one": 3}, "stage 'one' needs `run`"),
     "a misspelt input": (
-        {"prompts": PROMPTS, "c": {"run": "candidates", "prompts": "promts", "model": "meta-llama/Llama-3.1-8B"}},
+        {"prompts": PROMPTS, "c": {"run": "sample", "prompts": "promts", "model": "meta-llama/Llama-3.1-8B"}},
         r"stage 'c' takes 'promts' for its prompts: that is no stage before it \(prompts\)",
     ),
     "a stage that comes later": (
-        {"trees": {"run": "trees", "candidates": "c"}, "c": {"run": "candidates", "prompts": "x/y", "model": "x/y"}},
+        {"trees": {"run": "trees", "candidates": "c"}, "c": {"run": "sample", "prompts": "x/y", "model": "x/y"}},
         "stage 'trees' takes 'c' for its candidates: that is no stage before it",
     ),
     "a misspelt one among several": (
@@ -54,7 +60,7 @@ BROKEN = {
     ),
     "a list for an input": (
         {"p": PROMPTS, "trees": {"run": "trees", "candidates": ["p"]}},
-        r"stage 'trees' takes \['p'\] for its candidates",
+        r"stage 'trees': candidates is \['p'\]",
     ),
     "a path that is not there": (
         {"trees": {"run": "trees", "candidates": "./nowhere/candidates"}},
@@ -83,7 +89,7 @@ def test_an_unknown_preset_is_named_with_those_there_are(tmp_path: Path):
 def test_inputs_may_be_stages_paths_and_ids(tmp_path: Path):
     stages = {
         "prompts": PROMPTS,
-        "candidates": {"run": "candidates", "prompts": "prompts", "model": "meta-llama/Llama-3.1-8B"},
+        "candidates": {"run": "sample", "prompts": "prompts", "model": "meta-llama/Llama-3.1-8B"},
         "trees": {"run": "trees", "candidates": str(tmp_path)},
     }
     assert list(load_preset(write(tmp_path, stages))["stages"]) == [*stages]
@@ -100,24 +106,15 @@ def test_tiny_needs_nothing_but_its_own_stages():
     stages = load_preset("tiny")["stages"]
     earlier: set[str] = set()
     for name, entry in stages.items():
-        for key in RUNNERS[entry["run"]][0]:
-            assert set(reproduce._references(entry.get(key))) <= earlier, name
+        for key in input_names(STAGES[entry["run"]]):
+            assert set(run_module._references(entry.get(key))) <= earlier, name
         earlier.add(name)
-
-
-def test_a_wrong_parameter_is_told_with_its_stage(tmp_path: Path):
-    preset = load_preset(write(tmp_path, {"mine": {**PROMPTS, "splt": "x"}}))
-    with pytest.raises(InputError, match=r"stage 'mine': .*splt"):
-        run_preset(preset, tmp_path / "out", say=lambda _: None)
-    missing = load_preset(write(tmp_path, {"mine": {"run": "prompts", "source": "dial"}}))
-    with pytest.raises(InputError, match=r"stage 'mine': .*missing.*'n' and 'split'"):
-        run_preset(missing, tmp_path / "out", say=lambda _: None)
 
 
 def test_until_ends_behind_the_last_stage_of_a_kind_or_name(tmp_path: Path):
     stages = {
         "first": PROMPTS,
-        "model": {"run": "policy", "steps": 2},
+        "model": {"run": "toy-policy", "steps": 2},
         "second": {**PROMPTS, "split": "test"},
         "third": {**PROMPTS, "n": 3},
     }
@@ -127,9 +124,9 @@ def test_until_ends_behind_the_last_stage_of_a_kind_or_name(tmp_path: Path):
         return [*run_preset(preset, tmp_path / "out", until=until, say=lambda _: None)]
 
     assert run("first") == ["first"]
-    assert run("policy") == ["first", "model"]
-    assert run("prompts") == run(None) == [*stages]
-    with pytest.raises(InputError, match="no stage 'trees'; its kinds are prompts, policy"):
+    assert run("toy-policy") == ["first", "model"]
+    assert run("toy-prompts") == run(None) == [*stages]
+    with pytest.raises(InputError, match="no stage 'trees'; its kinds are toy-prompts, toy-policy"):
         run("trees")
 
 
@@ -140,10 +137,10 @@ def test_a_run_s_folder_holds_its_preset(tmp_path: Path):
 
 
 #: What `tests.publication` publishes, as a preset would make it, and a control that is not published.
-STAGES: dict[str, dict[str, Any]] = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "prompts": PROMPTS,
-    "samples": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
-    "samples-test": {"run": "candidates", "prompts": "prompts", "model": "x/y"},
+    "samples": {"run": "sample", "prompts": "prompts", "model": "x/y"},
+    "samples-test": {"run": "sample", "prompts": "prompts", "model": "x/y"},
     "candidates": {"run": "reward", "candidates": "samples", "by": "answer"},
     "candidates-test": {"run": "reward", "candidates": "samples-test", "by": "answer"},
     "trees": {"run": "trees", "candidates": "candidates", "separator": "line", "distinct_numbers": True},
@@ -171,7 +168,7 @@ def owner(published_run: Path, tmp_path: Path) -> Path:
 
 def begin(tmp_path: Path, owner: Path, start: str, until: str, **changed: Any) -> tuple[list[str], Path]:
     said: list[str] = []
-    preset = {"stages": {**STAGES, **changed}}
+    preset = {"stages": {**PUBLISHED, **changed}}
     run_preset(preset, tmp_path / "out", start=start, until=until, published=str(owner), say=said.append)
     return [line for line in said if not line.endswith((" ...", " s)"))], tmp_path / "out"
 
@@ -207,16 +204,16 @@ def test_a_run_begun_in_the_middle_does_nothing_twice(tmp_path: Path, owner: Pat
 
 def test_what_is_needed_and_not_published_is_made(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
     trained: list[Any] = []
-    monkeypatch.setitem(RUNNERS, "train", (RUNNERS["train"][0], lambda **options: trained.append(options) or {}))
+    monkeypatch.setattr(STAGES["train"], "run", lambda self, out, **_: trained.append((out, self.pairs)) or {})
     said, out = begin(tmp_path, owner, "trained", "train")
     assert said == [f"trees: from {owner}/trees (train)", "control: not published, so it is made here"]
-    assert trained == [{"out": out / "trained", "pairs": {"one": str(out / "control")}, "base": "x/y"}]
+    assert trained == [(out / "trained", {"one": str(out / "control")})]
     assert read_manifest(out / "control")["parameters"]["shuffle_rewards"] == 0
 
 
 def test_a_name_goes_before_a_kind_of_stage(tmp_path: Path, owner: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(RUNNERS, "candidates", (RUNNERS["candidates"][0], lambda **_: {"row_hash": "0"}))
-    monkeypatch.setitem(RUNNERS, "reward", (RUNNERS["reward"][0], lambda **_: {"row_hash": "0"}))
+    for kind in ("sample", "reward"):
+        monkeypatch.setattr(STAGES[kind], "run", lambda self, out, **_: {"row_hash": "0"})
     said, _ = begin(tmp_path, owner, "candidates", "candidates-test")
     assert said[:3] == [
         f"{name}: not published, so it is made here" for name in ("prompts", "samples", "samples-test")
@@ -225,7 +222,7 @@ def test_a_name_goes_before_a_kind_of_stage(tmp_path: Path, owner: Path, monkeyp
 
 
 def test_another_result_than_the_published_is_told(tmp_path: Path, owner: Path):
-    said, _ = begin(tmp_path, owner, "pairs", "pairs-test", pairs={**STAGES["pairs"], "min_gap": 0.6})
+    said, _ = begin(tmp_path, owner, "pairs", "pairs-test", pairs={**PUBLISHED["pairs"], "min_gap": 0.6})
     assert said[2:] == [
         f"pairs: NOT identical to {owner}/pairs (train); `openprm diff` says where",
         f"pairs-test: identical to {owner}/pairs (test)",
@@ -236,7 +233,7 @@ def test_another_result_than_the_published_is_told(tmp_path: Path, owner: Path):
 
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
-    "no such stage": ({"start": "tree"}, "no stage 'tree'; its kinds are prompts, candidates,"),
+    "no such stage": ({"start": "tree"}, "no stage 'tree'; its kinds are toy-prompts, sample,"),
     "an end before the start": (
         {"start": "pairs", "until": "trees"},
         r"would end \(at 'trees-test'\) before it starts \(at 'pairs'\)",
@@ -252,7 +249,7 @@ def test_what_cannot_be_begun_is_said_before_anything_is_made(tmp_path: Path, ow
     changed, message = IMPOSSIBLE[name]
     arguments = {"start": "pairs", "until": "pairs", "published": str(owner), **changed}
     with pytest.raises(InputError, match=message):
-        run_preset({"stages": STAGES}, tmp_path / "out", say=lambda _: None, **arguments)
+        run_preset({"stages": PUBLISHED}, tmp_path / "out", say=lambda _: None, **arguments)
     assert not (tmp_path / "out").exists()
 
 
@@ -270,7 +267,7 @@ def test_a_stage_called_like_a_later_one_s_input_is_a_path(tmp_path: Path, owner
     """Only earlier stages are inputs; what a later one is called may be a folder."""
     stages = {
         "pairs": {"run": "pairs", "trees": str(published_run / "trees"), "min_gap": 0.2},
-        "trees": STAGES["trees"],
+        "trees": PUBLISHED["trees"],
     }
     run_preset({"stages": stages}, tmp_path / "out", until="pairs", say=lambda _: None)
     assert read_manifest(tmp_path / "out" / "pairs")["inputs"]["trees"]["name"] == "trees"

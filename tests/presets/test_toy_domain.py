@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import make_policy, make_prompts
+from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
 from openprm.rewards import golden_answer
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.scoring.encoding import encode
@@ -141,13 +141,13 @@ def test_the_policy_follows_from_its_seed():
 
 
 def test_the_stages_give_prompts_and_a_policy_that_can_be_made_again(tmp_path: Path):
-    manifest = make_prompts(tmp_path / "prompts", n=30, split="test")
+    manifest = ToyPrompts(n=30, split="test").run(tmp_path / "prompts")
     rows = list(read_rows(tmp_path / "prompts"))
     assert (manifest["rows"], manifest["row_hash"]) == (30, rows_hash(rows))
     assert len({row["prompt_id"] for row in rows}) == 30
     for row in rows:
         assert row["reference"] == str(by_hand(row["question"][0]["content"]))
-    hashes = [make_policy(tmp_path / name, steps=2)["files_hash"] for name in ("one", "two")]
+    hashes = [ToyPolicy(steps=2).run(tmp_path / name)["files_hash"] for name in ("one", "two")]
     assert hashes[0] == hashes[1]
-    assert make_policy(tmp_path / "other", steps=2, seed=1)["files_hash"] != hashes[0]
+    assert ToyPolicy(steps=2, seed=1).run(tmp_path / "other")["files_hash"] != hashes[0]
     assert str(tmp_path) not in (tmp_path / "one" / "config.json").read_text()

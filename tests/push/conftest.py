@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from openprm.push.layout import publish_locally
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Candidate
-from openprm.stages.datasets import make_pairs, make_trees
-from openprm.stages.evaluate import evaluate_models
-from openprm.stages.score import score_candidates
-from openprm.trees.pairs import MinGap, PairParameters
+from openprm.stages.evaluate import Evaluate
+from openprm.stages.pairs import Pairs
+from openprm.stages.score import Score
+from openprm.stages.trees import Trees
 from tests import tiny_models
 from tests.folders import candidate, dataset
 
@@ -36,9 +35,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for split, prompts in (("train", 5), ("test", 2)):
         rows = [candidate(f"{split}{p}", i, text, GOLDEN[i]) for p in range(prompts) for i, text in enumerate(TEXTS)]
         candidates = dataset(root / f"candidates-{split}", Candidate, rows)
-        make_trees(CandidateSource(str(candidates)), root / f"trees-{split}")
-        parameters = PairParameters(select="all", outcome="best")
-        make_pairs(root / f"trees-{split}", root / f"pairs-{split}", MinGap.parse("0.2"), parameters)
+        Trees(candidates=str(candidates)).run(root / f"trees-{split}")
+        Pairs(trees=str(root / f"trees-{split}"), min_gap="0.2", select="all", outcome="best").run(
+            root / f"pairs-{split}"
+        )
         for kind in found:
             found[kind][split] = str(root / f"{kind}-{split}")
 
@@ -50,8 +50,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return {"files_hash": files_hash(folder), "counts": {}}
 
     run_stage(root / "reward", "model", {"levels": ["process", "outcome"]}, {}, work)
-    score_candidates(CandidateSource(found["candidates"]["test"]), root / "reward", root / "scores")
-    evaluate_models(found["candidates"]["test"], {"prm": root / "scores"}, root / "evaluation")
+    test = found["candidates"]["test"]
+    Score(candidates=test, model=str(root / "reward")).run(root / "scores")
+    Evaluate(candidates=test, scores={"prm": str(root / "scores")}).run(root / "evaluation")
     made = {"models": {"prm": str(root / "reward")}, "evaluation": str(root / "evaluation")}
     return {**found, **made, "license": "mit"}
 

@@ -22,8 +22,7 @@ from openprm.runs.folder import read_manifest, read_rows, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import LEVELS, Candidate, Pair
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages.datasets import make_pairs
-from openprm.trees.pairs import MinGap, PairParameters
+from openprm.stages.pairs import Pairs
 from tests.folders import candidate, dataset
 
 
@@ -298,7 +297,7 @@ def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[st
 @pytest.mark.parametrize("other", [{"shuffle_rewards": 0}, {"reward_name": "golden"}])
 def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_path: Path, other: dict[str, Any]):
     trees = run["trees"]["train"]
-    make_pairs(trees, tmp_path / "pairs", MinGap.parse("0.01"), PairParameters(select="all"), **other)
+    Pairs(trees=str(trees), min_gap="0.01", select="all", **other).run(tmp_path / "pairs")
     publish_locally(
         tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, license="mit"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openprm.errors import InputError
-from openprm.rewards.base import RewardResult, RewardBatch
+from openprm.rewards.base import RewardBatch, RewardResult
 from openprm.rewards.from_file import FileRewarder
 from openprm.schema import plain_reward
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openprm.engines.base import Sample
 
+from openprm.engines.base import Sample
 from openprm.errors import InputError
-from openprm.rewards.base import RewardResult, RewardBatch
+from openprm.rewards.base import RewardBatch, RewardResult
 from openprm.rewards.llm_judge import UNPARSABLE_JUDGEMENT, Judge, material, verdict
 from openprm.schema import SCHEMA_VERSION, Candidate, generated_by
 

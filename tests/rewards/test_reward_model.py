@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Llam
 from openprm.engines.specs import RewardSpec
 from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
-from openprm.rewards.base import RewardResult, RewardBatch
+from openprm.rewards.base import RewardBatch, RewardResult
 from openprm.rewards.reward_model import ModelRewarder
 from openprm.schema import SCHEMA_VERSION, Candidate, generated_by
 from openprm.scoring.encoding import encode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,28 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from openprm.cli.app import app
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
 from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
-from openprm.evaluation.inputs import find_inputs
 from openprm.evaluation.scored_prompts import ScoredPrompt
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import REJECTED, read_rows, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Answer, Candidate, Prompt, Scored
 from openprm.scoring.aggregation import aggregate
-from openprm.stages.evaluate import evaluate_models
+from openprm.stages.evaluate import Evaluate
 
 from ..folders import candidate, dataset, nothing_local
 
 PROMPTS = 12
 TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "answers"}
+
+
+def evaluate_models(candidates: Path, scores: dict[str, Path], out: Path, **options: Any) -> Any:
+    return Evaluate(candidates=str(candidates), scores=scores, **options).run(out)
 
 
 def scored(row: dict[str, Any], rewards: Sequence[float | None], aggregation: str = "min") -> dict[str, Any]:
@@ -238,12 +238,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
-    (found,), left_out = find_inputs(run)
-    assert left_out == []
-    assert {*found.scores, *found.answers} == {"wise", "blind", "pbs", "vote", "early"}
+    scores = {name: run / f"scores-{name}" for name in ("blind", "wise")}
+    answers = {name: run / f"answers-{name}" for name in ("early", "pbs", "vote")}
     out, again = tmp_path / "one", tmp_path / "two"
     for folder in (out, again):
-        evaluate_models(found.candidates, found.scores, folder, curve=True, answers=found.answers)
+        evaluate_models(run / "candidates", scores, folder, curve=True, answers=answers)
     assert files_hash(out) == files_hash(again)
     for name in ("accuracy-by-samples", "accuracy-by-tokens"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -271,24 +270,6 @@ def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
     assert {(row["scorer"], row["risk"]) for row in found["early_rejection"]} == {("wise", 0.2), ("blind", 0.2)}
     assert "pbs: wise/min @4 (3 unanswered)" in (out / "table.md").read_text()
     assert nothing_local(out, run)
-
-
-def test_the_command_measures_a_run(run: Path):
-    done = CliRunner().invoke(app, ["scaling", str(run)], catch_exceptions=False)
-    assert done.exit_code == 0
-    assert f"{run / 'scaling' / 'accuracy-by-tokens'}.png" in done.stdout
-    shutil.rmtree(run / "scaling")
-    for options in ([], [str(run), "--candidates", "x"], [str(run), "--scores", "a=b"], ["--candidates", "x"]):
-        assert CliRunner().invoke(app, ["scaling", *options]).exit_code == 2
-
-
-def test_responses_that_were_scored_before_they_were_rewarded(run: Path, tmp_path: Path):
-    for name in ("samples", "candidates"):
-        shutil.copytree(run / name, tmp_path / name)
-    rows = [scored(row, [0.0]) for row in read_rows(run / "samples")]
-    stage(tmp_path / "scores-it", "scores", Scored, rows, {"candidates": tmp_path / "samples", "model": run / "wise"})
-    (found,), left_out = find_inputs(tmp_path)
-    assert (found.candidates.name, list(found.scores), left_out) == ("candidates", ["it"], [])
 
 
 def test_answers_that_cannot_be_measured_are_refused(run: Path, tmp_path: Path):
@@ -321,7 +302,7 @@ def test_candidates_graded_by_option_vote_by_option(tmp_path: Path):
     candidates = stage(tmp_path / "candidates", "rewards", Candidate, rows, {}, reward=rule)
     manifest = evaluate_models(candidates, {}, tmp_path / "out")
     assert by_method(manifest)["majority vote@3"] == 1
-    assert manifest["parameters"]["equivalence"] == "option"
+    assert manifest["equivalence"] == "option"
 
 
 @pytest.mark.parametrize(("unit", "length"), [("characters", None), ("tokens", 4)])
@@ -342,21 +323,3 @@ def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(
     assert row["unit"] == unit
     assert row["tokens_saved"] == pytest.approx(6 / 16)
     assert len(manifest["pictures"]) == (4 if unit == "tokens" else 2)
-
-
-def test_what_a_missing_folder_hides_is_named(run: Path, tmp_path: Path):
-    broken = tmp_path / "run"
-    shutil.copytree(run, broken)
-    shutil.rmtree(broken / "samples")
-    others = stage(broken / "others", "prompts", Prompt, list(read_rows(run / "prompts"))[:1], {})
-    elsewhere = {"candidates": others, "model": run / "wise"}
-    stage(broken / "scores-elsewhere", "scores", Scored, list(read_rows(run / "scores-wise")), elsewhere)
-    shutil.rmtree(others)
-    _, left_out = find_inputs(broken)
-    for name in ("answers-pbs", "answers-vote", "answers-early", "scores-elsewhere"):
-        (line,) = [line for line in left_out if line.startswith(name)]
-        assert ("'others'" if name == "scores-elsewhere" else "'prompts'") in line
-    with pytest.raises(InputError, match="no such folder"):
-        find_inputs(tmp_path / "none")
-    with pytest.raises(InputError, match="openprm score"):
-        find_inputs(others.parent / "wise")

@@ -22,8 +22,8 @@ from openprm.runs.folder import read_rows
 from openprm.runs.manifest import Part
 from openprm.schema import Candidate, plain_reward
 from openprm.stages import reward as reward_stage
-from openprm.stages.datasets import make_trees
-from openprm.stages.reward import reward_candidates
+from openprm.stages.trees import Trees
+from tests.stage_runs import reward as run_reward
 
 from ..folders import candidate, contents, dataset
 
@@ -67,7 +67,7 @@ class Lengths:
 
 
 def reward(given: CandidateSource, rewarder: Any, out: Path, **options: Any) -> Any:
-    return reward_candidates(given, rewarder, out, **options)
+    return run_reward(given.path, rewarder, out, **options)
 
 
 def test_rewards_join_what_a_candidate_has(tmp_path: Path, given: CandidateSource):
@@ -90,9 +90,9 @@ def test_several_rewards_stand_side_by_side_and_the_trees_name_theirs(tmp_path: 
     both = CandidateSource(str(tmp_path / "golden"))
     reward(both, Lengths(), tmp_path / "both")
     with pytest.raises(InputError, match="golden, length; choose one with --reward-name"):
-        make_trees(CandidateSource(str(tmp_path / "both")), tmp_path / "trees")
+        Trees(candidates=str(tmp_path / "both")).run(tmp_path / "trees")
     for name, values in (("golden", [1.0, 0.0, 0.0, 1.0]), ("length", [float(len(text)) for text in ANSWERS])):
-        make_trees(CandidateSource(str(tmp_path / "both"), reward_name=name), tmp_path / name / "trees")
+        Trees(candidates=str(tmp_path / "both"), reward_name=name).run(tmp_path / name / "trees")
         for tree in read_rows(tmp_path / name / "trees"):
             assert tree["reward_name"] == name
             assert [response["reward"] for response in tree["responses"]] == values

@@ -12,11 +12,11 @@ import pytest
 from openprm.engines.base import Batch, PromptSamples, Sample, Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec
 from openprm.errors import Failure, InputError
-from openprm.presets.toy_stages import make_policy, make_prompts
+from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
 from openprm.runs import dataset as dataset_stage
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate, Prompt
-from openprm.stages.sample import sample_candidates
+from tests.stage_runs import sample as run_sample
 
 from ..engines.faulty_server import FaultyServer
 from ..folders import Killed, candidate, contents, dataset, kill, nothing_local
@@ -29,7 +29,7 @@ DOWN = Failure("the server is down", "start it", transient=True)
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy") / "policy"
-    make_policy(folder, steps=8)
+    ToyPolicy(steps=8).run(folder)
     return folder
 
 
@@ -37,12 +37,12 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven prompts, two a shard in what follows: four shards."""
     folder = tmp_path_factory.mktemp("prompts") / "prompts"
-    make_prompts(folder, n=7, split="train")
+    ToyPrompts(n=7, split="train").run(folder)
     return folder
 
 
 def sample(prompts: Path, policy: Path, out: Path, sampling: Sampling = SAMPLING, **options: Any) -> Any:
-    return sample_candidates(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=2, **options)
+    return run_sample(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=2, **options)
 
 
 class Echo:
@@ -90,7 +90,7 @@ def echo(prompts: Path, out: Path, generator: Echo, monkeypatch: pytest.MonkeyPa
     spec = GeneratorSpec("echo", "server", servers=SERVERS)
     with monkeypatch.context() as patch:
         patch.setattr(GeneratorSpec, "make", lambda _: generator)
-        return sample_candidates(prompts, spec, out, SAMPLING, prompts_per_shard=2, **options)
+        return run_sample(prompts, spec, out, SAMPLING, prompts_per_shard=2, **options)
 
 
 def texts(prompts: Path) -> list[str]:
@@ -199,7 +199,7 @@ def test_the_work_of_days_is_not_discarded_for_other_parameters(
     spec = GeneratorSpec("echo", "server", servers=SERVERS)
     for state in ("holds unfinished work of a run", "is finished, by a run"):
         with pytest.raises(InputError, match=f"{state} with other parameters: n was 3, not 4.*--force"):
-            sample_candidates(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
+            run_sample(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
         echo(prompts, tmp_path / "out", Echo(), monkeypatch)
 
 
@@ -268,7 +268,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask_server(prompts: Path, server: FaultyServer, out: Path, **connection: Any) -> Any:
     spec = GeneratorSpec("m", "server", servers=(server.url,), options=connection)
-    return sample_candidates(prompts, spec, out, SAMPLING, prompts_per_shard=2)
+    return run_sample(prompts, spec, out, SAMPLING, prompts_per_shard=2)
 
 
 @pytest.mark.usefixtures("no_proxy")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.engines.specs import RewardSpec
 from openprm.errors import InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
@@ -17,7 +16,7 @@ from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages import score as scoring_stage
-from openprm.stages.score import score_candidates
+from tests.stage_runs import score as run_score
 
 from ..engines.faulty_server import RewardServer, reliable
 from ..folders import Killed, candidate, contents, dataset
@@ -43,7 +42,7 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
     monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
     rows = answers()
     found = dataset(tmp_path / "candidates", Candidate, rows)
-    manifest = score_candidates(CandidateSource(str(found)), model, tmp_path / "scores", aggregation="last")
+    manifest = run_score(str(found), model, tmp_path / "scores", aggregation="last")
     scores = list(read_rows(tmp_path / "scores"))
     usable = [row for row in rows if row["sample_index"] not in (1, 3)]
     assert [(row["prompt_id"], row["sample_index"]) for row in scores] == [
@@ -70,25 +69,25 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
 
 
 def test_strict_scoring_stops_at_the_first_response_that_cannot_be_scored(tmp_path: Path, model: Path):
-    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
+    found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
     with pytest.raises(InputError, match=r"prompt 'p0', sample 1: .*is empty.*--strict"):
-        score_candidates(found, model, tmp_path / "scores", strict=True)
+        run_score(found, model, tmp_path / "scores", strict=True)
     assert not (tmp_path / "scores").exists()
-    score_candidates(found, model, tmp_path / "scores")
+    run_score(found, model, tmp_path / "scores")
     assert len(list(read_rows(tmp_path / "scores"))) == 4
 
 
 def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, model: Path):
-    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
-    score_candidates(found, model, tmp_path / "scores")
+    found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
+    run_score(found, model, tmp_path / "scores")
     with pytest.raises(InputError, match=r"is empty.*--strict"):
-        score_candidates(found, model, tmp_path / "scores", strict=True)
+        run_score(found, model, tmp_path / "scores", strict=True)
 
 
 def test_killed_scoring_resumes_from_its_finished_shards(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
-    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
-    expected = score_candidates(found, model, tmp_path / "whole")
+    found = str(dataset(tmp_path / "candidates", Candidate, answers()))
+    expected = run_score(found, model, tmp_path / "whole")
     score = scoring_stage._score
     shards: list[str] = []
 
@@ -101,9 +100,9 @@ def test_killed_scoring_resumes_from_its_finished_shards(tmp_path: Path, model: 
     with monkeypatch.context() as patch:
         patch.setattr(scoring_stage, "_score", counted)
         with pytest.raises(Killed):
-            score_candidates(found, model, tmp_path / "killed")
+            run_score(found, model, tmp_path / "killed")
         shards.append("")
-        assert score_candidates(found, model, tmp_path / "killed") == expected
+        assert run_score(found, model, tmp_path / "killed") == expected
         assert len(shards) == 6  # and one of them empty: of 18 responses none is scored twice
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
@@ -111,18 +110,18 @@ def test_killed_scoring_resumes_from_its_finished_shards(tmp_path: Path, model: 
 def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
     found = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, " ")])
     with pytest.raises(InputError, match="there is no result to write; 1 rows"):
-        score_candidates(CandidateSource(str(found)), model, tmp_path / "scores")
+        run_score(str(found), model, tmp_path / "scores")
 
 
 def test_the_default_engine_is_known_by_no_parameter(tmp_path: Path, model: Path):
-    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers(1))))
-    first = score_candidates(found, model, tmp_path / "scores")
-    assert score_candidates(found, RewardSpec(str(model)), tmp_path / "scores") == first
+    found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
+    first = run_score(found, model, tmp_path / "scores")
+    assert run_score(found, RewardSpec(str(model)), tmp_path / "scores") == first
     assert "engine" not in first["parameters"]
     other = RewardSpec(str(model), dtype="bfloat16")
     with pytest.raises(InputError, match="scores is finished, by a run with other parameters: engine was None"):
-        score_candidates(found, other, tmp_path / "scores")
-    rough = score_candidates(found, other, tmp_path / "scores", replace_finished=True)
+        run_score(found, other, tmp_path / "scores")
+    rough = run_score(found, other, tmp_path / "scores", replace_finished=True)
     assert rough["parameters"]["engine"]["dtype"] == "bfloat16"
     assert rough["row_hash"] != first["row_hash"]
 
@@ -132,11 +131,11 @@ def test_scoring_goes_on_when_its_servers_are_back(
 ) -> None:
     monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    found = CandidateSource(str(dataset(tmp_path / "candidates", Candidate, answers())))
+    found = str(dataset(tmp_path / "candidates", Candidate, answers()))
     with RewardServer(longest=256) as server:
         options = {"retries": 2, "concurrency": 1}
         spec = RewardSpec("reward", "server", servers=(server.url,), checkpoint=str(model), options=options)
-        expected = score_candidates(found, spec, tmp_path / "whole")
+        expected = run_score(found, spec, tmp_path / "whole")
         asked, server.requests = len(server.requests), []
 
         def dying(number: int, request: dict[str, Any]) -> str:
@@ -145,10 +144,10 @@ def test_scoring_goes_on_when_its_servers_are_back(
 
         server.behaviour = dying
         with pytest.raises(InputError, match="What is finished is kept"):
-            score_candidates(found, spec, tmp_path / "killed")
+            run_score(found, spec, tmp_path / "killed")
         server.down, server.behaviour = False, reliable
         server.requests = []
-        assert score_candidates(found, spec, tmp_path / "killed") == expected
+        assert run_score(found, spec, tmp_path / "killed") == expected
         assert 0 < len(server.requests) < asked
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert expected["inputs"]["model"]["name"] == model.name

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from openprm import cli
-from openprm.data.candidate_source import CandidateSource
 from openprm.decoding.methods import METHODS, Method
 from openprm.decoding.searcher import Searcher
 from openprm.engines.base import Sampling, prompt_seed
@@ -20,13 +19,12 @@ from openprm.engines.step_generator import StepGenerator
 from openprm.engines.step_requests import StepRequest
 from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import make_policy, make_prompts
+from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Answer, Candidate, Prompt
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages.sample import sample_candidates
-from openprm.stages.score import score_candidates
-from openprm.stages.search import generate_answers, read_rule
+from openprm.stages.search import read_rule
+from tests.stage_runs import sample, score, search
 
 from .. import tiny_models
 from ..folders import Killed, contents, dataset, nothing_local
@@ -37,7 +35,7 @@ SAMPLING = Sampling(n=1, temperature=1.15, max_new_tokens=48, seed=5)
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy") / "policy"
-    make_policy(folder, steps=40)
+    ToyPolicy(steps=40).run(folder)
     return folder
 
 
@@ -57,7 +55,7 @@ def prm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five prompts, two a shard in what follows: three shards."""
     folder = tmp_path_factory.mktemp("prompts") / "prompts"
-    make_prompts(folder, n=5, split="test")
+    ToyPrompts(n=5, split="test").run(folder)
     return folder
 
 
@@ -65,9 +63,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generate(prompts: Path, policy: Path, prm: Path) -> Any:
     def call(out: Path, method: Method, sampling: Sampling = SAMPLING, **options: Any) -> Any:
         spec = RewardSpec(str(prm)) if method.uses_rewards else None
-        return generate_answers(
-            prompts, GeneratorSpec(str(policy)), spec, out, method, sampling, prompts_per_shard=2, **options
-        )
+        return search(prompts, GeneratorSpec(str(policy)), spec, out, method, sampling, prompts_per_shard=2, **options)
 
     return call
 
@@ -114,7 +110,7 @@ def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: 
 
 def test_answers_are_candidates(tmp_path: Path, generate: Any):
     generate(tmp_path / "out", Method("pbs", 4))
-    assert len(list(CandidateSource(str(tmp_path / "out")).read())) == 5
+    assert len(list(str(tmp_path / "out").read())) == 5
     assert set(Candidate.__annotations__) < set(next(iter(read_rows(tmp_path / "out"))))
 
 
@@ -171,7 +167,7 @@ def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, pol
         "question": [{"role": "user", "content": rows[0]["question"][0]["content"] * 9}],
     }
     given = dataset(tmp_path / "given", Prompt, [*rows, long])
-    manifest = generate_answers(
+    manifest = search(
         given, GeneratorSpec(str(policy)), RewardSpec(str(prm)), tmp_path / "out", Method("pbs", 4), SAMPLING
     )
     assert manifest is not None
@@ -189,10 +185,10 @@ def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: 
         (RewardSpec(str(policy)), Method("pbs"), SAMPLING, "reward model"),
     ]:
         with pytest.raises(InputError, match=problem):
-            generate_answers(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
+            search(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
     server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
     with pytest.raises(InputError, match="servers cannot go on"):
-        generate_answers(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
+        search(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
 
 
 # ---- Early rejection ----
@@ -202,10 +198,10 @@ def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: 
 def scores(tmp_path_factory: pytest.TempPathFactory, policy: Path, prm: Path) -> Path:
     """Six responses to each of twelve other prompts, scored."""
     folder = tmp_path_factory.mktemp("scores")
-    make_prompts(folder / "prompts", n=12, split="train")
+    ToyPrompts(n=12, split="train").run(folder / "prompts")
     sampling = Sampling(n=6, temperature=1.15, max_new_tokens=48)
-    sample_candidates(folder / "prompts", GeneratorSpec(str(policy)), folder / "samples", sampling)
-    score_candidates(CandidateSource(str(folder / "samples")), str(prm), folder / "scores")
+    sample(folder / "prompts", GeneratorSpec(str(policy)), folder / "samples", sampling)
+    score(str(folder / "samples"), str(prm), folder / "scores")
     return folder / "scores"
 
 
@@ -239,7 +235,7 @@ def test_a_rule_is_of_the_steps_that_are_searched(tmp_path: Path, scores: Path, 
     with pytest.raises(InputError, match=r"steps that end at '\.\\n'.* at 'line'"):
         read_rule(scores, spec, method, 0.5, "line")
     lines = tmp_path / "lines"
-    score_candidates(CandidateSource(str(scores.parent / "samples")), str(prm), lines, separator="line")
+    score(str(scores.parent / "samples"), str(prm), lines, separator="line")
     assert read_rule(lines, spec, method, 0.5, "line").n_answers == 6
     with pytest.raises(InputError, match=r"steps that end at 'line'.* at '\.\\n'"):
         read_rule(lines, spec, method, 0.5)
@@ -268,9 +264,7 @@ def test_answers_that_are_not_rewarded_to_their_end_are_counted(
     tmp_path: Path, prompts: Path, policy: Path, short: Path, generate: Any
 ):
     method = Method("best-of-n", 4)
-    manifest = generate_answers(
-        prompts, GeneratorSpec(str(policy)), RewardSpec(str(short)), tmp_path / "out", method, SAMPLING
-    )
+    manifest = search(prompts, GeneratorSpec(str(policy)), RewardSpec(str(short)), tmp_path / "out", method, SAMPLING)
     assert manifest is not None
     cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
     assert manifest["counts"]["truncated_scores"] == sum(cut) > 0

@@ -21,9 +21,10 @@ from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages.train import mean_loss, train_model
+from openprm.stages.train import mean_loss
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
+from tests.stage_runs import train as train_model
 
 OPTIONS: dict[str, Any] = {
     "max_steps": 6,
@@ -185,7 +186,7 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
         "    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
         "    Path(f'{out}-threads-{os.environ[\"RANK\"]}').write_text(''.join(names))\n"
         "atexit.register(list_threads)\n"
-        "from openprm.stages.train import train_model\n"
+        "from tests.stage_runs import train as train_model\n"
         "pairs, held, base, out, options = sys.argv[1:]\n"
         "for _ in range(2):\n"  # the second is skipped
         "    found = train_model({'pairs': pairs}, base, out, eval(options), eval_pairs=held)\n"

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from openprm.data.candidate_source import CandidateSource
 from openprm.errors import InputError
 from openprm.hub.publication import open_publication, part_rows
-from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate
-from openprm.stages.reward import reward_candidates
+from openprm.stages.reward import RewardResponses
 from openprm.verify import rebuild
 from openprm.verify.verify import DIFFERS, IDENTICAL, NOT_REBUILDABLE, UNCHECKED, Check, exit_code, verify
 from tests.folders import Killed, candidate, dataset, kill
@@ -189,9 +187,9 @@ def test_the_rewards_of_a_model_are_computed_again(run: Path, tmp_path: Path):
     rows = [candidate("p", index, text) for index, text in enumerate(["It is 5", "It is 6", "No idea", ""])]
     mine = tmp_path / "run"
     dataset(mine / "samples", Candidate, rows)
-    rewarder, inputs = make_rewarder("model", model=str(run / "openprm"), name="orm")
     for end in ("", "-test"):
-        reward_candidates(CandidateSource(str(mine / "samples")), rewarder, mine / f"candidates{end}", inputs=inputs)
+        stage = RewardResponses(candidates=str(mine / "samples"), by="model", model=str(run / "openprm"), name="orm")
+        stage.run(mine / f"candidates{end}")
         for kind in ("trees", "pairs"):
             shutil.copytree(run / f"{kind}{end}", mine / f"{kind}{end}")
     owner = publish(mine, tmp_path / "hub")
@@ -208,17 +206,17 @@ def test_the_rewards_of_a_model_are_computed_again(run: Path, tmp_path: Path):
 
 
 def test_remote_code_is_never_run(owner: Path):
-    model = {"kind": "model", "trust_remote_code": True}
-    _train(lambda part: part["parameters"].update(reward=model))(owner / "candidates")
+    model = {"by": "model", "trust_remote_code": True}
+    _train(lambda part: part["parameters"].update(model))(owner / "candidates")
     assert rebuilt(owner / "candidates").result == NOT_REBUILDABLE
 
 
 def test_a_second_reward_is_computed_again_beside_the_first(run: Path, tmp_path: Path):
     mine = shutil.copytree(run, tmp_path / "run")
-    rewarder, _ = make_rewarder("stated", name="strict")
     for end in ("", "-test"):
         shutil.rmtree(mine / f"candidates{end}")
-        reward_candidates(CandidateSource(str(run / f"candidates{end}")), rewarder, mine / f"candidates{end}")
+        stage = RewardResponses(candidates=str(run / f"candidates{end}"), by="stated", name="strict")
+        stage.run(mine / f"candidates{end}")
     assert any("unparsable" in row["marks"] for row in read_rows(mine / "candidates"))
     assert not unlike(verified(publish(mine, tmp_path / "hub") / "candidates"))
 

@@ -20,17 +20,18 @@ from hypothesis import strategies as st
 
 from openprm.data.candidate_source import CandidateSource
 from openprm.data.columns import Columns
-from openprm.data.preferences import PreferenceColumns
 from openprm.errors import InputError
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
 from openprm.runs.manifest import WORK
 from openprm.schema import Candidate, Pair, Tree, features, plain_reward
-from openprm.stages import datasets as data_stages
-from openprm.stages.datasets import make_candidates, make_pairs, make_preference_pairs, make_trees
-from openprm.trees.pairs import MinGap, PairParameters
-from openprm.trees.tree import MergeParameters, build_tree, response_text
+from openprm.stages import trees as data_stages
+from openprm.stages.import_candidates import ImportCandidates
+from openprm.stages.pairs import Pairs, Preferences
+from openprm.stages.trees import Trees
+from openprm.trees.tree import build_tree, response_text
 
 from ..answers import answers, content, rejected, times, write_jsonl
+from ..folders import dataset
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def trees(tmp_path: Path, file: str) -> Path:
-    make_trees(CandidateSource(file), tmp_path / "trees")
+    Trees(candidates=file).run(tmp_path / "trees")
     return tmp_path / "trees"
 
 
@@ -52,11 +53,11 @@ def make(stage: str, file: str, folder: Path) -> Path:
     """The folder of a stage, made of a file of answers."""
     out = folder / stage
     if stage == "candidates":
-        make_candidates(CandidateSource(file), out)
+        ImportCandidates(candidates=file).run(out)
     else:
-        make_trees(CandidateSource(file), folder / "trees")
+        Trees(candidates=file).run(folder / "trees")
     if stage == "pairs":
-        make_pairs(folder / "trees", out, MinGap(0.1))
+        Pairs(trees=str(folder / "trees"), min_gap="0.1").run(out)
     return out
 
 
@@ -64,7 +65,7 @@ def make(stage: str, file: str, folder: Path) -> Path:
 
 
 def test_trees_are_those_of_build_tree_in_order_of_their_prompts(tmp_path, file, trees):
-    make_candidates(CandidateSource(file), tmp_path / "candidates")
+    ImportCandidates(candidates=file).run(tmp_path / "candidates")
     prompts: dict[str, list[Candidate]] = {}
     for candidate in rows_of(tmp_path / "candidates"):
         prompts.setdefault(candidate["prompt_id"], []).append(candidate)
@@ -81,7 +82,7 @@ def test_every_response_is_rebuilt_exactly(tmp_path_factory, texts, separator):
     odd = "A.\n\n\nB\r\n C.\u2028 \x85d。”\n\n```\ncode. \n```\n\t1. e\0\ufeff👩‍👩‍👧 e\u0301.\n "
     texts = [*texts, odd, odd[::-1]]
     file = write_jsonl(folder / "a.jsonl", ({"question": "q", "response": text, "reward": 1} for text in texts))
-    make_trees(CandidateSource(file), folder / "trees", MergeParameters(separator))
+    Trees(candidates=file, separator=separator).run(folder / "trees")
     [tree] = rows_of(folder / "trees")
     with open(file, encoding="utf-8", newline="\n") as lines:
         expected = [json.loads(line)["response"].encode() for line in lines]
@@ -106,7 +107,7 @@ def test_neither_processes_nor_shards_change_the_rows(tmp_path, monkeypatch):
     results = []
     for index, (per_shard, num_proc) in enumerate([(500, 1), (5, 1), (5, 2)]):
         monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", per_shard)
-        manifest = make_trees(CandidateSource(file), tmp_path / f"trees{index}", num_proc=num_proc)
+        manifest = Trees(candidates=file, num_proc=num_proc).run(tmp_path / f"trees{index}")
         del manifest["counts"]["other_separators"]  # a sample: of the first shard
         assert len(list((tmp_path / f"trees{index}" / "data").iterdir())) == -(-12 // per_shard)
         results.append((manifest, rows_of(tmp_path / f"trees{index}"), rejected(tmp_path / f"trees{index}")))
@@ -119,7 +120,7 @@ def test_neither_processes_nor_shards_change_the_rows(tmp_path, monkeypatch):
 def test_the_text_of_a_failure_may_hold_odd_line_ends(tmp_path):
     """What was rejected while reading is read again; only `\\n` ends a line of JSON."""
     rows = [{"question": "q", "response": text, "reward": 1, "prompt_id": "a\u2028b\x85c"} for text in ("x", " ")]
-    make_trees(CandidateSource(write_jsonl(tmp_path / "line\u2028end.jsonl", [*rows, {}])), tmp_path / "trees")
+    Trees(candidates=write_jsonl(tmp_path / "line\u2028end.jsonl", [*rows, {}])).run(tmp_path / "trees")
     keys = [entry["key"] for entry in rejected(tmp_path / "trees")]
     assert keys == [f"{tmp_path}/line\u2028end.jsonl, row 3", "prompt 'a\\u2028b\\x85c', sample 1"]
 
@@ -133,8 +134,7 @@ def test_counts(tmp_path):
         {"question": "c", "response": "left out", "reward": 1, "source": "y"},
     ]
     file = write_jsonl(tmp_path / "a.jsonl", rows)
-    parameters = MergeParameters(threshold=0.8)
-    counts = make_trees(CandidateSource(file, where={"source": "x"}), tmp_path / "t", parameters)["counts"]
+    counts = Trees(candidates=file, where={"source": "x"}, threshold=0.8).run(tmp_path / "t")["counts"]
     expected = {
         "prompts": 2,
         "responses": 4,
@@ -155,7 +155,7 @@ def test_counts(tmp_path):
 def test_a_separator_for_each_source(tmp_path):
     rows = [{"question": s, "response": "a.\nb\nc", "reward": 1, "source": s} for s in ("lines", "others")]
     file = write_jsonl(tmp_path / "a.jsonl", rows)
-    make_trees(CandidateSource(file), tmp_path / "t", separators={"lines": "line"})
+    Trees(candidates=file, separators={"lines": "line"}).run(tmp_path / "t")
     assert [tree["responses"][0]["steps"] for tree in rows_of(tmp_path / "t")] == [
         ["a.\n", "b\n", "c"],
         ["a.\n", "b\nc"],
@@ -175,21 +175,21 @@ def test_nothing_is_done_twice(tmp_path, file, stage):
 
 def test_what_makes_trees_anew(tmp_path, file, trees):
     hashes = {read_manifest(trees)["row_hash"]}
-    for parameters in (MergeParameters("line"), MergeParameters(threshold=0.5), MergeParameters()):
-        hashes.add(make_trees(CandidateSource(file), trees, parameters)["row_hash"])
+    for parameters in ({"separator": "line"}, {"threshold": 0.5}, {}):
+        hashes.add(Trees(candidates=file, **parameters).run(trees)["row_hash"])
     assert len(hashes) == 3
     before = times(trees)
-    make_trees(CandidateSource(file), trees, num_proc=2)
+    Trees(candidates=file, num_proc=2).run(trees)
     assert times(trees) == before
-    assert make_trees(CandidateSource(file), trees, force=True)["row_hash"] in hashes
+    assert Trees(candidates=file).run(trees, force=True)["row_hash"] in hashes
     assert times(trees) != before
 
 
 def test_pairs_follow_their_trees(tmp_path, file, trees):
-    first = make_pairs(trees, tmp_path / "pairs", MinGap(0.1))
+    first = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")
     write_jsonl(Path(file), answers(12, seed=1))
-    make_trees(CandidateSource(file), trees)
-    assert make_pairs(trees, tmp_path / "pairs", MinGap(0.1))["row_hash"] != first["row_hash"]
+    Trees(candidates=file).run(trees)
+    assert Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")["row_hash"] != first["row_hash"]
 
 
 # --- several rewards
@@ -199,23 +199,20 @@ def test_pairs_follow_their_trees(tmp_path, file, trees):
 def rewarded(tmp_path: Path, file: str) -> Path:
     """A folder of candidates with two rewards, the second the first's negative."""
 
-    class Both(CandidateSource):
-        def read(self, counts: Counter[str] | None = None) -> Any:
-            for candidate in super().read(counts):
-                value = candidate["rewards"][0]["value"]  # type: ignore[index]
-                yield {**candidate, "rewards": [plain_reward("a", value), plain_reward("b", -value)]}
-
-    make_candidates(Both(file), tmp_path / "candidates")
-    return tmp_path / "candidates"
+    rows = []
+    for candidate in CandidateSource(file).read():
+        value = candidate["rewards"][0]["value"]  # type: ignore[index]
+        rows.append({**candidate, "rewards": [plain_reward("a", value), plain_reward("b", -value)]})
+    return dataset(tmp_path / "candidates", Candidate, rows)
 
 
 def test_one_of_several_rewards_must_be_chosen(tmp_path, rewarded):
     with pytest.raises(InputError, match="candidates have rewards a, b; choose one with --reward-name"):
-        make_trees(CandidateSource(str(rewarded)), tmp_path / "trees")
+        Trees(candidates=str(rewarded)).run(tmp_path / "trees")
     assert not (tmp_path / "trees").exists()
     with pytest.raises(InputError, match="no candidate has a reward 'c'; there are a, b"):
-        make_trees(CandidateSource(str(rewarded), reward_name="c"), tmp_path / "trees")
-    make_trees(CandidateSource(str(rewarded), reward_name="b"), tmp_path / "trees")
+        Trees(candidates=str(rewarded), reward_name="c").run(tmp_path / "trees")
+    Trees(candidates=str(rewarded), reward_name="b").run(tmp_path / "trees")
     for tree in rows_of(tmp_path / "trees"):
         assert tree["reward_name"] == "b"
         assert all(r["reward"] == r["rewards"][1]["value"] for r in tree["responses"])
@@ -225,18 +222,18 @@ def test_rewards_with_different_names_are_not_mixed(tmp_path, rewarded):
     rows = [{**row, "rewards": [row["rewards"][number % 2]]} for number, row in enumerate(rows_of(rewarded))]
     file = write_jsonl(tmp_path / "mixed.jsonl", rows)
     with pytest.raises(InputError, match=r"mixed\.jsonl: candidates have rewards a, b; choose one"):
-        make_trees(CandidateSource(str(file)), tmp_path / "trees")
-    make_trees(CandidateSource(str(file), reward_name="b"), tmp_path / "trees")
+        Trees(candidates=str(file)).run(tmp_path / "trees")
+    Trees(candidates=str(file), reward_name="b").run(tmp_path / "trees")
     assert {tree["reward_name"] for tree in rows_of(tmp_path / "trees")} == {"b"}
 
 
 def test_pairs_of_another_reward_need_no_new_trees(tmp_path, rewarded):
     for name in "ab":
-        make_trees(CandidateSource(str(rewarded), reward_name=name), tmp_path / name)
-    turned = make_pairs(tmp_path / "a", tmp_path / "turned", MinGap(0.1), reward_name="b")
-    assert turned["row_hash"] == make_pairs(tmp_path / "b", tmp_path / "direct", MinGap(0.1))["row_hash"]
+        Trees(candidates=str(rewarded), reward_name=name).run(tmp_path / name)
+    turned = Pairs(trees=str(tmp_path / "a"), min_gap="0.1", reward_name="b").run(tmp_path / "turned")
+    assert turned["row_hash"] == Pairs(trees=str(tmp_path / "b"), min_gap="0.1").run(tmp_path / "direct")["row_hash"]
     with pytest.raises(ValueError, match="no reward named 'c'"):
-        make_pairs(tmp_path / "a", tmp_path / "none", MinGap(0.1), reward_name="c")
+        Pairs(trees=str(tmp_path / "a"), min_gap="0.1", reward_name="c").run(tmp_path / "none")
 
 
 def test_a_folder_of_candidates_may_be_read_for_its_texts_alone(rewarded):
@@ -253,12 +250,12 @@ def test_a_gap_in_other_units(tmp_path, trees):
     rewards = [response["reward"] for tree in rows_of(trees) for response in tree["responses"]]
     mean = sum(rewards) / len(rewards)
     sd = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
-    manifest = make_pairs(trees, tmp_path / "sd", MinGap.parse("0.5sd"))
+    manifest = Pairs(trees=str(trees), min_gap="0.5sd").run(tmp_path / "sd")
     assert manifest["counts"]["min_gap_by_source"] == {"a": pytest.approx(0.5 * sd)}
     assert manifest["parameters"]["min_gap"] == "0.5sd"
     assert all(pair["gap"] >= 0.5 * sd - 1e-9 for pair in rows_of(tmp_path / "sd"))
-    half = make_pairs(trees, tmp_path / "half", MinGap.parse("q0.5"))["rows"]
-    everything = make_pairs(trees, tmp_path / "all", MinGap.parse("q0"))["rows"]
+    half = Pairs(trees=str(trees), min_gap="q0.5").run(tmp_path / "half")["rows"]
+    everything = Pairs(trees=str(trees), min_gap="q0").run(tmp_path / "all")["rows"]
     assert 0.3 * everything < half < 0.7 * everything
 
 
@@ -277,7 +274,7 @@ def test_pairs_of_a_split(tmp_path, trees, shuffle):
     folder = published(tmp_path, trees)
 
     def make(name: str, trees: Path, split: str | None = None) -> dict[str, Any]:
-        return make_pairs(trees, tmp_path / name, MinGap(0.1), split=split, shuffle_rewards=shuffle)
+        return Pairs(trees=str(trees), min_gap="0.1", split=split, shuffle_rewards=shuffle).run(tmp_path / name)
 
     plain, train, named, test = (
         make("all", trees),
@@ -295,16 +292,16 @@ def test_pairs_of_a_split(tmp_path, trees, shuffle):
 
 
 def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
-    plain = make_pairs(trees, tmp_path / "plain", MinGap(0.0), PairParameters(outcome="all"))
+    plain = Pairs(trees=str(trees), min_gap="0.0", outcome="all").run(tmp_path / "plain")
     shuffled = [
-        make_pairs(trees, tmp_path / f"seed{seed}", MinGap(0.0), PairParameters(outcome="all"), shuffle_rewards=seed)
+        Pairs(trees=str(trees), min_gap="0.0", outcome="all", shuffle_rewards=seed).run(tmp_path / f"seed{seed}")
         for seed in (0, 1)
     ]
-    again = make_pairs(trees, tmp_path / "again", MinGap(0.0), PairParameters(outcome="all"), shuffle_rewards=0)
+    again = Pairs(trees=str(trees), min_gap="0.0", outcome="all", shuffle_rewards=0).run(tmp_path / "again")
     hashes = [manifest["row_hash"] for manifest in (plain, *shuffled)]
     assert len(set(hashes)) == 3
     assert again["row_hash"] == hashes[1]
-    dealt = list(data_stages._shuffled(read_rows(trees), read_rows(trees), 0))  # type: ignore[arg-type]
+    dealt = list(_shuffled(read_rows(trees), read_rows(trees), 0))  # type: ignore[arg-type]
     assert {tree["reward_name"] for tree in dealt} == {"reward, shuffled"}
 
     def multiset(trees: Any) -> Counter[float]:
@@ -319,7 +316,7 @@ def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
 
 def test_no_pair(tmp_path, trees):
     with pytest.raises(InputError, match=r"no pair has a gap of 99 or more \(widest gap \d.*\); lower --min-gap"):
-        make_pairs(trees, tmp_path / "pairs", MinGap(99.0))
+        Pairs(trees=str(trees), min_gap="99.0").run(tmp_path / "pairs")
     assert not (tmp_path / "pairs").exists()
 
 
@@ -328,8 +325,7 @@ def test_duplicates_and_contradictions_are_counted(tmp_path):
         {"prompt": prompt, "chosen": chosen, "rejected": rejected}
         for prompt, chosen, rejected in ["qab", "qab", "qcd", "qdc", "qdc", "rab"]
     ]
-    columns = PreferenceColumns()
-    manifest = make_preference_pairs(write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "pairs", columns)
+    manifest = Preferences(preferences=write_jsonl(tmp_path / "p.jsonl", rows)).run(tmp_path / "pairs")
     counts = manifest["counts"]
     assert (counts["pairs"], counts["duplicates"], counts["contradictions"]) == (2, 1, 3)
     assert "mean_gap" not in counts, "nobody knows the gaps"
@@ -342,7 +338,7 @@ def test_duplicates_and_contradictions_are_counted(tmp_path):
 def test_only_contradictions(tmp_path):
     rows = [{"prompt": "q", "chosen": a, "rejected": b} for a, b in ("ab", "ba")]
     with pytest.raises(InputError, match="no pair could be used"):
-        make_preference_pairs(write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "pairs", PreferenceColumns())
+        Preferences(preferences=write_jsonl(tmp_path / "p.jsonl", rows)).run(tmp_path / "pairs")
     assert not (tmp_path / "pairs").exists()
 
 
@@ -356,7 +352,7 @@ def test_killed_at_some_moments(tmp_path, stage):
     rows[7]["reward"] = "bad"
     given = write_jsonl(tmp_path / "a.jsonl", rows)
     if stage == "pairs":
-        make_trees(CandidateSource(given), tmp_path / "trees")
+        Trees(candidates=given).run(tmp_path / "trees")
         given = str(tmp_path / "trees")
     command = [sys.executable, "-m", "tests.killed", stage, given, str(tmp_path / "work"), "9"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -382,7 +378,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_no_worker_outlives_a_killed_stage(tmp_path):
     file = write_jsonl(tmp_path / "a.jsonl", answers(150, 16))
-    make_trees(CandidateSource(file), tmp_path / "whole")
+    Trees(candidates=file).run(tmp_path / "whole")
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, str(program), file, str(tmp_path / "out")]

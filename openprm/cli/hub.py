@@ -1,26 +1,26 @@
-"""Commands for what is published: publish, verify, diff, demo."""
+"""Commands for what is published: publish, verify, demo."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .app import app
-from .options import Force, named
+from .stage_command import named
 
-_Splits = Annotated[list[str] | None, typer.Option(help="SPLIT=FOLDER; may be repeated.")]
+_Named = Annotated[list[str] | None, typer.Option(help="SPLIT=FOLDER; may be repeated.")]
 
 
 @app.command()
 def publish(
-    owner: Annotated[str, typer.Option(help="User or organization whose repositories they become.")],
-    run: Annotated[Path | None, typer.Argument(help="Folder of `openprm reproduce`: its preset says what.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Folder of `openprm run`: its preset says what.")] = None,
+    owner: Annotated[str | None, typer.Option(help="User or organization; default: the preset's.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Without a run: where to lay it out.")] = None,
-    candidates: _Splits = None,
-    trees: _Splits = None,
-    pairs: _Splits = None,
+    candidates: _Named = None,
+    trees: _Named = None,
+    pairs: _Named = None,
     model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; may be repeated.")] = None,
     evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
     demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
@@ -31,7 +31,7 @@ def publish(
         ),
     ] = None,
     source_license: Annotated[
-        list[str] | None, typer.Option("--source-license", help="NAME=LICENSE of a source that does not say.")
+        list[str] | None, typer.Option(help="NAME=LICENSE of a source that does not say; may be repeated.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="New repositories are not public.")] = False,
     revision: Annotated[str | None, typer.Option(help="Tag for this release, such as v1.0.")] = None,
@@ -42,52 +42,50 @@ def publish(
     allow: Annotated[
         list[str] | None, typer.Option(help="A text like a secret that is known to be harmless; may be repeated.")
     ] = None,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Lay it out again, whatever is there.")] = False,
 ) -> None:
     """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
-    from openprm.push.layout import publish_locally
     from openprm.push.preflight import check_layout
-    from openprm.push.publish import lay_out_run
+    from openprm.push.publish import Publish
     from openprm.push.repositories import repositories
     from openprm.push.upload import upload
 
+    from ..presets.publish_run import lay_out_run
     from .report import print_upload_plan
 
-    licenses = named(source_license or [], "--source-license", "NAME=LICENSE")
-    given = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
-    folders = {key: named(value, f"--{key}") for key, value in given.items() if value}
+    splits = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
+    options: dict[str, Any] = {key: named(value, f"--{key}", "NAME=FOLDER") for key, value in splits.items() if value}
+    given = {"owner": owner, "license": license, "demo": demo, "evaluation": evaluation}
+    options |= {key: value for key, value in given.items() if value}
+    if source_license:
+        options["source_licenses"] = named(source_license, "--source-license", "NAME=LICENSE")
     if run is not None:
-        if folders or evaluation or demo or out:
+        if splits.keys() & options.keys() or out:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
-        layout = lay_out_run(run, owner=owner, license=license, source_licenses=licenses, force=force)
+        layout = lay_out_run(run, force=force, **options)
     else:
         if out is None:
             raise typer.BadParameter("give the folder of a run, or --out and what to publish")
         layout = out
-        publish_locally(
-            out,
-            **folders,
-            evaluation=evaluation,
-            demo=demo,
-            owner=owner,
-            license=license,
-            source_licenses=licenses,
-            force=force,
-        )
-    root = layout / owner
-    planned = repositories(root, owner)
-    check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
-    if dry_run:
-        print_upload_plan(planned, private, revision)
-        return
-    upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
+        Publish(**options).run(out, force=force)
+    for root in [path for path in layout.iterdir() if path.is_dir() and path.name in (owner or path.name)]:
+        planned = repositories(root, root.name)
+        check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
+        if dry_run:
+            print_upload_plan(planned, private, revision)
+        else:
+            upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
 
 
 @app.command()
 def verify(
     repository: Annotated[str, typer.Argument(help="OWNER/NAME, with @REVISION if wanted, or a folder of one.")],
+    against: Annotated[
+        str | None, typer.Option(help="Only compare its rows with those of this folder or published dataset.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="With --against: a split of what was published.")] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder to rebuild in, where a killed run is resumed; else a temporary one.")
+        Path | None, typer.Option(help="Folder to rebuild in, which a killed run resumes from; default: temporary.")
     ] = None,
     num_proc: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
@@ -97,6 +95,13 @@ def verify(
     made from is not published, no network, no space on the disk, a missing extra). What no published artifact
     determines (samples, a judge's rewards, trained weights) is not rebuilt, and leaves 0.
     """
+    if against is not None:
+        from ..verify.compare import change_lines, compare_datasets
+
+        found = compare_datasets(repository, against, split)
+        for line in change_lines(found):
+            typer.echo(line)
+        raise typer.Exit(0 if all(changes.identical for changes in found.values()) else 1)
     from ..verify.verify import exit_code
     from ..verify.verify import verify as run_checks
 
@@ -108,24 +113,6 @@ def verify(
 
 
 @app.command()
-def diff(
-    before: Annotated[str, typer.Argument(help="A folder of a stage, or what was published: OWNER/NAME@REVISION.")],
-    after: Annotated[str, typer.Argument(help="The other version.")],
-    split: Annotated[
-        str | None, typer.Option(help="Of what was published; else all. A stage's folder is `train`.")
-    ] = None,
-) -> None:
-    """Compare two versions of a dataset: what was added, removed, changed. Exit code 1 where they differ."""
-    from ..verify.compare import change_lines, compare_datasets
-
-    found = compare_datasets(before, after, split)
-    for line in change_lines(found):
-        typer.echo(line)
-    if not all(changes.identical for changes in found.values()):
-        raise typer.Exit(1)
-
-
-@app.command()
 def demo(
     model: Annotated[str, typer.Argument(help="Reward model: a folder or an id.")],
     candidates: Annotated[
@@ -133,12 +120,10 @@ def demo(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=65535, help="Where to listen, on this machine only; else the first free one from 7860."
-        ),
+        typer.Option(min=1, max=65535, help="Port on this machine; default: the first free one from 7860."),
     ] = None,
 ) -> None:
-    """Try a model in the browser: answers, coloured step by step."""
+    """Try a model in the browser: answers, colored step by step."""
     from ..viewer.demo import EXAMPLE, example_of, launch
 
     launch(model, port=port, example=(example_of(candidates) if candidates else None) or EXAMPLE)

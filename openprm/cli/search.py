@@ -1,0 +1,106 @@
+"""The command that answers prompts by searching."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Failure, InputError
+from ..stages.prompts import Prompts
+from ..stages.search import Search
+from .app import app
+from .stage_command import stage_command
+from .stage_commands import finished
+
+if TYPE_CHECKING:
+    from ..decoding.loop import DepthReport
+    from ..decoding.methods import Method
+
+_SHOWN = 100  # characters of a step
+_PROMPT = inspect.Parameter(
+    "prompt",
+    inspect.Parameter.KEYWORD_ONLY,
+    annotation=Annotated[str | None, typer.Option(help="One prompt, answered in the terminal step by step.")],
+    default=None,
+)
+
+
+def _search(given: dict[str, Any], out: Path | None, force: bool, prompt: str | None) -> bool:
+    """Answers one prompt in the terminal, or a file of prompts, of which a folder is made first."""
+    stage = Search(**given)
+    if (prompt is None) == (stage.prompts is None) or (prompt is None) != (out is not None):
+        raise typer.BadParameter("give either --prompt, or prompts and --out")
+    if prompt is not None:
+        _answer(prompt, stage)
+        return True
+    assert stage.prompts is not None
+    assert out is not None
+    if not Path(stage.prompts).is_file():
+        return False
+    folder = out.with_name(f"{out.name}-prompts")
+    manifest = Prompts(prompts=stage.prompts).run(folder)
+    typer.echo(f"{manifest['rows']} prompts in {folder}", err=True)
+    finished(replace(stage, prompts=str(folder)).run(out, force=force), out)
+    return True
+
+
+def _answer(prompt: str, stage: Search) -> None:
+    """Decisions go to standard error as they are made, the answer to standard output."""
+    from ..decoding.searcher import Searcher
+
+    method, separator = stage.settings
+    searcher = Searcher.load(stage.generator, stage.reward_spec, method, stage.sampling(1), separator)
+    try:
+        typer.echo(_plan(searcher.method), err=True)
+        (found,) = searcher([[{"role": "user", "content": prompt}]], [stage.seed], _show)
+    finally:
+        searcher.close()
+    if isinstance(found, Failure):
+        raise InputError(str(found))
+    best, considered = found.best, len(found.complete)
+    score = f" with a score of {best.score:+.3f} ({searcher.method.aggregation})" if best.step_rewards else ""
+    typer.echo(f"chosen among {considered} complete {'answer' if considered == 1 else 'answers'}{score}:", err=True)
+    written = [answer for answer in found.complete if answer.partial.text.strip()]
+    if unread := sum(answer.truncated for answer in written if searcher.method.uses_rewards):
+        also = ", the one chosen among them" if best.truncated else ""
+        typer.echo(f"{unread} of these the reward model does not read to its end{also}", err=True)
+    typer.echo(best.partial.text)
+    typer.echo(
+        f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored"
+        + (f", {found.merged} duplicates merged" if found.merged else "")
+        + (f", {found.stopped} answers stopped early" if found.stopped else ""),
+        err=True,
+    )
+
+
+def _plan(method: Method) -> str:
+    beam = method.beam
+    if beam:
+        within = f", in {beam.groups} sub-beams that never compete" if beam.groups > 1 else ""
+        if method.name == "diverse-pbs" and beam.groups == 1:
+            within = "; with a single beam there is nothing to keep apart"
+        used = f"; {beam.width} of a budget of {method.budget} are used" if beam.width < method.budget else ""
+        return f"{method.name}: {beam.beam} beams, each extended in {beam.expand} ways at every step{within}{used}"
+    stopped = f", hopeless ones stopped at a risk of {method.rule.risk}" if method.rule else ""
+    return f"{method.name}: {method.budget} answers{stopped}"
+
+
+def _show(depth: DepthReport) -> None:
+    for decision in depth.decisions.values():
+        going = sum(not answer.partial.finished for answer in decision.kept)
+        told = [f"{len(decision.kept)} kept", f"{going} of them unfinished"]
+        told += [f"{decision.dropped} dropped"] * bool(decision.dropped)
+        told += [f"{decision.merged} duplicates"] * bool(decision.merged)
+        typer.echo(f"step {depth.depth}: {', '.join(told)}", err=True)
+        best = decision.kept[0] if decision.kept else None
+        if best and best.partial.steps and best.step_rewards:
+            step = " ".join(best.partial.steps[-1].split())
+            step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"
+            typer.echo(f"  best {best.score:+.3f}, last step {best.step_rewards[-1]:+.3f}: {step}", err=True)
+
+
+app.command("search")(stage_command(Search, finished, [_PROMPT], _search))

@@ -1,0 +1,158 @@
+"""The stages that make pairs: of preference trees, and of preference datasets (paper, sections 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..data.paper_datasets import pair_source
+from ..data.preferences import PreferenceColumns, read_preferences
+from ..errors import InputError
+from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
+from ..runs.declaration import Stage, input_path, parameter
+from ..runs.folder import REJECTED, read_rows
+from ..runs.progress import shown
+from ..schema import LEVELS, Pair, Tree
+from ..trees.pairs import Duplicates, MinGap, PairParameters, tree_pairs
+from ..trees.statistics import PairStatistics
+from ..trees.tree import revalue, with_rewards
+from .prompts import read_source_pairs, source_version
+from .shared_options import ReadsRows
+
+PAIRS_PER_SHARD = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Stage, kind="pairs"):
+    """Take process and outcome pairs from preference trees."""
+
+    trees: str = input_path("Trees: a folder of `openprm trees`, or a published dataset.", argument=True)
+    min_gap: str = parameter("Least gap: 0.2 (in units of the reward), 0.5sd, or q0.9 (quantile of gaps).", "0.2")
+    select: str = parameter("max (one pair a parent), all, or how many pairs a tree.", "max")
+    min_support: int = parameter("Least number of responses behind each side.", 1)
+    shared_prefix: bool = parameter("Put both sides behind the chosen side's prefix.", False)
+    process: bool = parameter("Take process pairs.", True)
+    outcome: str = parameter("Outcome pairs from the same trees: none, best or all.", "none")
+    reward_name: str | None = parameter("Take another of the rewards that responses carry.", None)
+    shuffle_rewards: int | None = parameter("Control: shuffle the rewards of all responses, by this seed.", None)
+    split: str | None = parameter("Split of a published dataset; default: train.", None)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        min_gap = MinGap.parse(self.min_gap)
+        parameters = PairParameters(self.select, self.min_support, self.shared_prefix, self.process, self.outcome)
+        # a gap in the reward's own units needs no look at the rewards; it is entered as sources appear
+        gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
+        if min_gap.units != "reward":
+            gaps |= min_gap.in_reward_units(shown(self._trees(), "gaps", "trees"))
+        statistics = PairStatistics()
+
+        def rows() -> Iterator[Pair]:
+            for tree in shown(self._trees(), "pairs", "trees"):
+                statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
+                yield from tree_pairs(tree, gaps[tree["source"]], parameters)
+
+        shards = write_unique(folder, rows(), statistics)
+        if not statistics.pairs:
+            raise InputError(
+                f"{self.trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
+                "lower --min-gap, or look at the rewards"
+            )
+        return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), "min_gap_by_source": gaps})
+
+    def _trees(self) -> Iterator[Tree]:
+        rows: Iterator[Any] = self._read()
+        return rows if self.shuffle_rewards is None else _shuffled(rows, self._read(), self.shuffle_rewards)
+
+    def _read(self) -> Iterator[Any]:
+        rows: Iterator[Any] = read_rows(self.trees, Tree, self.split)
+        return rows if self.reward_name is None else (revalue(tree, self.reward_name) for tree in rows)
+
+
+def _shuffled(rows: Iterator[Tree], same: Iterator[Any], seed: int) -> Iterator[Tree]:
+    """The trees with the rewards of all their responses in random order; `same`: the trees, to read rewards from."""
+    rewards = [response["reward"] for tree in same for response in tree["responses"]]
+    random.Random(seed).shuffle(rewards)
+    remaining = iter(rewards)
+    for tree in rows:
+        yield with_rewards(tree, list(islice(remaining, len(tree["responses"]))), f"{tree['reward_name']}, shuffled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferences(ReadsRows, kind="preferences"):
+    """Bring chosen and rejected answers of a preference dataset into the unified format, as outcome pairs."""
+
+    preferences: str | None = input_path(
+        "JSONL, CSV or Parquet file or a dataset; with --declared a copy of that.", None, argument=True
+    )
+    declared: str | None = parameter("A dataset of the paper: helpsteer2 or ultrafeedback-binarized.", None)
+    question_column: str = parameter("Column of the question; '' where chosen and rejected hold it.", "prompt")
+    chosen_column: str = parameter("Column of the chosen answer.", "chosen")
+    rejected_column: str = parameter("Column of the rejected answer.", "rejected")
+    split: str | None = parameter("Split of a dataset (not of a file).", None)
+    source: str | None = parameter("Name of the data's source; default: the file's name.", None)
+    derived = ("hub", "revision")
+
+    def __post_init__(self) -> None:
+        if self.declared is None and self.preferences is None:
+            raise InputError("preferences need a file or dataset, or the name of a --declared one")
+
+    def recorded(self) -> dict[str, Any]:
+        if self.declared is None:
+            return super().recorded()
+        return super().recorded() | source_version(pair_source(self.declared), self.preferences)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        rejections = Rejections(folder / REJECTED, self.strict)
+        counts: Counter[str] = Counter()
+        statistics = PairStatistics()
+        pairs = rejections.filter(self._read(counts))
+        shards = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
+        if not statistics.pairs:
+            name = self.declared or self.preferences
+            raise InputError(f"{name}: no pair could be used; " + most_common(rejections.counts))
+        told = {**statistics.summary(), "rejected": dict(rejections.counts)}
+        if self.declared is None:
+            return finish_dataset(folder, Pair, "pairs", shards, told)
+        source = pair_source(self.declared)
+        told |= {"ties": counts["ties"], "in_the_paper": source.paper_rows}
+        return {**finish_dataset(folder, Pair, "pairs", shards, told), "origins": [source.origin()]}
+
+    def _read(self, counts: Counter[str]) -> Iterator[Any]:
+        if self.declared is not None:
+            return read_source_pairs(pair_source(self.declared), self.preferences, counts)
+        assert self.preferences is not None
+        columns = PreferenceColumns(self.question_column or None, self.chosen_column, self.rejected_column)
+        return read_preferences(self.preferences, columns, split=self.split, source=self.source)
+
+
+def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:
+    """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay.
+
+    Process pairs come first, then outcome pairs, so that published files, one a level, are in order.
+    """
+    duplicates = Duplicates()
+    scratch = folder / ".pairs.jsonl"
+    with scratch.open("w", encoding="utf-8") as file:
+        for pair in pairs:
+            duplicates.add(pair)
+            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+
+    def kept() -> Iterator[Pair]:
+        for level in LEVELS:
+            with scratch.open(encoding="utf-8") as file:
+                for line in file:
+                    pair: Pair = json.loads(line)
+                    if pair["level"] == level and duplicates.keep(pair):
+                        statistics.add(pair)
+                        yield pair
+
+    shards = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
+    scratch.unlink()
+    statistics.duplicates, statistics.contradictions = duplicates.duplicates, duplicates.contradictions
+    return shards

@@ -1,0 +1,168 @@
+"""Parameters that several stages share: columns of candidates, the engine of a model, where the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..data.candidate_source import CandidateSource
+from ..data.columns import Columns
+from ..engines.base import Sampling
+from ..engines.specs import EngineSpec, GeneratorSpec, recorded_options
+from ..runs.dataset import strictly
+from ..runs.declaration import Stage, execution, input_path, parameter
+from ..runs.manifest import Part, resolve_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsRows(Stage):
+    """A stage that lists the rows it cannot use."""
+
+    strict: bool = execution("Stop at the first row that cannot be used, instead of listing it.", False)
+
+    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+        manifest = super().run(out, force=force, replace_finished=replace_finished)
+        return strictly(manifest, out) if self.strict else manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsCandidates(ReadsRows):
+    """A stage that reads candidates: a user's file or dataset, or a stage's folder."""
+
+    candidates: str = input_path(
+        "Candidates: a JSONL, CSV or Parquet file, a dataset, or a folder of `openprm sample`.", argument=True
+    )
+    question_column: str = parameter("Column of the question: text or chat messages.", "question")
+    response_column: str = parameter("Column of the response: text, or a list of texts.", "response")
+    reward_column: str = parameter("Column of the reward: a number, a boolean, or win/tie/lose.", "reward")
+    id_column: str | None = parameter("Column of the prompt id; default: a hash of the question.", None)
+    reference_column: str | None = parameter("Column of the golden answer.", None)
+    source_column: str | None = parameter("Column of each row's source.", None)
+    model_column: str | None = parameter("Column of the model that gave the response.", None)
+    split: str | None = parameter("Split of a dataset (not of a file).", None)
+    where: dict[str, str] = parameter("Only rows with COLUMN=VALUE; may be repeated.", {})
+    questions: str | None = input_path("Second file with the questions, joined on the prompt id.", None)
+    questions_options: str | None = parameter("Its column with a list of answer options.", None)
+    source: str | None = parameter("Name of the data's source; default: the file's name.", None)
+    reward_name: str | None = parameter("Name of the reward, where there are several or a file's has none.", None)
+
+    def candidate_source(self, *, rewards: bool = True) -> CandidateSource:
+        """The candidates; without `rewards` those of a file are left out."""
+        columns = Columns(
+            question=self.question_column,
+            response=self.response_column,
+            reward=self.reward_column if rewards else None,
+            prompt_id=self.id_column,
+            reference=self.reference_column,
+            source=self.source_column,
+            model=self.model_column,
+        )
+        return CandidateSource(
+            self.candidates,
+            columns,
+            split=self.split,
+            where=self.where or None,
+            questions=self.questions,
+            questions_options=self.questions_options,
+            source=self.source,
+            reward_name=self.reward_name,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsEngine(Stage):
+    """A stage that runs a model by an engine."""
+
+    engine: str = parameter("transformers or vllm; `server` follows from --server.", "transformers")
+    servers: list[str] = execution(
+        "Address of an OpenAI-compatible server, such as http://host:8000/v1; may be repeated.", [], flag="--server"
+    )
+    engine_options: dict[str, Any] = parameter(
+        "Option of the engine, NAME=VALUE, such as tensor_parallel_size=4; may be repeated.",
+        {},
+        flag="--engine-option",
+    )
+    revision: str | None = execution("Branch, tag or commit of a model on the Hub.", None)
+    dtype: str = parameter("auto, float32, bfloat16, ...", "auto")
+    trust_remote_code: bool = parameter("Run the code that comes with the model.", False)
+
+    def recorded(self) -> dict[str, Any]:
+        return engine_parameters(super().recorded(), bool(self.servers))
+
+
+def engine_parameters(recorded: Mapping[str, Any], served: bool, prefix: str = "") -> dict[str, Any]:
+    """What a manifest records of an engine: only the options that its results depend on."""
+    found = dict(recorded)
+    options = recorded_options(found.pop(f"{prefix}engine_options", {}))
+    if served:  # its dtype and options are the servers' matter
+        return {**found, f"{prefix}engine": "server"}
+    return {**found, **({f"{prefix}engine_options": options} if options else {})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples(RunsEngine):
+    """A stage that samples from a language model. Defaults are the paper's (section 4.1, appendix B.2)."""
+
+    model: str = input_path("Language model: a folder, a Hub id, or its name on the servers.")
+    temperature: float = parameter("Sampling temperature.", 0.5)
+    top_p: float = parameter("Nucleus sampling.", 1.0)
+    max_new_tokens: int = parameter("Longest response, in tokens.", 1024)
+    system_prompt: str | None = parameter("For questions without a system message.", None)
+    chat_template: str | None = parameter("File with a chat template instead of the model's.", None, file=True)
+    seed: int = parameter("Seed of the random numbers.", 0)
+
+    @cached_property
+    def generator(self) -> GeneratorSpec:
+        """The language model, of a fixed commit where it is on the Hub."""
+        spec: GeneratorSpec = spec_of(GeneratorSpec, self, self.model)
+        return spec if self.servers else replace(spec, revision=resolve_model(self.model, self.revision))
+
+    def inputs(self) -> dict[str, str]:
+        """Of a model on servers only the name is known, which is recorded as a parameter."""
+        found = super().inputs()
+        del found["model"]
+        return found if self.servers else {**found, "model": self.generator.identity()}
+
+    def recorded(self) -> dict[str, Any]:
+        return super().recorded() | ({"model": self.model} if self.servers else {})
+
+    def sampling(self, n: int, stop: tuple[str, ...] = ()) -> Sampling:
+        return Sampling(
+            n=n,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_new_tokens=self.max_new_tokens,
+            stop=stop,
+            seed=self.seed,
+            system_prompt=self.system_prompt,
+            chat_template=self.chat_template,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharded(Stage):
+    """A stage whose work is cut into shards that are kept when it is killed, and may be split over processes."""
+
+    shard: str | None = execution("I/N: compute only the Ith of N parts of the shards.", None)
+    allow_failures: bool = execution("Finish although something failed that a retry may get.", False)
+
+    @property
+    def part(self) -> Part | None:
+        return None if self.shard is None else Part.parse(self.shard)
+
+
+def spec_of(kind: type[EngineSpec[Any]], stage: RunsEngine, model: str, **more: Any) -> Any:
+    """The engine that a stage declares, of a `GeneratorSpec` or `RewardSpec`."""
+    return kind(
+        model,
+        "server" if stage.servers else stage.engine,
+        revision=stage.revision,
+        dtype=stage.dtype,
+        trust_remote_code=stage.trust_remote_code,
+        servers=tuple(stage.servers),
+        options=stage.engine_options,
+        **more,
+    )

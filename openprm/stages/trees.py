@@ -1,0 +1,198 @@
+"""The stage that builds preference trees (paper, section 3.1)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..data.candidate_source import CandidateSource
+from ..errors import Failure, InputError
+from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
+from ..runs.declaration import execution, parameter
+from ..runs.folder import REJECTED
+from ..runs.manifest import WORK, write_whole
+from ..runs.processes import in_processes
+from ..runs.progress import Progress, shown
+from ..runs.shards import Shards, response_key, write_dataset
+from ..schema import Candidate, Tree
+from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..trees.statistics import TreeStatistics
+from ..trees.tree import MergeParameters, build_tree
+from .shared_options import ReadsCandidates
+
+PROMPTS_PER_SHARD = 500
+_FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trees(ReadsCandidates, kind="trees"):
+    """Merge the responses to each prompt into a preference tree and back-propagate their rewards.
+
+    Trees stand in the order in which prompts first appear.
+    """
+
+    separator: str = parameter(
+        r"Where steps end: '.\n', paragraph, line, sentence or re:PATTERN.", DEFAULT_SEPARATOR, escapes=True
+    )
+    separators: dict[str, str] = parameter(
+        "Another separator for one source, SOURCE=SEPARATOR; may be repeated.",
+        {},
+        flag="--source-separator",
+        escapes=True,
+    )
+    similarity: str = parameter("levenshtein, indel or jaro_winkler.", "levenshtein")
+    threshold: float = parameter("Least similarity of steps that merge.", 0.88)
+    distinct_numbers: bool = parameter("Never merge steps with different numbers.", False)
+    num_proc: int = execution("Processes.", 1)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        parameters = MergeParameters(self.separator, self.similarity, self.threshold, self.distinct_numbers)
+        buckets = _bucket(folder, self.candidate_source(), self.strict)
+        stored = Shards(folder, Tree)
+        grow = partial(
+            _grow_shard,
+            folder=folder,
+            parameters=parameters,
+            separators=self.separators,
+            reward_name=buckets["reward_name"],
+            strict=self.strict,
+        )
+        finished = stored.notes()
+        missing = [index for index in range(buckets["shards"]) if index not in finished]
+        done = sum(note.items for note in finished.values())
+        with Progress("trees", "prompts", buckets["prompts"], done, note=folder / WORK / "progress.txt") as progress:
+            for prompts in in_processes(grow, missing, self.num_proc):
+                progress.report(prompts)
+        rejections = Rejections(folder / REJECTED, self.strict)
+        for failure in read_rejected(folder / WORK):
+            rejections.add(failure)
+        files, notes = write_dataset(folder, stored, rejections, self.candidates, per_file=PROMPTS_PER_SHARD)
+        statistics = TreeStatistics()
+        for note in notes:
+            statistics.merge(dict(note.counts))
+        counts = {
+            **statistics.summary(),
+            "other_separators": _one_step_shares(folder),
+            "skipped": buckets["skipped"],
+            "rejected": dict(rejections.counts),
+        }
+        return finish_dataset(folder, Tree, "trees", files, counts)
+
+
+def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
+    """Sorts candidates into one file per shard of prompts, in one reading with bounded memory.
+
+    Candidates of one prompt may lie anywhere in the file; prompts are numbered as they first appear.
+    """
+    marker = folder / WORK / "buckets.json"
+    if marker.exists():
+        return json.loads(marker.read_text("utf-8"))
+    for path in (folder / WORK).glob("bucket-*"):  # of a killed run
+        path.unlink()
+    rejections = Rejections(folder / WORK / REJECTED, strict)
+    counts: Counter[str] = Counter()
+    ranks: dict[str, int] = {}
+    held: dict[int, list[str]] = {}
+    names: set[str] = set()
+    size = 0
+
+    def flush() -> None:
+        for index, lines in held.items():
+            with _bucket_path(folder, index).open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        held.clear()
+
+    for row in shown(rejections.filter(source.read(counts)), "trees, reading"):
+        rank = ranks.setdefault(row["prompt_id"], len(ranks))
+        names.update(reward["name"] for reward in row["rewards"])
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        held.setdefault(rank // PROMPTS_PER_SHARD, []).append(line)
+        size += len(line)
+        if size > _FLUSH:
+            flush()
+            size = 0
+    flush()
+    if not ranks:
+        raise InputError(f"{source.path}: no candidate could be used; " + most_common(rejections.counts))
+    if source.reward_name is None and len(names) > 1:
+        raise InputError(
+            f"{source.path}: candidates have rewards {', '.join(sorted(names))}; choose one with --reward-name"
+        )
+    if source.reward_name is not None and names and source.reward_name not in names:
+        raise InputError(
+            f"{source.path}: no candidate has a reward {source.reward_name!r}; there are {', '.join(sorted(names))}"
+        )
+    name = source.reward_name or next(iter(names), None)
+    shards = -(-len(ranks) // PROMPTS_PER_SHARD)
+    result = {"shards": shards, "prompts": len(ranks), "skipped": counts["skipped"], "reward_name": name}
+    write_whole(marker, json.dumps(result))
+    return result
+
+
+def _bucket_path(folder: Path, index: int) -> Path:
+    return folder / WORK / f"bucket-{index:05d}.jsonl"
+
+
+def _grow_shard(
+    index: int,
+    *,
+    folder: Path,
+    parameters: MergeParameters,
+    separators: dict[str, str],
+    reward_name: str | None,
+    strict: bool,
+) -> int:
+    """Builds and stores the trees of one bucket; returns its number of prompts."""
+    prompts: dict[str, list[Candidate]] = {}
+    with _bucket_path(folder, index).open(encoding="utf-8") as lines:
+        for line in lines:
+            row: Candidate = json.loads(line)
+            prompts.setdefault(row["prompt_id"], []).append(row)
+    trees: list[Tree] = []
+    failures: list[Failure] = []
+    for candidates in prompts.values():
+        usable = []
+        for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
+            problem = _unusable(candidate, reward_name)
+            if problem and strict:
+                raise InputError(f"{problem} (stopped by --strict)")
+            if problem:
+                failures.append(problem)
+            else:
+                usable.append(candidate)
+        if usable:
+            source = usable[0]["source"]
+            chosen = replace(parameters, separator=separators.get(source, parameters.separator))
+            assert reward_name is not None  # without any reward none is usable
+            trees.append(build_tree(usable, reward_name, chosen))
+    statistics = TreeStatistics()
+    for tree in trees:
+        statistics.add(tree)
+    Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
+    return len(prompts)
+
+
+def _unusable(candidate: Candidate, reward_name: str | None) -> Failure | None:
+    if not candidate["response"].strip():
+        return Failure("empty response", "leave it out, or sample it again", key=response_key(candidate))
+    names = [reward["name"] for reward in candidate["rewards"]]
+    if reward_name not in names:
+        return Failure("no reward", "reward it, or name another with --reward-name", key=response_key(candidate))
+    return None
+
+
+def _one_step_shares(folder: Path, sample: int = 2000) -> dict[str, float]:
+    """The share of responses that are a single step, for each separator there is, on a sample."""
+    with _bucket_path(folder, 0).open(encoding="utf-8") as file:
+        lines = file.readlines()
+    # every so many: files are often in order of the model that answered
+    responses = [json.loads(line)["response"] for line in lines[:: -(-len(lines) // sample)]]
+    return {
+        separator: round(sum(len(split(text, separator)) == 1 for text in responses) / len(responses), 4)
+        for separator in (".\n", "paragraph", "line", "sentence")
+    }
