@@ -20,7 +20,7 @@ from ..runs.dataset_card import SplitFiles, write_card
 from ..runs.folder import DATA, MANIFEST, is_folder, shard_path, take_digests
 from ..runs.locks import locked
 from ..runs.manifest import files_hash, finished_stage, hashed_files, put_in_place
-from ..runs.provenance import Origin, published_origins, with_licenses
+from ..runs.provenance import Origin, published_origins
 from ..schema import LEVELS, Candidate, Pair, Tree
 from .repository import TYPES, Missing, NotFound, Repository, download
 
@@ -217,22 +217,13 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
                 f"{publication.repository} ({part}) is not what its manifest says: the hash of its content is "
                 f"{found[:12]}..., not {_result(manifest)[:12]}...; it was damaged or changed after it was published"
             )
-        manifest["origins"] = _origins(publication, manifest)
+        repository = publication.repository
+        name = repository.name if repository.is_local else repository.id
+        itself = Origin(name=name, kind="model" if publication.kind in MODELS else "data")
+        manifest["origins"] = published_origins(publication.manifest, itself)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
         put_in_place(partial, out)
     return manifest
-
-
-def _origins(publication: Publication, manifest: Mapping[str, Any]) -> list[Origin]:
-    """A stage's, with the licenses that the publisher named, and under the one that the publisher chose."""
-    repository = publication.repository
-    itself = Origin(
-        name=repository.name if repository.is_local else repository.id,
-        kind="model" if publication.kind in MODELS else "data",
-    )
-    named = {origin["name"]: origin["license"] for origin in publication.manifest["origins"] if origin.get("license")}
-    origins = with_licenses(manifest.get("origins", []), named)
-    return published_origins({**publication.manifest, "origins": origins}, itself)
 
 
 def _result(manifest: Mapping[str, Any]) -> str:

@@ -80,29 +80,44 @@ def ask(hub: Hub, home: Path, code: str, **options: Any) -> Any:
 
 VERIFY = """
 from openprm.verify.verify import exit_code, verify
-checks = [*verify({where!r})]
-answer = [str(check) for check in checks]
+checks = {where: [*verify(where)] for where in WHERE}
+answer = {where: [*map(str, found), exit_code(found)] for where, found in checks.items()}
+"""
+
+COMPARE = """
+from openprm.verify.compare import change_lines, compare_datasets
+answer["changes"] = [*change_lines(compare_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
 """
 
 
-@pytest.mark.parametrize("where", ["openprm/trees", "openprm/trees@only-trees", "openprm/pairs@v1", "openprm/openprm"])
-def test_a_publication_is_verified_though_newer_candidates_came(hub: Hub, tmp_path: Path, where: str):
-    found = ask(hub, tmp_path / "home", VERIFY.format(where=where))
-    assert len(found) in (5, 8)
-    assert all(": identical" in check for check in found), found
+def test_publications_are_verified_though_newer_candidates_came(hub: Hub, tmp_path: Path):
+    where = ["openprm/trees", "openprm/trees@only-trees", "openprm/pairs@v1", "openprm/openprm"]
+    found = ask(hub, tmp_path / "home", f"WHERE = {where}\n{VERIFY}{COMPARE}")
+    assert found.pop("changes") == ["test: 12 responses before, 12 after", "  the same rows in another order"]
+    for *checks, code in found.values():
+        assert code == 0
+        assert len(checks) in (5, 8)
+        assert all(": identical" in check for check in checks), checks
     newest = api(hub).repo_info("openprm/candidates", repo_type="dataset").sha
-    assert not [request for request in hub.requests if f"/resolve/{newest}/data" in request.path]
+    downloads = [request.path for request in hub.requests if f"/resolve/{newest}/data" in request.path]
+    assert all("train" not in path for path in downloads)  # only what was compared
 
 
-def test_a_cached_copy_is_not_taken_for_the_publication(hub: Hub, tmp_path: Path):
-    code = VERIFY.format(where="openprm/trees") + "answer.append(exit_code(checks))"
-    assert ask(hub, tmp_path / "home", code)[-1] == 0
+def test_a_broken_download_is_resumed_and_a_cached_copy_is_not_taken_for_the_publication(hub: Hub, tmp_path: Path):
+    home, code = tmp_path / "home", f"WHERE = ['openprm/trees']\n{VERIFY}"
+    hub.faults.append(Fault(r"GET .*resolve/.*/data/train.*", 500, times=999))
+    hub.faults.append(Fault(r"GET /storage.*", 500, times=999))
+    commit, *rest, exit_code = ask(hub, home, code)["openprm/trees"]
+    assert (commit.startswith("commit: identical"), exit_code) == (True, 2)
+    assert all("could not be checked" in check and "the Hub does not give it" in check for check in rest), rest
+    hub.faults.clear()
+    assert ask(hub, home, code)["openprm/trees"][-1] == 0
     unreachable = "import os\nos.environ['HF_ENDPOINT'] = 'http://127.0.0.1:9'\n"
     unreachable += "import time\ntime.sleep = lambda _: None\n"  # the client waits before it retries
-    *found, code = ask(hub, tmp_path / "home", unreachable + code)
-    assert code == 2
-    assert found[0].startswith("commit: could not be checked (openprm/trees: the Hub does not give it")
-    assert found[1].startswith("files: identical")
+    commit, files, *_, exit_code = ask(hub, home, unreachable + code)["openprm/trees"]
+    assert commit.startswith("commit: could not be checked (openprm/trees: the Hub does not give it (")
+    assert "check the connection and run the same command again" in commit
+    assert (files.startswith("files: identical"), exit_code) == (True, 2)
 
 
 def test_files_come_once_and_parts_alone(hub: Hub, run: Path, tmp_path: Path):
@@ -124,20 +139,6 @@ answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
     shutil.rmtree(out)
     assert ask(hub, home, code.format(out=str(out))) == found
     assert not any("resolve" in request.path for request in hub.requests)
-
-
-def test_two_revisions_are_compared(hub: Hub, tmp_path: Path):
-    code = """
-from openprm.verify.compare import change_lines, compare_datasets
-answer = [*change_lines(compare_datasets("openprm/candidates@v1", "openprm/candidates", "test"))]
-answer += [*change_lines(compare_datasets("openprm/trees@v1", "openprm/trees"))]
-"""
-    assert ask(hub, tmp_path / "home", code) == [
-        "test: 12 responses before, 12 after",
-        "  the same rows in another order",
-        "train: identical, 3 trees",
-        "test: identical, 3 trees",
-    ]
 
 
 OPEN = """
@@ -176,16 +177,6 @@ def test_what_cannot_be_opened_is_said(hub: Hub, tmp_path: Path):
     assert "log in" in wrong["openprm/secret"]
 
 
-def test_without_a_hub_it_is_said_and_what_is_in_the_cache_can_be_read(hub: Hub, tmp_path: Path):
-    home, code = tmp_path / "home", f"WHERE = ['openprm/trees', 'openprm/pairs']\n{OPEN}"
-    ask(hub, home, f"WHERE = ['openprm/trees']\n{OPEN}")
-    hub.__exit__()
-    found = ask(hub, home, code)
-    assert found["openprm/trees"] == "trees"
-    assert "openprm/pairs: the Hub does not give it (" in found["openprm/pairs"]
-    assert "check the connection and run the same command again" in found["openprm/pairs"]
-
-
 def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: Hub, tmp_path: Path):
     api(hub).create_repo("openprm/trees", repo_type="model")
     shutil.copytree(tmp_path / "owner" / "openprm", tmp_path / "model" / "trees")
@@ -195,45 +186,3 @@ def test_a_model_of_the_same_name_is_no_stand_in_for_a_dataset_that_fails(hub: H
     assert "the Hub does not give it (" in ask(hub, tmp_path / "home", code)["openprm/trees"]
     hub.faults.clear()
     assert ask(hub, tmp_path / "home", code) == {"openprm/trees": "trees", "openprm/openprm": "model"}
-
-
-def test_a_broken_download_is_resumed(hub: Hub, tmp_path: Path):
-    home = tmp_path / "home"
-    hub.faults.append(Fault(r"GET .*resolve/.*/data/train.*", 500, times=999))
-    hub.faults.append(Fault(r"GET /storage.*", 500, times=999))
-    commit, *rest = ask(hub, home, VERIFY.format(where="openprm/trees"))
-    assert commit.startswith("commit: identical")
-    assert all("could not be checked" in check and "the Hub does not give it" in check for check in rest), rest
-    hub.faults.clear()
-    assert all(": identical" in check for check in ask(hub, home, VERIFY.format(where="openprm/trees")))
-
-
-def test_a_run_begins_from_the_hub(hub: Hub, run: Path, tmp_path: Path):
-    preset = {
-        "stages": {
-            "samples": {"run": "prompts", "source": "dial", "split": "train", "n": 1},
-            "candidates": {"run": "reward", "candidates": "samples", "by": "answer"},
-            "trees": {"run": "trees", "candidates": "candidates", "separator": "line", "distinct_numbers": True},
-            "pairs": {"run": "pairs", "trees": "trees", "min_gap": 0.2, "select": "all", "outcome": "best"},
-            "hub": {
-                "run": "publish",
-                "candidates": {"train": "candidates"},
-                "trees": {"train": "trees"},
-                "pairs": {"train": "pairs"},
-            },
-        }
-    }
-    code = f"""
-from openprm.presets.run import run_preset
-said = []
-out = {str(tmp_path / "out")!r}
-run_preset({preset!r}, out, start="pairs", until="pairs", published="openprm@v1", say=said.append)
-answer = said
-"""
-    said = ask(hub, tmp_path / "home", code)
-    assert said[0] == "trees: from openprm/trees@v1 (train)"
-    assert said[-1] == "pairs: identical to openprm/pairs@v1 (train)"
-    made, before = (json.loads((folder / "pairs" / "manifest.json").read_text()) for folder in (tmp_path / "out", run))
-    assert made.pop("origins")  # whose data it was, which the first run was not told
-    before.pop("origins")
-    assert made == before
