@@ -3,93 +3,56 @@
     scorer = StepScorer.load(RewardSpec("openprm/openprm", "vllm"))
     scorer.score_rows([{"question": "What is 2 + 3?", "response": "Two and three make five.\\nSo: 5"}])
 
-`openprm.scoring.pipeline` is the same as a transformers pipeline, which travels with published models. The two agree,
-but for models whose padding token ends a turn: there the pipeline reads a reward at the token before, as transformers
-does, and engines read it at the last one.
+`openprm.scoring.pipeline` is the same as a transformers pipeline, which travels with published models: both split,
+encode, limit and aggregate by `openprm.scoring.scored_answer`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import replace
 from typing import Any
 
-from jinja2 import TemplateError
-
 from ..errors import Failure, InputError, first_line
-from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
-from ..scoring.encoding import encode_prefixes
-from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..scoring.scored_answer import ScoredAnswer, ScoringError, ScoringSettings, check_finite
+from ..scoring.steps import split
 from .base import Report, RewardEngine, no_report
 from .specs import RewardSpec
 from .step_requests import Prefix, PrefixRewards
 
-_NOT_RENDERED = "leave it out, or use a reward model that reads such conversations"
-
-
-@dataclass(frozen=True)
-class ScoredAnswer:
-    """A response's steps, one raw reward (a logit) for each, and their aggregate.
-
-    Where `truncated`, the last steps did not fit into the model: they have None, and `score` is of those before.
-    """
-
-    steps: list[str]
-    rewards: list[float | None]
-    score: float
-    aggregation: str
-    truncated: bool
-
 
 class StepScorer:
-    """Rewards steps by `engine`, reading conversations as `tokenizer`, `suffix` and `openprm.scoring.encoding` render
-    them.
+    """Rewards steps by `engine`, reading conversations as `tokenizer` and `settings` render them.
 
-    `max_length` is in tokens (default: the engine's); nothing is cut off a sequence. Raises InputError where the
-    tokenizer has no chat template, ValueError for an unknown aggregation or a separator that cannot be read.
+    Raises InputError where the tokenizer has no chat template.
     """
 
-    def __init__(
-        self,
-        engine: RewardEngine,
-        tokenizer: Any,
-        separator: str = DEFAULT_SEPARATOR,
-        aggregation: str = DEFAULT_AGGREGATION,
-        suffix: str = "",
-        max_length: int | None = None,
-    ) -> None:
-        _check(tokenizer, separator, aggregation)
+    def __init__(self, engine: RewardEngine, tokenizer: Any, settings: ScoringSettings) -> None:
+        _check_template(tokenizer)
         self.engine = engine
-        self.separator = separator
-        self.aggregation = aggregation
-        self.max_length = min(max_length or engine.max_length, engine.max_length)
+        self.settings = replace(settings, max_length=min(settings.max_length, engine.max_length))
         self._tokenizer = tokenizer
-        self._suffix = suffix
 
     @classmethod
     def load(cls, spec: RewardSpec, separator: str | None = None, aggregation: str | None = None) -> StepScorer:
         """The engine, with the checkpoint's tokenizer and settings (its config's key `openprm`).
 
-        Raises InputError for what is no reward model, or cannot be loaded.
+        Raises InputError for what is no reward model, or cannot be loaded; ValueError for an unknown aggregation or a
+        separator that cannot be read.
         """
         from transformers import AutoTokenizer
 
         from ..models.reward_checkpoint import reward_model_config
 
         origin: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
-        settings = getattr(reward_model_config(spec.source, **origin), "openprm", None) or {}
+        config = reward_model_config(spec.source, **origin)
         try:
             tokenizer = AutoTokenizer.from_pretrained(spec.source, **origin)
         except (OSError, ValueError) as error:
             raise InputError(f"{spec.source}: its tokenizer cannot be loaded: {first_line(error)}") from error
-        separator = separator or settings.get("separator", DEFAULT_SEPARATOR)
-        aggregation = aggregation or settings.get("aggregation", DEFAULT_AGGREGATION)
-        _check(tokenizer, separator, aggregation)  # before a model is loaded, which may take long
-        engine = spec.make()
-        longest = min(engine.max_length, tokenizer.model_max_length)
-        return cls(engine, tokenizer, separator, aggregation, settings.get("suffix", ""), longest)
+        settings = ScoringSettings.of(config, tokenizer, separator=separator, aggregation=aggregation)
+        _check_template(tokenizer)  # before a model is loaded, which may take long
+        return cls(spec.make(), tokenizer, settings)
 
     def close(self) -> None:
         """Gives back what the engine holds."""
@@ -101,22 +64,20 @@ class StepScorer:
         """Each row's `response`, split into steps, as an answer to its `question` (a text or chat messages).
 
         A failure for an empty response, one that the chat template does not render, one whose first step does not
-        fit, and one of whose rewards is no number.
+        fit, and one of whose rewards is not finite.
         """
-        answers = [(row["question"], split(row["response"], self.separator)) for row in rows]
-        encoded = [self._encode(Prefix(question, tuple(steps))) for question, steps in answers]
+        answers = [Prefix(row["question"], tuple(split(row["response"], self.settings.separator))) for row in rows]
         return [
-            one if isinstance(one, Failure) else self._scored(steps, one)
-            for (_, steps), one in zip(answers, self._rewards(encoded, report), strict=True)
+            one if isinstance(one, Failure) else self.settings.score(answer.steps, one)
+            for answer, one in zip(answers, self._rewards([self._encode(one) for one in answers], report), strict=True)
         ]
 
     def score(self, prefixes: Sequence[Prefix], report: Report = no_report) -> list[PrefixRewards | Failure]:
-        """A `partial.Score`: one reward for each step from `known` on, as far as they fit into the model.
+        """A `step_requests.Score`: one reward for each step from `known` on, as far as they fit into the model.
 
-        A failure where nothing is written, where not even the first of them fits, where the chat template does not
-        render the answer, and where a reward is no number. `n_tokens` counts the question with the beginnings that are
-        rewarded, what they share once: what an engine computes that shares within an answer, and keeps nothing of
-        earlier calls or of other prefixes.
+        Failures as in `score_rows`. `n_tokens` counts the question with the prefixes that are rewarded, what they
+        share once: what an engine computes that shares within an answer, and keeps nothing of earlier calls or of
+        other prefixes.
         """
         from ..scoring.packing import pack
 
@@ -128,49 +89,25 @@ class StepScorer:
         ]
 
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
-        """One sequence a step from `known` on, up to the first that does not fit."""
-        if not "".join(prefix.steps).strip():
-            return Failure("the response is empty", "leave it out, or sample it again", transient=False)
-        if prefix.known >= len(prefix.steps):
-            return []
-        first, *rest = prefix.steps[prefix.known :]
-        ends = ["".join(prefix.steps[: prefix.known]) + first, *rest]
         try:
-            sequences = encode_prefixes(self._tokenizer, prefix.question, ends, self._suffix)
-        except (ValueError, TemplateError) as error:  # templates refuse roles they do not know
-            return Failure(first_line(error), _NOT_RENDERED, transient=False)
-        return list(takewhile(lambda sequence: len(sequence) <= self.max_length, sequences)) or Failure(
-            f"up to step {prefix.known + 1}, question and response take {len(sequences[0])} tokens; "
-            f"the reward model reads at most {self.max_length}",
-            "use a reward model with a longer context, shorter steps or shorter responses",
-            transient=False,
-        )
+            return self.settings.encode(self._tokenizer, prefix.question, prefix.steps, prefix.known)
+        except ScoringError as error:
+            return Failure(error.reason, error.remedy)
 
     def _rewards(self, encoded: Sequence[list[list[int]] | Failure], report: Report) -> list[list[float] | Failure]:
-        groups = [one for one in encoded if not isinstance(one, Failure)]
-        found = iter(self.engine.rewards(groups, report))
+        found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)], report))
         return [one if isinstance(one, Failure) else _checked(next(found)) for one in encoded]
-
-    def _scored(self, steps: list[str], rewards: list[float]) -> ScoredAnswer:
-        missing = len(steps) - len(rewards)
-        return ScoredAnswer(
-            steps=steps,
-            rewards=[*rewards, *[None] * missing],
-            score=aggregate(rewards, self.aggregation),
-            aggregation=self.aggregation,
-            truncated=missing > 0,
-        )
 
 
 def _checked(rewards: list[float]) -> list[float] | Failure:
-    wrong = [reward for reward in rewards if not math.isfinite(reward)]
-    return Failure(f"the reward is {wrong[0]}", "use dtype float32", transient=False) if wrong else rewards
+    try:
+        check_finite(rewards)
+    except ScoringError as error:
+        return Failure(error.reason, error.remedy)
+    return rewards
 
 
-def _check(tokenizer: Any, separator: str, aggregation: str) -> None:
-    if aggregation not in AGGREGATIONS:
-        raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
-    split("", separator)
+def _check_template(tokenizer: Any) -> None:
     if not tokenizer.chat_template:
         raise InputError(
             f"the tokenizer of {tokenizer.name_or_path} has no chat template, so it is not known how the model reads "

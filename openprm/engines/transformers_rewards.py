@@ -6,8 +6,6 @@ engine.rewards([[[1, 5], [1, 5, 7]]])
 
 from __future__ import annotations
 
-import itertools
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,8 +15,6 @@ from typing import Any
 from ..errors import InputError, first_line
 from .base import Report, no_report
 
-logger = logging.getLogger(__name__)
-
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -27,11 +23,6 @@ class TransformersRewardEngine:
 
     What sequences share is computed once where that is exact with this model, which is tried when it is loaded;
     `packed` False takes plain passes, True does not try (see `SequenceRewarder`).
-
-    A causal model is read at the last token of each sequence, whatever that token is, as vLLM does. transformers
-    itself reads at the right-most token that differs from the padding token, so each call pads with a token that
-    none of its sequences holds: the model's own padding token where that is one, else any (the checkpoint stays as
-    it is, and what is masked may be any token).
 
     `dtype` is float32, bfloat16 or float16; in float32 rewards are the same to 1e-4 whatever the batch, its order
     and padding. `max_tokens` (padding included) bounds one pass: speed and memory only. The model is spread over the
@@ -59,18 +50,11 @@ class TransformersRewardEngine:
         self._rewarder: SequenceRewarder | None = SequenceRewarder(loaded, packed)
         text = loaded.config.get_text_config()
         self.max_length: int = getattr(text, "max_position_embeddings", None) or sys.maxsize
-        self._configs: list[Any] = [loaded.config, text]
-        self._own_pad: int | None = text.pad_token_id
-        self._vocabulary = range(text.vocab_size)
-        self._warned = False
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for an empty sequence."""
         if self._rewarder is None:
             raise RuntimeError("the engine is closed")
-        padding = self._padding([sequence for group in groups for sequence in group])
-        for config in self._configs:
-            config.pad_token_id = padding
         return self._rewarder.rewards(groups, self.max_tokens, report)
 
     def close(self) -> None:
@@ -80,20 +64,6 @@ class TransformersRewardEngine:
         self._rewarder = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _padding(self, sequences: Sequence[Sequence[int]]) -> int | None:
-        """A token that no sequence holds; None, which makes passes of one row, where they hold all there are."""
-        if not self._warned and any(sequence[-1:] == [self._own_pad] for sequence in map(list, sequences)):
-            self._warned = True
-            logger.warning(
-                "Sequences end with the model's padding token (%s). Their rewards are read at that token; "
-                "transformers' own pipelines read them at the token before it.",
-                self._own_pad,
-            )
-        used = {token for sequence in sequences for token in sequence}
-        if self._own_pad in self._vocabulary and self._own_pad not in used:
-            return self._own_pad
-        return next(itertools.filterfalse(used.__contains__, self._vocabulary), None)
 
 
 def _load(model: str | Path, revision: str | None, dtype: str, trust_remote_code: bool) -> Any:

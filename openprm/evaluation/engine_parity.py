@@ -16,10 +16,11 @@ from typing import Any
 
 from ..decoding.selection import best_of_n
 from ..engines.specs import RewardSpec
-from ..engines.step_scorer import ScoredAnswer, StepScorer
+from ..engines.step_scorer import StepScorer
 from ..errors import InputError
 from ..schema import Candidate
 from ..scoring.aggregation import aggregate
+from ..scoring.scored_answer import ScoredAnswer
 
 #: Responses of each prompt in a sample: best-of-N needs some.
 EACH = 4

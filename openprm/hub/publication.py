@@ -31,7 +31,16 @@ KINDS = (*RECORDS, *MODELS, "demo")
 MODEL = "model"
 
 #: The modules that publishing adds to a reward model's checkpoint.
-CODE = ("pipeline.py", "steps.py", "encoding.py", "packing.py", "forward.py", "rewarder.py", "aggregation.py")
+CODE = (
+    "pipeline.py",
+    "scored_answer.py",
+    "steps.py",
+    "encoding.py",
+    "packing.py",
+    "forward.py",
+    "rewarder.py",
+    "aggregation.py",
+)
 _ADDED = ("statistics.png", *CODE)
 _ROWS_PER_SHARD = 20_000
 

@@ -52,15 +52,22 @@ class Passes:
         return ""
 
     def plain(self, model: Any, packs: Sequence[Pack]) -> Tensor:
-        """The rewards [B], in float32, of packs of one sequence each, by transformers' own reading."""
-        return model(**self._plain_inputs(packs)).logits[:, 0].float()
+        """The rewards [B], in float32, of packs of one sequence each: the head's logits at their last tokens.
+
+        A model without a head over its tokens, such as an encoder, is read as its class pools.
+        """
+        output, calls = self._call(model, self._plain_inputs(packs))
+        if len(calls) != 1:
+            return output.logits[:, 0].float()
+        ends = [one.ends[0] for one in packs]
+        return calls[0][1][range(len(packs)), ends, 0].float()
 
     def plain_state(self, sequence: Sequence[int]) -> Tensor:
         """The hidden state [D] that a plain pass reads a sequence's reward from.
 
         Raises RuntimeError where a reward is not what the head makes of the last token.
         """
-        output, hidden, logits = self._call(self.model, self._plain_inputs([pack([sequence])]))
+        output, [(hidden, logits)] = self._call(self.model, self._plain_inputs([pack([sequence])]))
         if not torch.equal(output.logits.float(), logits[:, -1].float()):
             raise RuntimeError("the reward is not the head's logit at the last token")
         return hidden[0, -1]
@@ -73,7 +80,7 @@ class Passes:
         inputs = self._packed_inputs(packs)
         if before is not None:
             inputs |= {"past_key_values": before, "use_cache": True}
-        _, hidden, logits = self._call(model, inputs)
+        _, [(hidden, logits)] = self._call(model, inputs)
         rows = [row for row, one in enumerate(packs) for _ in one.ends]
         ends = [end for one in packs for end in one.ends]
         return hidden[rows, ends], logits[rows, ends, 0].float()
@@ -104,21 +111,22 @@ class Passes:
             dtype = torch.get_autocast_dtype(device.type)
         return collate(packs, self.pad_token_id or 0, self.model.config, dtype, device)
 
-    def _call(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, Tensor, Tensor]:
-        """One call of the (wrapped) model: its output, and hidden states [B, L, D] and logits [B, L, 1] at the head.
+    def _call(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
+        """One call of the (wrapped) model: its output, and hidden states [B, L, D] and logits [B, L, 1] of its head.
 
-        By a hook: calling the backbone itself would go round what wraps the model.
+        By hooks: calling the backbone itself would go round what wraps the model. Heads that do not give one logit for
+        each token are left out.
         """
         calls: list[tuple[Tensor, Tensor]] = []
-        (head,) = self._heads
-        handle = head.register_forward_hook(lambda _, args, output: calls.append((args[0], output)))
+        handles = [
+            head.register_forward_hook(lambda _, args, output: calls.append((args[0], output))) for head in self._heads
+        ]
         try:
             output = model(**inputs)
         finally:
-            handle.remove()
-        if len(calls) != 1 or calls[0][1].shape != (*inputs["input_ids"].shape, 1):
-            raise RuntimeError("the model's `score` head does not give one logit for each token in one call")
-        return output, *calls[0]
+            for handle in handles:
+                handle.remove()
+        return output, [call for call in calls if call[1].shape == (*inputs["input_ids"].shape, 1)]
 
 
 #: A layer's keys and values, each [rows, heads, tokens, size].

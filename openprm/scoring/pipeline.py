@@ -10,17 +10,15 @@ This file travels with published models, together with the modules it imports; s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import transformers
 from torch.utils.data import Dataset
 
-from .aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
-from .encoding import encode_prefixes
 from .rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
-from .steps import DEFAULT_SEPARATOR, split
+from .scored_answer import ScoringSettings
+from .steps import split
 
 TASK = "openprm-scoring"
 
@@ -61,7 +59,8 @@ class OpenPRMScoringPipeline(_Pipeline):
     only). `packed`, when it is made: see `openprm.scoring.rewarder.SequenceRewarder`.
     The defaults of the first two are the checkpoint's own, where its config records them under `openprm`.
 
-    Raises ValueError for an input it cannot read, an empty answer, and one whose first step does not fit.
+    Raises ValueError for an input it cannot read, an empty answer, one whose first step does not fit, and a reward
+    that is not finite.
     """
 
     _load_tokenizer = True
@@ -95,8 +94,6 @@ class OpenPRMScoringPipeline(_Pipeline):
         max_length: int | None = None,
         max_tokens: int | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if aggregation is not None and aggregation not in AGGREGATIONS:
-            raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
         return (
             _given(separator=separator, max_length=max_length),
             _given(max_tokens=max_tokens),
@@ -107,21 +104,10 @@ class OpenPRMScoringPipeline(_Pipeline):
         self, inputs: Any, separator: str | None = None, max_length: int | None = None
     ) -> dict[str, _Answer]:
         one = _parse(inputs)
-        settings = self._settings()
-        if "steps" in one:
-            steps = list(one["steps"])
-        else:
-            steps = split(one["response"], separator or settings.get("separator", DEFAULT_SEPARATOR))
-        limit = max_length or self._longest()
-        sequences = encode_prefixes(self.tokenizer, one["question"], steps, settings.get("suffix", ""))
-        fitting = list(takewhile(lambda sequence: len(sequence) <= limit, sequences))
-        if not fitting:
-            raise ValueError(
-                f"the 'question' with the first step takes {len(sequences[0])} tokens, and at most {limit} fit: "
-                "shorten it, split into shorter steps, or raise max_length if the model allows"
-            )
+        settings = self._settings(separator=separator, max_length=max_length)
+        steps = list(one["steps"]) if "steps" in one else split(one["response"], settings.separator)
         # No tensors, and no bare lists of ids, which `Pipeline` would walk through one by one.
-        return {"answer": _Answer(steps, fitting)}
+        return {"answer": _Answer(steps, settings.encode(self.tokenizer, one["question"], steps))}
 
     def _forward(self, model_inputs: dict[str, Any], max_tokens: int = DEFAULT_MAX_TOKENS) -> dict[str, Any]:
         answers = model_inputs["answer"]
@@ -131,23 +117,11 @@ class OpenPRMScoringPipeline(_Pipeline):
         return {"rewards": rewards, "answer": answers}
 
     def postprocess(self, model_outputs: dict[str, Any], aggregation: str | None = None) -> dict[str, Any]:
-        rewards, steps = model_outputs["rewards"], model_outputs["answer"].steps
-        aggregation = aggregation or self._settings().get("aggregation", DEFAULT_AGGREGATION)
-        return {
-            "score": aggregate(rewards, aggregation),
-            "steps": steps,
-            "rewards": rewards + [None] * (len(steps) - len(rewards)),
-            "aggregation": aggregation,
-            "truncated": len(rewards) < len(steps),
-        }
+        settings = self._settings(aggregation=aggregation)
+        return asdict(settings.score(model_outputs["answer"].steps, model_outputs["rewards"]))
 
-    def _settings(self) -> dict[str, Any]:
-        """What the checkpoint records of ours: `separator`, `aggregation`, `suffix`, all optional."""
-        return getattr(self.model.config, "openprm", None) or {}
-
-    def _longest(self) -> int:
-        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return min(self.tokenizer.model_max_length, positions or self.tokenizer.model_max_length)
+    def _settings(self, **given: Any) -> ScoringSettings:
+        return ScoringSettings.of(self.model.config, self.tokenizer, **given)
 
 
 _FORMS = (

@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .forward import Passes, behind
 from .packing import Pack, batches, pack, share
@@ -49,8 +49,8 @@ class SequenceRewarder:
     plain passes were apart (largest relative difference; None where they were not compared). `shares_prompts` says
     whether what several groups begin with is computed once: where packing is used and, tried likewise, this is exact.
 
-    A causal model reads its reward at the right-most token that is not padding, as transformers does; where
-    the model has no padding token, passes hold one row.
+    A causal model's reward is read at the last token of each sequence, whatever that token is, as vLLM does:
+    transformers' own classes read it at the right-most token that is not padding, the same unless padding ends a turn.
     """
 
     def __init__(self, model: Any, packed: bool | None = None):
@@ -91,11 +91,12 @@ class SequenceRewarder:
         """
         asked = [tuple(map(tuple, group)) for group in groups]
         distinct = list(dict.fromkeys(asked))
+        self._warn_of_padding(distinct)
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
         computed = 0
-        with _evaluating(self.model), torch.no_grad():
-            for batch, values in self._passes(packs, self._allowed(max_tokens)):
+        with _inference(self.model):
+            for batch, values in self._passes(packs, max_tokens):
                 ends = iter(values.tolist())
                 for index in batch:
                     found[index] = [next(ends) for _ in packs[index].ends]
@@ -136,6 +137,15 @@ class SequenceRewarder:
         """The model's padding token, as its config has it now."""
         return self._calls.pad_token_id
 
+    def _warn_of_padding(self, groups: Groups) -> None:
+        if not self._warned and any(sequence[-1:] == (self.pad_token_id,) for group in groups for sequence in group):
+            self._warned = True
+            logger.warning(
+                "Sequences end with the model's padding token (%s). Their rewards are read at that token, but by "
+                "transformers' own classes at the one before. A reward model should have a padding token of its own.",
+                self.pad_token_id,
+            )
+
     # ---- What is computed together ----
 
     def _rows(self, groups: Groups) -> tuple[list[Pack], list[tuple[int, int]]]:
@@ -144,9 +154,8 @@ class SequenceRewarder:
         where: list[tuple[int, int]] = []
         if self.packed:
             for group in groups:
-                visible = [self._visible(sequence) for sequence in group]
-                together = all(len(sequence) <= self._switch for sequence in visible)
-                for part in [visible] if together else [[sequence] for sequence in visible]:
+                together = all(len(sequence) <= self._switch for sequence in group)
+                for part in [group] if together else [[sequence] for sequence in group]:
                     where += [(len(packs), position) for position in range(len(part))]
                     packs += [pack(part)] if part else []
             return packs, where
@@ -157,23 +166,6 @@ class SequenceRewarder:
                 packs.append(pack([sequence]))
             where.append((row, 0))
         return packs, where
-
-    def _visible(self, sequence: Sequence[int]) -> Sequence[int]:
-        """The sequence up to where transformers reads its reward: without padding tokens at its end."""
-        size = len(sequence)
-        while size > 1 and sequence[size - 1] == self.pad_token_id:
-            size -= 1
-        if size < len(sequence) and not self._warned:
-            self._warned = True
-            logger.warning(
-                "Sequences end with the padding token (%s), so transformers reads their rewards at the token before "
-                "it, and so do we; other engines may not. A reward model should have a padding token of its own.",
-                self.pad_token_id,
-            )
-        return sequence[:size]
-
-    def _allowed(self, max_tokens: int) -> int:
-        return 0 if self.pad_token_id is None else max_tokens
 
     def _passes(self, packs: Sequence[Pack], max_tokens: int) -> Iterator[tuple[list[int], Tensor]]:
         """By pass: the indices of its packs, and their rewards, pack after pack."""
@@ -223,7 +215,7 @@ class SequenceRewarder:
         """Why packing, with beginnings of at least `shortest` tokens shared, is not exact; empty if it is."""
         text = self.model.config.get_text_config()
         groups = _trial(text.vocab_size, self.pad_token_id)
-        with _evaluating(self.model), _small_window(text), torch.no_grad():
+        with _inference(self.model), _small_window(text):
             try:
                 self.difference = self._difference(groups, shortest, plain)
             except Exception as error:  # what a model does not understand, in whatever way, is not packed
@@ -241,7 +233,7 @@ class SequenceRewarder:
         """
         largest = 0.0
         packs = [pack(group) for group in groups]
-        for batch, (hidden, _) in self._packed_passes(packs, self._allowed(DEFAULT_MAX_TOKENS), shortest):
+        for batch, (hidden, _) in self._packed_passes(packs, DEFAULT_MAX_TOKENS, shortest):
             sequences = [sequence for index in batch for sequence in groups[index]]
             for found, sequence in zip(hidden, sequences, strict=True):
                 expected = plain(tuple(sequence))
@@ -295,12 +287,21 @@ def _small_window(text: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; afterwards each of its modules in the mode it was in."""
+def _inference(model: Any) -> Iterator[None]:
+    """No gradients, evaluation mode, and a padding token, which passes of several rows need; afterwards all as before.
+
+    Where the model has no padding token any will do: what is masked is never read.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    configs = [config for config in (model.config, model.config.get_text_config()) if config.pad_token_id is None]
     model.eval()
+    for config in configs:
+        config.pad_token_id = 0
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
+        for config in configs:
+            config.pad_token_id = None
         for module, training in modes:
             module.training = training

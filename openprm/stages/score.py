@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.specs import RewardSpec
-from ..engines.step_scorer import ScoredAnswer, StepScorer
+from ..engines.step_scorer import StepScorer
 from ..errors import Failure
 from ..runs.dataset import Rejections, finish_dataset
 from ..runs.declaration import input_path, parameter
@@ -18,6 +18,7 @@ from ..runs.folder import REJECTED
 from ..runs.progress import Report
 from ..runs.shards import Made, Shards, Work, added, compute_missing, response_key, write_dataset
 from ..schema import SCHEMA_VERSION, Candidate, Scored
+from ..scoring.scored_answer import ScoredAnswer
 from .shared_options import ReadsCandidates, RunsEngine, Sharded, spec_of
 
 RESPONSES_PER_SHARD = 2048

@@ -11,9 +11,10 @@ import pytest
 
 from openprm.engines.openai_rewards import ServerRewardEngine
 from openprm.engines.specs import RewardSpec
-from openprm.engines.step_scorer import ScoredAnswer, StepScorer
+from openprm.engines.step_scorer import StepScorer
 from openprm.engines.transformers_rewards import TransformersRewardEngine
 from openprm.errors import InputError
+from openprm.scoring.scored_answer import ScoredAnswer
 
 from .test_openai_live import _serve
 from .test_vllm_rewards import reward_model  # noqa: F401

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from openprm.engines.specs import RewardSpec
 from openprm.engines.step_requests import Prefix, PrefixRewards
-from openprm.engines.step_scorer import ScoredAnswer, StepScorer
+from openprm.engines.step_scorer import StepScorer
 from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
+from openprm.scoring.scored_answer import ScoredAnswer
 
 from .. import tiny_models
 
@@ -52,7 +53,7 @@ def failure(found: Any) -> Failure:
 def test_rows_are_scored_as_by_the_pipeline(scorer: StepScorer, model: Path):
     rows = [{"question": QUESTION, "response": text} for text in TEXTS]
     expected = load_scorer(str(model))(rows)
-    assert (scorer.separator, scorer.aggregation) == ("line", "mean")
+    assert (scorer.settings.separator, scorer.settings.aggregation) == ("line", "mean")
     for found, output in zip(scorer.score_rows(rows), expected, strict=True):
         assert isinstance(found, ScoredAnswer)
         assert (found.steps, found.aggregation, found.truncated) == (
@@ -63,6 +64,22 @@ def test_rows_are_scored_as_by_the_pipeline(scorer: StepScorer, model: Path):
         assert found.rewards == pytest.approx(output["rewards"], abs=1e-4)
         assert found.score == pytest.approx(output["score"], abs=1e-4)
     assert [output["truncated"] for output in expected] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mpt", "bert"])
+@pytest.mark.parametrize("pad_token", ["</s>", None])
+def test_rows_are_scored_as_by_the_pipeline_whatever_the_padding_token(
+    tmp_path: Path, name: str, pad_token: str | None
+):
+    tokenizer = tiny_models.tokenizer(pad_token=pad_token)
+    tokenizer.save_pretrained(tmp_path)
+    tiny_models.model(name, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id).save_pretrained(tmp_path)
+    rows = [{"question": QUESTION, "response": "".join(STEPS[:size]).replace("\n", ".\n")} for size in (1, 3)]
+    found = StepScorer.load(RewardSpec(str(tmp_path))).score_rows(rows)
+    for one, output in zip(found, load_scorer(str(tmp_path))(rows), strict=True):
+        assert isinstance(one, ScoredAnswer)
+        assert one.rewards == pytest.approx(output["rewards"], abs=1e-4)
+        assert one.score == pytest.approx(output["score"], abs=1e-4)
 
 
 def test_what_cannot_be_scored_leaves_the_others(scorer: StepScorer):

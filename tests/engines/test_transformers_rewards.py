@@ -71,21 +71,6 @@ def engine_and_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return TransformersRewardEngine(folder), folder
 
 
-def test_no_token_is_left_to_pad_with(tmp_path: Path):
-    engine = TransformersRewardEngine(saved(tmp_path))
-    sequences = [list(range(tiny_models.VOCABULARY)), [5, PAD], [7]]
-    assert rewards(engine, sequences) == pytest.approx(one_by_one(tmp_path, sequences), abs=1e-4)
-
-
-def test_a_padding_token_at_the_end_is_mentioned_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    engine = TransformersRewardEngine(saved(tmp_path, pad_token_id=EOS))
-    rewards(engine, [[1, 5]])
-    assert "padding token" not in caplog.text
-    rewards(engine, [[1, EOS]])
-    rewards(engine, [[1, EOS]])
-    assert caplog.text.count("padding token (2)") == 1
-
-
 def test_what_the_engine_says_of_itself(tmp_path: Path):
     engine = TransformersRewardEngine(saved(tmp_path))
     assert engine.engine == "transformers"

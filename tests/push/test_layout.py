@@ -17,6 +17,7 @@ from datasets import get_dataset_config_names, load_dataset
 from openprm.push.layout import publish_locally
 
 from openprm.errors import InputError
+from openprm.hub.publication import CODE
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, read_rows, write_shard
 from openprm.runs.manifest import files_hash, run_stage
@@ -73,15 +74,7 @@ def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(run: dict[str,
 def test_a_model_brings_its_scoring_code_and_its_results(layout: Path, run: dict[str, Any]):
     folder = layout / "prm"
     code = {path.name for path in folder.glob("*.py")}
-    assert code == {
-        "pipeline.py",
-        "steps.py",
-        "encoding.py",
-        "packing.py",
-        "forward.py",
-        "rewarder.py",
-        "aggregation.py",
-    }
+    assert code == set(CODE)
     config = json.loads((folder / "config.json").read_text())
     assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "pipeline.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config

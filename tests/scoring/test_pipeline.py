@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from datasets import Dataset
 from transformers.pipelines.pt_utils import KeyDataset
 
 import openprm
+from openprm import scoring
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import OpenPRMScoringPipeline, load_scorer
 from tests import tiny_models
@@ -151,8 +153,17 @@ def test_what_does_not_fit_is_marked_not_cut(llama):
     assert output["steps"] == STEPS
     assert output["rewards"] == pytest.approx([*whole["rewards"][:2], None], abs=1e-4)
     assert output["score"] == min(output["rewards"][:2])
-    with pytest.raises(ValueError, match=rf"takes {lengths[0]} tokens, and at most {lengths[0] - 1} fit"):
+    with pytest.raises(
+        ValueError, match=rf"take {lengths[0]} tokens; the reward model reads at most {lengths[0] - 1}"
+    ):
         llama(INPUT, max_length=lengths[0] - 1)
+
+
+def test_a_reward_that_is_not_finite_is_refused():
+    score = scorer()
+    score.model.score.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the reward is nan"):
+        score(INPUT)
 
 
 def test_the_model_and_the_tokenizer_limit_the_length():
@@ -200,9 +211,8 @@ def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
     score = scorer(config={"separator": ".\n", "aggregation": "last"})
     expected = score(INPUTS)
     score.save_pretrained(folder)
-    assert {
-        f"{name}.py" for name in ("pipeline", "packing", "forward", "rewarder", "encoding", "steps", "aggregation")
-    } == {path.name for path in folder.glob("*.py")}
+    room = {path.name for path in Path(scoring.__file__).parent.glob("*.py")} - {"__init__.py"}
+    assert {path.name for path in folder.glob("*.py")} == room
     code = """
 import json, sys
 sys.modules["openprm"] = None  # as if it were not installed: importing it fails

@@ -277,18 +277,18 @@ def test_without_a_padding_token_rewards_work_and_training_says_what_to_do(name)
         scorer.forward(model, GROUPS)
 
 
-def test_sequences_that_end_with_the_padding_token_are_read_where_transformers_reads_them(caplog):
-    model = tiny_models.model(pad_token_id=2)
-    scorer = SequenceRewarder(model)
-    assert scorer.packed
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mpt"])
+def test_sequences_that_end_with_the_padding_token_are_read_at_their_last_token(name, caplog):
     groups = [prefixes(3), [[4, 2, 2], [4]]]
     with torch.no_grad():
-        expected = one_by_one(model, groups)
-    with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(flat(scorer.rewards(groups)), expected, atol=TOLERANCE, rtol=0)
-        scorer.rewards(groups)
-    assert len(caplog.records) == 1
-    assert "padding token" in caplog.text
+        expected = one_by_one(tiny_models.model(name, pad_token_id=None), groups)
+    scorer = SequenceRewarder(tiny_models.model(name, pad_token_id=2))
+    caplog.clear()
+    torch.testing.assert_close(flat(scorer.rewards(groups)), expected, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(scorer.forward(scorer.model.eval(), groups), expected, atol=TOLERANCE, rtol=0)
+    scorer.rewards(groups)
+    (record,) = caplog.records
+    assert "padding token" in record.message
 
 
 # --- the trial at load time ---
