@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.decoding.methods import Method
+from openprm.decoding.searcher import with_defaults
 from openprm.engines.base import Sampling
 from openprm.engines.specs import EngineSpec, GeneratorSpec, RewardSpec
 from openprm.rewards.base import Rewarder
@@ -78,7 +79,8 @@ def search(
     if prm is not None:
         values |= {"prm": prm.model, "prm_checkpoint": prm.checkpoint}
         values |= _engine(prm, "prm_")
-    return _run(Search, out, values, options)
+    rule = {"settings": with_defaults(method, prm, options.get("separator"))} if method.rule else {}
+    return _run(Search, out, values, options, **rule)
 
 
 def train(pairs: Mapping[str, Any], base: str | Path, out: str | Path, options: Any = None, **more: Any) -> Any:

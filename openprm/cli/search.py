@@ -90,7 +90,7 @@ def _plan(method: Method) -> str:
 
 
 def _show(depth: DepthReport) -> None:
-    for decision in depth.decisions.values():
+    for decision in depth.prunings.values():
         going = sum(not answer.partial.finished for answer in decision.kept)
         told = [f"{len(decision.kept)} kept", f"{going} of them unfinished"]
         told += [f"{decision.dropped} dropped"] * bool(decision.dropped)

@@ -137,7 +137,7 @@ def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
 def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> list[Origin]:
     """The origins, with the licenses that the user names (by an origin's name) where none is known."""
     return [
-        Origin(**{**origin, "license": licenses[origin["name"]]})  # type: ignore[typeddict-item]
+        Origin(**{**origin, "license": licenses[origin["name"]]})
         if origin["name"] in licenses and not origin.get("license")
         else origin
         for origin in origins

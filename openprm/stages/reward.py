@@ -59,7 +59,7 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
     @cached_property
     def _rewarder(self) -> tuple[Rewarder, dict[str, str]]:
         """The rewarder, and what it reads besides the candidates, by role."""
-        rewarder, inputs = make_rewarder(
+        return make_rewarder(
             self.by,
             name=self.name,
             model=self.model,
@@ -75,9 +75,6 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
             file=self.file,
             column=self.file_column,
         )
-        if self.num_proc > 1 and not isinstance(rewarder, RuleRewarder):
-            raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
-        return rewarder, inputs
 
     def inputs(self) -> dict[str, str]:
         read = {role: path for role, path in super().inputs().items() if role in ("candidates", "questions")}
@@ -89,6 +86,8 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         source, rewarder = self.candidate_source(rewards=False), self._rewarder[0]
+        if self.num_proc > 1 and not isinstance(rewarder, RuleRewarder):
+            raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
         stored = Shards(folder, Candidate)
         compute_missing(stored, _work(source, rewarder, self.num_proc), self.part, strict=self.strict)
         if self.part:

@@ -108,6 +108,8 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
 
 
 def _run_stage(manifest: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, num_proc: int) -> None:
+    if manifest["parameters"].get("trust_remote_code"):
+        raise NotRebuildable("it was made with --trust-remote-code, and remote code is not run here")
     stage = stage_from_manifest(manifest, {role: str(path) for role, path in inputs.items()})
     if isinstance(stage, RewardResponses) and stage.by in ("judge", "file"):
         raise NotRebuildable(f"its rewards are not computed again (by: {stage.by})")

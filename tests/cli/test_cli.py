@@ -422,6 +422,7 @@ def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
     def fail(*arguments: Any, **options: Any) -> None:
         raise LibraryError
 
+    write(*ROWS)
     monkeypatch.setattr("openprm.stages.trees.Trees.work", fail)
     monkeypatch.setattr(sys, "argv", ["openprm", "trees", "a.jsonl", "-o", "t"])
     with pytest.raises(LibraryError):

@@ -198,7 +198,7 @@ def test_the_work_of_days_is_not_discarded_for_other_parameters(
         echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
     spec = GeneratorSpec("echo", "server", servers=SERVERS)
     for state in ("holds unfinished work of a run", "is finished, by a run"):
-        with pytest.raises(InputError, match=f"{state} with other parameters: n was 3, not 4.*--force"):
+        with pytest.raises(InputError, match=f"{state} with other parameters: temperature was 1.0, not 0.5.*--force"):
             run_sample(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
         echo(prompts, tmp_path / "out", Echo(), monkeypatch)
 

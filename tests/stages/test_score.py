@@ -113,19 +113,6 @@ def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
         run_score(str(found), model, tmp_path / "scores")
 
 
-def test_the_default_engine_is_known_by_no_parameter(tmp_path: Path, model: Path):
-    found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
-    first = run_score(found, model, tmp_path / "scores")
-    assert run_score(found, RewardSpec(str(model)), tmp_path / "scores") == first
-    assert "engine" not in first["parameters"]
-    other = RewardSpec(str(model), dtype="bfloat16")
-    with pytest.raises(InputError, match="scores is finished, by a run with other parameters: engine was None"):
-        run_score(found, other, tmp_path / "scores")
-    rough = run_score(found, other, tmp_path / "scores", replace_finished=True)
-    assert rough["parameters"]["engine"]["dtype"] == "bfloat16"
-    assert rough["row_hash"] != first["row_hash"]
-
-
 def test_scoring_goes_on_when_its_servers_are_back(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: 
 
 def test_answers_are_candidates(tmp_path: Path, generate: Any):
     generate(tmp_path / "out", Method("pbs", 4))
-    assert len(list(str(tmp_path / "out").read())) == 5
+    assert len(list(CandidateSource(str(tmp_path / "out")).read())) == 5
     assert set(Candidate.__annotations__) < set(next(iter(read_rows(tmp_path / "out"))))
 
 
@@ -277,7 +277,7 @@ def test_answers_that_are_not_rewarded_to_their_end_are_counted(
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     def call(*arguments: Any) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", ["openprm", "generate", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["openprm", "search", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return ended.value.code, *capfd.readouterr()
@@ -339,14 +339,14 @@ def test_a_folder_of_prompts(run: Any, tmp_path: Path, prompts: Path, policy: Pa
     rejecting = ("--early-rejection", "0.5", "--calibration", scores)
     code, out, err = run(policy, prompts, "--prm", prm, "--out", tmp_path / "out", *DRAWN, *rejecting)
     assert code == 0, err
-    assert "answers: 5 rows" in out
+    assert "search: 5 rows" in out
     assert {row["method"] for row in read_rows(tmp_path / "out")} == {"best-of-n"}
 
 
 def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path):
     for arguments, problem in [
-        ((policy,), "give either --prompt, or a folder of prompts and --out"),
-        ((policy, prompts), "give either --prompt, or a folder of prompts and --out"),
+        ((policy,), "give either --prompt, or prompts and --out"),
+        ((policy, prompts), "give either --prompt, or prompts and --out"),
         ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
         ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "needs both"),
         ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),

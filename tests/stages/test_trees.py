@@ -26,7 +26,7 @@ from openprm.runs.manifest import WORK
 from openprm.schema import Candidate, Pair, Tree, features, plain_reward
 from openprm.stages import trees as data_stages
 from openprm.stages.import_candidates import ImportCandidates
-from openprm.stages.pairs import Pairs, Preferences
+from openprm.stages.pairs import Pairs, Preferences, _shuffled
 from openprm.stages.trees import Trees
 from openprm.trees.tree import build_tree, response_text
 
@@ -176,7 +176,7 @@ def test_nothing_is_done_twice(tmp_path, file, stage):
 def test_what_makes_trees_anew(tmp_path, file, trees):
     hashes = {read_manifest(trees)["row_hash"]}
     for parameters in ({"separator": "line"}, {"threshold": 0.5}, {}):
-        hashes.add(Trees(candidates=file, **parameters).run(trees)["row_hash"])
+        hashes.add(Trees(candidates=file, **parameters).run(trees, force=True)["row_hash"])
     assert len(hashes) == 3
     before = times(trees)
     Trees(candidates=file, num_proc=2).run(trees)
@@ -188,8 +188,11 @@ def test_what_makes_trees_anew(tmp_path, file, trees):
 def test_pairs_follow_their_trees(tmp_path, file, trees):
     first = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")
     write_jsonl(Path(file), answers(12, seed=1))
-    Trees(candidates=file).run(trees)
-    assert Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")["row_hash"] != first["row_hash"]
+    with pytest.raises(InputError, match="finished, by a run with other inputs: candidates"):
+        Trees(candidates=file).run(trees)
+    Trees(candidates=file).run(trees, force=True)
+    again = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs", force=True)
+    assert again["row_hash"] != first["row_hash"]
 
 
 # --- several rewards
@@ -284,9 +287,7 @@ def test_pairs_of_a_split(tmp_path, trees, shuffle):
     )
     assert test["row_hash"] == plain["row_hash"] != train["row_hash"]
     assert test["parameters"] == {**plain["parameters"], "split": "test"}
-    # what was made before splits were recorded keeps its fingerprint
-    assert train["fingerprint"] == named["fingerprint"]
-    assert "split" not in named["parameters"]
+    assert train["row_hash"] == named["row_hash"]
     with pytest.raises(InputError, match="has no split 'control': its splits are test, train"):
         make("d", folder, "control")
 

@@ -15,7 +15,6 @@ from openprm.hub.publication import open_publication, part_rows
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate
 from openprm.stages.reward import RewardResponses
-from openprm.verify import rebuild
 from openprm.verify.verify import DIFFERS, IDENTICAL, NOT_REBUILDABLE, UNCHECKED, Check, exit_code, verify
 from tests.folders import Killed, candidate, dataset, kill
 from tests.publication import change_manifest, change_rows, listed, make_model, make_run, publish, publish_model
@@ -138,8 +137,8 @@ def test_an_input_of_another_content_leaves_the_check_open(owner: Path):
 NOT_REBUILT: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "imported": ("candidates", lambda part: part.update(stage="candidates"), "'candidates' is not determined"),
     "sampled": ("candidates", lambda part: part.update(stage="sampling"), "'sampling' is not determined"),
-    "judged": ("candidates", lambda part: part["parameters"].update(reward={"judge": "x"}), "kind: judge"),
-    "given": ("candidates", lambda part: part["parameters"].update(reward={"kind": "given"}), "kind: given"),
+    "judged": ("candidates", lambda part: part["parameters"].update(by="judge"), "by: judge"),
+    "given": ("candidates", lambda part: part["parameters"].update(by="file"), "by: file"),
     "preferences": ("pairs", lambda part: part.update(inputs={"preferences": {"hash": "0" * 64}}), "others gave"),
 }
 
@@ -157,13 +156,13 @@ def test_what_no_published_artifact_determines_is_not_rebuilt(owner: Path, name:
 def test_finished_work_is_not_repeated(owner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     work = tmp_path / "work"
     with monkeypatch.context() as patch:
-        patch.setattr("openprm.stages.datasets.tree_pairs", kill)
+        patch.setattr("openprm.stages.pairs.tree_pairs", kill)
         with pytest.raises(Killed):
             verified(owner / "pairs", work)
     assert not unlike(verified(owner / "pairs", work))
     logs = {log: log.read_text() for log in work.glob("*/log.jsonl")}
     assert logs
-    monkeypatch.setattr("openprm.stages.datasets.tree_pairs", kill)
+    monkeypatch.setattr("openprm.stages.pairs.tree_pairs", kill)
     assert not unlike(verified(owner / "pairs", work))
     assert {log: log.read_text() for log in work.glob("*/log.jsonl")} == logs
 
@@ -231,10 +230,10 @@ def test_a_full_disk_says_nothing_about_a_publication(owner: Path, monkeypatch: 
 
 
 def test_a_missing_extra_leaves_the_check_open(owner: Path, monkeypatch: pytest.MonkeyPatch):
-    def lacking(*_: Any) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
         raise InputError("needs the extra") from ImportError()
 
-    monkeypatch.setattr(rebuild, "rewarder_from", lacking)
+    monkeypatch.setattr("openprm.stages.reward.make_rewarder", lacking)
     assert rebuilt(owner / "candidates").result == UNCHECKED
 
 
@@ -282,26 +281,25 @@ FORGED: dict[str, tuple[str, Callable[[Path], None], str, str]] = {
     "no card": ("trees", lambda folder: (folder / "README.md").unlink(), "files", "README.md is missing"),
     "code": ("openprm", _text("pipeline.py", "import", "import os\nimport"), "scoring code", "pipeline.py is not"),
     "pipeline": ("openprm", _text("config.json", "pipeline.Open", "evil--x.Open"), "scoring code", "names other code"),
-    "no parameter": ("trees", _train(lambda part: part["parameters"].pop("similarity")), "train: rebuilt", "similar"),
     "bad parameter": ("trees", _train(lambda part: part["parameters"].update(threshold=7)), "train: rebuilt", "7"),
-    "no input": ("trees", _train(lambda part: part.update(inputs={})), "train: rebuilt", "'candidates'"),
+    "no input": ("trees", _train(lambda part: part.update(inputs={})), "train: rebuilt", "`candidates`"),
     "bad hash": (
         "trees",
         _train(lambda part: part["inputs"]["candidates"].update(hash=0)),
         "train: rebuilt",
         "input 'candidates' is not a hash",
     ),
-    "unknown pattern": (
+    "unknown reward": (
         "candidates",
-        _train(lambda part: part["parameters"]["reward"].update(pattern="nonsense")),
+        _train(lambda part: part["parameters"].update(by="nonsense")),
         "train: rebuilt",
-        "unknown pattern 'nonsense'",
+        "unknown reward 'nonsense'",
     ),
-    "no mapping": (
-        "candidates",
-        _train(lambda part: part["parameters"].update(reward=3)),
+    "a wrong type": (
+        "trees",
+        _train(lambda part: part["parameters"].update(threshold="high")),
         "train: rebuilt",
-        "cannot be used",
+        "threshold is 'high'",
     ),
 }
 
