@@ -1,7 +1,6 @@
-"""Outcome rewards of whole responses: by rule, by a reward model, by a judge (paper, section 3.1).
+"""Outcome rewards of whole responses: by rule, reward model, judge or file (paper, section 3.1).
 
-`answers` (exact answers), `mathematics`, `choice`, `instructions`, `model`, `judge`: a module each. Each offers a
-`Rewarder` (see `base`); which one a run uses is chosen in `openprm.stages.reward`.
+One module per reward, each with a `Rewarder` (see `base`); `registry` makes them by name.
 """
 
 from .exact_answer import DEFAULT_PATTERN, PATTERNS, extract_answer, golden_answer, golden_rule, normalize

@@ -2,7 +2,7 @@ r"""Which responses to one question give the same answer, so that they can vote 
 
     labels(["... the answer is 0.5", "So 1/2.", "The answer is 3"], "math")  ->  ["0.5", "0.5", "3"]
 
-Equal labels are equal answers; which of the equal spellings stands for them says nothing. Pure Python, but for `math`.
+Equal labels are equal answers, whichever of the equal spellings stands for them. Pure Python, except for `math`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .multiple_choice import read_options, stated_option
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
 DEFAULT_EQUIVALENCE = "exact"
-# of rules that grade by more than a spelling, as they describe themselves
+# of rules that compare more than spellings, by their descriptions
 _OF_RULE = {"multiple choice": "option", "mathematics": "math"}
 
 
 def equivalence_of(rule: Mapping[str, Any] | None) -> str:
     """Which answers are equal to the rule that graded them, by its description (`openprm.rewards.base.Rewarder`).
 
-    `exact` for all that compare spellings, or no answers, and where the rule is not known (None).
+    `exact` for all others, and where the rule is unknown (None).
     """
     return DEFAULT_EQUIVALENCE if rule is None else _OF_RULE.get(rule.get("rule", ""), DEFAULT_EQUIVALENCE)
 
@@ -68,7 +68,7 @@ def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
     found: dict[str, str] = {}  # a spelling's representative
     for answer in spelled:
         if answer is not None and answer not in found:
-            # either way round: what is compared with a reference may be written more freely than the reference
+            # in both orders: an answer may be written more freely than the reference that it is compared with
             same = (other for other in dict.fromkeys(found.values()) if equal(other, answer) or equal(answer, other))
             found[answer] = next(same, answer)
     return [None if answer is None else found[answer] for answer in spelled]

@@ -4,7 +4,7 @@ r"""Outcome rewards by the golden answer: 1 where a response states it, else 0 (
     golden_answer("... so the answer is **1,000 dollars**.", reference="1000")  ->  1.0
 
 Exact comparison of short answers: numbers, option letters, words. `1/2` and `0.5`, or two ways to write
-one LaTeX expression, are different answers here: see `mathematics`. Pure Python.
+one LaTeX expression, are different answers here: see `math_answer`. Pure Python.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _BOXED = rf"\\boxed\s*\{{({_BRACED})\}}"
 # "The answer is", "**Final answer:**", ... and the marks that may stand between it and the answer.
 ANSWER_IS = r"(?i:\banswers?[\s*_]*(?:is\b|are\b|:))[\s*_:]*"
 
-# Up to six words: what is longer explains. The first character is none of the marks before it, and the
-# marks behind it are few, so that a long run of them is read once only.
+# Up to six words: longer text is an explanation. The first character is not one of the marks before it, and only a
+# few marks may follow, so that a long run of them is read only once.
 _WORD = r"(?:(?!\\boxed)\S)"
 _WORDS = rf"(?![\s*_:])(?!(?i:(?:in)?correct|right|wrong)\b){_WORD}+?(?:[ \t]+{_WORD}+?){{0,5}}?"
 
@@ -48,7 +48,7 @@ STATED = (
     rf"|{ANSWER_IS}({_WORDS})(?=[.!?。！？*_]{{0,4}}[ \t]*$|[.!?]{{1,4}}[*_]{{0,3}}\s|\*\*(?!\w))"
 )
 
-# A number that the last equation gives and the response's last sentence, a conclusion, takes up again:
+# A number that the last equation gives and the response's last sentence, a conclusion, repeats:
 # `240 / 16 = 15. Therefore, she drinks 15 gallons in 30 days.`
 _IN_SENTENCE = r"(?:[^=\n.!?]|[.!?](?!\s|\Z))"
 _CONCLUDED = (
@@ -69,7 +69,7 @@ CHOICE = (
 PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,), "choice": (CHOICE,)}
 DEFAULT_PATTERN = "answer"
 
-# A model that completes text goes on, behind its answer, with questions of its own.
+# A model that completes text continues after its answer with questions of its own.
 _NEXT_QUESTION = re.compile(r"^[*#\s]*(?:Question|Q)[*\s]*:", re.MULTILINE)
 
 
@@ -95,8 +95,8 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that
       took part in its last match, or the whole match where it has no groups.
 
-    Equal answers are equal strings, as the votes of `openprm.decoding.selection` need them. What a response states
-    behind a question of its own is no answer (see `own_statements`). Raises InputError for a pattern that cannot be
+    Equal answers are equal strings, as the votes of `openprm.decoding.selection` need. What a response states after
+    a question of its own is not an answer (see `own_statements`). Raises InputError for a pattern that cannot be
     read.
     """
     for compiled in _compiled(pattern):
@@ -110,8 +110,8 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
 def own_statements(matches: list[re.Match[str]]) -> list[re.Match[str]]:
     """Of the statements found in a response, in order, those before a question that the model asks itself.
 
-    A model that completes text often goes on with a line `Question: ...` and answers that, too. A response
-    that asks before it first answers is left alone: it takes the question apart.
+    A model that completes text often continues with a line `Question: ...` and answers that, too. A response
+    that asks before its first answer is left alone: it takes the question apart.
     """
     if not matches:
         return []
@@ -155,8 +155,8 @@ def normalize(answer: str) -> str:
 
     Removed: white space, emphasis, quotes and final punctuation around it; `$...$`, `\(...\)` and
     `\text{...}` around all of it; brackets around a single letter. Of a number: the thousands' commas,
-    a currency before it, a percent sign or a unit in letters behind it (`1,000 km` is `1000`; a number
-    and an expression, `2x` or `3 or 4`, are left alone), needless zeros (`16.0` is `16`), and what it is the value
+    a currency before it, a percent sign or a unit in letters after it (`1,000 km` is `1000`; a number
+    and an expression, `2x` or `3 or 4`, are left alone), unnecessary zeros (`16.0` is `16`), and what it is the value
     of: one variable or a calculation (`x = 14`, `2(11) = 22`).
     Upper and lower case stay different.
     """

@@ -5,8 +5,8 @@ The reference of such a prompt is JSON, a list of instructions with their argume
     [{"id": "length_constraints:number_words", "num_words": 300, "relation": "at least"}, ...]
 
 `instructions_reference` writes it from a row of IFEval. Every instruction is checked on the response as it is (the
-paper's strict accuracy); see `instruction_kinds` for what each means. Languages are told by `langdetect` (extra
-`instructions`).
+paper's strict accuracy); see `ifeval_checks` for what each means. `langdetect` (extra `instructions`) identifies
+languages.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _instructions(candidate: Candidate) -> float:
 
 
 def check(response: str, instructions: Sequence[Instruction]) -> list[bool]:
-    """Which of the instructions `response` follows. Raises ValueError for an argument that means nothing."""
+    """Which of the instructions `response` follows. Raises ValueError for an argument without meaning."""
     if not response.strip():
         return [False] * len(instructions)
     return [KINDS[instruction.id](response, **instruction.arguments) for instruction in instructions]

@@ -2,9 +2,9 @@
 
     judge = Judge(["http://127.0.0.1:8000/v1"], "judge-model", k=4, temperature=0.7)
 
-The judge reads the question and the response between lines with a boundary that is a digest of both, so neither can
-contain it; and only the judge's own text is searched for a verdict. So a response cannot end its own quotation, nor
-can a verdict line in it be taken for the judge's. It may still persuade the judge: no prompt rules that out.
+The judge reads the question and the response between lines with a boundary that is a digest of both, so that neither
+can contain it, and only the judge's own text is searched for a verdict. So a response can neither end its own
+quotation nor pass off a verdict line as the judge's. It may still persuade the judge: no prompt rules that out.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ _VERDICT = re.compile(r"Verdict: ([0-9]{1,9})")
 
 
 class Judge:
-    """A `Rewarder` by `model` behind OpenAI-compatible servers; further keywords are those of `engines.fleet`.
+    """A `Rewarder` by `model` behind OpenAI-compatible servers.
 
+    connection: further keywords, see `openprm.engines.openai_client.Connection`.
     rubric: the principles to grade by, as text; `RUBRIC` where None.
     k: judgements of each response; the reward is the mean of those that can be read (see `verdict`), with
       their standard deviation (that of a sample; None for a single one).
-    temperature: by default 0 for one judgement, and 1 for several, which would else be all alike.
+    temperature: by default 0 for one judgement, and 1 for several, which would otherwise all be the same.
     scale: the lowest and the highest grade, whole numbers.
     max_new_tokens: a judgement longer than this is cut, so it cannot be read.
 

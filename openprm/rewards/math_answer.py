@@ -26,7 +26,7 @@ from ..schema import Candidate
 from .base import RuleRewarder, reference_of
 from .exact_answer import ANSWER_IS, LAST_NUMBER, STATED, normalize, own_statements
 
-#: Characters of an answer. What is longer is no answer.
+#: Characters of an answer; longer text is not one.
 LONGEST = 400
 #: Processor time to read an answer, or to compare two.
 SECONDS = 2.0
@@ -53,7 +53,7 @@ def mathematics_rule(name: str = "math") -> RuleRewarder:
 
     The reference is the golden answer alone, in LaTeX or plain. One that cannot be read is a failure of its
     candidates. A response that states no answer, or one that cannot be read in time, gets 0 and the mark
-    `unparsable`. Time is limited by a signal: the rule works in the main thread of a process, on POSIX systems.
+    `unparsable`. A signal limits the time: the rule works in the main thread of a process, on POSIX systems.
     Raises InputError where the extra `math` is missing.
     """
     _library()
@@ -84,9 +84,9 @@ def _mathematics(candidate: Candidate) -> float | None:
 def stated_expression(response: str) -> str | None:
     r"""The answer that a response states, as it is written; None where it states none.
 
-    The last `\boxed{...}`, with those that "and", "or" or a comma join to it; where there is none, what stands last
-    behind "the answer is" and the like (see `answers.STATED`); where nothing is stated, the last mathematics between
-    dollars or the like, or the last number.
+    The last `\boxed{...}`, with those that "and", "or" or a comma join to it; without a box, the last text after "the
+    answer is" and the like (see `exact_answer.STATED`); where nothing is stated, the last mathematics between dollars
+    or the like, or the last number.
     """
     if boxes := _boxed(response):
         return _joined(response, boxes)
@@ -155,7 +155,7 @@ def _read(answer: str) -> tuple[Any, ...] | None:
     inline = re.fullmatch(rf"(?s:{_SEVERAL})", answer.strip())
     text = answer if inline else rf"\boxed{{{normalize(answer)}}}"
     found = _in_time(lambda: _library().parse(text, parsing_timeout=None)) or []
-    # what could not be read stands there as a string
+    # what could not be read is a string
     return tuple(part for part in found if not isinstance(part, str)) or None
 
 
@@ -165,7 +165,7 @@ def _library() -> Any:
         import math_verify
     except ImportError as error:
         raise InputError("mathematical answers need the extra: pip install 'openprm[math]'") from error
-    # It warns that its own time limit is off, and of each expression it cannot read.
+    # it warns that its own time limit is off, and of each expression it cannot read
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     return math_verify
 
@@ -188,7 +188,7 @@ def _limit() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("mathematical answers are compared in a process's main thread only: use processes")
     before = signal.signal(signal.SIGVTALRM, _stop)
-    # Again and again, should a library catch the first.
+    # repeatedly, should a library catch the first
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS, 0.1)
     try:
         yield

@@ -29,7 +29,7 @@ _ALSO = re.compile(r"\s*(?:,|/|&|(?:,\s*)?\b(?:and|or)\b)\s*(?:both\s+)?")
 _NEXT_LINE = re.compile(rf"{_ALSO.pattern}|[^\n]*\n[ \t]*(?=[(\[]?[A-Z][.)\]:]\s)")
 
 # Where an answer is stated, up to what is stated, by alternatives:
-# 1. "the answer is", "Answer:", as in `answers`;
+# 1. "the answer is", "Answer:", as in `exact_answer`;
 # 2. "the answer that fits best is", "the correct option is": words without punctuation between;
 # 3. a box.
 _STATES = re.compile(
@@ -41,7 +41,7 @@ _STATES = re.compile(
 _IS_CORRECT = re.compile(
     r"(?:\b(?i:option|choice)\s+[(*]*([A-Z])[)*]*|[(*]{1,3}([A-Z])[)*]{1,3})\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best)\b"
 )
-_LINE = 1000  # characters: what a statement says, it says at once
+_LINE = 1000  # characters that are read of a statement
 
 
 def choice_rule(name: str = "choice") -> RuleRewarder:

@@ -20,11 +20,11 @@ class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.scoring.encoding`).
 
     `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM, which transformers loads in
-    float32; or a `RewardSpec` that says another engine. `name` (default: the folder's name, the Hub id) is that of the
+    float32; or a `RewardSpec` with another engine. `name` (default: the folder's name, the Hub id) is that of the
     rewards. An empty response, one that the model's chat template does not render and one that is too long for the
-    model are failures; nothing is cut.
+    model are failures; nothing is truncated.
 
-    Raises InputError, at the first batch, for what is no reward model or has no chat template.
+    Raises InputError, at the first batch, for a model that is not a reward model or has no chat template.
     """
 
     def __init__(self, model: str | Path | RewardSpec, *, name: str | None = None) -> None:
@@ -74,7 +74,7 @@ class ModelRewarder:
 
 
 def _suffix(model: str, revision: str | None) -> str:
-    """The text behind a conversation, as the checkpoint records it; read without importing a model library."""
+    """The text after a conversation that the checkpoint records; read without importing a model library."""
     try:
         if Path(model).is_dir():
             file = Path(model) / "config.json"
