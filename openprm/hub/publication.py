@@ -30,17 +30,9 @@ KINDS = (*RECORDS, *MODELS, "demo")
 #: The only part of a model or a policy.
 MODEL = "model"
 
-#: The modules that publishing adds to a reward model's checkpoint.
-CODE = (
-    "pipeline.py",
-    "scored_answer.py",
-    "steps.py",
-    "encoding.py",
-    "packing.py",
-    "forward.py",
-    "rewarder.py",
-    "aggregation.py",
-)
+#: The folder of the modules that publishing adds to a reward model's checkpoint, and their names.
+SCORING = Path(__file__).parents[1] / "scoring"
+CODE = tuple(sorted(file.name for file in SCORING.glob("[!_]*.py")))
 _ADDED = ("statistics.png", *CODE)
 _ROWS_PER_SHARD = 20_000
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ..hub.publication import (
     MODEL,
     MODELS,
     RECORDS,
+    SCORING,
     Publication,
     check_files,
     open_publication,
@@ -222,10 +222,9 @@ def _loaded_model(publication: Publication) -> str:
 def _scoring_code(publication: Publication) -> str:
     """Whether the code beside a reward model, which `trust_remote_code=True` would run, is this package's."""
     publication.fetch(*CODE, "config.json")
-    ours = files("openprm.scoring")
     for name in CODE:
         file = publication.folder / name
-        if not file.is_file() or files_hash(file) != files_hash(Path(str(ours.joinpath(name)))):
+        if not file.is_file() or files_hash(file) != files_hash(SCORING / name):
             said, here = publication.manifest["published_by"], f"openprm {version('openprm')}"
             if said != here:
                 raise Missing(f"{name} is of {said}, this is {here}; verify it with that version")
