@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from benchmarks.timing import Comparison, compare, seconds
 from openprm.data.candidates import read_candidates
 from openprm.data.columns import Columns
-from openprm.errors import Rejection
+from openprm.errors import Failure
 from openprm.schema import Candidate, Member, Node
 from openprm.scoring.steps import split
 from openprm.trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, merge
@@ -108,7 +108,7 @@ def on_real(path: Path) -> Iterator[Comparison | str]:
         return
     prompts: dict[str, list[Candidate]] = {}
     for row in read_candidates(str(path), Columns(reference="answer")):
-        if not isinstance(row, Rejection) and row["response"].strip():
+        if not isinstance(row, Failure) and row["response"].strip():
             prompts.setdefault(row["prompt_id"], []).append(row)
     candidates = list(prompts.values())[:100]
     responses = [[split(one["response"], SEPARATOR) for one in same] for same in candidates[:1]]

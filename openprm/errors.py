@@ -1,32 +1,9 @@
-"""What is wrong with a user's data, said so that it can be put right."""
+"""What goes wrong with a user's data or models, in words that say how to put it right."""
 
 from __future__ import annotations
 
 import errno
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A row that was left out, and why.
-
-    `row` counts from 1. It is the line in JSONL and CSV (the header is line 1; of a CSV row over several
-    lines the first), the element in a JSON list, the row in Parquet and in a dataset's split; None where
-    the whole file is meant. `file` is the name as the user gave it.
-    """
-
-    file: str
-    row: int | None
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        where = self.file if self.row is None else f"{self.file}, row {self.row}"
-        return f"{where}: {self.reason}; {self.remedy}"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from dataclasses import dataclass, replace
 
 
 @dataclass
@@ -42,6 +19,9 @@ class Failure(Exception):
     transient: bool = False
     key: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__init__(self.reason, self.remedy, self.transient, self.key)  # what pickle passes on
+
     def __str__(self) -> str:
         where = "" if self.key is None else f"{self.key}: "
         return f"{where}{self.reason}; {self.remedy}"
@@ -55,22 +35,8 @@ class InputError(ValueError):
     """A whole file or dataset cannot be used. The message names it, what is wrong, and what to do."""
 
 
-#: A row with its position.
-Row = tuple[int, dict[str, Any]]
-
-
-def damage(path: str, row: int, error: Exception) -> Rejection:
-    """The last word on a file that cannot be read from `row` on."""
-    reason = f"nothing can be read from here on: {first_line(error)}"
-    return Rejection(path, row, reason, "the rows before it are kept; write, copy or download the file again")
-
-
 def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def not_utf8(path: str, row: int, where: str = "") -> Rejection:
-    return Rejection(path, row, f"invalid UTF-8{where}", "save the text as UTF-8")
 
 
 def is_unicode(text: str) -> bool:
@@ -83,5 +49,5 @@ def is_unicode(text: str) -> bool:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether there is no room on a disk, or none is left to this user."""
+    """Whether the disk, or the user's quota on it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from ..engines.specs import RewardSpec
-from ..errors import Rejection
+from ..errors import Failure
 from ..stages.score import Score
 from .report import print_table
 
@@ -23,7 +23,7 @@ def compare_engines(stage: Score) -> bool:
     from ..evaluation.engine_parity import check_parity, sample
 
     rows = stage.candidate_source(rewards=False).read()
-    chosen = sample((row for row in rows if not isinstance(row, Rejection)), _SAMPLE)
+    chosen = sample((row for row in rows if not isinstance(row, Failure)), _SAMPLE)
     base = RewardSpec(
         stage.checkpoint or stage.model, revision=stage.revision, trust_remote_code=stage.trust_remote_code
     )

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import InputError, Rejection
-from ..runs.folder import batched, is_folder, read_manifest, read_rows
+from ..errors import Failure
+from ..runs.folder import batched, is_folder, read_manifest
 from ..schema import Candidate
-from .candidates import DEFAULT_COLUMNS, are_named, read_candidates
+from .candidates import DEFAULT_COLUMNS, read_candidates
 from .columns import Columns
 
 
@@ -27,27 +27,13 @@ class CandidateSource:
     source: str | None = None
     reward_name: str | None = None
 
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Rejection]:
-        if is_folder(self.path):
-            wanted = {name: getattr(self, name) for name in ("split", "where", "questions", "source")}
-            if any(wanted.values()) or are_named(self.columns):
-                raise InputError(f"{self.path} holds candidate records already; leave out columns, split and filters")
-            return read_rows(self.path, Candidate)  # type: ignore[return-value]
-        return read_candidates(
-            self.path,
-            self.columns,
-            split=self.split,
-            where=self.where,
-            questions=self.questions,
-            questions_options=self.questions_options,
-            source=self.source,
-            reward_name=self.reward_name,
-            counts=counts,
-        )
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Failure]:
+        """See `read_candidates`."""
+        return read_candidates(**vars(self), counts=counts)
 
     def shards(self, size: int) -> Iterator[list[Candidate]]:
-        """The candidates in lists of up to `size`, without what is rejected."""
-        return batched((row for row in self.read() if not isinstance(row, Rejection)), size)
+        """The candidates in lists of up to `size`, without failures."""
+        return batched((row for row in self.read() if not isinstance(row, Failure)), size)
 
     def count(self) -> int | None:
         """How many candidates there are, where that is known without reading them."""

@@ -26,10 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..runs.provenance import Origin
 from ..schema import Message, Pair
-from .columns import LETTERS, RowError, option_lines, to_text
+from .columns import LETTERS, option_lines, to_text
 from .preferences import PreferenceColumns, to_pair
 
 Values = Mapping[str, Any]
@@ -73,7 +73,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSource(Source):
-    """`prompt`: the question and the reference (or None) of a row; None where it is not taken. Raises RowError."""
+    """`prompt`: the question and the reference (or None) of a row; None where it is not taken. Raises Failure."""
 
     prompt: Callable[[Values], tuple[str, str | None] | None]
 
@@ -82,7 +82,7 @@ class PromptSource(Source):
 class PairSource(Source):
     """`by`: two rows in a row with the same value in this column make one pair; None where each row is one.
 
-    `pair`: the outcome pair of these rows under the source's name; None for a tie. Raises RowError.
+    `pair`: the outcome pair of these rows under the source's name; None for a tie. Raises Failure.
     """
 
     by: str | None = None
@@ -102,7 +102,7 @@ def _scienceqa(row: Values) -> tuple[str, str] | None:
         return None
     answer, options = row["answer"], option_lines(row["choices"], "choices")
     if not isinstance(answer, int) or not 0 <= answer < len(options):
-        raise RowError(f"'answer' is {answer!r} of {len(options)} choices", "make it the index of one, from 0")
+        raise Failure(f"'answer' is {answer!r} of {len(options)} choices", "make it the index of one, from 0")
     hint = to_text(row, "hint")
     lines = [
         "Question:",
@@ -118,14 +118,14 @@ def _scienceqa(row: Values) -> tuple[str, str] | None:
 def _math(row: Values) -> tuple[str, str]:
     answer = last_boxed(_required(row, "solution"))
     if not answer:
-        raise RowError("the 'solution' has no \\boxed answer", "leave the row out, or box its answer")
+        raise Failure("the 'solution' has no \\boxed answer", "leave the row out, or box its answer")
     return _required(row, "problem"), answer
 
 
 def _required(row: Values, column: str) -> str:
     text = to_text(row, column)
     if text is None or not text.strip():
-        raise RowError(f"{column!r} is empty", "leave the row out")
+        raise Failure(f"{column!r} is empty", "leave the row out")
     return text
 
 
@@ -152,7 +152,7 @@ def last_boxed(text: str) -> str | None:
 def _helpsteer2(rows: Sequence[Values], name: str) -> Pair | None:
     """The more helpful response is chosen; the gap is in points from 0 to 4."""
     if len(rows) == 1:
-        raise RowError("the prompt has one response", "leave the row out, or add the other")
+        raise Failure("the prompt has one response", "leave the row out, or add the other")
     worse, better = sorted(rows, key=lambda row: _number(row, "helpfulness"))
     gap = _number(better, "helpfulness") - _number(worse, "helpfulness")
     sides = {"prompt": _turns(better["prompt"]), "chosen": better["response"], "rejected": worse["response"]}
@@ -179,7 +179,7 @@ def _ultrafeedback_binarized(rows: Sequence[Values], name: str) -> Pair | None:
 
 def _number(row: Values, column: str) -> float:
     if not isinstance(row[column], int | float):
-        raise RowError(f"{column!r} is {row[column]!r}", "make it a number")
+        raise Failure(f"{column!r} is {row[column]!r}", "make it a number")
     return float(row[column])
 
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import InputError, Rejection, Row, first_line
+from ..errors import Failure, InputError, first_line
 from ..runs.provenance import Origin, inherited
 from ..schema import SCHEMA_VERSION, Message, Prompt
-from .candidates import peek, require_column, resolve_columns, stem
-from .columns import RowError, question_id, to_id, to_messages, to_text, with_options
+from .columns import question_id, require_column, resolve_columns, to_id, to_messages, to_text, with_options
 from .paper_datasets import PromptSource, Source, prompt_source
-from .readers import read_rows
+from .readers import convert_rows, dataset_name, numbered_rows, with_columns
+from .text_readers import Row
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ DEFAULT_COLUMNS = PromptColumns()
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A user's prompts: a file or dataset (whatever `read_rows` reads), or a folder of prompts.
+    """A user's prompts: a file or dataset (see `numbered_rows`), or a folder of prompts.
 
     A folder of candidates is one too: the questions that were answered. `source`: of all rows; else their column;
     else the name of the file.
@@ -54,36 +54,26 @@ class PromptFile:
     split: str | None = None
     source: str | None = None
 
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Rejection]:
-        """The prompts in order, and the rows rejected.
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Failure]:
+        """The prompts in order, and a Failure for each row that holds none.
 
         counts: a counter to fill, of "rows" read and of questions met again, "duplicates". Raises InputError, with
-        the first item: see `read_rows`; a missing column.
+        the first item: see `numbered_rows`; a missing column.
         """
-        counts = Counter() if counts is None else counts
-        columns, ledger = self.columns, _Ledger(counts)
-        there, rows = peek(read_rows(self.path, self.split))
-        if there:
-            columns = resolve_columns(self.path, columns, there, ("question",))
-        for item in rows:
-            counts["rows"] += 1
-            if isinstance(item, Rejection):
-                yield item
-                continue
-            number, row = item
-            try:
-                question = to_messages(row.get(columns.question), columns.question)
-                if columns.options:
-                    question = with_options(question, row.get(columns.options), columns.options)
-                prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
-                source = self.source or to_text(row, columns.source) or stem(self.path)
-                prompt = _prompt(prompt_id, source, question, to_text(row, columns.reference))
-                new = ledger.enter(prompt, number)
-            except RowError as error:
-                yield Rejection(self.path, number, error.reason, error.remedy)
-            else:
-                if new:
-                    yield prompt
+        ledger = _Ledger(counts)
+        names, rows = with_columns(numbered_rows(self.path, self.split))
+        columns = resolve_columns(self.path, self.columns, names, ("question",)) if names else self.columns
+        name = dataset_name(self.path)
+
+        def to_prompt(number: int, row: dict[str, Any]) -> Prompt | None:
+            question = to_messages(row.get(columns.question), columns.question)
+            if columns.options:
+                question = with_options(question, row.get(columns.options), columns.options)
+            prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
+            source = self.source or to_text(row, columns.source) or name
+            return ledger.enter(_prompt(prompt_id, source, question, to_text(row, columns.reference)), number)
+
+        yield from convert_rows(ledger.counted(rows), self.path, to_prompt)
 
     def inputs(self) -> dict[str, str]:
         """The stage's inputs, by role."""
@@ -113,34 +103,25 @@ class DeclaredPrompts:
     name: str
     path: str | None = None
 
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Rejection]:
-        """The prompts in the source's order, and the rows rejected. The id of a prompt is a hash of its question.
+    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Failure]:
+        """The prompts in the source's order, and a Failure for each row that holds none.
 
-        counts: see `PromptFile.read`; also of the rows that the source does not take, "skipped". Raises InputError,
-        with the first item, where the Hub or the path does not give the source's rows.
+        The id of a prompt is a hash of its question. counts: see `PromptFile.read`; also of the rows that the source
+        leaves out, "skipped". Raises InputError, with the first item, where the Hub or the path does not give the
+        source's rows.
         """
-        counts = Counter() if counts is None else counts
         source, ledger = self._source(), _Ledger(counts)
+
+        def to_prompt(number: int, row: dict[str, Any]) -> Prompt | None:
+            found = source.prompt(row)
+            if found is None:
+                ledger.counts["skipped"] += 1
+                return None
+            question = to_messages([Message(role="user", content=found[0])], "question")
+            return ledger.enter(_prompt(None, source.name, question, found[1]), number)
+
         for file, rows in source_rows(source, self.path):
-            for item in rows:
-                counts["rows"] += 1
-                if isinstance(item, Rejection):
-                    yield item
-                    continue
-                number, row = item
-                try:
-                    found = source.prompt(row)
-                    if found is None:
-                        counts["skipped"] += 1
-                        continue
-                    question = to_messages([Message(role="user", content=found[0])], "question")
-                    prompt = _prompt(None, source.name, question, found[1])
-                    new = ledger.enter(prompt, number)
-                except RowError as error:
-                    yield Rejection(file, number, error.reason, error.remedy)
-                else:
-                    if new:
-                        yield prompt
+            yield from convert_rows(ledger.counted(rows), file, to_prompt)
 
     def inputs(self) -> dict[str, str]:
         """The stage's inputs, by role."""
@@ -163,20 +144,20 @@ class DeclaredPrompts:
         return prompt_source(self.name)
 
 
-def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row | Rejection]]]:
+def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """The rows of each config of a source, with a name for them that is the same on every machine.
 
     path: see `DeclaredPrompts`. Raises InputError where the Hub or the path does not give them.
     """
     place = _download(source) if path is None else path
-    alone = os.path.isfile(place)
-    for config in ("",) if alone else source.configs or ("",):
+    is_file = os.path.isfile(place)
+    for config in ("",) if is_file else source.configs or ("",):
         suffix = f":{config}" if config else ""
-        file = (source.hub if path is None else path) + suffix
-        there, rows = peek(read_rows(place + suffix, None if alone else source.split))
-        for column in source.columns if there else ():
-            require_column(file, f"{source.name}'s rows", column, there)
-        yield file, (replace(item, file=file) if isinstance(item, Rejection) else item for item in rows)
+        name = (source.hub if path is None else path) + suffix
+        names, rows = with_columns(numbered_rows(place + suffix, None if is_file else source.split, name))
+        for column in source.columns if names else ():
+            require_column(name, f"{source.name}'s rows", column, names)
+        yield name, rows
 
 
 def source_inputs(path: str | None) -> dict[str, str]:
@@ -218,28 +199,33 @@ def _prompt(prompt_id: str | None, source: str, question: list[Message], referen
 
 
 class _Ledger:
-    """Tells questions met again from new ones, and ids that two questions share."""
+    """Tells questions met again from new ones, and finds ids that two questions share."""
 
-    def __init__(self, counts: Counter[str]) -> None:
-        self._counts = counts
+    def __init__(self, counts: Counter[str] | None) -> None:
+        self.counts = Counter() if counts is None else counts
         self._questions: dict[str, tuple[int, int]] = {}  # row, and a hash of the reference
         self._ids: dict[str, int] = {}
 
-    def enter(self, prompt: Prompt, row: int) -> bool:
-        """Whether the question is new. Raises RowError where an earlier row contradicts this one."""
+    def counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for item in rows:
+            self.counts["rows"] += 1
+            yield item
+
+    def enter(self, prompt: Prompt, row: int) -> Prompt | None:
+        """The prompt; None where its question came before. Raises Failure where an earlier row contradicts it."""
         digest, reference = question_id(prompt["question"]), hash(prompt["reference"])
         if digest in self._questions:
             first, other = self._questions[digest]
             if reference != other:
-                raise RowError(f"the question has another reference in row {first}", "keep the row that is right")
-            self._counts["duplicates"] += 1
-            return False
+                raise Failure(f"the question has another reference in row {first}", "keep the row that is right")
+            self.counts["duplicates"] += 1
+            return None
         prompt_id = prompt["prompt_id"]
         if prompt_id in self._ids:
-            raise RowError(
+            raise Failure(
                 f"prompt_id {prompt_id!r} has another question in row {self._ids[prompt_id]}",
                 "give each question its own id, or use no prompt_id column",
             )
         self._questions[digest] = (row, reference)
         self._ids[prompt_id] = row
-        return True
+        return prompt

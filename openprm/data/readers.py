@@ -1,8 +1,8 @@
-"""Rows from a user's file or dataset, one at a time, each with its position.
+"""Rows from a user's file or dataset, one at a time, each with its number.
 
-A row that cannot be read is a `Rejection` and reading goes on; a file that cannot be read is an
-`InputError`. Memory is bounded by a batch of rows (in a folder or Hub dataset of Parquet files, by a row
-group), whatever the size of the file.
+A row that cannot be read is a `Failure` and the next one is read; a file that cannot be read is an `InputError`.
+Memory is bounded by a batch of rows (in a folder or Hub dataset of Parquet files, by a row group; in a JSON list, by
+the file).
 """
 
 from __future__ import annotations
@@ -10,70 +10,125 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import InputError, Rejection, Row, damage, first_line
-from ..hub_id import HubId
-from .text_readers import csv_file, json_file, json_lines
+from ..errors import Failure, InputError, first_line
+from ..runs.folder import Location, locate, read_rows
+from .text_readers import Row, csv_file, damage, json_file, json_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["InputError", "Rejection", "Row", "read_rows"]
-
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1024
+_ROWS_SEEN_FOR_COLUMNS = 100
+
+T = TypeVar("T")
 
 
-def read_rows(path: str, split: str | None = None) -> Iterator[Row | Rejection]:
-    """The rows of `path`, each with its position (see `Rejection.row`).
+def numbered_rows(path: str, split: str | None = None, name: str | None = None) -> Iterator[Row]:
+    """The rows of `path`, each with its number from 1; of one that cannot be read, a `Failure` instead of its values.
 
-    `path` is a file (.jsonl, .ndjson, .json, .csv, each also with .gz, or .parquet), a folder that
-    `datasets` can open (`save_to_disk` or data files; it is read in place, past the cache), or a Hub id.
-    A folder or id may be followed by `:config`, an id by `@revision` before it; `split` may be left out where there
-    is only one.
+    The number is the line in JSONL and CSV (the header is line 1; of a CSV row over several lines the first), the
+    element in a JSON list, the row in Parquet and in a dataset's split.
 
-    Raises InputError, at once or with the first row: missing or empty file, unknown format or split,
-    no rows, not UTF-8 text, no header, a Parquet file cut in half. Damage met after some rows ends the
-    reading with one Rejection that says so.
+    path: a file (.jsonl, .ndjson, .json, .csv, each also with .gz, or .parquet), a stage's folder, another folder that
+      `datasets` can open (`save_to_disk` or data files; it is read in place, past the cache), or a Hub id. See
+      `openprm.runs.folder.locate`.
+    split: may be left out where there is only one.
+    name: what failures call the file; else its path.
+
+    Raises InputError, at once or with the first row: missing or empty file, unknown format or split, no rows, not
+    UTF-8 text, no header, a Parquet file cut in half. Damage met after some rows ends the reading with one Failure.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        return _checked(path, _dataset(path, split))
-    reader = _reader(path)
-    if reader is None:
+    location = locate(path)
+    if location.kind == "file":
+        rows = _file_rows(path, split)
+    elif location.kind == "stage":
+        rows = enumerate(read_rows(path, split=split), 1)
+    else:
+        rows = _dataset_rows(path, location, split)
+    return _checked(path, rows, name or path)
+
+
+def with_columns(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
+    """The columns of the first rows (in JSON, not all rows need have the same), and all rows."""
+    first: list[Row] = []
+    names: dict[str, None] = {}
+    for number, row in rows:
+        first.append((number, row))
+        names.update(dict.fromkeys(() if isinstance(row, Failure) else row))
+        if names and len(first) >= _ROWS_SEEN_FOR_COLUMNS:
+            break
+    return list(names), chain(first, rows)
+
+
+def convert_rows(
+    rows: Iterator[Row], name: str, convert: Callable[[int, dict[str, Any]], T | None]
+) -> Iterator[T | Failure]:
+    """What `convert(number, row)` makes of each row that it does not skip (None), or the Failure that it raises.
+
+    name: of the file, for the keys of failures.
+    """
+    for number, row in rows:
+        try:
+            item = row if isinstance(row, Failure) else convert(number, row)
+        except Failure as failure:
+            item = failure.at(row_key(name, number))
+        if item is not None:
+            yield item
+
+
+def row_key(name: str, number: int) -> str:
+    """What a row is called in messages."""
+    return f"{name}, row {number}"
+
+
+def dataset_name(path: str) -> str:
+    """The plain name of a file or dataset: answers for data/answers.jsonl.gz, data for org/data@revision:config."""
+    try:
+        location = locate(path)
+    except InputError:  # whoever reads it says what is wrong
+        name = path
+    else:
+        name = location.hub.repository if location.hub else location.path
+    name = os.path.basename(os.path.normpath(name))
+    return name.removesuffix(".gz").removesuffix(_suffix(name) or "")
+
+
+def _suffix(path: str) -> str | None:
+    lower = path.lower()
+    return next((suffix for suffix in _READERS if lower.removesuffix(".gz").endswith(suffix)), None)
+
+
+def _file_rows(path: str, split: str | None) -> Iterator[Row]:
+    suffix = _suffix(path)
+    if suffix is None or (suffix == ".parquet" and path.lower().endswith(".gz")):
         raise InputError(f"{path}: unknown format; use a file that ends in {', '.join(_READERS)}")
     if split is not None:
         raise InputError(f"{path}: a file has no split {split!r}; leave the split out, or filter the rows by a column")
     if not os.path.getsize(path):
         raise InputError(f"{path}: the file is empty; check how it was written")
-    return _checked(path, reader(path))
+    return _READERS[suffix](path)
 
 
-def _reader(path: str) -> Callable[[str], Iterator[Row | Rejection]] | None:
-    lower = path.lower()
-    for suffix, reader in _READERS.items():
-        if lower.endswith(suffix) or (reader is not _parquet and lower.endswith(f"{suffix}.gz")):
-            return reader
-    return None
-
-
-def _checked(path: str, rows: Iterator[Row | Rejection]) -> Iterator[Row | Rejection]:
-    """Raise where there are no rows at all; turn damage met on the way into a last Rejection."""
+def _checked(path: str, rows: Iterator[Row], name: str) -> Iterator[Row]:
+    """Raises where there are no rows at all; turns damage met on the way into a last Failure. Gives failures keys."""
     last = 0
     try:
-        for item in rows:
-            last = (item.row or last) if isinstance(item, Rejection) else item[0]
-            yield item
+        for last, row in rows:
+            yield last, row.at(row_key(name, last)) if isinstance(row, Failure) else row
     except (EOFError, OSError, zlib.error) as error:
         if not last:
             raise InputError(f"{path}: cannot be read: {first_line(error)}; write or copy it again") from error
-        yield damage(path, last + 1, error)
+        yield last + 1, damage(error).at(row_key(name, last + 1))
     if not last:
         raise InputError(f"{path}: there are no rows; check how it was written")
 
 
-def _parquet(path: str) -> Iterator[Row | Rejection]:
+def _parquet(path: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -90,66 +145,57 @@ def _parquet(path: str) -> Iterator[Row | Rejection]:
         try:
             for group in range(file.num_row_groups):  # one by one: no batch mixes sound and damaged groups
                 for batch in file.iter_batches(batch_size, row_groups=[group]):
-                    yield from _arrow_rows(path, read, batch)
+                    yield from _arrow_rows(read, batch)
                     read += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise OSError(f"rows {read + 1} to {total} are damaged: {first_line(error)}") from error
 
 
-def _arrow_rows(path: str, before: int, table: pa.Table | pa.RecordBatch) -> Iterator[Row | Rejection]:
+def _arrow_rows(before: int, table: pa.Table | pa.RecordBatch) -> Iterator[Row]:
     try:
-        rows = table.to_pylist()
+        yield from enumerate(table.to_pylist(), before + 1)
     except ValueError as error:  # such as text that is not UTF-8: Arrow does not check
         if table.num_rows > 1:
             for index in range(table.num_rows):
-                yield from _arrow_rows(path, before + index, table.slice(index, 1))
+                yield from _arrow_rows(before + index, table.slice(index, 1))
         else:
             reason = f"cannot be read: {first_line(error)}"
-            yield Rejection(path, before + 1, reason, "store text as UTF-8 and values that Python can hold")
-    else:
-        yield from enumerate(rows, before + 1)
+            yield before + 1, Failure(reason, "store text as UTF-8 and values that Python can hold")
 
 
-def _dataset(path: str, split: str | None) -> Iterator[Row | Rejection]:
-    folder, _, config = (path, "", "") if os.path.isdir(path) else path.partition(":")
-    hub = None if os.path.isdir(folder) or _reader(path) else HubId.parse(path)
-    if hub is None and not os.path.isdir(folder):
-        raise InputError(f"{path}: there is no such file or folder; check the path")
+def _dataset_rows(path: str, location: Location, split: str | None) -> Iterator[Row]:
     read = 0
     try:
-        data = _load_folder(folder, config or None) if hub is None else _load_hub(hub, split)
+        data = _load(location, split)
         if isinstance(data, dict):  # a DatasetDict
             if split not in data and (split is not None or len(data) > 1):
                 raise ValueError(f"its splits are {', '.join(map(str, data))}")
             data = data[split or next(iter(data))]
         # As Arrow tables: images and audio are not decoded, and nothing is converted twice.
         for table in data.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-            yield from _arrow_rows(path, read, table)
+            yield from _arrow_rows(read, table)
             read += table.num_rows
     except Exception as error:  # `datasets` and what it opens raise anything
         if not read:
             raise InputError(
                 f"{path}: `datasets` cannot read it: {first_line(error)}; check the name, config and split"
             ) from error
-        yield damage(path, read + 1, error)
+        yield read + 1, damage(error)
 
 
-def _load_hub(hub: HubId, split: str | None) -> Any:
+def _load(location: Location, split: str | None) -> Any:
     import datasets
 
-    return datasets.load_dataset(hub.repository, hub.config, split=split, revision=hub.revision)
-
-
-def _load_folder(name: str, config: str | None) -> Any:
-    import datasets
-
-    if any(os.path.exists(os.path.join(name, mark)) for mark in ("state.json", "dataset_dict.json")):
-        return datasets.load_from_disk(name)
+    if location.hub is not None:
+        hub = location.hub
+        return datasets.load_dataset(hub.repository, hub.config, split=split, revision=hub.revision)
+    if any(os.path.exists(os.path.join(location.path, mark)) for mark in ("state.json", "dataset_dict.json")):
+        return datasets.load_from_disk(location.path)
     # Streaming, as the cache of a local folder goes by its base name: another folder's rows could come back.
-    return datasets.load_dataset(os.path.abspath(name), config, streaming=True)
+    return datasets.load_dataset(os.path.abspath(location.path), location.config, streaming=True)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[str], Iterator[Row]]] = {
     ".jsonl": json_lines,
     ".ndjson": json_lines,
     ".json": json_file,

@@ -1,4 +1,4 @@
-"""Rows of JSON and CSV files, row by row: one that cannot be read is rejected and reading goes on."""
+"""Rows of JSON and CSV files. A row that cannot be read is a `Failure`, and the next one is read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from ..errors import InputError, Rejection, Row, damage, is_unicode, not_utf8
+from ..errors import Failure, InputError, first_line, is_unicode
 
-_CHUNK = 1 << 20
+#: The number of a row, from 1, and its values by column, or why it cannot be read.
+Row = tuple[int, dict[str, Any] | Failure]
+
 #: Longest CSV field, in characters. An unclosed quote would otherwise read the rest of the file as one field.
 _CSV_FIELD = 1 << 26
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -22,7 +24,7 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 @contextmanager
 def _open(path: str) -> Iterator[IO[bytes]]:
-    """The bytes of a text file behind its byte order mark. Raises InputError for UTF-16."""
+    """The bytes of a text file after its byte order mark. Raises InputError for UTF-16."""
     opener: Any = gzip.open if path.lower().endswith(".gz") else open
     with opener(path, "rb") as handle:
         start = handle.read(3)
@@ -32,12 +34,18 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         yield handle
 
 
-def _text(handle: IO[bytes]) -> io.TextIOWrapper:
-    """Text that keeps invalid bytes as lone surrogates, so that one bad row is not the whole file."""
-    return io.TextIOWrapper(handle, "utf-8", errors="surrogateescape", newline="")
+def damage(problem: str | Exception) -> Failure:
+    """The last failure of a file that cannot be read any further."""
+    problem = first_line(problem) if isinstance(problem, Exception) else problem
+    remedy = "the rows before it are kept; write, copy or download the file again"
+    return Failure(f"nothing can be read from here on: {problem}", remedy)
 
 
-def json_lines(path: str) -> Iterator[Row | Rejection]:
+def _not_utf8(where: str = "") -> Failure:
+    return Failure(f"invalid UTF-8{where}", "save the text as UTF-8")
+
+
+def json_lines(path: str) -> Iterator[Row]:
     """One object per line."""
     with _open(path) as handle:
         for number, line in enumerate(handle, 1):
@@ -46,22 +54,21 @@ def json_lines(path: str) -> Iterator[Row | Rejection]:
             try:
                 row = json.loads(line.decode())
             except UnicodeDecodeError as error:
-                yield not_utf8(path, number, f" at byte {error.start + 1}")
+                yield number, _not_utf8(f" at byte {error.start + 1}")
             except (ValueError, RecursionError) as error:
                 cut = "" if line.endswith(b"\n") else " (the last line: the file may have been cut off)"
-                yield Rejection(path, number, f"broken JSON{cut}: {error}", "write one JSON object per line")
+                yield number, Failure(f"broken JSON{cut}: {error}", "write one JSON object per line")
             else:
-                yield _object(path, number, row)
+                yield number, _object(row)
 
 
-def _object(path: str, number: int, row: Any) -> Row | Rejection:
+def _object(row: Any) -> dict[str, Any] | Failure:
     if isinstance(row, dict):
-        return number, row
-    remedy = "write one object per row (a file that is one list of them must be named .json)"
-    return Rejection(path, number, "not a JSON object", remedy)
+        return row
+    return Failure("not a JSON object", "write one object per row (a list of objects must be named .json)")
 
 
-def json_file(path: str) -> Iterator[Row | Rejection]:
+def json_file(path: str) -> Iterator[Row]:
     """A list of objects, or one object per line."""
     with _open(path) as handle:
         first = next((line for line in handle if line.strip()), b"").strip()
@@ -72,59 +79,45 @@ def json_file(path: str) -> Iterator[Row | Rejection]:
     return _json_list(path) if first.startswith(b"[") else json_lines(path)
 
 
-def _json_list(path: str) -> Iterator[Row | Rejection]:
-    """Decodes element by element and reads on when one is not complete: the list may exceed memory."""
-    decode = json.JSONDecoder().raw_decode
+def _json_list(path: str) -> Iterator[Row]:
+    """Element by element, so that those before a broken one are kept. Holds the text of the file in memory."""
     with _open(path) as handle:
-        text = _text(handle)
-        while text.read(1) != "[":
-            pass
-        buffer, at, number, ended = "", 0, 0, False
-        while True:
-            at = _skip_blank(buffer, at)
-            row, end, after, problem = None, at, "", ""
-            try:
-                if not number and buffer.startswith("]", at):
-                    return
-                row, end = decode(buffer, at)
-                behind = _skip_blank(buffer, end)
-                after = buffer[behind : behind + 1]
-            except json.JSONDecodeError as error:
-                # A cut by the end of the buffer shows at that end, or as an open string; all else is broken.
-                if ended or not (error.msg.startswith("Unterminated") or error.pos > len(buffer) - 16):
-                    problem = error.msg
-            except (ValueError, RecursionError) as error:
-                problem = str(error)
-            if not problem and not after:  # nothing follows: even a decoded element may be cut
-                if not ended:
-                    more = text.read(max(_CHUNK, len(buffer) - at))
-                    buffer, at, ended = buffer[at:] + more, 0, not more
-                    continue
-                problem = "the list is not closed: the file may have been cut off"
-            elif after and after not in ",]":
-                problem = f"{after!r} follows an element"
-            number += 1
-            if problem:
-                yield damage(path, number, ValueError(f"broken JSON: {problem}"))
-                return
-            yield _object(path, number, row) if is_unicode(buffer[at:end]) else not_utf8(path, number)
-            at = _skip_blank(buffer, end) + 1
-            if after == "]":
-                if (buffer[at:] + text.read(_CHUNK)).strip():
-                    yield damage(path, number + 1, ValueError("text follows the end of the list"))
-                return
+        text = handle.read().decode("utf-8", errors="surrogateescape")
+    decode = json.JSONDecoder().raw_decode
+    at, number = _next(text, text.index("[") + 1), 0
+    while number or not text.startswith("]", at):
+        number += 1
+        try:
+            row, end = decode(text, at)
+        except (ValueError, RecursionError) as error:
+            yield number, damage(f"broken JSON: {error}")
+            return
+        after = _next(text, end)
+        separator = text[after : after + 1]
+        if separator not in (",", "]"):
+            problem = f"{separator!r} follows an element" if separator else "the list is not closed: was it cut off?"
+            yield number, damage(f"broken JSON: {problem}")
+            return
+        yield number, _object(row) if is_unicode(text[at:end]) else _not_utf8()
+        at = _next(text, after + 1)
+        if separator == "]":
+            if at < len(text):
+                yield number + 1, damage("text follows the end of the list")
+            return
 
 
-def _skip_blank(text: str, at: int) -> int:
+def _next(text: str, at: int) -> int:
+    """Where the next character that is not white space stands."""
     return cast(re.Match[str], _BLANK.match(text, at)).end()
 
 
-def csv_file(path: str) -> Iterator[Row | Rejection]:
+def csv_file(path: str) -> Iterator[Row]:
     """Comma-separated, the first line names the columns; every value is text."""
     csv.field_size_limit(_CSV_FIELD)  # a global of the csv module, whose default is 131,072
     with _open(path) as handle:
-        # strict: a stray quote is an error, not silently another text.
-        rows = csv.reader(_text(handle), strict=True)
+        # invalid bytes become lone surrogates, so that one bad row is not the whole file
+        text = io.TextIOWrapper(handle, "utf-8", errors="surrogateescape", newline="")
+        rows = csv.reader(text, strict=True)  # strict: a stray quote is an error, not silently another text
         header: list[str] | None = None
         while True:
             number = rows.line_num + 1
@@ -136,17 +129,17 @@ def csv_file(path: str) -> Iterator[Row | Rejection]:
                 if header is None:
                     raise InputError(f"{path}: the header cannot be read: {error}; check its quotes") from error
                 reason = f"broken CSV in line {rows.line_num}: {error}"
-                yield Rejection(path, number, reason, 'close each quote, and write a quote inside a field as ""')
+                yield number, Failure(reason, 'close each quote, and write a quote inside a field as ""')
                 continue
             if not fields:  # a blank line
                 continue
             if header is None:
                 header = _header(path, fields)
             elif not is_unicode("".join(fields)):
-                yield not_utf8(path, number)
+                yield number, _not_utf8()
             elif len(fields) != len(header):
                 reason = f"{len(fields)} fields where the header has {len(header)}"
-                yield Rejection(path, number, reason, "put fields with commas or line ends in quotes")
+                yield number, Failure(reason, "put fields with commas or line ends in quotes")
             else:
                 yield number, dict(zip(header, fields, strict=True))
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..data.candidates import peek, require_column
-from ..data.columns import RowError, to_id, to_index, to_reward
-from ..data.readers import read_rows
+from ..data.columns import require_column, to_id, to_index, to_reward
+from ..data.readers import convert_rows, numbered_rows, with_columns
 from ..engines.base import Report, no_report
-from ..errors import Failure, InputError, Rejection
+from ..errors import Failure, InputError
 from ..schema import Candidate, plain_reward
 from .base import RewardBatch, RewardResult
 
 
 @dataclass(frozen=True)
 class FileRewarder:
-    """A `Rewarder` that looks rewards up in a file (any that `openprm.data.readers.read_rows` reads), held in memory.
+    """A `Rewarder` that looks rewards up in a file (see `openprm.data.readers.numbered_rows`), held in memory.
 
     Each row has a `prompt_id`, a `sample_index` and in `column` the reward. A candidate without a row is a failure of
     its own. Raises InputError, at the first batch, for a row that cannot be read or comes twice.
@@ -48,19 +47,17 @@ class FileRewarder:
 
     @cached_property
     def _table(self) -> dict[tuple[str, int], float]:
-        there, rows = peek(read_rows(self.path))
+        there, rows = with_columns(numbered_rows(self.path))
         for what, name in (("the reward", self.column), ("prompt_id", "prompt_id"), ("sample_index", "sample_index")):
             require_column(self.path, what, name, there)
         table: dict[tuple[str, int], float] = {}
-        for item in rows:
-            if isinstance(item, Rejection):
-                raise InputError(str(item))
-            number, row = item
-            try:
-                key = to_id(row, "prompt_id"), to_index(row, "sample_index")
-                if key in table:
-                    raise RowError(f"prompt {key[0]!r}, sample {key[1]} has a reward already", "leave one out")
-                table[key] = to_reward(row.get(self.column), self.column)
-            except RowError as error:
-                raise InputError(f"{self.path}, row {number}: {error}") from error
+
+        def enter(_: int, row: dict[str, Any]) -> None:
+            key = to_id(row, "prompt_id"), to_index(row, "sample_index")
+            if key in table:
+                raise Failure(f"prompt {key[0]!r}, sample {key[1]} has a reward already", "leave one out")
+            table[key] = to_reward(row.get(self.column), self.column)
+
+        for failure in convert_rows(rows, self.path, enter):
+            raise InputError(str(failure))
         return table

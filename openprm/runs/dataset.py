@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import Failure, InputError, Rejection
+from ..errors import Failure, InputError
 from .dataset_card import SplitFiles, write_card
 from .folder import DATA, REJECTED, shard_path, take_digests, write_shard
 
@@ -26,10 +26,7 @@ class Rejections:
         self.counts: Counter[str] = Counter()
         path.unlink(missing_ok=True)
 
-    def add(self, failure: Failure | Rejection) -> None:
-        if isinstance(failure, Rejection):
-            where = failure.file if failure.row is None else f"{failure.file}, row {failure.row}"
-            failure = Failure(failure.reason, failure.remedy, key=where)
+    def add(self, failure: Failure) -> None:
         if self.strict:
             raise InputError(f"{failure} (stopped by --strict)")
         self.counts[failure.reason] += 1
@@ -40,7 +37,7 @@ class Rejections:
     def filter(self, items: Iterable[Any]) -> Iterator[Any]:
         """The items that are no failures."""
         for item in items:
-            if isinstance(item, (Failure, Rejection)):
+            if isinstance(item, Failure):
                 self.add(item)
             else:
                 yield item

@@ -15,8 +15,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import InputError, first_line
 from ..hub_id import HubId
@@ -26,6 +27,7 @@ DATA = "data"
 MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
 
+_FILE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _ROW_GROUP = 500  # rows that a reader must hold at once
 _DIGEST = 16
 
@@ -124,6 +126,37 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
+@dataclass(frozen=True)
+class Location:
+    """Where data or a model given by a user lies.
+
+    kind: a `file`, a folder that a `stage` wrote, another `folder`, or a repository on the `hub`.
+    path: of the file or folder. config: of a dataset, where one is named. hub: the repository, of the kind `hub` only.
+    """
+
+    kind: Literal["file", "stage", "folder", "hub"]
+    path: str
+    config: str | None = None
+    hub: HubId | None = None
+
+
+def locate(text: str | Path) -> Location:
+    """What a path or name given by a user means: a file, a folder, `FOLDER:CONFIG`, or a Hub id (see `HubId`).
+
+    Raises InputError where it is none of them.
+    """
+    text = str(text)
+    if os.path.isfile(text):
+        return Location("file", text)
+    folder, _, config = (text, "", "") if os.path.isdir(text) else text.partition(":")
+    if os.path.isdir(folder):
+        return Location("stage" if is_folder(folder) else "folder", folder, config or None)
+    hub = HubId.parse(text)
+    if hub is None or text.lower().endswith(_FILE_SUFFIXES):
+        raise InputError(f"{text}: there is no such file or folder, nor is it OWNER/NAME on the Hub; check the path")
+    return Location("hub", text, hub.config, hub)
+
+
 def read_rows(path: str | Path, record: type | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a dataset in order: of a folder that a stage wrote, of candidates or trees as they are published, or
     of any dataset that `load_dataset` opens by id (`OWNER/NAME[@REVISION][:CONFIG]`).
@@ -131,10 +164,11 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     `split` is `train` where it is left out. Raises InputError, with the first row, where it is not a dataset, has no
     such split, or its rows are not `record`s.
     """
-    if Path(path).is_file():
+    location = locate(path)
+    if location.kind == "file":
         raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
     split = split or "train"
-    rows = _read_shards(Path(path), split) if Path(path).is_dir() else _read_hub(str(path), split)
+    rows = _read_hub(location.hub, split) if location.hub else _read_shards(Path(location.path), split)
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
@@ -142,17 +176,14 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
         yield row
 
 
-def _read_hub(name: str, split: str) -> Iterator[dict[str, Any]]:
+def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
-    hub = HubId.parse(name)
-    if hub is None:
-        raise InputError(f"{name} is neither a folder nor a dataset that can be opened: it is no name of the Hub's")
     try:
         yield from load_dataset(hub.repository, hub.config, split=split, revision=hub.revision, streaming=True)
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
-            f"{name} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
+            f"{hub} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
         ) from error
 
 

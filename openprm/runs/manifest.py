@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from typing import Any
 from ..errors import InputError, first_line
 from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION
-from .folder import MANIFEST, is_folder, read_manifest
+from .folder import MANIFEST, is_folder, locate, read_manifest
 from .locks import is_held, lock_path, locked
 from .provenance import hub_types, inherited
 
@@ -36,7 +36,6 @@ LOG = "log.jsonl"
 WORK = ".work"  # in unfinished work: what a killed run resumes from (shards, checkpoints)
 _DESCRIPTION = "stage.json"  # in that: what it is to become
 _NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
-_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".gz")  # never the end of a Hub id
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
 
 
@@ -205,17 +204,13 @@ def describe_input(path: str | Path, role: str = "") -> dict[str, str]:
     or a model of that name is meant.
     """
     path = Path(path)
-    local, _, config = str(path).partition(":")
-    if is_folder(path):
-        manifest = read_manifest(path)
+    location = locate(path)
+    if location.kind == "stage":
+        manifest = read_manifest(location.path)
         return {"name": path.name, "hash": manifest.get("row_hash") or manifest["files_hash"]}
-    if path.exists():
-        return {"name": path.name, "hash": files_hash(path)}
-    if config and os.path.isdir(local):
-        return {"name": path.name, "hash": files_hash(local)}
-    if path.suffix in _FILES:
-        raise InputError(f"{path}: there is no such file or folder; check the path")
-    return {"name": str(path), "hash": _commit(str(path), hub_types(role))}
+    if location.hub is None:
+        return {"name": path.name, "hash": files_hash(location.path)}
+    return {"name": str(path), "hash": _commit(location.hub, hub_types(role))}
 
 
 def resolve_model(model: str, revision: str | None) -> str | None:
@@ -227,19 +222,18 @@ def resolve_model(model: str, revision: str | None) -> str | None:
         if revision:
             raise InputError(f"{model} is a folder, which has no revision {revision!r}; leave it out")
         return None
-    return _commit(f"{model}@{revision}" if revision else model, ("model",))
+    hub = locate(model).hub
+    assert hub is not None  # nothing of that name exists here
+    return _commit(replace(hub, revision=revision) if revision else hub, ("model",))
 
 
-def _commit(name: str, types: Sequence[str]) -> str:
-    """The commit of OWNER/NAME[@REVISION] on the Hub, of the first type of which there is one.
+def _commit(hub: HubId, types: Sequence[str]) -> str:
+    """The commit of a repository on the Hub, of the first type of which there is one.
 
     Without a connection it is that of a model in the local cache.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    hub = HubId.parse(name)
-    if hub is None:
-        raise InputError(f"{name}: there is no such file or folder, nor is it OWNER/NAME on the Hub; check the path")
     api = HfApi()
     for hub_type in types:
         try:
@@ -251,7 +245,7 @@ def _commit(name: str, types: Sequence[str]) -> str:
         if isinstance(cached, str):
             return Path(cached).parent.name
     raise InputError(
-        f"{name}: there is no such file or folder; the Hub does not give it: {first_line(problem)}; check the name"
+        f"{hub}: there is no such file or folder; the Hub does not give it: {first_line(problem)}; check the name"
     ) from problem
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from ..errors import InputError
 from ..hub_id import HubId
-from .folder import MANIFEST
+from .folder import MANIFEST, locate
 
 
 class Origin(TypedDict, total=False):
@@ -58,11 +58,12 @@ def unique(origins: Iterable[Origin]) -> list[Origin]:
 
 
 def _origins(path: str, types: Sequence[str]) -> list[Origin]:
-    if os.path.isfile(path):
+    location = locate(path)
+    if location.kind == "file":
         return [Origin(name=os.path.basename(path), kind="data", license=None)]
-    folder = Path(path if os.path.isdir(path) else path.partition(":")[0])  # a config's name
-    if not folder.is_dir():
-        return _hub_origins(path, types)
+    if location.hub:
+        return _hub_origins(location.hub, types)
+    folder = Path(location.path)
     manifest = _manifest(folder / MANIFEST)
     if "published_by" in manifest:
         kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
@@ -111,11 +112,10 @@ def _license(card: Mapping[str, Any]) -> str | None:
     return license if isinstance(license, str) and license.lower() not in ("", "other", "unknown") else None
 
 
-def _hub_origins(name: str, types: Sequence[str]) -> list[Origin]:
+def _hub_origins(hub: HubId, types: Sequence[str]) -> list[Origin]:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    hub = HubId.parse(name) or HubId(name)
     itself = Origin(name=hub.repository, hub=hub.repository, revision=hub.revision)
     for hub_type in types:
         kind = "model" if hub_type == "model" else "data"

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.columns import RowError
 from ..data.paper_datasets import PairSource, Source, prompt_source
 from ..data.prompts import DeclaredPrompts, PromptColumns, PromptFile, source_rows
-from ..errors import InputError, Rejection, Row
+from ..data.readers import row_key
+from ..data.text_readers import Row
+from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, write_shards
 from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED
@@ -129,7 +130,7 @@ def _rank(prompt_id: str, seed: int) -> int:
 
 def read_source_pairs(
     source: PairSource, path: str | None = None, counts: Counter[str] | None = None
-) -> Iterator[Pair | Rejection]:
+) -> Iterator[Pair | Failure]:
     """The outcome pairs of a source, and the rows that are damaged or have no partner.
 
     path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub. counts: a counter to
@@ -139,13 +140,14 @@ def read_source_pairs(
     counts = Counter() if counts is None else counts
     for file, rows in source_rows(source, path):
         for item in _grouped(rows, source.by):
-            if isinstance(item, Rejection):
+            if isinstance(item, Failure):
                 yield item
                 continue
+            number, group = item
             try:
-                pair = source.pair([row for _, row in item], source.name)
-            except RowError as error:
-                yield Rejection(file, item[0][0], error.reason, error.remedy)
+                pair = source.pair(group, source.name)
+            except Failure as failure:
+                yield failure.at(row_key(file, number))
                 continue
             if pair is None:
                 counts["ties"] += 1
@@ -153,19 +155,20 @@ def read_source_pairs(
                 yield pair
 
 
-def _grouped(rows: Iterator[Row | Rejection], by: str | None) -> Iterator[list[Row] | Rejection]:
-    """Two rows in a row with the same value in column `by`, or one alone."""
-    held: list[Row] = []
-    for item in rows:
-        if isinstance(item, Rejection):
-            yield item
+def _grouped(rows: Iterator[Row], by: str | None) -> Iterator[tuple[int, list[dict[str, Any]]] | Failure]:
+    """The number of the first, and two rows in a row with the same value in column `by`, or one alone."""
+    held: tuple[int, list[dict[str, Any]]] | None = None
+    for number, row in rows:
+        if isinstance(row, Failure):
+            yield row
         elif by is None:
-            yield [item]
-        elif held and held[0][1].get(by) == item[1].get(by):
-            yield [held.pop(), item]
+            yield number, [row]
+        elif held and held[1][0].get(by) == row.get(by):
+            yield held[0], [*held[1], row]
+            held = None
         else:
             if held:
-                yield [held.pop()]
-            held.append(item)
+                yield held
+            held = number, [row]
     if held:
         yield held

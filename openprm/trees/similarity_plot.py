@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rapidfuzz import process
 
-from ..errors import InputError, Rejection
+from ..errors import Failure, InputError
 from ..schema import Candidate
 from ..scoring.steps import split
 from .similarity import EDIT_SIMILARITIES
@@ -34,11 +34,11 @@ def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) ->
     return {name: np.concatenate(parts) if parts else np.array([]) for name, parts in found.items()}
 
 
-def first_prompts(rows: Iterable[Candidate | Rejection], prompts: int, separator: str) -> list[list[list[str]]]:
+def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: str) -> list[list[list[str]]]:
     """The responses of the first `prompts` prompts, as steps. Reads on to the end: they may lie anywhere."""
     grouped: dict[str, list[list[str]]] = {}
     for row in rows:
-        if isinstance(row, Rejection) or (len(grouped) == prompts and row["prompt_id"] not in grouped):
+        if isinstance(row, Failure) or (len(grouped) == prompts and row["prompt_id"] not in grouped):
             continue
         grouped.setdefault(row["prompt_id"], []).append(split(row["response"], separator))
     return list(grouped.values())

@@ -15,18 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.data.candidates import Columns, InputError, Rejection, read_candidates, stem
-from openprm.data.columns import RowError, to_candidate
+from openprm.data.candidates import read_candidates
+from openprm.data.columns import Columns, to_candidate
+from openprm.data.readers import dataset_name
+from openprm.errors import Failure, InputError
 from openprm.schema import SCHEMA_VERSION, Candidate, Generator, plain_reward
+
+from .failures import apart, failed_rows
 
 ROW = {"question": "2 + 2?", "response": "4", "reward": 1.0}
 NO_REWARD = Columns(reward=None)
 
 
-def read(path: str, *args: Any, **kwargs: Any) -> tuple[list[Candidate], list[Rejection]]:
-    items = list(read_candidates(path, *args, **kwargs))
-    rejected = [item for item in items if isinstance(item, Rejection)]
-    return [item for item in items if not isinstance(item, Rejection)], rejected
+def read(path: str, *args: Any, **kwargs: Any) -> tuple[list[Candidate], list[Failure]]:
+    return apart(read_candidates(path, *args, **kwargs))
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_rewards_as_numbers_booleans_and_words(jsonl, value, reward):
 def test_bad_rewards_are_rejected(jsonl, value, reason):
     candidates, [rejection] = read(jsonl(ROW, {**ROW, "reward": value}))
     assert len(candidates) == 1
-    assert rejection.row == 2
+    assert failed_rows([rejection]) == [2]
     assert rejection.reason == reason
     assert "set a finite number" in rejection.remedy
 
@@ -169,9 +171,9 @@ def test_bad_rewards_are_rejected(jsonl, value, reason):
         ({"question": None}, "'question' is missing"),
         ({"question": " "}, "'question' is empty"),
         ({"question": []}, "'question' is an empty list"),
-        ({"question": ["a"]}, "'question' holds text that is not a chat message"),
-        ({"question": [{"from": "human", "value": "a"}]}, "'question' holds an object"),
-        ({"question": [{"role": "user", "content": [{"type": "text"}]}]}, "'question' holds an object"),
+        ({"question": ["a"]}, "'question[0]': Input should be a valid dictionary"),
+        ({"question": [{"from": "human", "value": "a"}]}, "'question[0].role': Field required"),
+        ({"question": [{"role": "user", "content": [{}]}]}, "'question[0].content': Input should be a valid string"),
         ({"question": "\ud800"}, "'question' has half a surrogate pair"),
         ({"response": None}, "'response' is missing"),
         ({"response": 4}, "'response' is a number"),
@@ -193,7 +195,7 @@ def test_wrong_types_are_rejected_with_row_and_column(jsonl, wrong, reason):
     first = {**ROW, **dict.fromkeys(wrong, 0), **ROW}
     candidates, [rejection] = read(jsonl(first, {**first, **wrong}))
     assert len(candidates) == 1
-    assert (rejection.row, rejection.remedy != "") == (2, True)
+    assert (failed_rows([rejection]), rejection.remedy != "") == ([2], True)
     assert reason in rejection.reason
 
 
@@ -208,13 +210,13 @@ def test_broken_lines_and_invalid_utf8_are_rejected(tmp_path):
     path.write_bytes(b'{"question"\n' + good + b"\n" + good.replace(b"4", b"\xff") + b"\n")
     candidates, rejected = read(str(path))
     assert len(candidates) == 1
-    assert [rejection.row for rejection in rejected] == [1, 3]
+    assert failed_rows(rejected) == [1, 3]
 
 
 def test_a_file_of_broken_lines_only(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("{\n{\n")
-    assert [rejection.row for rejection in read(str(path))[1]] == [1, 2]
+    assert failed_rows(read(str(path))[1]) == [1, 2]
 
 
 def test_an_empty_file(tmp_path):
@@ -273,7 +275,7 @@ def test_one_prompt_id_for_two_questions(jsonl):
     row = {**ROW, "prompt_id": "a"}
     candidates, [rejection] = read(jsonl(row, {**row, "question": "3?"}, row))
     assert len(candidates) == 2
-    assert rejection.row == 2
+    assert failed_rows([rejection]) == [2]
     assert rejection.reason == "prompt_id 'a' has another question in row 1"
 
 
@@ -281,7 +283,7 @@ def test_duplicate_ids_name_the_first_row(jsonl):
     rows = [{**ROW, "sample_index": index} for index in (1, 0, 5, 5, 1, 0, 2)]
     candidates, rejected = read(jsonl(*rows))
     assert [candidate["sample_index"] for candidate in candidates] == [1, 0, 5, 2]
-    assert [rejection.row for rejection in rejected] == [4, 5, 6]
+    assert failed_rows(rejected) == [4, 5, 6]
     assert [rejection.reason[-5:] for rejection in rejected] == ["row 3", "row 1", "row 2"]
 
 
@@ -315,13 +317,14 @@ def test_csv_with_chat_quotes_and_newlines(tmp_path):
 
 def test_a_list_of_responses_per_row(jsonl):
     row = {"question": "q", "response": ["a", "", "c"], "reward": [1, None, "tie"], "model": "m"}
-    candidates, [rejection] = read(jsonl(row))
+    path = jsonl(row)
+    candidates, [rejection] = read(path)
     assert [(c["response"], c["sample_index"], c["rewards"][0]["value"]) for c in candidates] == [
         ("a", 0, 1.0),
         ("c", 1, 0.5),
     ]
     assert {candidate["generator"]["model"] for candidate in candidates} == {"m"}
-    assert (rejection.row, rejection.reason) == (1, "response 2 of 3: 'reward' is missing")
+    assert str(rejection).startswith(f"{path}, row 1, response 2 of 3: 'reward' is missing; ")
 
 
 @pytest.mark.parametrize(
@@ -363,10 +366,10 @@ def test_questions_from_a_second_file(jsonl):
         "What?",
     ]
     assert [candidate["reference"] for candidate in candidates] == ["B", None]
-    assert [(Path(rejection.file).name, rejection.row) for rejection in rejected] == [
-        ("problems.jsonl", 3),
-        ("problems.jsonl", 4),
-        ("answers.jsonl", 3),
+    assert [Path(str(failure.key)).name for failure in rejected] == [
+        "problems.jsonl, row 3",
+        "problems.jsonl, row 4",
+        "answers.jsonl, row 3",
     ]
     assert "has no question '3'" in rejected[2].reason
 
@@ -394,16 +397,18 @@ def test_candidate_records_pass_unchanged(jsonl, tmp_path):
 
 def test_bad_candidate_records_are_rejected(jsonl):
     [candidate], _ = read(jsonl(ROW))
-    nan = {**candidate, "sample_index": 1, "rewards": [{"name": "r", "value": float("nan")}]}
+    nan = {**candidate, "sample_index": 1, "rewards": [plain_reward("r", float("nan"))]}
     text = {**candidate, "sample_index": 2, "rewards": "1"}
-    candidates, rejected = read(jsonl(candidate, candidate, nan, text))
+    cut = {**candidate, "sample_index": 3, "marks": ["\ud83d"]}
+    candidates, rejected = read(jsonl(candidate, candidate, nan, text, cut))
     assert candidates == [candidate]
-    assert [rejection.row for rejection in rejected] == [2, 3, 4]
+    assert failed_rows(rejected) == [2, 3, 4, 5]
+    assert "'rewards': Input should be a valid list" in str(rejected[2])
 
 
 def test_mapping_needs_no_file():
     assert to_candidate(ROW, Columns(), source="s")["response"] == "4"
-    with pytest.raises(RowError, match="'reward' is missing; leave the row out"):
+    with pytest.raises(Failure, match="'reward' is missing; leave the row out"):
         to_candidate({**ROW, "reward": None}, Columns(), source="s")
 
 
@@ -443,4 +448,4 @@ def test_the_source_is_named_after_the_file_or_the_dataset(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a@b.jsonl").touch()
     names = ["data/answers.jsonl.gz", "org/data:config", "org/data@v1.0", "org/data@refs/pr/1:config", "a@b.jsonl"]
-    assert [stem(name) for name in names] == ["answers", "data", "data", "data", "a@b"]
+    assert [dataset_name(name) for name in names] == ["answers", "data", "data", "data", "a@b"]

@@ -11,21 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.data.columns import RowError
 from openprm.data.paper_datasets import PAIR_SOURCES, PROMPT_SOURCES, last_boxed, pair_source, prompt_source
 from openprm.data.prompts import DeclaredPrompts
-from openprm.errors import InputError, Rejection
+from openprm.errors import Failure, InputError
 
 from .. import public_data
 from ..public_data import helpsteer2_rows, scienceqa_row
+from .failures import apart, failed_rows
 
 
-def read(name: str, folder: Path) -> tuple[list[tuple[str, str | None]], list[Rejection], Counter[str]]:
+def read(name: str, folder: Path) -> tuple[list[tuple[str, str | None]], list[Failure], Counter[str]]:
     """Questions with references, rejections and counts."""
     counts: Counter[str] = Counter()
-    items = list(DeclaredPrompts(name, str(folder)).read(counts))
-    refused = [item for item in items if isinstance(item, Rejection)]
-    prompts = [item for item in items if not isinstance(item, Rejection)]
+    prompts, refused = apart(DeclaredPrompts(name, str(folder)).read(counts))
     for prompt in prompts:
         [turn] = prompt["question"]
         assert (turn["role"], prompt["source"]) == ("user", name)
@@ -47,7 +45,7 @@ def test_ultrafeedback(tmp_path):
     folder = public_data.llama3_ultrafeedback(tmp_path / "u", ["one", "[two]", "one", " "])
     prompts, [refused], counts = read("ultrafeedback", folder)
     assert prompts == [("one", None), ("[two]", None)]
-    assert (refused.row, refused.reason) == (4, "'prompt' is empty")
+    assert (failed_rows([refused]), refused.reason) == ([4], "'prompt' is empty")
     assert counts["duplicates"] == 1
 
 
@@ -83,7 +81,7 @@ def test_scienceqa_is_worded_as_in_the_paper(tmp_path):
         ),
     ]
     assert counts["skipped"] == 1
-    assert (refused.row, refused.reason) == (4, "'answer' is 3 of 3 choices")
+    assert (failed_rows([refused]), refused.reason) == ([4], "'answer' is 3 of 3 choices")
 
 
 def test_math_is_all_seven_parts(tmp_path):
@@ -98,7 +96,7 @@ def test_math_is_all_seven_parts(tmp_path):
     assert prompts[0] == ("What is half?", r"\frac{1}{2}")
     assert prompts[-1] == ("What is $2+3$?", "5")
     assert len(prompts) == 7
-    assert (refused.file, refused.row) == (f"{folder}:algebra", 2)
+    assert refused.key == f"{folder}:algebra, row 2"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,7 @@ def test_helpsteer2_by_helpfulness():
         ("user", "Why?"),
     ]
     assert source.pair(helpsteer2_rows(("Tie?", [("a", 2), ("b", 2)])), "helpsteer2") is None
-    with pytest.raises(RowError, match="'helpfulness' is None"):
+    with pytest.raises(Failure, match="'helpfulness' is None"):
         source.pair(helpsteer2_rows(("Not rated?", [("a", 2), ("b", None)])), "helpsteer2")
 
 

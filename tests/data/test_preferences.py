@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from openprm.data.preferences import PreferenceColumns, read_preferences
-from openprm.errors import InputError, Rejection
+from openprm.errors import Failure, InputError
 from openprm.schema import Pair
 from openprm.trees.pairs import texts
 
 from ..answers import write_jsonl
+from .failures import apart, failed_rows
 
 COLUMNS = PreferenceColumns()
 WHOLE_CHATS = PreferenceColumns(question=None)
@@ -27,12 +28,10 @@ def chat(*turns: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def read(tmp_path: Path):
-    def call(*rows: dict[str, Any], columns: PreferenceColumns = COLUMNS) -> tuple[list[Pair], list[Rejection]]:
+    def call(*rows: dict[str, Any], columns: PreferenceColumns = COLUMNS) -> tuple[list[Pair], list[Failure]]:
         path = tmp_path / "answers.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        items = list(read_preferences(str(path), columns))
-        refused = [item for item in items if isinstance(item, Rejection)]
-        return [item for item in items if not isinstance(item, Rejection)], refused
+        return apart(read_preferences(str(path), columns))
 
     return call
 
@@ -89,7 +88,7 @@ def test_one_question_has_one_id(read):
 def test_rows_that_are_none(read, wrong, reason):
     pairs, [rejection] = read(ROW, {**ROW, **wrong})
     assert len(pairs) == 1
-    assert rejection.row == 2
+    assert failed_rows([rejection]) == [2]
     assert rejection.reason.startswith(reason)
     assert rejection.remedy
 
@@ -103,7 +102,7 @@ def test_different_questions(read):
 def test_a_missing_column_in_lines(tmp_path, before):
     path = tmp_path / "a.jsonl"
     path.write_text(before + json.dumps({"prompt": "q", "good": "yes", "rejected": "no"}))
-    with pytest.raises(InputError, match="no column 'chosen'; name the right one of 'prompt', 'good', 'rejected'"):
+    with pytest.raises(InputError, match=r"no column 'chosen'; name .* one of 'prompt', 'good', 'rejected'"):
         list(read_preferences(str(path), COLUMNS))
 
 
@@ -118,5 +117,5 @@ def test_a_missing_column_in_csv(tmp_path):
 def test_the_name_of_the_source(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", [ROW])
     [pair] = read_preferences(path, COLUMNS, source="mine")
-    assert not isinstance(pair, Rejection)
+    assert not isinstance(pair, Failure)
     assert pair["source"] == "mine"

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from openprm.data.columns import question_id
 from openprm.data.prompts import DEFAULT_COLUMNS, PromptColumns, PromptFile
-from openprm.errors import InputError, Rejection
+from openprm.errors import Failure, InputError
 from openprm.schema import Message, Prompt
 from openprm.stages.import_candidates import ImportCandidates
 
 from ..answers import answers, write_jsonl
+from .failures import apart, failed_rows
 
 ROW = {"question": "What is 2 + 3?", "reference": "5"}
 
@@ -26,13 +27,11 @@ ROW = {"question": "What is 2 + 3?", "reference": "5"}
 def read(tmp_path: Path):
     def call(
         *rows: dict[str, Any], columns: PromptColumns = DEFAULT_COLUMNS, **options: Any
-    ) -> tuple[list[Prompt], list[Rejection], Counter[str]]:
+    ) -> tuple[list[Prompt], list[Failure], Counter[str]]:
         file = tmp_path / "mine.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))  # escaped: half a character can be written
         counts: Counter[str] = Counter()
-        items = list(PromptFile(str(file), columns, **options).read(counts))
-        refused = [item for item in items if isinstance(item, Rejection)]
-        return [item for item in items if not isinstance(item, Rejection)], refused, counts
+        return *apart(PromptFile(str(file), columns, **options).read(counts)), counts
 
     return call
 
@@ -78,13 +77,13 @@ def test_ids_of_ones_own(read):
     )
     assert [prompt["prompt_id"] for prompt in prompts] == ["a"]
     assert counts["duplicates"] == 1, "a question is the same one under another id"
-    assert (refused.row, refused.reason) == (3, "prompt_id 'a' has another question in row 1")
+    assert (failed_rows([refused]), refused.reason) == ([3], "prompt_id 'a' has another question in row 1")
 
 
 def test_two_references_of_one_question(read):
     prompts, [refused], _ = read(ROW, {**ROW, "reference": "6"})
     assert [prompt["reference"] for prompt in prompts] == ["5"]
-    assert (refused.row, refused.reason) == (2, "the question has another reference in row 1")
+    assert (failed_rows([refused]), refused.reason) == ([2], "the question has another reference in row 1")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,8 @@ def test_two_references_of_one_question(read):
 def test_rows_that_are_none(read, wrong, reason):
     prompts, [refused], _ = read({**ROW, "options": None}, {**ROW, "options": ["x"], **wrong})
     assert len(prompts) == 1
-    assert (refused.row, refused.file.endswith("mine.jsonl")) == (2, True)
+    assert refused.key is not None
+    assert refused.key.endswith("mine.jsonl, row 2")
     assert refused.reason.startswith(reason)
 
 
@@ -118,7 +118,7 @@ def test_the_questions_of_candidates(tmp_path):
     prompts = list(PromptFile(str(tmp_path / "candidates")).read(counts))
     assert len(prompts) == 5
     assert counts["duplicates"] == 15
-    assert {prompt["source"] for prompt in prompts if not isinstance(prompt, Rejection)} == {"a"}
+    assert {prompt["source"] for prompt in prompts if not isinstance(prompt, Failure)} == {"a"}
 
 
 texts = st.sampled_from(["one", "two", "three", "", " "]) | st.text(max_size=3)
@@ -131,7 +131,7 @@ def test_every_row_is_a_prompt_a_duplicate_or_rejected(tmp_path, questions):
     file = write_jsonl(tmp_path / "any.jsonl", [{"question": question} for question in questions])
     items = list(PromptFile(file).read(counts))
     assert len(items) + counts["duplicates"] == len(questions) == counts["rows"]
-    prompts = [item for item in items if not isinstance(item, Rejection)]
+    prompts = [item for item in items if not isinstance(item, Failure)]
     assert [prompt["question"][0]["content"] for prompt in prompts] == [
         *dict.fromkeys(question for question in questions if question.strip())
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import subprocess
 import sys
@@ -15,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from openprm.data import text_readers as textfiles
-from openprm.data.readers import InputError, Rejection, read_rows
+from openprm.data.readers import numbered_rows
+from openprm.errors import Failure, InputError
+
+from .failures import failed_rows
 
 
 @pytest.fixture
@@ -30,21 +31,20 @@ def write(tmp_path: Path):
     return write
 
 
-def read(path: str, split: str | None = None) -> tuple[list[tuple[int, dict[str, Any]]], list[Rejection]]:
-    items = list(read_rows(path, split))
-    rejected = [item for item in items if isinstance(item, Rejection)]
-    return [item for item in items if not isinstance(item, Rejection)], rejected
+def read(path: str, split: str | None = None) -> tuple[list[tuple[int, dict[str, Any]]], list[Failure]]:
+    """The rows that could be read, and the failures."""
+    items = list(numbered_rows(path, split))
+    failures = [row for _, row in items if isinstance(row, Failure)]
+    return [(number, row) for number, row in items if not isinstance(row, Failure)], failures
 
 
-def test_a_rejection_reads_as_a_sentence():
-    rejection = Rejection("answers.jsonl", 12, "reward is NaN", "leave it out or set a number")
-    assert str(rejection) == "answers.jsonl, row 12: reward is NaN; leave it out or set a number"
-    assert rejection.to_dict() == {
-        "file": "answers.jsonl",
-        "row": 12,
-        "reason": "reward is NaN",
-        "remedy": "leave it out or set a number",
-    }
+def test_a_failure_names_file_row_reason_and_remedy(write):
+    path = write("a.jsonl", '{"a": 1}\n[2]\n')
+    [failure] = read(path)[1]
+    assert str(failure) == f"{path}, row 2: not a JSON object; {failure.remedy}"
+    [(_, failure)] = [item for item in numbered_rows(path, name="org/data:x") if item[0] == 2]
+    assert isinstance(failure, Failure)
+    assert failure.key == "org/data:x, row 2"
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.JSONL", "a.jsonl.gz", "a.json", "a.json.gz"])
@@ -84,17 +84,15 @@ def test_broken_json_lines_are_rejected_and_reading_goes_on(write):
     ]
     rows, rejected = read(write("a.jsonl", b"\n".join(lines)))
     assert rows == [(1, {"a": 1}), (7, {"a": 2})]
-    assert [rejection.row for rejection in rejected] == [2, 3, 4, 5, 6, 8]
+    assert failed_rows(rejected) == [2, 3, 4, 5, 6, 8]
     assert "broken JSON" in rejected[0].reason
     assert "invalid UTF-8 at byte 8" in rejected[1].reason
     assert "not a JSON object" in rejected[2].reason
     assert "cut off" in rejected[-1].reason
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 7, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_a_json_list_in_chunks_of_any_size(write, monkeypatch, chunk, indent):
-    monkeypatch.setattr(textfiles, "_CHUNK", chunk)
+def test_a_json_list(write, indent):
     rows = [{"a": i, "b": [True, None, -1.5e9, 'é𝄞 "]},{', {"c": "x" * 50}]} for i in range(20)]
     path = write("a.json", "\ufeff \n" + json.dumps(rows, indent=indent, ensure_ascii=False) + "\n")
     assert read(path) == (list(enumerate(rows, 1)), [])
@@ -115,34 +113,15 @@ def test_a_json_list_in_chunks_of_any_size(write, monkeypatch, chunk, indent):
 def test_a_broken_json_list_keeps_the_rows_before(write, text, kept, reason):
     rows, rejected = read(write("a.json", text))
     assert len(rows) == kept
-    assert [rejection.row for rejection in rejected] == [kept + 1]
+    assert failed_rows(rejected) == [kept + 1]
     assert reason in rejected[0].reason
-
-
-def test_a_broken_element_is_not_searched_through_the_whole_file(write, monkeypatch):
-    path = write("a.json", '[{"a": 1}, {"a" 2}, ' + '{"a": 3}, ' * 100_000)
-    handles = []
-
-    def text(handle):
-        handles.append(io.TextIOWrapper(handle, "utf-8", newline=""))
-        return handles[0]
-
-    monkeypatch.setattr(textfiles, "_CHUNK", 100)
-    monkeypatch.setattr(textfiles, "_text", text)
-    rows = read_rows(path)
-    assert next(rows) == (1, {"a": 1})
-    assert isinstance(next(rows), Rejection)
-    assert handles[0].buffer.tell() < 50_000
-    assert list(rows) == []
 
 
 def test_bad_elements_of_a_json_list_are_rejected_one_by_one(write):
     rows, rejected = read(write("a.json", b'[{"a": 1}, 5, {"a": "\xff"}, {"a": "\\ud800"}]'))
     assert rows == [(1, {"a": 1}), (4, {"a": "\ud800"})]
-    assert [(rejection.row, rejection.reason) for rejection in rejected] == [
-        (2, "not a JSON object"),
-        (3, "invalid UTF-8"),
-    ]
+    assert failed_rows(rejected) == [2, 3]
+    assert [failure.reason for failure in rejected] == ["not a JSON object", "invalid UTF-8"]
 
 
 def test_csv_with_quotes_newlines_bom_and_crlf(write):
@@ -159,7 +138,7 @@ def test_bad_csv_rows_are_rejected_and_reading_goes_on(write):
     path = write("a.csv", b'q,r\n1\n1,2,3\n\xff,b\n"a"x,b\nc,d\ne,"f\n')
     rows, rejected = read(path)
     assert rows == [(6, {"q": "c", "r": "d"})]
-    assert [rejection.row for rejection in rejected] == [2, 3, 4, 5, 7]
+    assert failed_rows(rejected) == [2, 3, 4, 5, 7]
     assert "1 fields where the header has 2" in rejected[0].reason
     assert "invalid UTF-8" in rejected[2].reason
     assert "broken CSV" in rejected[3].reason
@@ -199,7 +178,7 @@ def test_a_gz_file_cut_in_half(write, tmp_path):
     path.write_bytes(data[: len(data) // 2])
     rows, rejected = read(str(path))
     assert len(rows) > 1000
-    assert [rejection.row for rejection in rejected] == [len(rows) + 1]
+    assert failed_rows(rejected) == [len(rows) + 1]
     assert "nothing can be read from here on" in rejected[0].reason
     path.write_bytes(b"this is no gzip file")
     with pytest.raises(InputError, match="cannot be read"):
@@ -256,7 +235,7 @@ def test_a_parquet_file_damaged_later_keeps_the_rows_before(tmp_path):
     damage(path, 1)
     rows, rejected = read(path)
     assert [row["a"] for _, row in rows] == list(range(1000))
-    assert [rejection.row for rejection in rejected] == [1001]
+    assert failed_rows(rejected) == [1001]
     assert "rows 1001 to 3000 are damaged" in rejected[0].reason
     damage(path, 0)
     with pytest.raises(InputError, match="rows 1 to 3000 are damaged"):
@@ -270,7 +249,7 @@ def test_parquet_with_invalid_utf8(tmp_path):
     pq.write_table(pa.table({"t": text}), tmp_path / "a.parquet")
     rows, rejected = read(str(tmp_path / "a.parquet"))
     assert rows == [(1, {"t": "good"}), (3, {"t": "good"})]
-    assert [rejection.row for rejection in rejected] == [2]
+    assert failed_rows(rejected) == [2]
     assert "utf-8" in rejected[0].reason
 
 
@@ -325,7 +304,7 @@ def test_a_damaged_shard_of_a_folder(tmp_path):
     rows, rejected = read(str(tmp_path))
     assert [row["a"] for _, row in rows] == list(range(len(rows)))
     assert rows
-    assert [rejection.row for rejection in rejected] == [len(rows) + 1]
+    assert failed_rows(rejected) == [len(rows) + 1]
 
 
 def test_importing_the_readers_imports_no_heavy_library():

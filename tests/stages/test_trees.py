@@ -241,8 +241,9 @@ def test_pairs_of_another_reward_need_no_new_trees(tmp_path, rewarded):
 
 def test_a_folder_of_candidates_may_be_read_for_its_texts_alone(rewarded):
     assert len(list(CandidateSource(str(rewarded), Columns(reward=None)).read())) == 48
-    for wrong in ({"columns": Columns("prompt")}, {"split": "train"}, {"where": {"a": "b"}}, {"source": "s"}):
-        with pytest.raises(InputError, match="holds candidate records already"):
+    assert len(list(CandidateSource(str(rewarded), where={"sample_index": "0"}).read())) == 12
+    for wrong in ({"columns": Columns("prompt")}, {"source": "s"}):
+        with pytest.raises(InputError, match="candidate records already"):
             list(CandidateSource(str(rewarded), **wrong).read())
 
 
