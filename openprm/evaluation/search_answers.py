@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..rewards.base import RewardBatch, Rewarder
-from ..rewards.registry import GOLDEN, make_rewarder, rewarder_from
+from ..rewards.registry import GOLDEN, make_rewarder, rule_from
 from ..runs.dataset import read_rejected
 from ..runs.folder import REJECTED, is_folder, read_manifest, read_rows
 from ..runs.shards import prompt_key
@@ -45,7 +45,7 @@ def grading_rule(candidates: str | Path, by: str | None) -> Rewarder:
     if by is not None:
         return make_rewarder(by, name=GOLDEN)[0]
     recorded = graded_by(candidates)
-    rule = rewarder_from(recorded, GOLDEN) if recorded else None
+    rule = rule_from(recorded, GOLDEN) if recorded else None
     if rule is None:
         raise InputError(f"{candidates} does not say by which rule it was rewarded; name the one for answers: --by")
     return rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..engines.specs import RewardSpec
@@ -18,9 +17,6 @@ from .multiple_choice import choice_rule
 
 #: The default name of rewards by golden answers, whichever way they are compared.
 GOLDEN = "golden"
-
-# engine options, all numbers or switches, that a description from elsewhere may set on this machine
-_HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
 
 
 class _RuleKind(NamedTuple):
@@ -130,27 +126,12 @@ def _reward_model(name: str | None, options: RewardOptions) -> tuple[Rewarder, d
 _OTHERS = {"model": _reward_model, "judge": _judge, "file": _from_file}
 
 
-def rewarder_from(description: Mapping[str, Any], name: str, model: str | Path | None = None) -> Rewarder | None:
-    """The rewarder with this description (`Rewarder.describe`), for rewards called `name`.
+def rule_from(description: Mapping[str, Any], name: str) -> Rewarder | None:
+    """The rewarder by rule with this description (`Rewarder.describe`), for rewards called `name`.
 
-    model: the folder of the reward model, where it was one. None where the rewards cannot be computed again: a
-    judge's, a file's, those of a model behind servers or without its folder, one that needs remote code, or one with
-    engine options that a description from elsewhere must not set. Raises InputError where an extra is missing,
-    KeyError where the description is incomplete.
+    None where the description is of another kind. Raises InputError where an extra is missing, KeyError where the
+    description is incomplete.
     """
     if description.get("rule") == "golden answer":
         return golden_rule(description["pattern"], name)
-    for rule in _RULES.values():
-        if description.get("rule") == rule.description:
-            return rule.make(name)
-    if description.get("kind") != "model" or model is None:
-        return None
-    if description["trust_remote_code"] or description["engine"] == "server":
-        return None
-    options = description["engine_options"]
-    if not all(option in _HARMLESS and isinstance(value, int) for option, value in options.items()):
-        return None
-    from .reward_model import ModelRewarder
-
-    spec = RewardSpec(str(model), description["engine"], dtype=description["dtype"], options=options)
-    return ModelRewarder(spec, name=name)
+    return next((rule.make(name) for rule in _RULES.values() if description.get("rule") == rule.description), None)

@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import InputError
 from ..hub.publication import RECORDS, open_publication, part_rows
 from ..runs.folder import is_folder, read_manifest, read_rows, row_digest
-from ..schema import Candidate, Pair, Prompt, Scored, Tree
+from ..schema import Answer, Candidate, Pair, Prompt, Scored, Tree
 
 Row = Mapping[str, Any]
 
@@ -28,16 +28,19 @@ EXAMPLES = 5  # shown of each kind of change
 
 _RECORD_OF_STAGE: dict[str, type] = {
     "prompts": Prompt,
-    "sampling": Candidate,
-    "candidates": Candidate,
-    "rewards": Candidate,
+    "import": Candidate,
+    "sample": Candidate,
+    "reward": Candidate,
+    "search": Answer,
     "trees": Tree,
     "pairs": Pair,
-    "scores": Scored,
+    "preferences": Pair,
+    "score": Scored,
 }
 _UNITS: dict[type, str] = {
     Prompt: "prompts",
     Candidate: "responses",
+    Answer: "answers",
     Tree: "trees",
     Pair: "pairs",
     Scored: "scores",
@@ -46,6 +49,7 @@ _UNITS: dict[type, str] = {
 _KEYS: dict[type, tuple[str, ...]] = {
     Prompt: ("prompt_id",),
     Candidate: ("prompt_id", "sample_index"),
+    Answer: ("prompt_id", "sample_index"),
     Tree: ("prompt_id",),
     Pair: ("prompt_id", "level", "context", "chosen", "rejected_context", "rejected"),
     Scored: ("prompt_id", "sample_index"),
