@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from openprm import cli
+from openprm.data.candidate_source import CandidateSource
 from openprm.decoding.methods import METHODS, Method
 from openprm.decoding.searcher import Searcher
 from openprm.engines.base import Sampling, prompt_seed
@@ -348,7 +349,7 @@ def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path
         ((policy,), "give either --prompt, or prompts and --out"),
         ((policy, prompts), "give either --prompt, or prompts and --out"),
         ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
-        ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "needs both"),
+        ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "early rejection needs a risk"),
         ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),
         (
             (policy, "--prompt", "x", "--prm", prm, *("--method", "majority-vote"), *REJECTING),
