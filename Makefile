@@ -6,17 +6,15 @@ BIN := $(VENV)/bin
 RUN ?= runs/tiny
 PRESET ?= tiny
 LOCK := constraints.txt
-# the oldest transformers we support, tested in an environment of its own
-OLDEST_TRANSFORMERS := 5.16.0
-# vLLM with the torch and transformers it wants, in an environment of its own too. What users install is plain `vllm`,
-# which needs a GPU; the CPU build runs the same engine where there is none.
+# vLLM in an environment of its own, with the oldest transformers that we support: both are tested there. What users
+# install is plain `vllm`, which needs a GPU; the CPU build runs the same engine where there is none.
 ENGINES := .venv-engines
 ENGINES_LOCK := constraints-engines.txt
 # Python compiles what it imports; pip would compile every file, which doubles the time of an installation
 export PIP_COMPILE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup candidates trees pairs train evaluate publish reproduce scaling test test-oldest test-engines test-browser hub lint bench lock clean
+.PHONY: help setup sample trees pairs train evaluate publish reproduce scaling test test-engines test-browser hub lint bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,27 +27,23 @@ $(BIN)/.ready: pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
 	touch $@
 
-candidates trees pairs train evaluate publish: setup ## make the stages of the preset up to this one
-	$(BIN)/openprm reproduce $(PRESET) --out $(RUN) --until $@
+sample trees pairs train evaluate publish: setup ## make the stages of the preset up to the last of this kind
+	$(BIN)/openprm run $(PRESET) --out $(RUN) --until $@
 
 reproduce: setup ## the preset, from nothing to a measured, loadable reward model
-	$(BIN)/openprm reproduce $(PRESET) --out $(RUN) --until publish
+	$(BIN)/openprm run $(PRESET) --out $(RUN) --until publish
 
 scaling: setup ## the rest of the preset: what more samples and searches bring
-	$(BIN)/openprm reproduce $(PRESET) --out $(RUN)
+	$(BIN)/openprm run $(PRESET) --out $(RUN)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-oldest: ## run the fast tests of what uses transformers with the oldest one we support
-	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
-	sed 's/^transformers==.*/transformers==$(OLDEST_TRANSFORMERS)/; /^huggingface.hub==/d; /^tokenizers==/d' $(LOCK) > .venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt torch
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
-	.venv-oldest/bin/python -m pytest -n 2 -m "not slow" $$(grep -rlE 'torch|transformers|_models|miniature' tests --include='test_*.py')
-
-test-engines: $(ENGINES)/.ready ## run the tests of vLLM with a real one, on the CPU
-	$(ENGINES)/bin/python -m pytest $$(grep -lE '(find_spec|importorskip)\("vllm"' tests/engines/test_*.py)
+WITH_VLLM := (find_spec|importorskip)\("vllm"
+test-engines: $(ENGINES)/.ready ## test vLLM on the CPU, and what uses transformers with the oldest one we support
+	$(ENGINES)/bin/python -m pytest $$(grep -lE '$(WITH_VLLM)' tests/engines/test_*.py)
+	$(ENGINES)/bin/python -m pytest -n 2 -m "not slow" $$(grep -rlE 'torch|transformers|_models|miniature' tests \
+		--include='test_*.py' | xargs grep -LE '$(WITH_VLLM)')
 
 # vLLM pulls torchvision, torchaudio and torchcodec in; text needs none of them, and one of another torch breaks imports
 $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)
@@ -77,7 +71,7 @@ bench: setup $(ENGINES)/.ready ## measure tree building, scoring, sampling and s
 	$(BIN)/python -m benchmarks trees real-trees packing sharing training
 	$(ENGINES)/bin/python -m benchmarks sampling rewarding searching
 
-lock: ## write constraints.txt anew from the newest versions that fit
+lock: ## write constraints.txt from the newest versions that fit
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' $(LOCK))
 	.venv-lock/bin/python -m pip install --quiet '.[dev]'
@@ -85,4 +79,4 @@ lock: ## write constraints.txt anew from the newest versions that fit
 	rm -rf .venv-lock
 
 clean: ## remove the environments, runs and caches
-	rm -rf $(VENV) .venv-oldest $(ENGINES) .venv-lock runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .venv-lock runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
