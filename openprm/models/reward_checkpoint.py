@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from ..errors import InputError, first_line
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
 from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
 from ..scoring.steps import DEFAULT_SEPARATOR, split
+from .internlm2 import convert_internlm2, is_internlm2
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def load_reward_model(
 
     `base` is a reward model (sequence classification with one label), which stays as it is; or a language
     model, which gets a score head drawn from N(0, 1 / (hidden size + 1)) by `seed`: first rewards are of size 1.
+    An InternLM2 reward model, which needs code of its own, is converted first (see `openprm.models.internlm2`).
     `separator`, `aggregation` and `suffix` are recorded in the config (default: what it has, else the paper's).
 
     Weights are float32: the steps of a learning rate of 1e-6 are too small for the 8 bits of bfloat16 and would
@@ -65,6 +68,17 @@ def load_reward_model(
     Raises ValueError for a classifier with several labels, a checkpoint with a head of another kind, or one
     that lacks weights.
     """
+    if is_internlm2(base, revision):
+        with TemporaryDirectory() as folder:
+            convert_internlm2(base, folder, revision=revision)
+            return load_reward_model(
+                folder,
+                separator=separator,
+                aggregation=aggregation,
+                suffix=suffix,
+                dtype=dtype,
+                attn_implementation=attn_implementation,
+            )
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(base, **options)
     classifier = _is_classifier(config)
@@ -147,7 +161,10 @@ def reward_model_config(
     return config
 
 
-_HOW_TO_CONVERT = "An InternLM2 reward model is made a plain one by `openprm convert`"
+_HOW_TO_CONVERT = (
+    "An InternLM2 reward model becomes a plain one by openprm.models.internlm2.convert_internlm2(model, folder), and "
+    "when training starts from it"
+)
 
 
 def _check_loaded(

@@ -17,8 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from openprm.engines.transformers_rewards import TransformersRewardEngine
 from openprm.errors import InputError
-from openprm.models import internlm2
-from openprm.models.internlm2 import convert_internlm2
+from openprm.models.internlm2 import convert_internlm2, is_internlm2
 from openprm.models.reward_checkpoint import check_reward_model, load_reward_model
 from openprm.rewards.base import RewardBatch
 from openprm.rewards.reward_model import ModelRewarder
@@ -173,7 +172,7 @@ def their_ids(question: list[Message], response: str) -> list[int]:
 def checkpoint(
     folder: Path, kind: str = "safetensors", weights: dict[str, Tensor] | None = None, **config: Any
 ) -> Path:
-    """A folder like theirs, its weights in three shards with an index."""
+    """A folder like theirs, its weights in three shards."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
     TOKENIZER.save_pretrained(folder)
@@ -182,13 +181,9 @@ def checkpoint(
         "safetensors": ("model", lambda part, path: save_file(part, path, {"format": "pt"})),
         "bin": ("pytorch_model", torch.save),
     }[kind]
-    where = {}
     for shard in range(3):
-        name = f"{stem}-{shard + 1:05d}-of-00003.{kind}"
         part = {key: weights[key] for key in list(weights)[shard::3]}
-        save(part, folder / name)
-        where.update(dict.fromkeys(part, name))
-    (folder / f"{stem}.{kind}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+        save(part, folder / f"{stem}-{shard + 1:05d}-of-00003.{kind}")
     return folder
 
 
@@ -254,35 +249,9 @@ def test_the_checkpoint_is_plain(converted: Path):
     assert torch.equal(trained.score.weight, WEIGHTS["v_head.weight"])  # type: ignore[union-attr, arg-type]
 
 
-def test_bin_shards_and_shards_of_ours_hold_the_same(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(internlm2, "SHARD_SIZE", 20_000)
-    source = checkpoint(tmp_path / "theirs", "bin")
-    manifest = convert_internlm2(source, tmp_path / "ours")
-    files = sorted(path.name for path in (tmp_path / "ours").glob("model*"))
-    assert len(files) > 3
-    assert files[0] == f"model-00001-of-{len(files) - 1:05d}.safetensors"
-    assert files[-1] == "model.safetensors.index.json"
-    ours = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").state_dict()
-    other = AutoModelForSequenceClassification.from_pretrained(converted).state_dict()
-    assert ours.keys() == other.keys()
-    assert all(torch.equal(ours[name], other[name]) for name in ours)
-    assert manifest["counts"] == {"parameters": sum(weight.numel() for weight in WEIGHTS.values())}
-
-
-def test_it_is_a_stage(tmp_path: Path):
-    source = checkpoint(tmp_path / "theirs")
-    first = convert_internlm2(source, tmp_path / "ours")
-    written = (tmp_path / "ours" / "model.safetensors").stat().st_mtime_ns
-    assert convert_internlm2(source, tmp_path / "ours") == first
-    assert (tmp_path / "ours" / "model.safetensors").stat().st_mtime_ns == written
-    again = convert_internlm2(source, tmp_path / "again")
-    assert again["files_hash"] == first["files_hash"]
-    assert first["stage"] == "conversion"
-
-
-def test_half_precision_stays_what_it_is(tmp_path: Path):
+def test_bin_shards_in_half_precision_stay_what_they_are(tmp_path: Path):
     half = {name: weight.bfloat16() for name, weight in WEIGHTS.items()}
-    convert_internlm2(checkpoint(tmp_path / "theirs", weights=half), tmp_path / "ours")
+    convert_internlm2(checkpoint(tmp_path / "theirs", "bin", weights=half), tmp_path / "ours")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours", dtype="auto")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert torch.equal(model.score.weight, half["v_head.weight"])
@@ -344,14 +313,9 @@ def test_a_sentencepiece_model_is_read_without_their_code(tmp_path: Path):
     (source / "tokenizer_config.json").write_text(json.dumps({**names, "added_tokens_decoder": added}))
     size = theirs.get_piece_size()
     rows = torch.randn(size, CONFIG["hidden_size"], generator=torch.Generator().manual_seed(1))
-    save_file({"model.tok_embeddings.weight": rows}, source / "embedding.safetensors")
-    index = json.loads((source / "model.safetensors.index.json").read_text())
-    index["weight_map"]["model.tok_embeddings.weight"] = "embedding.safetensors"
-    (source / "model.safetensors.index.json").write_text(json.dumps(index))
-    config = {**CONFIG, "vocab_size": size, "reward_token_id": reward}
-    (source / "config.json").write_text(json.dumps(config))
     first = next(source.glob("model-00001*"))
-    save_file({name: weight for name, weight in load_file(first).items() if "tok_emb" not in name}, first)
+    save_file({**load_file(first), "model.tok_embeddings.weight": rows}, first)
+    (source / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": size, "reward_token_id": reward}))
 
     convert_internlm2(source, tmp_path / "ours")
     ours = AutoTokenizer.from_pretrained(tmp_path / "ours")
@@ -377,59 +341,48 @@ def test_sentencepiece_is_asked_for_where_it_is_needed(tmp_path: Path, monkeypat
         convert_internlm2(source, tmp_path / "ours")
 
 
-def without(name: str) -> dict[str, Tensor]:
-    return {key: weight for key, weight in WEIGHTS.items() if key != name}
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda to: checkpoint(to, weights=without("model.layers.1.attention.wqkv.weight")),
-            r"lacks 1 weights, the first is model\.layers\.1\.attention\.wqkv\.weight",
-        ),
-        (
-            lambda to: checkpoint(to, weights={**WEIGHTS, "v_head.bias": torch.zeros(1)}),
-            r"has 1 weights that InternLM2 has not, the first is v_head\.bias",
-        ),
-        (
-            lambda to: checkpoint(to, "bin", weights={**WEIGHTS, "v_head.weight": torch.zeros(2, 32)}),
-            r"v_head\.weight has the shape \(2, 32\); by config\.json it would be \(1, 32\)",
-        ),
-        (lambda to: checkpoint(to, bias=True), "has biases in its attention"),
-        (lambda to: checkpoint(to, architectures=["LlamaForSequenceClassification"]), "is no InternLM2 reward model"),
-        (lambda to: checkpoint(to, rope_scaling={"type": "yarn", "factor": 2}), "which no released model has"),
-        (lambda to: checkpoint(to, reward_token_id=10_000), "which its tokenizer does not know"),
-    ],
-)
-def test_what_cannot_be_converted_leaves_nothing(tmp_path: Path, make: Callable[[Path], Path], message: str):
-    with pytest.raises(InputError, match=message):
-        convert_internlm2(make(tmp_path / "theirs"), tmp_path / "ours")
-    assert not (tmp_path / "ours").exists()
-
-
 def remove(folder: Path, pattern: str) -> None:
     for file in folder.glob(pattern):
         file.unlink()
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("changes", "damage", "message"),
     [
-        (lambda source: remove(source, "*00002*"), "lacks model-00002-of-00003.safetensors, which its index lists"),
-        (lambda source: remove(source, "model*"), "has no weights"),
-        (lambda source: remove(source, "config.json"), "has no config.json that can be read"),
-        (lambda source: remove(source, "chat_template.jinja"), "has no chat template"),
-        (lambda source: (source / "model-00002-of-00003.safetensors").write_text("?"), "cannot be read"),
-        (
-            lambda source: (source / "config.json").write_text(json.dumps({**CONFIG, "reward_token_id": None})),
-            "has no reward_token_id",
-        ),
+        ({"weights": {**WEIGHTS, "v_head.bias": torch.zeros(1)}}, None, r"has the weights score\.bias"),
+        ({"weights": {**WEIGHTS, "v_head.weight": torch.zeros(2, 32)}}, None, r"size mismatch for score\.weight"),
+        ({"bias": True}, None, "has biases"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, None, "is no InternLM2 reward model"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2}}, None, "which no released model has"),
+        ({"reward_token_id": 10_000}, None, "which its tokenizer does not know"),
+        ({"reward_token_id": None}, None, "has no reward_token_id"),
+        ({}, lambda source: remove(source, "*00002*"), r"lacks the weights .*model\.norm\.weight"),
+        ({}, lambda source: remove(source, "model*"), "has no weights"),
+        ({}, lambda source: remove(source, "config.json"), "is no InternLM2 reward model"),
+        ({}, lambda source: remove(source, "chat_template.jinja"), "has no chat template"),
+        ({}, lambda source: (source / "model-00002-of-00003.safetensors").write_text("?"), "cannot be read"),
     ],
 )
-def test_damaged_folders(tmp_path: Path, damage: Callable[[Path], Any], message: str):
-    source = checkpoint(tmp_path / "theirs")
-    damage(source)
+def test_what_cannot_be_converted_leaves_nothing(
+    tmp_path: Path, changes: dict[str, Any], damage: Callable[[Path], Any] | None, message: str
+):
+    source = checkpoint(tmp_path / "theirs", **changes)
+    if damage is not None:
+        damage(source)
     with pytest.raises(InputError, match=message):
         convert_internlm2(source, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
+
+
+def test_training_starts_from_theirs(converted: Path, tmp_path: Path):
+    trained, plain = load_reward_model(checkpoint(tmp_path / "theirs"), separator="line")
+    other, _ = load_reward_model(converted)
+    assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), other.parameters(), strict=True))
+    assert (trained.config.openprm["separator"], trained.config.openprm["suffix"]) == ("line", "[UNUSED_TOKEN_2]")
+    assert plain.pad_token == "[UNUSED_TOKEN_0]"
+
+
+def test_what_it_is_told_by(converted: Path, tmp_path: Path):
+    assert is_internlm2(checkpoint(tmp_path / "theirs"))
+    assert not is_internlm2(converted)
+    assert not is_internlm2(tmp_path / "none")

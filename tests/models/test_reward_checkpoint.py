@@ -175,7 +175,7 @@ def test_only_a_reward_model_is_used_as_it_is(tmp_path: Path):
     config = json.loads((language / "config.json").read_text())
     own = {"architectures": ["OwnForRewardModel"], "auto_map": {"AutoModel": "code.Own", "AutoConfig": "code.Config"}}
     (language / "config.json").write_text(json.dumps({**config, **own, "model_type": "own"}))
-    with pytest.raises(InputError, match=r"\(OwnForRewardModel\) needs code of its own.*openprm convert"):
+    with pytest.raises(InputError, match=r"\(OwnForRewardModel\) needs code of its own.*convert_internlm2"):
         reward_model_config(language)
     with pytest.raises(InputError, match="nowhere cannot be read as a model"):
         reward_model_config(tmp_path / "nowhere")
