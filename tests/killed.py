@@ -2,10 +2,10 @@
 
     python -m tests.killed STAGE INPUT FOLDER EVERY
 
-STAGE is `pairs` (repeated from its start), `trees` or `shards` (resumed from their finished shards). The stage runs
-in forked processes, each killed at another moment, EVERY apart: before a step in the file system, or in the middle of
-a `write_text`. Another then runs the stage to its end, and the result is compared with that of a process that was not
-killed. Prints a line for each moment: how many shards it had finished, and how many were computed after it.
+STAGE is `trees` or `shards` (those of tests/runs/test_shards.py). It runs in forked processes, each killed at another
+moment, EVERY apart: before a step in the file system, or in the middle of a `write_text`. Another then runs the stage
+to its end, and the result is compared with that of a process that was not killed. Prints a line for each moment: how
+many shards it had finished, and how many were computed after it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ import pyarrow.parquet  # noqa: F401
 from huggingface_hub import DatasetCardData, HfApi  # noqa: F401
 
 from openprm.runs.shards import Shards
-from openprm.stages import pairs
-from openprm.stages import trees as data_stages
-from openprm.stages.pairs import Pairs
+from openprm.stages import trees as tree_stage
 from openprm.stages.trees import Trees
 
 from .answers import content
@@ -38,15 +36,12 @@ EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtr
 
 
 def make(stage: str, given: str, out: Path) -> None:
-    data_stages.PROMPTS_PER_SHARD = 3
-    pairs.PAIRS_PER_SHARD = 10
-    data_stages._FLUSH = 1000
+    tree_stage.PROMPTS_PER_SHARD = 3
+    tree_stage._FLUSH = 1000
     if stage == "shards":
         make_shards(out)
-    elif stage == "trees":
-        Trees(candidates=given).run(out)
     else:
-        Pairs(trees=given, min_gap="0.1", select="all").run(out)
+        Trees(candidates=given).run(out)
 
 
 def killed_at(moment: int, near: Path) -> None:

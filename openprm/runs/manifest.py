@@ -34,6 +34,7 @@ from .provenance import hub_types, inherited
 
 LOG = "log.jsonl"
 WORK = ".work"  # in unfinished work: what a killed run resumes from (shards, checkpoints)
+_EXPENSIVE = ("[0-9]*.parquet", "checkpoints/checkpoint-*")  # in that: never discarded unasked
 _DESCRIPTION = "stage.json"  # in that: what it is to become
 _NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
@@ -146,7 +147,7 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
     running = [path.name for path in work.glob(".*.lock") if is_held(path)]
     if running and not (same and part):
         raise InputError(f"parts of {out} are running ({', '.join(running)}); wait for them, or choose another --out")
-    if not (same or force) and any(work.glob("[0-9]*.parquet")):
+    if not (same or force) and any(any(work.glob(kind)) for kind in _EXPENSIVE):
         raise InputError(
             f"{partial} holds unfinished work of a run with {_difference(there, description)}: finish it with the "
             "same parameters, choose another --out, or discard it with --force"

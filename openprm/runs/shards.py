@@ -184,16 +184,16 @@ def compute_missing(shards: Shards, work: Work, part: Part | None = None, *, str
     ) as progress:
         for index, results in work.compute(missing(), progress.report):
             items, chosen = taken.pop(index)
-            made = {work.key(item): _named(one, work.key(item)) for item, one in zip(chosen, results, strict=True)}
-            new = [row for one in made.values() for row in one.rows]
+            made = [_named(one, work.key(item)) for item, one in zip(chosen, results, strict=True)]
+            new = [row for one in made for row in one.rows]
             progress.finish(len(chosen) * work.rows_per_unit, work.count(new).get("tokens", 0))
-            if strict and (failure := next((one.failure for one in made.values() if one.failure), None)):
+            if strict and (failure := next((one.failure for one in made if one.failure), None)):
                 raise InputError(f"{failure} (stopped by --strict)")
             if index in notes:
-                made = _kept(shards, index, notes[index], work) | made
-            every = [made.get(work.key(item), Made([])) for item in items]
-            rows = [row for one in every for row in one.rows]
-            failures = [one.failure for one in every if one.failure]
+                kept = _kept(shards, index, notes[index], work) | dict(zip(map(work.key, chosen), made, strict=True))
+                made = [kept.get(work.key(item), Made([])) for item in items]
+            rows = [row for one in made for row in one.rows]
+            failures = [one.failure for one in made if one.failure]
             shards.write(index, rows, failures, work.count(rows), len(items))
 
 

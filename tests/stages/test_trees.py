@@ -347,23 +347,17 @@ def test_only_contradictions(tmp_path):
 # --- killed
 
 
-@pytest.mark.parametrize("stage", ["trees", "pairs"])
-def test_killed_at_some_moments(tmp_path, stage):
+def test_killed_at_some_moments(tmp_path):
     rows = answers(8)
     rows[3]["response"] = rows[20]["response"] = " "
     rows[7]["reward"] = "bad"
     given = write_jsonl(tmp_path / "a.jsonl", rows)
-    if stage == "pairs":
-        Trees(candidates=given).run(tmp_path / "trees")
-        given = str(tmp_path / "trees")
-    command = [sys.executable, "-m", "tests.killed", stage, given, str(tmp_path / "work"), "9"]
+    command = [sys.executable, "-m", "tests.killed", "trees", given, str(tmp_path / "work"), "9"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     moments = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(moments) >= 3
-    if stage == "trees":
-        assert all(after in (0, 3) if before == 0 else before + after == 3 for before, after in moments)
-        assert {before for before, _ in moments} >= {0, 3}
+    assert {before for before, _ in moments} >= {0, 3}
+    assert all(after in (0, 3) if before == 0 else before + after == 3 for before, after in moments)
 
 
 PROGRAM = """
