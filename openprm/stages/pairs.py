@@ -54,7 +54,7 @@ class Pairs(Stage, kind="pairs"):
 
         def rows() -> Iterator[Pair]:
             for tree in shown(self._trees(), "pairs", "trees"):
-                statistics.add_tree(tree, gaps[tree["source"]], parameters.min_support)
+                statistics.add_tree(tree)
                 yield from tree_pairs(tree, gaps[tree["source"]], parameters)
 
         shards = write_unique(folder, rows(), statistics)

@@ -25,7 +25,7 @@ PROCESS, OUTCOME = "process", "outcome"
 
 @dataclass(frozen=True)
 class MinGap:
-    """The least difference of two values that makes a pair, and its units (design, decision 14).
+    """The least difference of two values that makes a pair, and its units.
 
     `units` is "reward" (as it is: the paper's 1.0 is one logit of one particular reward model), "sd"
     (standard deviations of the source's rewards) or "quantile" (of the source's sibling gaps, in [0, 1]).
@@ -213,14 +213,6 @@ class Duplicates:
             return False
         self._kept.add(digest)
         return True
-
-
-def without_duplicates(pairs: Sequence[Pair]) -> tuple[list[Pair], Duplicates]:
-    """The pairs that stay, and the counts of those that do not."""
-    duplicates = Duplicates()
-    for pair in pairs:
-        duplicates.add(pair)
-    return [pair for pair in pairs if duplicates.keep(pair)], duplicates
 
 
 def _digest(pair: Pair, first: str, second: str) -> bytes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..schema import Pair, Tree
-from .pairs import PairParameters, process_pairs
 from .similarity import numbers
 from .tree import siblings
 
@@ -103,7 +102,7 @@ class TreeStatistics:
 
 @dataclass
 class PairStatistics:
-    """What a pair stage took, and what each way of selecting would take."""
+    """What a pair stage took."""
 
     pairs: int = 0
     duplicates: int = 0
@@ -113,19 +112,15 @@ class PairStatistics:
     gaps: float = 0.0
     levels: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
-    selections: Counter[str] = field(default_factory=Counter)
     separators: set[str] = field(default_factory=set)  # where the trees' steps end
     _prompts: set[str] = field(default_factory=set)
 
-    def add_tree(self, tree: Tree, min_gap: float, min_support: int) -> None:
+    def add_tree(self, tree: Tree) -> None:
         self.trees += 1
         self.separators.add(tree["build"]["separator"])
         for nodes in siblings(tree):
             values = [node["value"] for node in nodes]
             self.widest_gap = max(self.widest_gap, max(values) - min(values))
-        for select in ("max", "all", "1", "4"):
-            parameters = PairParameters(select=select, min_support=min_support)
-            self.selections[select] += len(process_pairs(tree, min_gap, parameters))
 
     def add(self, pair: Pair) -> None:
         self.pairs += 1
@@ -148,7 +143,5 @@ class PairStatistics:
             result["mean_gap"] = round(self.gaps / self.pairs, 4)
             result["prompts"] = self.trees
             result["separators"] = sorted(self.separators)
-            result["process_pairs_per_prompt"] = {
-                select: round(count / self.trees, 2) for select, count in self.selections.items()
-            }
+            result["process_pairs_per_prompt"] = round(self.levels["process"] / self.trees, 2)
         return result

@@ -29,7 +29,10 @@ DEFAULT_THRESHOLD = 0.88
 
 @dataclass(frozen=True)
 class MergeParameters:
-    """How to build a tree; the defaults are the paper's (appendix B.2).
+    """How to build a tree.
+
+    The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
+    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge).
 
     Raises ValueError for a threshold outside (0, 1].
     """

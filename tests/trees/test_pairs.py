@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from openprm.trees.pairs import (
     OUTCOME,
     PROCESS,
+    Duplicates,
     MinGap,
     PairParameters,
     preference_pair,
@@ -14,7 +15,6 @@ from openprm.trees.pairs import (
     texts,
     to_trl,
     tree_pairs,
-    without_duplicates,
 )
 from openprm.trees.tree import MergeParameters, build_tree, response_text
 from tests.trees.test_tree import candidate
@@ -150,6 +150,14 @@ def test_min_gap_in_units_of_each_source():
     assert MinGap(1.0, "quantile").in_reward_units(trees) == {"test": 2.0, "other": 20.0}
 
 
+def kept(pairs):
+    """The pairs that stay, and how many duplicates and contradictions were left out."""
+    found = Duplicates()
+    for pair in pairs:
+        found.add(pair)
+    return [pair for pair in pairs if found.keep(pair)], found.duplicates, found.contradictions
+
+
 def preference(chosen, rejected, question="Q"):
     return preference_pair([{"role": "user", "content": question}], chosen, rejected, "prefs", "p")
 
@@ -162,17 +170,13 @@ def test_duplicates_and_contradictions_are_removed_and_counted():
         preference("d", "c"),
         preference("a", "b", "another question"),
     ]
-    kept, found = without_duplicates(pairs)
-    assert kept == [pairs[0], pairs[4]]
-    assert (found.duplicates, found.contradictions) == (1, 2)
+    assert kept(pairs) == ([pairs[0], pairs[4]], 1, 2)
 
 
 def test_the_same_text_split_otherwise_is_a_duplicate():
     whole = preference("ab", "ac")
     split = {**whole, "context": "a", "chosen": "b", "rejected": "c", "level": PROCESS}
-    kept, found = without_duplicates([whole, split])
-    assert kept == [whole]
-    assert found.duplicates == 1
+    assert kept([whole, split]) == ([whole], 1, 0)
 
 
 def test_trl_view():
