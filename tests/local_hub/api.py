@@ -6,7 +6,6 @@ import base64
 import fnmatch
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,6 @@ from urllib.parse import parse_qs
 from .replies import Refusal, Reply
 from .server import API, Handler, route
 from .store import LARGE, Repo, Store, front_matter, git_hash, now, pointer, regular
-from .xet import fetch_xet, xet_hash
 
 LARGE_NAMES = (
     "7z arrow bin bz2 gif gz jpg model npy npz onnx parquet pickle png pt pth safetensors tar wav zip".split()
@@ -53,12 +51,6 @@ def _create(asked: Handler) -> Reply:
             files["README.md"] = regular(asked.hub.store, card.encode())
         repo.commit("main", "initial commit", "", files, user.name)
     return Reply({"url": asked.url(repo), "name": name})
-
-
-@route("DELETE", "/api/repos/delete")
-def _delete(asked: Handler) -> Reply:
-    shutil.rmtree(asked.repo(*_named(asked, asked.json()), write=True).folder)
-    return Reply()
 
 
 @route("POST", "/api/validate-yaml")
@@ -117,12 +109,6 @@ def _described(repo: Repo, commit: dict[str, Any], blobs: bool) -> dict[str, Any
     return info
 
 
-@route("GET", API + "/auth-check(?P<write>/write)?")
-def _auth_check(asked: Handler, kind: str, name: str, write: str = "") -> Reply:
-    asked.repo(kind, name, write=bool(write))
-    return Reply()
-
-
 @route("GET", API + "/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?")
 def _tree(asked: Handler, kind: str, name: str, revision: str, folder: str = "") -> Reply:
     repo = asked.repo(kind, name)
@@ -179,16 +165,6 @@ def _tag(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     return Reply()
 
 
-@route("DELETE", API + "/tag/(?P<tag>[^/]+)")
-def _untag(asked: Handler, kind: str, name: str, tag: str) -> Reply:
-    with asked.hub.lock:
-        repo = asked.repo(kind, name, write=True)
-        if repo.info["tags"].pop(tag, None) is None:
-            raise Refusal(404, f"Invalid rev id: {tag}", "RevisionNotFound")
-        repo.save()
-    return Reply()
-
-
 @route("POST", API + "/preupload/(?P<revision>[^/]+)")
 def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     """For each file, which way it is to be sent, and the id of what is there under its path."""
@@ -230,9 +206,6 @@ def _commit(asked: Handler, kind: str, name: str, branch: str) -> Reply:
             elif key == "deletedFile":
                 repo.file(head, value["path"])
                 files.pop(value["path"], None)
-            elif key == "deletedFolder":
-                folder = value["path"].rstrip("/") + "/"
-                files = {path: file for path, file in files.items() if not path.startswith(folder)}
         id = repo.commit(branch, header["summary"], header.get("description", ""), files, user.name)
     return Reply({"success": True, "commitOid": id, "commitUrl": f"{asked.url(repo)}/commit/{id}"})
 
@@ -246,8 +219,6 @@ def _named(asked: Handler, body: dict[str, Any]) -> tuple[str, str]:
 
 def large(store: Store, sha256: str) -> dict[str, Any]:
     """The entry of a file for which git holds a pointer; its content must be there."""
-    if not store.blob(sha256).exists():
-        fetch_xet(store, sha256)
     if not store.blob(sha256).exists():
         raise Refusal(400, f"LFS pointer pointed to a file that does not exist: {sha256}")
     size = store.blob(sha256).stat().st_size
@@ -277,8 +248,6 @@ def _entry(repo: Repo, commit: dict[str, Any], path: str, expand: bool) -> dict[
         entry = {"type": "file", "path": path, "size": file["size"], "oid": file["oid"]}
         if file["lfs"]:
             entry["lfs"] = _lfs(file, "oid")
-            if hash := xet_hash(repo.store, file["sha256"]):
-                entry["xetHash"] = hash
     else:
         below = [f["oid"] for p, f in commit["files"].items() if p.startswith(f"{path}/")]
         entry = {"type": "directory", "path": path, "size": 0, "oid": git_hash(" ".join(below).encode())}

@@ -42,8 +42,7 @@ class Request(NamedTuple):
 @dataclass
 class Fault:
     """The next `times` requests whose `METHOD /path` matches the regular expression get this `answer`:
-    a status (with `Retry-After` and an error code if given), "drop" (the connection closes) or "hang" (until the Hub
-    stops)."""
+    a status (with `Retry-After` and an error code if given) or "drop" (the connection closes)."""
 
     pattern: str
     answer: int | str
@@ -55,7 +54,7 @@ class Fault:
 class Hub:
     """The Hub while the `with` lasts, at `endpoint`. A Hub of the same `root` (and `port`) goes on where it was.
 
-    `token` may write to `owner`, `read_token` is its read-only sister, `stranger_token` belongs to somebody else;
+    `token` may write to `owner`, `read_token` may only read, `stranger_token` is another user's;
     any other is refused. `requests` lists what was asked, `faults` what shall go wrong (see `Fault`).
     """
 
@@ -71,7 +70,6 @@ class Hub:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
-        self.stopped = threading.Event()
         self._server = _Server(("127.0.0.1", port), type("Handler", (Handler,), {"hub": self}))
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self.storage = f"http://localhost:{self._server.server_port}/storage"
@@ -81,24 +79,23 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stopped.set()
         self._server.shutdown()
         self._server.close_connections()
         self._server.server_close()
 
-    def environment(self, home: Path, token: str | None = token, xet: bool = False) -> dict[str, str]:
+    def environment(self, home: Path, token: str | None = token) -> dict[str, str]:
         """The environment of a process that talks to this Hub alone, its caches in `home`."""
         others = {key: value for key, value in os.environ.items() if not re.match("(HF|HUGGING|TRANSFORMERS)_", key)}
         return (
             others
             | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
-            | {"HF_HUB_DISABLE_XET": str(int(not xet)), "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-            | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}  # evaluate's go to another host
+            | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+            | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
             | ({"HF_TOKEN": token} if token else {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"})
         )
 
     def sent(self) -> int:
-        """Bytes received so far of commits and of large files, but for those through Xet, which are not seen here."""
+        """Bytes received so far of commits and of large files."""
         return sum(r.received for r in self.requests if r.method == "PUT" or "/commit/" in r.path)
 
 
@@ -129,8 +126,6 @@ class Handler(BaseHTTPRequestHandler):
         self.chunks = self._chunks()
         fault = self._fault(f"{self.command} {url.path}")
         if fault and isinstance(fault.answer, str):
-            if fault.answer == "hang":
-                self.hub.stopped.wait()
             self.hub.requests.append(Request(self.command, url.path, 0, self.received))
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

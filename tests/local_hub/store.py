@@ -14,16 +14,16 @@ from typing import Any
 
 from .replies import Refusal
 
-#: Above it a file is large (LFS or Xet), whatever its name; and an LFS upload goes in parts of this size.
+#: Above it a file is large (LFS), whatever its name.
 LARGE = 1 << 20
 
 
 class Store:
-    """The folder of a Hub: contents by SHA-256, repositories, and Xet's side of it (see `tests.local_hub.xet`)."""
+    """The folder of a Hub: contents by SHA-256, and repositories."""
 
     def __init__(self, root: Path):
         self.root = Path(root).resolve()
-        for folder in ("blobs", "incoming", "repos", "xet/hashes"):
+        for folder in ("blobs", "incoming", "repos"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
 
     def blob(self, sha256: str) -> Path:

@@ -374,7 +374,6 @@ REQUESTS = {
     "create": r"POST /api/repos/create",
     "preupload": r"POST .*/trees/preupload",
     "batch": r"POST .*/trees.git/info/lfs",
-    "part": r"PUT /storage/.*/parts",
     "whole": r"PUT /storage/[0-9a-f]+$",
     "card": r"POST /api/validate-yaml",
     "commit": r"POST .*/trees/commit",
@@ -525,15 +524,15 @@ upload(repositories(Path(sys.argv[1]), "openprm"), private=None, tag=sys.argv[2]
 """
 
 
-def start(root: Path, hub: Hub, home: Path, tag: str, xet: bool) -> subprocess.Popen[str]:
+def start(root: Path, hub: Hub, home: Path, tag: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PROGRAM, str(root), tag]
     return subprocess.Popen(
-        command, env=hub.environment(home, xet=xet), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=hub.environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def run(root: Path, hub: Hub, home: Path, tag: str, xet: bool) -> str:
-    with start(root, hub, home, tag, xet) as process:
+def run(root: Path, hub: Hub, home: Path, tag: str) -> str:
+    with start(root, hub, home, tag) as process:
         output = process.communicate()[0]
     assert process.returncode == 0, output
     assert hub.token not in output
@@ -561,9 +560,8 @@ def kill_at(at: int, done: bool, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("xet", [False, True])
 def test_a_killed_upload_leaves_whole_repositories_and_is_finished_by_the_next(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xet: bool
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Killed while the kth request waits for its answer, with the request done or not, for several values of k."""
     old = shutil.copytree(root, tmp_path / "old")
@@ -579,22 +577,21 @@ def test_a_killed_upload_leaves_whole_repositories_and_is_finished_by_the_next(
     with Hub(tmp_path / "whole") as hub:
         publish(old, hub, tag="v1")
         before = len(hub.requests)
-        run(new, hub, tmp_path / "home", "v2", xet)
+        run(new, hub, tmp_path / "home", "v2")
         asked = len(hub.requests) - before
-        assert xet == any("xet-write-token" in request.path for request in hub.requests)
     moments = 5
     for moment in range(moments):
         at = 1 + moment * (asked - 1) // (moments - 1)
         with Hub(tmp_path / f"hub{moment}") as hub:
             publish(old, hub, tag="v1")
             with kill_at(at, moment % 2 == 1, monkeypatch) as victim:
-                victim.append(start(new, hub, tmp_path / "home", "v2", xet))
+                victim.append(start(new, hub, tmp_path / "home", "v2"))
                 assert victim[0].wait() == -signal.SIGKILL, f"request {at} of {asked}"
             for name in KINDS:
                 assert published(hub, name) in (contents(old / name), contents(new / name)), (at, name)
             stored = {path.name for path in (hub.store.root / "blobs").iterdir()}
             hub.requests.clear()
-            run(new, hub, tmp_path / "home", "v2", xet)
+            run(new, hub, tmp_path / "home", "v2")
             assert is_published(hub, new)
             for name in KINDS:
                 assert published(hub, name, "v1") == contents(old / name)
