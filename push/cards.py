@@ -31,9 +31,6 @@ _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _BEST_OF = re.compile(r"best of (?P<n>\d+): (?P<kind>.+)/(?P<aggregation>\w+)")
 
-#: What the bounds in an evaluation are.
-INTERVAL = "95 % interval over prompts"
-
 
 def documents(publication: Manifest) -> dict[str, str]:
     """The files of a repository that follow from its manifest, by path: its card, and a model's results.
@@ -111,7 +108,6 @@ def _model_card(publication: Manifest) -> str:
     pairs = [made for role, made in made_of.items() if role not in ("base", "eval_pairs")] if trained else []
     again = [made.train for made in pairs if made.train]
     can_be_trained = base is not None and pairs and len(again) == len(pairs)
-    results = list(_model_index(evaluation))
     data = ModelCardData(
         **_license_fields(publication["license"]),
         base_model=base,
@@ -120,8 +116,6 @@ def _model_card(publication: Manifest) -> str:
         pipeline_tag="text-classification",
         library_name="transformers",
         tags=_TAGS,
-        model_name=name if results else None,
-        eval_results=results or None,
     )
     question = example["question"]
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
@@ -203,7 +197,7 @@ def _eval_results(publication: Manifest) -> str | None:
             dataset_id=dataset,
             task_id=f"best_of_{match['n']}_{match['aggregation']}",
             value=row["accuracy"],
-            notes=_in_words(row),
+            notes=f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}",
         )
         for row, match in _best_of(evaluation)
     ]
@@ -258,27 +252,3 @@ def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[s
         match = _BEST_OF.fullmatch(row["method"])
         if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
             yield row, match
-
-
-def _in_words(row: Manifest) -> str:
-    return f"{INTERVAL}: {row['low']:.3f} to {row['high']:.3f}"
-
-
-def _model_index(evaluation: Manifest | None) -> Iterator[Any]:
-    """None where the candidates that were measured are in no repository, which each result names."""
-    from huggingface_hub import EvalResult
-
-    dataset = measured(evaluation) if evaluation else None
-    if dataset is None or dataset.hub is None:
-        return
-    for row, match in _best_of(evaluation):
-        yield EvalResult(
-            task_type="text-classification",
-            task_name="best of N",
-            dataset_type=dataset.hub,
-            dataset_name="OpenPRM candidates",
-            dataset_split=dataset.part,
-            metric_type="accuracy",
-            metric_name=f"best of {match['n']} by {match['aggregation']}; {_in_words(row)}",
-            metric_value=row["accuracy"],
-        )

@@ -1,13 +1,12 @@
 """The pictures in the cards: `statistics.png` (needs the extra `plots`).
 
-They are read in grey as in colour (splits and levels differ in lightness and in their line), on white, and the same
-bytes come of the same rows. Rows are read once, one at a time: what is kept of them is counts.
+They can be read in gray as in color (splits and levels differ in lightness and line style), and the same rows give
+the same bytes. Rows are read once, one at a time: only counts are kept.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +17,9 @@ from openprm.errors import InputError
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 
 _BARS = 25
-_FEWEST = 0.01  # of the responses: what merges of fewer says little
-#: Dark to light, so that they differ in grey; with as many lines.
-_COLOURS = ("#1b4965", "#e07a1f", "#8fb8a8", "#b9b3c9")
+_FEWEST = 0.01  # of the responses: merges among fewer say little
+#: Dark to light, so that they differ in gray; with as many line styles.
+_COLORS = ("#1b4965", "#e07a1f", "#8fb8a8", "#b9b3c9")
 _LINES = ("-", "--", ":", "-.")
 _DIGITS = 4  # significant ones, that a value is rounded to while it is counted
 
@@ -54,9 +53,9 @@ def plot_evaluation(evaluation: Mapping[str, Any], path: Path) -> None:
     figure, ((axis,),) = _figure(1, 1, (8, 0.9 + 0.34 * len(results)))
     for place, row in enumerate(results):
         chosen = row["method"].startswith(("best of", "weighted"))
-        colour = _COLOURS[0] if chosen else "0.45"
-        axis.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
-        axis.plot(row["accuracy"], place, "o" if chosen else "D", color=colour, markersize=6)
+        color = _COLORS[0] if chosen else "0.45"
+        axis.plot([row["low"], row["high"]], [place, place], color=color, linewidth=2)
+        axis.plot(row["accuracy"], place, "o" if chosen else "D", color=color, markersize=6)
         axis.annotate(
             f"{row['accuracy']:.3f}", (row["high"], place), (6, 0), textcoords="offset points", va="center", fontsize=9
         )
@@ -96,7 +95,7 @@ class _Distribution:
         for index, (name, counts) in enumerate(self.groups.items()):
             shares = [counts[value] / counts.total() for value in values]
             places = [place + (index - (len(self.groups) - 1) / 2) * width for place in range(len(values))]
-            bars = axis.bar(places, shares, width, color=_COLOURS[index % 4], edgecolor="black", linewidth=0.5)
+            bars = axis.bar(places, shares, width, color=_COLORS[index % 4], edgecolor="black", linewidth=0.5)
             bars.set_label(_with_number(name, counts))
             if len(values) * len(self.groups) <= 8:
                 axis.bar_label(bars, [f"{share:.1%}" for share in shares], fontsize=8, padding=2)
@@ -107,19 +106,11 @@ class _Distribution:
         """Many: a histogram, the first group's filled, so that one line on another can be told from it."""
         edges = _edges(values)
         for index, (name, counts) in enumerate(self.groups.items()):
-            heights = [0.0] * (len(edges) - 1)
-            for value, count in counts.items():
-                heights[min(bisect_right(edges, value), len(heights)) - 1] += count / counts.total()
+            shares = [count / counts.total() for count in counts.values()]
             if index == 0:
-                axis.stairs(heights, edges, color="0.85", fill=True)
-            axis.stairs(
-                heights,
-                edges,
-                color=_COLOURS[index % 4],
-                linestyle=_LINES[index % 4],
-                linewidth=1.8,
-                label=_with_number(name, counts),
-            )
+                axis.hist([*counts], edges, weights=shares, color="0.85")
+            style = {"color": _COLORS[index % 4], "linestyle": _LINES[index % 4], "linewidth": 1.8}
+            axis.hist([*counts], edges, weights=shares, histtype="step", label=_with_number(name, counts), **style)
 
 
 def _edges(values: list[float]) -> list[float]:
@@ -128,7 +119,7 @@ def _edges(values: list[float]) -> list[float]:
     if all(value == int(value) for value in values):
         width = math.ceil((high - low + 1) / _BARS)
         return [low - 0.5 + width * bar for bar in range(math.ceil((high - low + 1) / width) + 1)]
-    return [low + (high - low) * bar / _BARS for bar in range(_BARS + 1)]
+    return [low + (high - low) * bar / _BARS for bar in range(_BARS)] + [high]
 
 
 class _Shares:
@@ -145,7 +136,7 @@ class _Shares:
             axis.plot(
                 list(shares),
                 list(shares.values()),
-                color=_COLOURS[index % 4],
+                color=_COLORS[index % 4],
                 linestyle=_LINES[index % 4],
                 marker="osD^"[index % 4],
                 markersize=9 - 2 * (index % 4),  # where lines meet, each is seen

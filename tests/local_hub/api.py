@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
 import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from .replies import Refusal, Reply
 from .server import API, Handler, route
-from .store import LARGE, Repo, Store, front_matter, git_hash, now, pointer, regular
+from .store import LARGE, Refusal, Reply, Repo, front_matter, git_hash, large, regular
 
 LARGE_NAMES = (
     "7z arrow bin bz2 gif gz jpg model npy npz onnx parquet pickle png pt pth safetensors tar wav zip".split()
 )
-GIT_ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LARGE_NAMES)
 
 
 @route("GET", "/api/whoami-v2")
@@ -43,9 +39,8 @@ def _create(asked: Handler) -> Reply:
         if repo.exists:
             raise Refusal(409, f"You already created this {kind} repo: {name}", url=asked.url(repo))
         private = body.get("visibility") == "private" or bool(body.get("private"))
-        repo.info = {"private": private, "created": now()}
-        repo.info |= {"sdk": body.get("sdk"), "branches": {}, "tags": {}}
-        files = {".gitattributes": regular(asked.hub.store, GIT_ATTRIBUTES.encode())}
+        repo.info = {"private": private, "sdk": body.get("sdk"), "branches": {}, "tags": {}}
+        files = {".gitattributes": regular(asked.hub.store, b"*.bin filter=lfs\n")}
         if kind == "spaces":
             card = f"---\ntitle: {name.split('/')[1]}\nsdk: {body['sdk']}\n---\n"
             files["README.md"] = regular(asked.hub.store, card.encode())
@@ -72,35 +67,31 @@ def _list(asked: Handler, kind: str) -> Reply:
     for folder in folders:
         with suppress(Refusal):
             repo = asked.repo(kind, f"{author}/{folder.parent.name}")
-            infos.append(_described(repo, repo.at("main"), blobs=False))
+            infos.append(_described(repo, repo.at("main")))
     return Reply(infos)
 
 
 @route("GET", API + "(?:/revision/(?P<revision>[^/]+))?")
 def _info(asked: Handler, kind: str, name: str, revision: str = "main") -> Reply:
     repo = asked.repo(kind, name)
-    info = _described(repo, repo.at(revision), blobs="blobs" in asked.query)
+    info = _described(repo, repo.at(revision))
     expanded = {"_id", "id", *asked.query["expand"]} if "expand" in asked.query else info
     return Reply({key: value for key, value in info.items() if key in expanded})
 
 
-def _described(repo: Repo, commit: dict[str, Any], blobs: bool) -> dict[str, Any]:
+def _described(repo: Repo, commit: dict[str, Any]) -> dict[str, Any]:
     card = repo.card(commit)
     info = {
         "_id": hashlib.md5(f"{repo.kind}/{repo.name}".encode()).hexdigest()[:24],
         "id": repo.name,
-        "author": repo.name.split("/")[0],
         "sha": commit["id"],
-        "lastModified": commit["date"],
-        "createdAt": repo.info["created"],
         "private": repo.info["private"],
         "gated": False,
-        "disabled": False,
         "downloads": 0,
         "likes": 0,
         "tags": card.get("tags", []),
         "cardData": card,
-        "siblings": [_sibling(path, file, blobs) for path, file in commit["files"].items()],
+        "siblings": [{"rfilename": path} for path in commit["files"]],
     }
     if repo.kind == "models":
         info |= {key: card[key] for key in ("library_name", "pipeline_tag") if key in card}
@@ -117,10 +108,10 @@ def _tree(asked: Handler, kind: str, name: str, revision: str, folder: str = "")
     paths = [path for path in commit["files"] if path.startswith(start)]
     if folder and not paths:
         repo.file(commit, folder + "/")
-    every, expand = (asked.query.get(key) == ["true"] for key in ("recursive", "expand"))
+    every = asked.query.get("recursive") == ["true"]
     entries = [path for path in _with_folders(paths) if path.startswith(start)]
     shown = [path for path in entries if every or "/" not in path.removeprefix(start)]
-    return Reply([_entry(repo, commit, path, expand) for path in shown])
+    return Reply([_entry(commit, path) for path in shown])
 
 
 @route("POST", API + "/paths-info/(?P<revision>[^/]+)")
@@ -128,9 +119,8 @@ def _paths_info(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     repo = asked.repo(kind, name)
     commit = repo.at(revision)
     form = parse_qs(b"".join(asked.chunks).decode())
-    expand = form.get("expand", ["false"])[0].lower() == "true"
     known = set(_with_folders(commit["files"]))
-    return Reply([_entry(repo, commit, path, expand) for path in form.get("paths", []) if path in known])
+    return Reply([_entry(commit, path) for path in form.get("paths", []) if path in known])
 
 
 @route("GET", API + "/refs")
@@ -170,13 +160,11 @@ def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     """For each file, which way it is to be sent, and the id of what is there under its path."""
     repo = asked.repo(kind, name, write=True)
     commit = repo.at(revision)
-    attributes = repo.content(repo.file(commit, ".gitattributes")).decode().splitlines()
-    patterns = [line.split()[0] for line in attributes if "filter=lfs" in line]
     answers = []
     for file in asked.json()["files"]:
         path, there = file["path"], commit["files"].get(file["path"])
-        matched = any(fnmatch.fnmatchcase(path, p) or fnmatch.fnmatchcase(Path(path).name, p) for p in patterns)
-        large = matched or file["size"] > LARGE or b"\0" in base64.b64decode(file["sample"])
+        named = path.rpartition(".")[2] in LARGE_NAMES
+        large = named or file["size"] > LARGE or b"\0" in base64.b64decode(file["sample"])
         oid = there and (there["sha256"] if there["lfs"] else there["oid"])
         mode = "lfs" if large else "regular"
         answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
@@ -217,41 +205,17 @@ def _named(asked: Handler, body: dict[str, Any]) -> tuple[str, str]:
     return f"{body.get('type') or 'model'}s", f"{owner}/{body['name']}"
 
 
-def large(store: Store, sha256: str) -> dict[str, Any]:
-    """The entry of a file for which git holds a pointer; its content must be there."""
-    if not store.blob(sha256).exists():
-        raise Refusal(400, f"LFS pointer pointed to a file that does not exist: {sha256}")
-    size = store.blob(sha256).stat().st_size
-    return {"size": size, "oid": git_hash(pointer(sha256, size)), "sha256": sha256, "lfs": True}
-
-
-def _sibling(path: str, file: dict[str, Any], blobs: bool) -> dict[str, Any]:
-    if not blobs:
-        return {"rfilename": path}
-    sibling = {"rfilename": path, "size": file["size"], "blobId": file["oid"]}
-    return sibling | ({"lfs": _lfs(file, "sha256")} if file["lfs"] else {})
-
-
-def _lfs(file: dict[str, Any], key: str) -> dict[str, Any]:
-    return {key: file["sha256"], "size": file["size"], "pointerSize": len(pointer(file["sha256"], file["size"]))}
-
-
 def _with_folders(paths: Iterable[str]) -> list[str]:
     """The paths and all folders above them, in order."""
     return sorted({"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 2)})
 
 
-def _entry(repo: Repo, commit: dict[str, Any], path: str, expand: bool) -> dict[str, Any]:
+def _entry(commit: dict[str, Any], path: str) -> dict[str, Any]:
     """A file or a folder as the tree lists it."""
     file = commit["files"].get(path)
-    if file:
-        entry = {"type": "file", "path": path, "size": file["size"], "oid": file["oid"]}
-        if file["lfs"]:
-            entry["lfs"] = _lfs(file, "oid")
-    else:
-        below = [f["oid"] for p, f in commit["files"].items() if p.startswith(f"{path}/")]
-        entry = {"type": "directory", "path": path, "size": 0, "oid": git_hash(" ".join(below).encode())}
-    if expand:
-        last = repo.at(file["commit"]) if file else commit
-        entry["lastCommit"] = {key: last[key] for key in ("id", "title", "date")}
+    if file is None:
+        return {"type": "directory", "path": path, "size": 0, "oid": git_hash(path.encode())}
+    entry = {"type": "file", "path": path, "size": file["size"], "oid": file["oid"]}
+    if file["lfs"]:
+        entry["lfs"] = {"oid": file["sha256"], "size": file["size"], "pointerSize": 130}
     return entry

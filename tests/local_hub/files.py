@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .replies import Reply
 from .server import PAGE, Handler, route
+from .store import Reply
 
 
 @route("GET", PAGE + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)")

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .replies import Refusal, Reply
-from .store import Repo, Store
+from .store import Refusal, Reply, Repo, Store
 
 #: Paths of what concerns a repository: in the API, and on its pages.
 API = r"/api/(?P<kind>models|datasets|spaces)/(?P<name>[^/]+/[^/]+)"

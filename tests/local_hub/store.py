@@ -1,4 +1,4 @@
-"""What a Hub keeps on the disk: contents, repositories and their commits."""
+"""What a Hub keeps on the disk, contents, repositories and their commits; and what it answers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,30 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .replies import Refusal
-
 #: Above it a file is large (LFS), whatever its name.
 LARGE = 1 << 20
+
+
+@dataclass
+class Reply:
+    """A JSON value, or bytes or a file to be served (in ranges too)."""
+
+    content: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):
+    """An answer that is an error, told the way the clients look for it."""
+
+    def __init__(self, status: int, message: str, code: str | None = None, **content: object):
+        headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
+        self.reply = Reply({"error": message, **content}, status, headers)
 
 
 class Store:
@@ -104,8 +120,13 @@ def regular(store: Store, content: bytes) -> dict[str, Any]:
     return {"size": len(content), "oid": git_hash(content), "sha256": store.keep([content]), "lfs": False}
 
 
-def pointer(sha256: str, size: int) -> bytes:
-    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+def large(store: Store, sha256: str) -> dict[str, Any]:
+    """The entry of a file for which git holds a pointer; its content must be there."""
+    if not store.blob(sha256).exists():
+        raise Refusal(400, f"LFS pointer pointed to a file that does not exist: {sha256}")
+    size = store.blob(sha256).stat().st_size
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
+    return {"size": size, "oid": git_hash(pointer.encode()), "sha256": sha256, "lfs": True}
 
 
 def git_hash(content: bytes) -> str:

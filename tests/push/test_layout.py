@@ -128,7 +128,6 @@ def test_a_model_that_was_not_measured_has_no_results(run: dict[str, Any], tmp_p
     folder = tmp_path / "hub" / "openprm" / "prm"
     assert "evaluation" not in publication(folder)
     assert not (folder / ".eval_results").exists()
-    assert "model-index" not in (folder / "README.md").read_text()
     assert "statistics.png" not in (folder / "README.md").read_text()
 
 

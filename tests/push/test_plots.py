@@ -1,15 +1,13 @@
-"""Pictures: the same bytes of the same rows, which are read once; what they show is counted right."""
+"""Pictures: the same bytes from the same rows, which are read once; what they show is counted right."""
 
 from __future__ import annotations
 
-import builtins
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from openprm.push import plots
 from openprm.push.plots import plot_evaluation, plot_statistics
 
@@ -18,7 +16,7 @@ from openprm.trees.tree import build_tree
 from tests.folders import candidate
 from tests.push.publications import evaluation
 
-matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib")
 
 TEXTS = ["The sum.\nThen five.\nThe answer is 5", "The sum.\nThen two.\nThe answer is 2", "Add.\nThe answer is 5"]
 
@@ -38,70 +36,51 @@ def pairs(gaps: list[float | None], level: str = "process") -> list[dict[str, An
     return [{"level": level, "gap": gap, "chosen": "Five.", "rejected": "Six"} for gap in gaps]
 
 
-def rows(kind: str) -> dict[str, list[Any]]:
-    many = [index / 40 for index in range(1, 41)]
-    return {
-        "candidates": {"train": candidates(9, n_tokens=12), "test": candidates(2, n_tokens=7)},
-        "trees": {"train": trees(9), "test": trees(2)},
-        "pairs": {"train": pairs(many) + pairs([1.0], "outcome"), "test": pairs([None, 0.5])},
-    }[kind]
+ROWS = {
+    "candidates": {"train": candidates(9, n_tokens=12), "test": candidates(2, n_tokens=7)},
+    "trees": {"train": trees(9), "test": trees(2)},
+    "pairs": {
+        "train": pairs([index / 40 for index in range(1, 41)]) + pairs([1.0], "outcome"),
+        "test": pairs([None, 0.5]),
+    },
+}
 
 
-@pytest.mark.parametrize("kind", ["candidates", "trees", "pairs"])
+@pytest.mark.parametrize("kind", [*ROWS, "evaluation"])
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path, kind: str) -> None:
     for name in ("a.png", "b.png"):
-        plot_statistics(kind, {split: iter(some) for split, some in rows(kind).items()}, tmp_path / name)
+        if kind == "evaluation":
+            plot_evaluation(evaluation(), tmp_path / name)
+        else:
+            plot_statistics(kind, {split: iter(some) for split, some in ROWS[kind].items()}, tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
     assert first == second
     assert first.startswith(b"\x89PNG")
-    assert matplotlib.__version__.encode() not in first
     assert b"Software" not in first
 
 
-def test_an_evaluation(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        plot_evaluation(evaluation(), tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
-def test_nothing_to_draw(tmp_path: Path) -> None:
+def test_nothing_to_draw_and_nothing_to_draw_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no metrics"):
         plot_evaluation({"metrics": []}, tmp_path / "a.png")
-    with pytest.raises(InputError, match="no numbers in these pairs"):
-        plot_statistics("pairs", {"train": []}, tmp_path / "a.png")
-    with pytest.raises(InputError, match="no numbers in these trees"):
-        plot_statistics("trees", {"train": []}, tmp_path / "a.png")
+    for kind in ("pairs", "trees"):
+        with pytest.raises(InputError, match=f"no numbers in these {kind}"):
+            plot_statistics(kind, {"train": []}, tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r"pip install 'openprm\[plots\]'"):
+        plot_statistics("pairs", ROWS["pairs"], tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def refuse(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(InputError, match=r"pip install 'openprm\[plots\]'"):
-        plot_statistics("pairs", rows("pairs"), tmp_path / "a.png")
-
-
 def test_what_candidates_show() -> None:
-    reward, length = plots._candidates(rows("candidates"))
+    reward, length = plots._candidates(ROWS["candidates"])
     assert reward.groups == {"train": {0.0: 18, 1.0: 9}, "test": {0.0: 4, 1.0: 2}}
     assert length.groups == {"train": {12: 27}, "test": {7: 6}}
     assert "tokens" in length.title
-    _, length = plots._candidates({"train": candidates(1)})
-    assert length.groups == {"train": {len(text): 1 for text in TEXTS}}
-    assert "characters" in length.title
-
-
-def test_rewards_of_several_names_have_panels_of_their_own() -> None:
-    (row,) = candidates(1)[:1]
+    row = candidates(1)[0]
     row["rewards"] = [{"name": "a", "value": 0.25}, {"name": "b", "value": float("nan")}]
     found = [panel for panel in plots._candidates({"train": [row]}) if panel.groups]
     assert [panel.title for panel in found] == ["reward: a", "length of a response in characters"]
+    assert found[1].groups == {"train": {len(TEXTS[0]): 1}}
 
 
 def test_what_trees_show() -> None:
@@ -111,15 +90,10 @@ def test_what_trees_show() -> None:
 
 
 def test_what_pairs_show() -> None:
-    train, test = plots._pairs({"train": pairs([0.5, 0.5]) + pairs([1.0], "outcome"), "test": pairs([0.25])})
+    train, test = plots._pairs({"train": pairs([0.5, 0.5]) + pairs([1.0], "outcome"), "test": pairs([None, None])})
     assert train.groups == {"process": {0.5: 2}, "outcome": {1.0: 1}}
-    assert test.groups == {"process": {0.25: 1}}
-
-
-def test_pairs_without_gaps_show_how_long_they_are() -> None:
-    (train,) = plots._pairs({"train": pairs([None, None])})
-    assert train.groups == {"chosen": {5: 2}, "rejected": {3: 2}}
-    assert "characters" in train.title
+    assert test.groups == {"chosen": {5: 2}, "rejected": {3: 2}}  # without gaps, their lengths
+    assert "characters" in test.title
 
 
 def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
@@ -136,13 +110,3 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
             yield Row(level="process", gap=index / 1000, chosen="", rejected="")
 
     plot_statistics("pairs", {"train": stream()}, tmp_path / "a.png")
-
-
-@given(st.lists(st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.4g}")), min_size=2, unique=True))
-def test_every_value_falls_into_a_bar(values: list[float]) -> None:
-    values = sorted(values)
-    edges = plots._edges(values)
-    assert edges == sorted(edges)
-    assert edges[0] <= values[0]
-    assert edges[-1] >= values[-1] - 1e-6 * max(1, abs(values[-1]))
-    assert len(edges) <= 27
