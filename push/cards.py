@@ -101,7 +101,7 @@ def _model_card(publication: Manifest) -> str:
     name = repo.partition("/")[2]
     manifest = publication["parts"]["model"]
     parameters, evaluation = manifest["parameters"], publication.get("evaluation")
-    trained = "options" in parameters  # not where a model of others was only converted
+    trained = manifest["stage"] == "train"  # not where a model was only converted
     made_of = inputs(publication, "model")
     started = made_of.get("base", made_of.get("model"))
     base = _base(publication, started) if started else None
@@ -130,13 +130,11 @@ def _model_card(publication: Manifest) -> str:
         response=example["response"],
         chat=[*messages, {"role": "assistant", "content": example["response"]}],
         ours=publication["scoring"],
-        recorded=parameters,
         parameters=compared({"value": parameters}),
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
         levels=parameters.get("levels", []),
         evaluation=evaluation,
         measured=measured(evaluation) if evaluation else None,
-        again={"base": base, "pairs": again} if can_be_trained else None,
         command=training_command(name, again, base, parameters) if base and can_be_trained else None,
     )
     return header(data) + body

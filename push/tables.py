@@ -10,7 +10,7 @@ _THOUSANDS = "KMBT"
 
 def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Names of values (nested ones behind a colon, underscores as spaces) with the value of each split, None where it
-    has none. What is empty or none in all is left out, and so are columns that are called what they hold.
+    has none. What is empty or none in all is left out.
     """
     flat = [dict(_flat(values)) for values in by_split.values()]
     names = dict.fromkeys(name for values in flat for name in values)
@@ -22,7 +22,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         path = prefix + name.replace("\n", "\\n").replace("_", " ")
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}: ")
-        elif value is not None and value != [] and not (prefix == "columns: " and name == value):
+        elif value is not None and value != []:
             yield path, value
 
 

@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         save_reward_model(*load_reward_model(root / "base"), folder)
         return {"files_hash": files_hash(folder), "counts": {}}
 
-    run_stage(root / "reward", "model", {"levels": ["process", "outcome"]}, {}, work)
+    run_stage(root / "reward", "train", {"levels": ["process", "outcome"]}, {}, work)
     test = found["candidates"]["test"]
     Score(candidates=test, model=str(root / "reward")).run(root / "scores")
     Evaluate(candidates=test, scores={"prm": str(root / "scores")}).run(root / "evaluation")

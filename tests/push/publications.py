@@ -19,7 +19,6 @@ ORIGINS = [
     },
     {"name": "base", "kind": "model", "hub": "somebody/base-7B", "license": "llama3.1"},
 ]
-COLUMNS = {"question": "question", "reference": None}
 
 
 def stage(name: str, parameters: dict[str, Any], counts: dict[str, Any], rows: int, **inputs: str) -> dict[str, Any]:
@@ -35,14 +34,13 @@ def stage(name: str, parameters: dict[str, Any], counts: dict[str, Any], rows: i
     }
 
 
-CANDIDATES = {"columns": COLUMNS, "name": "golden", "reward": {"rule": "golden answer", "pattern": "answer"}}
+CANDIDATES = {"by": "answer", "name": "golden", "reward": {"rule": "golden answer", "pattern": "answer"}}
 TREES = {
-    "columns": COLUMNS,
     "separator": ".\n",
+    "separators": {"math": "line"},
     "similarity": "levenshtein",
     "threshold": 0.88,
     "distinct_numbers": True,
-    "separators": {"math": "line"},
 }
 PAIRS = {
     "select": "all",
@@ -51,15 +49,15 @@ PAIRS = {
     "process": True,
     "outcome": "best",
     "min_gap": "0.5sd",
-    "reward_name": None,
-    "shuffle_rewards": None,
 }
 TRAINING = {
-    "options": {"learning_rate": 2e-06, "num_train_epochs": 1.0, "batch_size": 64, "bf16": False, "seed": 3},
     "levels": ["process", "outcome"],
     "separator": ".\n",
-    "aggregation": None,
-    "evaluated": True,
+    "learning_rate": 2e-06,
+    "epochs": 1.0,
+    "batch_size": 64,
+    "bf16": False,
+    "seed": 3,
 }
 
 
@@ -104,7 +102,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
     splits: dict[str, dict[str, Any]] = {
         "candidates": {
             split: stage(
-                "rewards", CANDIDATES, {"mean_reward": 0.5448, "marks": {"truncated": 4}}, rows, candidates="x"
+                "reward", CANDIDATES, {"mean_reward": 0.5448, "marks": {"truncated": 4}}, rows, candidates="x"
             )
             for split, rows in (("train", 32_000), ("test", 4_800))
         },
@@ -120,7 +118,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
         },
         "model": {
             "model": {
-                **stage("model", TRAINING, {"levels": {"process": 5_214}}, 0, pairs="pairs", base="base"),
+                **stage("train", TRAINING, {"levels": {"process": 5_214}}, 0, pairs="pairs", base="base"),
                 "metrics": {"eval_accuracy": 0.8261682},
             }
         },

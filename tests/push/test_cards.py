@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from openprm.push.cards import documents
 from openprm.push.inputs import Input
-from openprm.push.rerun_command import dataset_command, escape, training_command
+from openprm.push.rerun_command import dataset_command, training_command
 from openprm.push.tables import compared, size_category
 
 from openprm.cli import app
@@ -150,8 +150,6 @@ def test_what_is_not_published_is_said_and_a_command_is_whole_or_not_there(missi
     assert said[missing] in card
     assert ("base_model" in ModelCard(card).data.to_dict()) == (missing != "base")
     assert "openprm train" not in card.split("## Use")[0]
-    made["parts"]["model"]["parameters"]["options"] = {"max_steps": 150}
-    assert "train_model" not in rendered(made)
 
 
 def test_pairs_to_evaluate_on() -> None:
@@ -185,7 +183,7 @@ def test_a_control_made_of_another_split() -> None:
     assert "- `control`: from split `train` of `somebody/trees`," in card
     assert "**This is a control**" in card
     found = parsed(command(card))
-    assert (found["folder"], found["split"], found["shuffle_rewards"]) == ("somebody/trees", "train", 7)
+    assert (found["trees"], found["split"], found["shuffle_rewards"]) == ("somebody/trees", "train", 7)
 
 
 def test_a_preference_dataset_is_named() -> None:
@@ -196,15 +194,14 @@ def test_a_preference_dataset_is_named() -> None:
 
 def test_a_model_that_was_only_converted() -> None:
     made = publication("model")
-    converted = stage("conversion", {"architecture": "LlamaForSequenceClassification"}, {"parameters": 99}, 0)
+    converted = stage("convert", {"architecture": "LlamaForSequenceClassification"}, {"parameters": 99}, 0)
     made["parts"]["model"] = {**converted, "inputs": {"model": {"name": "org/reward@abc", "hash": "abc"}}}
     card = rendered(made)
     data = ModelCard(card).data.to_dict()
     assert data["base_model"] == "org/reward"
     assert not {"base_model_relation", "datasets"} & data.keys()
-    assert "By the stage `conversion` from `org/reward`, without training." in card
+    assert "By the stage `convert` from `org/reward`, without training." in card
     assert "weak supervision" not in card
-    assert "train_model" not in card
 
 
 def test_sources_are_listed_with_their_licenses(cards: dict[str, str]) -> None:
@@ -226,10 +223,9 @@ def test_parameters_and_counts_of_splits_are_compared(cards: dict[str, str]) -> 
     assert "| separator | `.\\n` | `.\\n` |" in cards["trees"]
     assert "| distinct numbers | yes | yes |" in cards["trees"]
     assert "| merged share by depth: 1 | 0.8873 | 0.8873 |" in cards["trees"]
-    assert "columns: question" not in cards["trees"]
     assert "| levels: process | 7,085 | 1,061 |" in cards["pairs"]
     assert "| `process` | test | 1,061 |" in cards["pairs"]
-    found = compared({"a": {"x": 1, "columns": {"question": "question"}, "n": None}, "b": {"x": 2, "y": {"z": []}}})
+    found = compared({"a": {"x": 1, "n": None}, "b": {"x": 2, "y": {"z": []}}})
     assert found == {"x": [1, 2]}
     sizes = [size_category(rows) for rows in (0, 999, 1000, 36_800, 10**6)]
     assert sizes == ["n<1K", "n<1K", "1K<n<10K", "10K<n<100K", "1M<n<10M"]
@@ -270,58 +266,24 @@ CANDIDATES = Input("c", "somebody/candidates", "test")
 
 def test_commands_are_taken_by_the_command_line() -> None:
     line = dataset_command("trees", "test", stage("trees", TREES, {}, 1), CANDIDATES) or ""
-    assert max(map(len, line.splitlines())) < 120
     assert shlex.split(line.replace("\\\n", " "))[-2:] == ["--out", "rebuilt/trees-test"]
-    trees = parsed(line)
-    assert (trees["file"], trees["split"]) == ("somebody/candidates", "test")
-    assert trees["separator"] == [".\\n", "math=line"]
-    assert (trees["threshold"], trees["distinct_numbers"]) == (0.88, True)
-
-
-def test_other_kinds_of_commands() -> None:
+    found = parsed(line)
+    assert (found["candidates"], found["split"]) == ("somebody/candidates", "test")
+    assert found["separators"] == ["math=line"]
+    assert found["distinct_numbers"]
     trees = Input("t", "somebody/trees", "train")
-    pairs = dataset_command("pairs", "train", stage("pairs", {**PAIRS, "process": False}, {}, 1), trees)
-    assert pairs is not None
-    found = parsed(pairs)
+    found = parsed(dataset_command("pairs", "train", stage("pairs", {**PAIRS, "process": False}, {}, 1), trees) or "")
     assert (found["min_gap"], found["select"], found["process"]) == ("0.5sd", "all", False)
+    line = training_command("prm", ["somebody/pairs"], "somebody/base-7B", TRAINING) or ""
+    found = parsed(line)
+    assert (found["pairs"], found["base"]) == (["somebody/pairs"], "somebody/base-7B")
+    assert (found["learning_rate"], found["seed"], found["separator"]) == (2e-06, 3, ".\\n")
+
+
+def test_no_command_for_what_cannot_be_made_again() -> None:
     assert dataset_command("pairs", "train", stage("pairs", PAIRS, {}, 1), Input("t")) is None
-    model = {"kind": "model", "model": "org/orm@abc", "revision": "abc", "engine": "vllm", "dtype": "float32"}
-    reward = {**model, "trust_remote_code": False, "engine_options": {}}
-    line = dataset_command(
-        "candidates", "train", stage("rewards", {"name": "orm", "reward": reward}, {}, 1), CANDIDATES
+    assert dataset_command("candidates", "train", stage("import", {}, {}, 1), CANDIDATES) is None
+    judge = stage(
+        "reward", {"by": "judge", "name": "judge", "reward": {"judge": "x"}, "trust_remote_code": True}, {}, 1
     )
-    assert line is not None
-    assert [parsed(line)[name] for name in ("by", "model", "revision")] == ["model", "org/orm", "abc"]
-    judge = stage("rewards", {"name": "judge", "reward": {"judge": "x"}}, {}, 1)
     assert dataset_command("candidates", "train", judge, CANDIDATES) is None
-    assert dataset_command("candidates", "train", stage("candidates", {}, {}, 1), CANDIDATES) is None
-    preferences = stage("pairs", {"columns": {}, "split": None}, {}, 1)
-    assert dataset_command("pairs", "train", preferences, trees) is None
-
-
-def test_training_is_repeated_by_command_or_from_python() -> None:
-    line = training_command("prm", ["somebody/pairs"], "somebody/base-7B", TRAINING)
-    assert line is not None
-    params = parsed(line)
-    assert (params["pairs"], params["base"]) == (["somebody/pairs"], "somebody/base-7B")
-    assert (params["learning_rate"], params["epochs"], params["seed"]) == (2e-06, 1.0, 3)
-    assert params["separator"] == ".\\n"
-    made = publication("model")
-    made["parts"]["model"]["parameters"] = {**TRAINING, "options": {"max_steps": 150}}  # no option of the command
-    (code,) = [code for _, code in blocks(rendered(made)) if "train_model" in code]
-    call = ast.parse(code).body[-1].value  # type: ignore[attr-defined]
-    assert [ast.literal_eval(argument) for argument in call.args] == [
-        {"pairs": "somebody/pairs"},
-        "somebody/base-7B",
-        "rebuilt/prm",
-        {"max_steps": 150},
-    ]
-    keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    assert keywords == {"levels": ["process", "outcome"], "separator": ".\n", "aggregation": None}
-
-
-def test_separators_on_a_command_line() -> None:
-    from openprm.cli.options import unescape
-
-    for separator in (".\n", "\t", "sentence", r"re:\n+"):
-        assert unescape(escape(separator)) == separator

@@ -282,7 +282,7 @@ def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[st
         shutil.copytree(run["models"]["prm"], folder, dirs_exist_ok=True, ignore=left)
         return {"files_hash": files_hash(folder), "counts": {}, **more}
 
-    run_stage(out, "model", {"levels": ["process"]}, inputs or {}, work)
+    run_stage(out, "train", {"levels": ["process"]}, inputs or {}, work)
     return str(out)
 
 

@@ -25,7 +25,7 @@ def checkpoint(run: dict[str, Any], kind: str, out: Path, change: Callable[[Path
         change(folder)
         return {"files_hash": files_hash(folder), "counts": {}}
 
-    run_stage(out, "model", {"levels": ["process"]}, {}, work)
+    run_stage(out, "train", {"levels": ["process"]}, {}, work)
     return str(out)
 
 
