@@ -1,4 +1,4 @@
-"""What the stages that write datasets have in common: rejected rows, shards, and the end."""
+"""What all stages that write datasets share: the list of rejected rows, the shards, hash and card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Rejections:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def filter(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items that are no failures."""
+        """The items that are not failures; those are added."""
         for item in items:
             if isinstance(item, Failure):
                 self.add(item)

@@ -82,7 +82,7 @@ def digests_path(folder: Path, index: int) -> Path:
 
 
 def take_digests(folder: Path) -> tuple[int, str]:
-    """Number of rows and canonical hash of a dataset just written; its digest files are used up."""
+    """Number of rows and canonical hash of a dataset just written; removes its digest files."""
     total = hashlib.sha256()
     rows = 0
     for path in sorted((folder / DATA).glob(".train-*.digests")):
@@ -102,7 +102,7 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a stage wrote this folder. (Others write a `manifest.json` too.)"""
+    """Whether a stage wrote this folder. (A published repository has a `manifest.json` of another kind.)"""
     try:
         read_manifest(path)
     except InputError:

@@ -79,7 +79,7 @@ def run_stage(
     replace_finished: bool = False,
     part: Part | None = None,
 ) -> dict[str, Any]:
-    """Makes the folder `out` by `work` and returns its manifest; an empty one for a `part`, which finishes nothing.
+    """Makes the folder `out` by `work` and returns its manifest; an empty one for a `part`, which never finishes it.
 
     `work(folder)` writes into the folder it is given and returns what the manifest should say of the result (a
     `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). What it keeps below
@@ -167,7 +167,7 @@ def _finish(partial: Path, out: Path, description: Mapping[str, Any], result: Ma
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     log_event(partial, event="end", stage=description["stage"], time=time.time())
     put_in_place(partial, out)
-    shutil.rmtree(out / WORK)  # only now: whatever is killed before must find its work again
+    shutil.rmtree(out / WORK)  # only now: a run killed before this must find its work again
     return manifest
 
 
@@ -274,7 +274,7 @@ def partial_folder(out: Path) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Whole or not at all, whenever the process is killed."""
+    """Writes a file atomically: whole or not at all, whenever the process is killed."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, "utf-8")
     os.replace(partial, path)

@@ -24,7 +24,7 @@ class Progress:
 
     name: the work. unit: what `total` counts; `done` of them were finished before. rows: what is made of a unit,
     `rows_per_unit` of each, where that is something else ("responses" of "prompts"). note: a file that gets the same
-    line, for those who look from outside.
+    line, for `openprm status`.
     """
 
     def __init__(

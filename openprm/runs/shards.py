@@ -48,7 +48,7 @@ class Note:
 
     @property
     def done(self) -> int:
-        """Items that need no other try."""
+        """Items that need no retry."""
         return self.items - sum(failure.transient for failure in self.failures)
 
 
@@ -154,7 +154,7 @@ def _read_note(path: Path) -> Note | None:
 
 
 def compute_missing(shards: Shards, work: Work, part: Part | None = None, *, strict: bool = False) -> None:
-    """Computes the shards (of one part) that are missing, and again what failed though another try may help.
+    """Computes the shards (of one part) that are missing, and retries failures that a retry may fix.
 
     Raises InputError at the first failure if `strict`.
     """
@@ -215,7 +215,7 @@ def write_dataset(
 ) -> tuple[int, list[Note]]:
     """Writes the rows of all shards as a dataset; returns its number of files, and the shards' notes.
 
-    Failures are listed in `rejections`. Raises InputError where another try may finish some, unless `allow_failures`,
+    Failures are listed in `rejections`. Raises InputError where a retry may fix some, unless `allow_failures`,
     and where nothing could be made of `source`.
     """
     notes = shards.notes()
@@ -223,7 +223,7 @@ def write_dataset(
     transient = [failure for failure in failures if failure.transient]
     if transient and not allow_failures:
         raise InputError(
-            f"{len(transient)} failed that another try may finish, the first: {transient[0]}. What is finished is "
+            f"{len(transient)} failed that a retry may fix, the first: {transient[0]}. What is finished is "
             "kept: run the same command again (without --shard) to retry only those, or finish without them with "
             "--allow-failures"
         )

@@ -127,7 +127,7 @@ def test_a_damaged_shard_is_computed_again(tmp_path: Path, whole: Path, damage: 
 
 
 def test_what_failed_is_retried_alone(tmp_path: Path, whole: Path):
-    with pytest.raises(InputError, match="2 failed that another try may finish, the first: b: it is down; start it"):
+    with pytest.raises(InputError, match="2 failed that a retry may fix, the first: b: it is down; start it"):
         stage(tmp_path / "out", Answering(down="bd"))
     again = Answering(down="d")
     with pytest.raises(InputError, match=r"1 failed.*--allow-failures"):

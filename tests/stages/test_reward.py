@@ -138,7 +138,7 @@ def test_processes_are_for_rules(tmp_path: Path, given: CandidateSource):
 def test_what_failed_is_tried_again_alone(tmp_path: Path, given: CandidateSource):
     expected = reward(given, Lengths(), tmp_path / "whole")
     down = Lengths(["p0/1", "p2/3"])
-    with pytest.raises(InputError, match=r"2 failed that another try may finish.*prompt 'p0', sample 1: no server"):
+    with pytest.raises(InputError, match=r"2 failed that a retry may fix.*prompt 'p0', sample 1: no server"):
         reward(given, down, tmp_path / "out")
     assert down.closed
     again = Lengths()

@@ -229,7 +229,7 @@ def test_options_that_an_engine_does_not_have(tmp_path: Path, policy: Path):
 
 def test_failures_that_are_allowed_are_listed(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
     down = texts(prompts)[:2]
-    with pytest.raises(InputError, match=r"2 failed that another try may finish.*the server is down"):
+    with pytest.raises(InputError, match=r"2 failed that a retry may fix.*the server is down"):
         echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch)
     again = Echo(down=down)
     manifest = echo(prompts, tmp_path / "out", again, monkeypatch, allow_failures=True)
@@ -288,7 +288,7 @@ def test_what_a_server_failed_to_give_is_listed_and_asked_for_again(tmp_path: Pa
     with FaultyServer() as reliable:
         expected = ask_server(prompts, reliable, tmp_path / "whole")
     with FaultyServer(lambda number, _: "500" if number in (1, 4) else "answer") as server:
-        with pytest.raises(InputError, match=r"2 failed that another try may finish.*500"):
+        with pytest.raises(InputError, match=r"2 failed that a retry may fix.*500"):
             ask_server(prompts, server, tmp_path / "out", retries=0, concurrency=1)
         before = len(server.requests)
         assert ask_server(prompts, server, tmp_path / "out", retries=0, concurrency=1) == expected

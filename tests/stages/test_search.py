@@ -152,7 +152,7 @@ def test_what_another_try_may_finish_is_tried_again_alone(
         return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
 
     monkeypatch.setattr(StepGenerator, "__call__", fails)
-    with pytest.raises(InputError, match="1 failed that another try may finish"):
+    with pytest.raises(InputError, match="1 failed that a retry may fix"):
         generate(tmp_path / "out", Method("pbs", 4))
     monkeypatch.undo()
     manifest = generate(tmp_path / "out", Method("pbs", 4))
