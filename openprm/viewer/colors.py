@@ -1,7 +1,7 @@
-"""Values as colours, on the tree page and in the demo: from orange (low) over grey to blue (high).
+"""Values as colors, on the tree page and in the demo: from orange (low) over gray to blue (high).
 
-Told apart with any common colour blindness, and by lightness at either end. The number is always written on the
-colour, in an ink that can be read on it (WCAG 2.2 AA), whatever the page around it. Pure Python: it travels with the
+Told apart with any common color blindness, and by lightness at either end. The number is always written on the
+color, in an ink that can be read on it (WCAG 2.2 AA), whatever the page around it. Pure Python: it travels with the
 demo.
 """
 
@@ -21,7 +21,7 @@ SCALE: Sequence[tuple[str, str]] = (
 )
 
 
-def colour_class(value: float, low: float, high: float) -> int:
+def color_class(value: float, low: float, high: float) -> int:
     """Which class of `SCALE` a value between `low` and `high` belongs to; the middle one where all are equal."""
     if high <= low:
         return len(SCALE) // 2

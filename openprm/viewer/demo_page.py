@@ -1,4 +1,4 @@
-"""The demo page: a question and some answers in; each step coloured by its reward, and the best answer said.
+"""The demo page: a question and some answers in; each step colored by its reward, and the best answer said.
 
 It travels to the demo's Space with the two modules it imports, and needs Gradio only (the extra `demo`).
 """
@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
-from .colors import colour_class, stylesheet
+from .colors import color_class, stylesheet
 
 MAX_ANSWERS = 8
 MAX_CHARACTERS = 20_000
@@ -26,7 +26,7 @@ EXAMPLE: Mapping[str, Any] = {
 
 _NOTE = (
     "A step's reward is that of the answer up to and including it: a raw number without a unit. Compare rewards of "
-    "answers to one question only, never across questions. Colours go from the lowest step reward (orange) to the "
+    "answers to one question only, never across questions. Colors go from the lowest step reward (orange) to the "
     "highest (blue) on this page."
 )
 
@@ -116,7 +116,7 @@ def build(
 
 
 def serve(blocks: Any, **options: Any) -> None:
-    """Launches the demo with its colours; `options` are those of `gradio.Blocks.launch`."""
+    """Launches the demo with its colors; `options` are those of `gradio.Blocks.launch`."""
     import gradio as gr
 
     # white on Gradio's own orange button is hard to read (3.6 to 1)
@@ -179,7 +179,7 @@ def _step(text: str, reward: float | None, low: float, high: float) -> str:
     if reward is None:
         value = '<span class="value none">no reward</span>'
     else:
-        value = f'<span class="value c{colour_class(reward, low, high)}">{_signed(reward)}</span>'
+        value = f'<span class="value c{color_class(reward, low, high)}">{_signed(reward)}</span>'
     return f'<li>{value}<span class="text" dir="auto">{escape(text.rstrip())}</span></li>'
 
 

@@ -22,7 +22,7 @@ from ..runs.folder import read_rows
 from ..schema import Node, Tree
 from ..trees.pairs import MinGap, PairParameters, sibling_pairs
 from ..trees.tree import siblings
-from .colors import SCALE, colour_class, stylesheet
+from .colors import SCALE, color_class, stylesheet
 
 _DIGITS = 6  # significant ones of a value in the page; it shows three decimals
 _SNIPPET = 120  # characters of a question in the list of prompts
@@ -111,7 +111,7 @@ def _checked(
 def tree_data(tree: Tree, pairs: Sequence[tuple[Node, Node]]) -> dict[str, Any]:
     """What the page knows of a tree.
 
-    `nodes` are in the tree's order, so that a node's id is its index: parent, text, value, colour class, n_leaves,
+    `nodes` are in the tree's order, so that a node's id is its index: parent, text, value, color class, n_leaves,
     `wordings` (the other texts merged into it, [text, how many responses]) and `ends` (indices of `responses` that end
     there). `responses` are [sample index, reward], `pairs` are [chosen, rejected, gap].
     """
@@ -131,7 +131,7 @@ def tree_data(tree: Tree, pairs: Sequence[tuple[Node, Node]]) -> dict[str, Any]:
                 "parent": node["parent"],
                 "text": node["text"],
                 "value": _short(node["value"]),
-                "colour": colour_class(node["value"], low, high),
+                "color": color_class(node["value"], low, high),
                 "leaves": node["n_leaves"],
                 "wordings": _wordings(tree, node),
                 "ends": [

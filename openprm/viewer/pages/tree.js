@@ -137,7 +137,7 @@
     const node = tree.nodes[id];
     const row = element("div", { class: "row", id: `row-${id}` },
       element("div", { class: "head" },
-        element("span", { class: `value c${node.colour}` }, hidden("value "), signed(node.value)),
+        element("span", { class: `value c${node.color}` }, hidden("value "), signed(node.value)),
         element("span", { class: "leaves" }, count(node.leaves, "response")),
         ...marks(id)),
       ...item.steps.map((each, index) => step(each, item.depth + index)),
@@ -218,7 +218,7 @@
     partnerBar.replaceChildren(...found.slice(0, 3).map(([partner, gap, chosen]) =>
       element("p", {},
         element("b", {}, `${chosen ? "Chosen over" : "Rejected for"}, gap ${gap.toFixed(3)}: `),
-        element("span", { class: `value c${tree.nodes[partner].colour}` }, signed(tree.nodes[partner].value)),
+        element("span", { class: `value c${tree.nodes[partner].color}` }, signed(tree.nodes[partner].value)),
         ` ${tree.nodes[partner].text.trim()}`)));
     if (found.length > 3) partnerBar.append(element("p", {}, `and ${found.length - 3} more`));
     partnerBar.hidden = !found.length;
