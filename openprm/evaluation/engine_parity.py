@@ -1,7 +1,7 @@
-"""Do all engines give the same rewards? Tried on a sample of somebody's own responses.
+"""Do all engines give the same rewards? Compared on a sample of one's own responses.
 
 The reference is what the model is defined by: transformers in float32, one sequence a pass, nothing shared. Everything
-else is an optimisation, and held against it: packed or plain passes, other batches and orders, other dtypes, vLLM,
+else is an optimization, and compared with it: packed or plain passes, other batches and orders, other dtypes, vLLM,
 servers.
 """
 
@@ -76,8 +76,8 @@ def compare_rewards(
 
 
 def sample(rows: Iterable[Candidate], n: int) -> list[Candidate]:
-    """At least `n` responses that are not empty, if there are so many in this way: up to `EACH` of a prompt, of as few
-    prompts as that takes, spread evenly over the data."""
+    """At least `n` non-empty responses, where there are as many: up to `EACH` of a prompt, of as few prompts as that
+    takes, spread evenly over the data."""
     by_prompt: defaultdict[str, list[Candidate]] = defaultdict(list)
     for row in rows:
         if row["response"].strip() and len(by_prompt[row["prompt_id"]]) < EACH:
@@ -98,15 +98,15 @@ def check_parity(
     aggregation: str | None = None,
     separator: str | None = None,
 ) -> Iterator[Comparison]:
-    """The rewards of `rows` in each way, one after the other, against the reference.
+    """Compares the rewards of `rows` in each way with the reference, one way after the other.
 
     `model` is loaded by transformers in float32, `others` are what else to try (other dtypes, vLLM, servers). One
-    model is loaded at a time. Responses that the reference cannot reward are left out; InputError where all are.
+    model is loaded at a time. Responses that the reference cannot score are left out; InputError where all are.
     """
     spec = replace(model, engine="transformers", dtype="float32", servers=(), options={})
     plain = replace(spec, options={"packed": False})
     one_a_pass = replace(spec, options={"packed": False, "max_tokens": 1})
-    (scored,) = _scored(one_a_pass, rows, [_together], separator, aggregation)
+    (scored,) = _scored(one_a_pass, rows, ["all together"], separator, aggregation)
     usable = {index: one for index, one in enumerate(scored) if isinstance(one, ScoredAnswer)}
     if not usable:
         raise InputError(f"no response of {len(rows)} can be rewarded by {model.source}; give others")
@@ -115,47 +115,31 @@ def check_parity(
     chosen = next(iter(usable.values())).aggregation
     prompt_ids = [row["prompt_id"] for row in rows]
     for other in (spec, plain, *others):
-        for batch, found in zip(ORDERS, _scored(other, rows, ORDERS.values(), separator, chosen), strict=True):
+        for batch, found in zip(ORDERS, _scored(other, rows, ORDERS, separator, chosen), strict=True):
             rewards = [_rewards(one, len(expected)) for one, expected in zip(found, reference, strict=True)]
             deviation = compare_rewards(reference, rewards, prompt_ids, chosen)
             yield Comparison(_name(other), None if other.servers else other.dtype, batch, deviation)
 
 
-def _together(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Any]:
-    return scorer.score_rows(rows)
-
-
-def _one_by_one(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Any]:
-    """So that no prompt is shared."""
-    return [scored for row in rows for scored in scorer.score_rows([row])]
-
-
-def _backwards(scorer: StepScorer, rows: Sequence[Candidate]) -> list[Any]:
-    """In batches that cut through prompts."""
-    backwards = rows[::-1]
-    found = [one for start in range(0, len(rows), 3) for one in scorer.score_rows(backwards[start : start + 3])]
-    return found[::-1]
-
-
-#: In which order and how many at a time responses are handed over.
-ORDERS: Mapping[str, Callable[[StepScorer, Sequence[Candidate]], list[Any]]] = {
-    "all together": _together,
-    "one by one": _one_by_one,
-    "backwards by three": _backwards,
+#: In which order and how many at a time n responses are scored: batches of their indices.
+ORDERS: Mapping[str, Callable[[int], list[Sequence[int]]]] = {
+    "all together": lambda n: [range(n)],
+    "one by one": lambda n: [[i] for i in range(n)],  # no prompt is shared
+    "backwards by three": lambda n: [range(n)[::-1][i : i + 3] for i in range(0, n, 3)],  # batches cut through prompts
 }
 
 
 def _scored(
-    spec: RewardSpec,
-    rows: Sequence[Candidate],
-    orders: Iterable[Callable[[StepScorer, Sequence[Candidate]], list[Any]]],
-    separator: str | None,
-    aggregation: str | None,
+    spec: RewardSpec, rows: Sequence[Candidate], orders: Iterable[str], separator: str | None, aggregation: str | None
 ) -> Iterator[list[Any]]:
+    """What the scorer gives for the rows, once for each order."""
     scorer = StepScorer.load(spec, separator, aggregation)
     try:
         for order in orders:
-            yield order(scorer, rows)
+            found: dict[int, Any] = {}
+            for batch in ORDERS[order](len(rows)):
+                found |= zip(batch, scorer.score_rows([rows[i] for i in batch]), strict=True)
+            yield [found[i] for i in range(len(rows))]
     finally:
         scorer.close()
 

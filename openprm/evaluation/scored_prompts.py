@@ -1,4 +1,4 @@
-"""Candidates with golden rewards beside what models score them: what measures of a choice are made of."""
+"""Candidates with golden rewards, and what models score them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ScoredPrompt:
     step_rewards: dict[str, list[list[float | None]]] = field(default_factory=dict)
 
     def whole_rewards(self) -> dict[str, list[list[float]]]:
-        """The step rewards of what was rewarded to its end; none of others, which come behind it as in a search.
+        """The step rewards of what was scored to its end; none of others, which rank last as in a search.
 
-        An answer too long for the model would else be judged by its beginning alone, against whole ones.
+        An answer too long for the model would otherwise be compared by its prefix alone with whole ones.
         """
         return {
             name: [[] if None in rewards else [r for r in rewards if r is not None] for rewards in candidates]

@@ -27,12 +27,6 @@ def rows(prompts: int = 3) -> list[Any]:
     ]
 
 
-def test_equal_rewards_do_not_deviate():
-    rewards = [[1.0, 2.0], [0.5]]
-    found = compare_rewards(rewards, rewards, ["p", "p"], "min")
-    assert (found.largest, found.mean, found.changed, found.prompts) == (0, 0, 0, 1)
-
-
 def test_a_difference_matters_where_it_changes_the_best():
     reference = [[1.0, 2.0], [0.9], [3.0], [0.0]]
     found = compare_rewards(reference, [[1.0, 2.1], [1.2], [3.0], [0.2]], ["p", "p", "q", "q"], "min")
@@ -48,11 +42,8 @@ def test_a_missing_reward_is_the_largest_difference(missing: float | None):
     assert (found.largest, found.changed) == (math.inf, 1)
 
 
-def test_a_single_response_has_no_best_of_n():
-    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0
-
-
-def test_nothing_to_compare():
+def test_what_leaves_nothing_to_compare():
+    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0  # a single response has no best of N
     with pytest.raises(ValueError, match="no rewards"):
         compare_rewards([], [], [], "min")
 

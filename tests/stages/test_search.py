@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+import openprm
 from openprm import cli
-from openprm.data.candidate_source import CandidateSource
+from openprm.decoding.loop import SearchResult
 from openprm.decoding.methods import METHODS, Method
 from openprm.decoding.searcher import Searcher
 from openprm.engines.base import Sampling, prompt_seed
@@ -107,27 +108,23 @@ def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: 
     assert {row["aggregation"] for row in read_rows(tmp_path / "out")} == {"min"}
     own = generate(tmp_path / "own", Method("pbs", 4))["parameters"]
     assert (own["aggregation"], own["separator"]) == ("mean", ".\n")
-
-
-def test_answers_are_candidates(tmp_path: Path, generate: Any):
-    generate(tmp_path / "out", Method("pbs", 4))
-    assert len(list(CandidateSource(str(tmp_path / "out")).read())) == 5
+    # the answers are candidates
     assert set(Candidate.__annotations__) < set(next(iter(read_rows(tmp_path / "out"))))
 
 
 def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, monkeypatch: pytest.MonkeyPatch):
     expected = generate(tmp_path / "whole", Method("pbs", 4))
     asked: list[int] = []
-    search = Searcher.__call__
+    call = Searcher.__call__
 
-    def counted(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+    def counted(self: Searcher, questions: Any, seeds: Any, watch: Any = None, **options: Any) -> Any:
         asked.append(len(questions))
-        return search(self, questions, seeds, watch)
+        return call(self, questions, seeds, watch, **options)
 
-    def dies(self: Searcher, questions: Any, seeds: Any, watch: Any = None) -> Any:
+    def dies(self: Searcher, questions: Any, seeds: Any, watch: Any = None, **options: Any) -> Any:
         if len(asked) == 1:
             raise Killed
-        return counted(self, questions, seeds, watch)
+        return counted(self, questions, seeds, watch, **options)
 
     monkeypatch.setattr(Searcher, "__call__", dies)
     with pytest.raises(Killed):
@@ -146,9 +143,9 @@ def test_what_another_try_may_finish_is_tried_again_alone(
     down = [row["question"] for row in read_rows(prompts)][1]
     extend = StepGenerator.__call__
 
-    def fails(self: StepGenerator, requests: list[StepRequest]) -> Any:
+    def fails(self: StepGenerator, requests: list[StepRequest], **options: Any) -> Any:
         failure = Failure("the engine gave up", "try again", transient=True)
-        found = extend(self, requests)
+        found = extend(self, requests, **options)
         return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
 
     monkeypatch.setattr(StepGenerator, "__call__", fails)
@@ -216,36 +213,24 @@ def test_early_rejection_saves_tokens(tmp_path: Path, generate: Any, scores: Pat
     assert manifest["parameters"]["rule"]["threshold"] == rule.threshold
 
 
-def test_a_rule_needs_enough_scores_of_the_same_model(tmp_path: Path, scores: Path, prm: Path, policy: Path):
-    spec = RewardSpec(str(prm))
-    assert read_rule(scores, spec, Method("best-of-n", 4), 0.5).n_answers == 4
-    with pytest.raises(InputError, match="have 6 responses to a prompt; calibrate on 7"):
-        read_rule(scores, spec, Method("best-of-n", 7), 0.5)
-    with pytest.raises(InputError, match="12 prompts are too few"):
-        read_rule(scores, spec, Method("best-of-n", 6), 0.05)
-    other = tmp_path / "other"
-    model = tiny_models.model(vocab_size=58)
-    model.save_pretrained(other)
-    with pytest.raises(InputError, match="not given by"):
-        read_rule(scores, RewardSpec(str(other)), Method("best-of-n", 6), 0.5)
-
-
-def test_a_rule_is_of_the_steps_that_are_searched(tmp_path: Path, scores: Path, prm: Path):
+def test_a_rule_needs_enough_scores_of_the_same_model_and_steps(tmp_path: Path, scores: Path, prm: Path):
     spec, method = RewardSpec(str(prm)), Method("best-of-n", 6)
+    assert read_rule(scores, spec, Method("best-of-n", 4), 0.5).n_answers == 4
     assert read_rule(scores, spec, method, 0.5, ".\n") == read_rule(scores, spec, method, 0.5)  # the model's own
-    with pytest.raises(InputError, match=r"steps that end at '\.\\n'.* at 'line'"):
-        read_rule(scores, spec, method, 0.5, "line")
+    tiny_models.model(vocab_size=58).save_pretrained(tmp_path / "other")
     lines = tmp_path / "lines"
     score(str(scores.parent / "samples"), str(prm), lines, separator="line")
     assert read_rule(lines, spec, method, 0.5, "line").n_answers == 6
-    with pytest.raises(InputError, match=r"steps that end at 'line'.* at '\.\\n'"):
-        read_rule(lines, spec, method, 0.5)
-
-
-def test_a_rule_for_best_of_n_only(scores: Path, prm: Path):
-    for name in METHODS[1:]:
-        with pytest.raises(InputError, match=f"early rejection is for best-of-n, not for {name}"):
-            read_rule(scores, RewardSpec(str(prm)), Method(name, 6), 0.5)
+    other = RewardSpec(str(tmp_path / "other"))
+    for folder, model, budget, risk, separator, problem in [
+        (scores, spec, 7, 0.5, None, "have 6 responses to a prompt; calibrate on 7"),
+        (scores, spec, 6, 0.05, None, "12 prompts are too few"),
+        (scores, other, 6, 0.5, None, "not given by"),
+        (scores, spec, 6, 0.5, "line", r"steps that end at '\.\\n'.* at 'line'"),
+        (lines, spec, 6, 0.5, None, r"steps that end at 'line'.* at '\.\\n'"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            read_rule(folder, model, Method("best-of-n", budget), risk, separator)
 
 
 # ---- A reward model too short for the answers ----
@@ -270,6 +255,20 @@ def test_answers_that_are_not_rewarded_to_their_end_are_counted(
     cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
     assert manifest["counts"]["truncated_scores"] == sum(cut) > 0
     assert generate(tmp_path / "whole", method)["counts"]["truncated_scores"] == 0
+
+
+def test_the_function_answers_texts_and_chats(policy: Path, prm: Path):
+    questions = [dial.question for dial in tiny.dials(2, 0, "test")]
+    chat: Any = [{"role": "user", "content": questions[1]}]
+    options: dict[str, Any] = {"policy": str(policy), "prm": str(prm), "budget": 4, "sampling": SAMPLING}
+    results = openprm.search([questions[0], chat], method="pbs", **options)
+    for result, question in zip(results, questions, strict=True):
+        assert isinstance(result, SearchResult)
+        assert "".join(result.steps) == result.text
+        scored = load_scorer(str(prm))({"question": question, "response": result.text})
+        assert list(result.step_rewards) == pytest.approx(scored["rewards"], abs=1e-4)
+        assert result.score == pytest.approx(scored["score"], abs=1e-4)
+        assert result.generated_tokens > 4
 
 
 # ---- The command ----
@@ -302,7 +301,7 @@ def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
     )
     (found,) = searcher([[{"role": "user", "content": question}]], [0])
     assert not isinstance(found, Failure)
-    assert out == found.best.partial.text + "\n"
+    assert out == found.text + "\n"
     assert "pbs: 2 beams, each extended in 2 ways at every step" in err
     assert f"step {found.depths}: " in err
     assert f"{found.best.score:+.3f} (mean)" in err
@@ -334,14 +333,6 @@ def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
     _, _, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
     assert "of a budget" not in err
     assert "does not read" not in err
-
-
-def test_a_folder_of_prompts(run: Any, tmp_path: Path, prompts: Path, policy: Path, prm: Path, scores: Path):
-    rejecting = ("--early-rejection", "0.5", "--calibration", scores)
-    code, out, err = run(policy, prompts, "--prm", prm, "--out", tmp_path / "out", *DRAWN, *rejecting)
-    assert code == 0, err
-    assert "search: 5 rows" in out
-    assert {row["method"] for row in read_rows(tmp_path / "out")} == {"best-of-n"}
 
 
 def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path):
