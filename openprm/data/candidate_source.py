@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from ..errors import Failure
 from ..runs.folder import batched, is_folder, read_manifest
@@ -38,11 +37,3 @@ class CandidateSource:
     def count(self) -> int | None:
         """How many candidates there are, where that is known without reading them."""
         return read_manifest(self.path)["rows"] if is_folder(self.path) else None
-
-    def inputs(self) -> dict[str, str]:
-        """The stage's inputs, by role."""
-        return {"candidates": self.path, **({"questions": self.questions} if self.questions else {})}
-
-    def parameters(self) -> dict[str, Any]:
-        """Everything but the paths, for the manifest."""
-        return {key: value for key, value in asdict(self).items() if key not in ("path", "questions") and value}

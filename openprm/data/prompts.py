@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Failure, InputError, first_line
@@ -75,18 +75,9 @@ class PromptFile:
 
         yield from convert_rows(ledger.counted(rows), self.path, to_prompt)
 
-    def inputs(self) -> dict[str, str]:
-        """The stage's inputs, by role."""
-        return {"prompts": self.path}
-
-    def parameters(self) -> dict[str, Any]:
-        """Everything but the path, for the manifest."""
-        columns = {part: name for part, name in asdict(self.columns).items() if name}
-        return {"columns": columns, "split": self.split, "source": self.source}
-
     def origins(self) -> list[Origin]:
         """Where the data is from and under which license, as far as the file or folder says."""
-        return inherited(self.inputs())
+        return inherited({"prompts": self.path})
 
     @property
     def paper_rows(self) -> None:
@@ -123,14 +114,6 @@ class DeclaredPrompts:
         for file, rows in source_rows(source, self.path):
             yield from convert_rows(ledger.counted(rows), file, to_prompt)
 
-    def inputs(self) -> dict[str, str]:
-        """The stage's inputs, by role."""
-        return source_inputs(self.path)
-
-    def parameters(self) -> dict[str, Any]:
-        """Everything but the path, for the manifest."""
-        return source_parameters(self._source(), self.path)
-
     def origins(self) -> list[Origin]:
         """Where the data is from, and under which license."""
         return [self._source().origin()]
@@ -158,16 +141,6 @@ def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterato
         for column in source.columns if names else ():
             require_column(name, f"{source.name}'s rows", column, names)
         yield name, rows
-
-
-def source_inputs(path: str | None) -> dict[str, str]:
-    """The Hub is no input to be looked up: the commit in the parameters says what its content is."""
-    return {} if path is None else {"source": path}
-
-
-def source_parameters(source: Source, path: str | None) -> dict[str, str]:
-    """What determines the rows of a source, but for those of `path`."""
-    return {"source": source.name, **({"hub": source.hub, "revision": source.revision} if path is None else {})}
 
 
 def _download(source: Source) -> str:
