@@ -1,6 +1,6 @@
 """The files of a model's repository: the checkpoint as it was trained, and for a reward model the code that scores.
 
-The weights are copied, not loaded and saved anew: what is published is what was measured, whatever its size.
+The weights are copied, not loaded and saved: what is published is what was measured.
 `openprm.hub.publication` takes the code out again, which gives back the checkpoint's files byte for byte.
 """
 

@@ -35,7 +35,7 @@ _REMEDIES = {
 
 
 def retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], retries: int | None = None) -> Result:
-    """What `call` returns at last. Raises InputError about `what` where it fails for good."""
+    """What `call` returns, tried again while that may help. Raises InputError about `what` where it fails for good."""
     from huggingface_hub.errors import HTTPError
 
     retries = RETRIES if retries is None else retries

@@ -50,7 +50,7 @@ _BEFORE = {LOCAL: _ALONE + r"(?<![._~)}\]-])(?<!:/)", PASSWORD: "", YOURS: "", P
 #: Text files whose words are data: a page of trees, an example of the demo, a model's vocabulary.
 _DATA = re.compile(r".*\.html|example\.json|tokenizer\.json|vocab.*|merges.*|chat_template.*|.*\.model|.*\.spm")
 _SHORTEST = 8  # characters of a secret of yours: a shorter one would be found everywhere
-_VARIETY = 8  # different characters of a token: hf_xxxxxxxx only stands for one
+_VARIETY = 8  # different characters of a token: hf_xxxxxxxx is a placeholder
 
 
 @dataclass(frozen=True)

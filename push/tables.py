@@ -9,7 +9,7 @@ _THOUSANDS = "KMBT"
 
 
 def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Names of values (nested ones behind a colon, underscores as spaces) with the value of each split, None where it
+    """Names of values (nested ones after a colon, underscores as spaces) with the value of each split, None where it
     has none. What is empty or none in all is left out.
     """
     flat = [dict(_flat(values)) for values in by_split.values()]

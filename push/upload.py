@@ -1,7 +1,7 @@
 """Send a layout to the Hub: each folder is a repository, which changes by one commit or not at all.
 
-All repositories are looked at before anything is sent. The Hub's client skips what is there already, so a run that
-broke off is finished by running the same command again.
+All repositories are checked before anything is sent. The Hub's client skips what is there already, so an interrupted
+run is finished by the same command.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class _Hub:
         return answer.content
 
     def obstacles(self, repository: Repository, head: Head | None = None) -> list[str]:
-        """Why the repository must not be published over what is on the Hub. `head`: where it was looked at already."""
+        """Why the repository must not be published over what is on the Hub. `head`: where it is known already."""
         head = head or self.look(repository)
         if head is None:
             return []

@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             reply = self._routed(url.path)
         except Refusal as refusal:
             reply = refusal.reply
-        for _ in self.chunks:  # what nobody read, or it would be taken for the next request
+        for _ in self.chunks:  # the rest, which would be taken for the next request
             pass
         self.hub.requests.append(Request(self.command, url.path, reply.status, self.received))
         self._send(reply)
@@ -270,7 +270,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """A client's kept connection would be served on behind the back of a Hub that is closed."""
+        """Connections that clients keep alive would be served after the Hub is closed."""
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from openprm.push.publish import lay_out_run
 from typer.testing import CliRunner
 
 from openprm.cli import app
 from openprm.errors import InputError
+from openprm.presets.publish_run import lay_out_run
 from tests.miniature import finished_run, run_folder  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def test_a_run_is_laid_out_for_any_owner(run_folder: Path):  # noqa: F811
     assert card.read_text("utf-8") == "edited by hand"
 
 
-def test_a_dry_run_shows_everything_and_asks_nobody(run_folder: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_dry_run_shows_everything_and_asks_no_server(run_folder: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a dry run touched the network"))
     done = CliRunner().invoke(app, ["publish", str(run_folder), "--owner", "openprm", "--dry-run"])
     assert done.exit_code == 0, done.output
@@ -51,7 +51,7 @@ def test_a_dry_run_shows_everything_and_asks_nobody(run_folder: Path, monkeypatc
 
 
 def test_a_folder_without_a_preset_says_so(tmp_path: Path):
-    with pytest.raises(InputError, match="not a folder of `openprm reproduce`"):
+    with pytest.raises(InputError, match="not a folder of `openprm run`"):
         lay_out_run(tmp_path, owner="openprm")
 
 
