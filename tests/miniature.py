@@ -1,4 +1,4 @@
-"""The preset `tiny` with less of everything, run once for all tests that need a whole run."""
+"""The preset `tiny` with less of everything, and one seed of each model, run once for all tests that need a whole run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ LESS: dict[str, dict[str, Any]] = {
 def miniature(owner: str = "openprm") -> dict[str, Any]:
     """The preset; whoever changes it changes a copy."""
     preset = load_preset("tiny")
-    preset["stages"] = {name: {**entry, **LESS.get(entry["run"], {})} for name, entry in preset["stages"].items()}
+    preset["stages"] = {
+        name: {**entry, **LESS.get(entry["run"], {})}
+        for name, entry in preset["stages"].items()
+        if not name.endswith(("-1", "-2"))
+    }
+    for entry in preset["stages"].values():
+        if entry["run"] == "evaluate":
+            entry["scores"] = {name: path for name, path in entry["scores"].items() if name.endswith("-0")}
+            entry["kinds"] = {}
     preset["stages"]["hub"]["owner"] = owner
     return preset
 

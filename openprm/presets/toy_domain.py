@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 POSITIONS = 10
-ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")
+ORDINALS = ("First", "Second", "Third", "Fourth")
 SEPARATOR = ".\n"
 #: What is taken for one another, and in which share of the solutions that the policy learns from.
 CONFUSED = {"flip": "mirror", "mirror": "flip"}
 SLOPPY = 0.6
 CONFUSING = 0.9  # share of the dials that have one of them
+#: Share of these that say "mirror". With as many flips as mirrors, a reward model that cannot yet tell them apart gains
+#: nothing by either, and its training stays for long where the loss is that of chance.
+MIRRORS = 0.75
+TURNS = (2, 4)  # fewest and most turns of a dial
 #: Every tenth dial is for testing: which one, its digits decide, so no split holds a dial of another.
 SPLITS = {"train": range(0, 9), "test": range(9, 10)}
 
@@ -73,17 +77,17 @@ def turned(position: int, turn: str, amount: int) -> int:
 def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
     """n distinct dials with three to five turns; most of them with one flip or mirror.
 
-    Raises ValueError for a split that there is not. There are some twenty thousand dials for testing, no more.
+    Raises ValueError for a split that there is not. There are about 3,500 dials for testing and 31,000 for training, no more.
     """
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{split} {seed}")
     found: dict[Dial, None] = {}
     while len(found) < n:
-        amounts = [rng.randint(1, 3) for _ in range(rng.randint(3, 5))]
+        amounts = [rng.randint(1, 3) for _ in range(rng.randint(*TURNS))]
         turns = [(rng.choice(["up", "down"]), amount) for amount in amounts]
         if rng.random() < CONFUSING:
-            turns[rng.randrange(len(turns))] = (rng.choice(list(CONFUSED)), 0)
+            turns[rng.randrange(len(turns))] = ("mirror" if rng.random() < MIRRORS else "flip", 0)
         dial = Dial(rng.randrange(POSITIONS), tuple(turns))
         digits = dial.start + sum((index + 2) * amount for index, (_, amount) in enumerate(dial.turns))
         if digits % 10 in SPLITS[split]:
