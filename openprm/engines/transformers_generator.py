@@ -33,6 +33,7 @@ from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import encode_prompt, end_ids, too_long
 from .continuation import ContinuationRequest
 from .transformers_continuation import Going, RowEnds, in_batches, is_plain
+from .transformers_criteria import StopAtTexts, TokenCounter
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -183,8 +184,8 @@ class TransformersGenerator:
 
     def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int, report: Report) -> list[list[Sample]]:
         start = max(map(len, prompts))
-        stop = [_StopAt(sampling.stop, self.tokenizer, start)] if sampling.stop else []
-        counter = _Counter(self.end_ids, len(prompts) * sampling.n, report)
+        stop = [StopAtTexts(sampling.stop, self.tokenizer, start)] if sampling.stop else []
+        counter = TokenCounter(self.end_ids, len(prompts) * sampling.n, report)
         rows = self._write(prompts, sampling, room, sampling.n, counter, *stop)
         report(counter.open, 0)
         ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
@@ -269,42 +270,6 @@ class TransformersGenerator:
         input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         return input_ids.to(self.lm.device), mask.to(self.lm.device)
-
-
-class _Counter(StoppingCriteria):
-    """Stops nothing: reports the tokens of every decoding step, and the rows that end with an end-of-turn token."""
-
-    def __init__(self, end_ids: Sequence[int], rows: int, report: Report) -> None:
-        self.end_ids = end_ids
-        self.open = rows
-        self.report = report
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        # rows that have ended are filled up with end tokens
-        ended = torch.isin(input_ids[:, -1], torch.tensor(self.end_ids, device=input_ids.device))
-        left = len(ended) - int(ended.sum())
-        self.report(self.open - left, self.open)
-        self.open = left
-        return torch.zeros_like(ended)
-
-
-class _StopAt(StoppingCriteria):
-    """Ends the sequences whose last tokens hold one of the texts.
-
-    transformers' own criterion takes the vocabulary apart, and fails on tokenizers that are not of its kinds.
-    """
-
-    def __init__(self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, start: int) -> None:
-        self.texts = texts
-        self.tokenizer = tokenizer
-        self.start = start
-        # a character may take as many tokens as it has bytes, and the last token may hold more than the text
-        self.tail = 4 * max(len(text) for text in texts) + 1
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :]
-        decoded = self.tokenizer.batch_decode(tails, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return torch.tensor([any(text in tail for text in self.texts) for tail in decoded], device=input_ids.device)
 
 
 def _sample(text: str, length: int, end: int | None, stop: Sequence[str]) -> Sample:

@@ -6,7 +6,8 @@ It travels with published models: it imports nothing but torch, transformers and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -151,3 +152,24 @@ class _Behind(DynamicLayer):
 
     def get_seq_length(self) -> int:
         return self.size
+
+
+@contextmanager
+def inference(model: Any) -> Iterator[None]:
+    """No gradients, evaluation mode, and a padding token, which passes of several rows need; afterwards all as before.
+
+    Where the model has no padding token any will do: what is masked is never read.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    configs = [config for config in (model.config, model.config.get_text_config()) if config.pad_token_id is None]
+    model.eval()
+    for config in configs:
+        config.pad_token_id = 0
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for config in configs:
+            config.pad_token_id = None
+        for module, training in modes:
+            module.training = training

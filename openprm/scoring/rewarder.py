@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .forward import Passes, behind
+from .forward import Passes, behind, inference
 from .packing import Pack, batches, pack, share
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class SequenceRewarder:
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
         computed = 0
-        with _inference(self.model):
+        with inference(self.model):
             for batch, values in self._passes(packs, max_tokens):
                 ends = iter(values.tolist())
                 for index in batch:
@@ -215,7 +215,7 @@ class SequenceRewarder:
         """Why packing, with beginnings of at least `shortest` tokens shared, is not exact; empty if it is."""
         text = self.model.config.get_text_config()
         groups = _trial(text.vocab_size, self.pad_token_id)
-        with _inference(self.model), _small_window(text):
+        with inference(self.model), _small_window(text):
             try:
                 self.difference = self._difference(groups, shortest, plain)
             except Exception as error:  # what a model does not understand, in whatever way, is not packed
@@ -284,24 +284,3 @@ def _small_window(text: Any) -> Iterator[None]:
         yield
     finally:
         text.sliding_window = window
-
-
-@contextmanager
-def _inference(model: Any) -> Iterator[None]:
-    """No gradients, evaluation mode, and a padding token, which passes of several rows need; afterwards all as before.
-
-    Where the model has no padding token any will do: what is masked is never read.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    configs = [config for config in (model.config, model.config.get_text_config()) if config.pad_token_id is None]
-    model.eval()
-    for config in configs:
-        config.pad_token_id = 0
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for config in configs:
-            config.pad_token_id = None
-        for module, training in modes:
-            module.training = training
