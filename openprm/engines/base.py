@@ -4,8 +4,8 @@
         ...
     step_rewards = rewarder.rewards([encode_prefixes(tokenizer, question, steps)])
 
-`hf` and `hf_rewards` (transformers), `vllm` (in process), `server` (any OpenAI-compatible servers) and
-`server_rewards` (vLLM's servers) implement it.
+`transformers_generator`, `transformers_rewards`, `vllm_generator`, `vllm_rewards` (in this process),
+`openai_generator` (any OpenAI-compatible servers) and `openai_rewards` (vLLM's servers) implement it.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ class GenerationEngine(Protocol):
     ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """Each batch with the answers to its questions, in the questions' order.
 
-        Batches are taken when there is room for them and may come back in another order. A question that cannot be
-        answered (longer than the model's context) is a failure of its own. Raises InputError where nothing can be
-        sampled at all.
+        Batches are taken when the engine has capacity for them and may come back in another order. A question that
+        cannot be answered (longer than the model's context) is a failure of its own. Raises InputError where nothing
+        can be sampled at all.
         """
 
     def close(self) -> None:
@@ -135,10 +135,10 @@ class RewardEngine(Protocol):
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """The raw reward (a logit) of each sequence of each group, read at its last token, in the order given.
 
-        A group is sequences that share their beginnings, such as the growing prefixes of one answer: what they share
+        A group is sequences that share prefixes, such as the growing prefixes of one answer: what they share
         is computed once, where the engine can. A reward is the same whatever stands beside it, up to the arithmetic
         of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees that, and
-        InputError where nothing can be rewarded any more (no server answers).
+        InputError where nothing can be rewarded anymore (no server answers).
         """
 
     def close(self) -> None:

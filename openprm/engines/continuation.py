@@ -1,7 +1,7 @@
-"""What an engine needs to go on with answers that are written in part, token by token.
+"""What an engine needs to continue partial responses, token by token.
 
-`hf` and `vllm` do. A server cannot: the interface it speaks takes texts, and a text tokenized anew may not be the
-tokens that were generated.
+`transformers` and `vllm` do. A server cannot: the interface it speaks takes texts, and a text tokenized again may not
+be the tokens that were generated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .base import Report, Sampling, no_report
 
 @dataclass(frozen=True)
 class ContinuationRequest:
-    """A sequence to go on with.
+    """A sequence to continue.
 
     tokens: the prompt and what is written of the answer
     room: how many tokens it may grow by, at least one; the model's context holds them
@@ -34,7 +34,7 @@ class ContinuationRequest:
 
 
 class ContinuationEngine(Protocol):
-    """A generator that goes on from token ids."""
+    """A generator that continues token ids."""
 
     engine: str
     version: str | None

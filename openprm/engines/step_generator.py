@@ -5,7 +5,7 @@ r"""Extend partial answers by a step, or to their end: the `Generate` of a searc
     (found,) = extend([StepRequest(question, PartialResponse(), n=4, seed=0)])
     found[0].partial.steps
 
-What was generated is kept as token ids and never tokenized anew. So an answer that is written greedily step by step
+What was generated is kept as token ids and never tokenized again. So an answer that is written greedily step by step
 is, token by token, the one that is written in one go.
 """
 

@@ -62,7 +62,7 @@ class Extension:
 
 @dataclass(frozen=True)
 class Prefix:
-    """The beginning of an answer whose steps from number `known` (0-based) on want a reward."""
+    """A prefix of an answer whose steps from number `known` (0-based) on want a reward."""
 
     question: Sequence[Message]
     steps: tuple[str, ...]

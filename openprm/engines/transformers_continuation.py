@@ -1,4 +1,4 @@
-"""What transformers needs to go on with many rows together (see `continuing`)."""
+"""How transformers continues many rows together (see `continuation`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Going:
 
     @property
     def left(self) -> ContinuationRequest:
-        """What is to be gone on with."""
+        """The request for the rest."""
         return replace(self.row, tokens=[*self.row.tokens, *self.new], room=self.row.room - len(self.new))
 
 
@@ -41,7 +41,7 @@ def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int |
 
     The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
     and a position that the model has not would be an error there too. Where others have more room, it takes another
-    call to go on with them. Each call reads its rows anew, so a batch grows by at least half of any row's room.
+    call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's room.
     """
     batches: list[RowBatch] = []
     most = 0

@@ -100,7 +100,7 @@ class VllmGenerator:
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
     ) -> list[list[int] | Failure]:
-        """See `continuation.ContinuationEngine`. Rows share their beginnings through the prefix cache."""
+        """See `continuation.ContinuationEngine`. Rows share prefixes through the prefix cache."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:

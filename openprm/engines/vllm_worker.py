@@ -1,7 +1,7 @@
 """What runs inside vLLM's workers: a watch that ends them together with the process that samples.
 
 vLLM ends its processes when its engine is closed. A process that is killed (SIGKILL, the kernel's want of memory)
-closes nothing: its engine would live on and hold its memory until somebody looks for it.
+closes nothing: its engine would live on and hold its memory until it is found and killed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _end_with(owner: int) -> None:
     """
     engine = multiprocessing.parent_process()  # the owner, where the engine has the worker in its own process
     with suppress(ProcessLookupError):  # it has ended already
-        # until it ends, even if nobody has asked for its exit status yet
+        # until it ends, even if its exit status has not been asked for yet
         select.select([os.pidfd_open(owner)], [], [])
     parent = os.getppid()
     if engine is not None and engine.pid == parent != owner:
