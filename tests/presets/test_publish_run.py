@@ -57,7 +57,7 @@ def test_a_folder_without_a_preset_says_so(tmp_path: Path):
 
 def test_a_run_that_is_not_finished_says_what_is_missing(run_folder: Path, tmp_path: Path):  # noqa: F811
     (run_folder / "trees-test" / "manifest.json").unlink()
-    with pytest.raises(InputError, match="trees-test is not there, or not finished"):
+    with pytest.raises(InputError, match="trees-test is missing or not finished"):
         lay_out_run(run_folder, owner="somebody")
 
 
