@@ -1,4 +1,4 @@
-"""The preset `tiny` with less of everything, and one seed of each model, run once for all tests that need a whole run."""
+"""The preset `tiny` with less of everything, one seed of each model, run once for all tests that need a whole run."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ SEPARATOR = ".\n"
 CONFUSED = {"flip": "mirror", "mirror": "flip"}
 SLOPPY = 0.6
 CONFUSING = 0.9  # share of the dials that have one of them
-#: Share of these that say "mirror". With as many flips as mirrors, a reward model that cannot yet tell them apart gains
-#: nothing by either, and its training stays for long where the loss is that of chance.
+#: Share of these that say "mirror". With as many flips as mirrors, a reward model that cannot yet tell them apart
+#: gains nothing by either, and its training stays for long where the loss is that of chance.
 MIRRORS = 0.75
 TURNS = (2, 4)  # fewest and most turns of a dial
 #: Every tenth dial is for testing: which one, its digits decide, so no split holds a dial of another.
@@ -75,9 +75,9 @@ def turned(position: int, turn: str, amount: int) -> int:
 
 
 def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
-    """n distinct dials with three to five turns; most of them with one flip or mirror.
+    """n distinct dials with two to four turns; most of them with one flip or mirror.
 
-    Raises ValueError for a split that there is not. There are about 3,500 dials for testing and 31,000 for training, no more.
+    Raises ValueError for a split that there is not. There are about 3,500 dials for testing, and 31,000 for training.
     """
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")

@@ -302,6 +302,7 @@ def test_a_miniature_of_tiny_from_end_to_end(tmp_path: Path, monkeypatch: pytest
     assert manifests["evaluation"]["counts"] == {
         "prompts": 12,
         "candidates": 4,
+        "tokens_per_candidate": manifests["evaluation"]["counts"]["tokens_per_candidate"],
         "unscored": manifests["evaluation"]["counts"]["unscored"],
     }
 
@@ -313,7 +314,7 @@ def test_a_miniature_of_tiny_from_end_to_end(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "stale"))
     told = check_published(folders["hub"], "somebody")
     assert not (tmp_path / "stale").exists()
-    assert "load_dataset('somebody/candidates', 'default'): {'train': 48, 'test': 48, 'scaling': 48}" in told
+    assert "load_dataset('somebody/candidates', 'default'): {'train': 48, 'test': 48}" in told
     for model in ("openprm", "orm"):
         assert f"pipeline('openprm-scoring', model='somebody/{model}'): {{'score': " in told
     (folders["hub"] / "somebody" / "orm" / "packing.py").unlink()
