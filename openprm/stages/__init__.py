@@ -1,5 +1,6 @@
 """The stages of a run, one module for each command; importing this package declares them all."""
 
+from . import convert as convert
 from . import evaluate as evaluate
 from . import import_candidates as import_candidates
 from . import pairs as pairs

@@ -24,6 +24,7 @@ from openprm.rewards.reward_model import ModelRewarder
 from openprm.schema import Message
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
+from openprm.stages.convert import Convert
 from tests.rewards.test_reward_model import candidate
 
 TEMPLATE = (
@@ -190,7 +191,7 @@ def checkpoint(
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("internlm2")
-    convert_internlm2(checkpoint(folder / "theirs"), folder / "ours")
+    Convert(model=str(checkpoint(folder / "theirs"))).run(folder / "ours")
     return folder / "ours"
 
 
