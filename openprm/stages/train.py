@@ -25,9 +25,10 @@ from ..scoring.aggregation import DEFAULT_AGGREGATION
 
 logger = logging.getLogger(__name__)
 
-#: A training loss above this in the last quarter of the steps is a plateau: a model that tells the sides of a pair
-#: apart no better than by chance has a loss of log 2.
-PLATEAU = 0.95 * math.log(2)
+#: A training loss above this in the last fifth of the steps is called a plateau; a model that tells the sides of a pair
+#: apart no better than by chance has a loss of log 2. Of 56 runs of the toy, the 41 that learned ended at 0.12 to 0.68
+#: times log 2, the 12 that stuck at 0.82 to 0.88, and the 3 on shuffled rewards at 1.00.
+PLATEAU = 0.8 * math.log(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Train(Stage, kind="train"):
 
     A killed run resumes from its last checkpoint. Several processes, which see the same files, train together: start
     them all with the same command, by `torchrun` or `accelerate launch`. The manifest's `metrics` hold the mean
-    training loss and that of the last quarter of the steps (`final_loss`); `plateau` says whether the latter is above
+    training loss and that of the last fifth of the steps (`final_loss`); `plateau` says whether the latter is above
     `PLATEAU`, which is also a warning.
     """
 
@@ -143,12 +144,13 @@ class Train(Stage, kind="train"):
         trainer.accelerator.wait_for_everyone()
         trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints))
         history, steps = trainer.state.log_history, trainer.state.global_step
-        metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 3 // 4)}
+        metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
         plateau = metrics["final_loss"] > PLATEAU
         if plateau and trainer.is_world_process_zero():
             logger.warning(
-                "The training loss ends at %.3f, hardly below log 2 = 0.693, or chance: the model has learned next "
-                "to nothing. Train longer, or with another learning rate, warmup or seed, or look at the pairs.",
+                "The training loss ends at %.3f, hardly below log 2 = 0.693, that of chance: the model has learned "
+                "little. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
+                "preferences may end there too.",
                 metrics["final_loss"],
             )
         if self.eval_pairs:
