@@ -96,12 +96,12 @@ def verify(
     determines (samples, a judge's rewards, trained weights) is not rebuilt, and leaves 0.
     """
     if against is not None:
-        from ..verify.compare import change_lines, compare_datasets
+        from ..verify.compare import compare_datasets
 
         found = compare_datasets(repository, against, split)
-        for line in change_lines(found):
-            typer.echo(line)
-        raise typer.Exit(0 if all(changes.identical for changes in found.values()) else 1)
+        for part, comparison in found.items():
+            typer.echo(f"{part}: {comparison}")
+        raise typer.Exit(0 if all(comparison.identical for comparison in found.values()) else 1)
     from ..verify.verify import exit_code
     from ..verify.verify import verify as run_checks
 

@@ -12,7 +12,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from ..errors import InputError, first_line
 from ..runs.dataset import write_shards
@@ -26,9 +29,34 @@ from .repository import TYPES, Missing, NotFound, Repository, download
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 MODELS = ("model", "policy")
-KINDS = (*RECORDS, *MODELS, "demo")
 #: The only part of a model or a policy.
 MODEL = "model"
+
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Stage(TypedDict):
+    stage: str
+    fingerprint: str
+    parameters: dict[str, Any]
+    inputs: dict[str, Any]
+    counts: dict[str, Any]
+
+
+class _Dataset(_Stage):
+    rows: int
+    row_hash: _Sha256
+
+
+class _Model(_Stage):
+    files_hash: _Sha256
+
+
+class _Manifest(TypedDict):
+    kind: Literal["candidates", "trees", "pairs", "model", "policy", "demo"]
+    parts: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], _Dataset | _Model]  # a key becomes a file's name
+    files: dict[str, str]
+
 
 #: The folder of the modules that publishing adds to a reward model's checkpoint, and their names.
 SCORING = Path(__file__).parents[1] / "scoring"
@@ -48,7 +76,7 @@ class Publication:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """candidates, trees, pairs, model, policy or demo."""
         return self.manifest["kind"]
 
     @property
@@ -97,29 +125,13 @@ def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
         raise InputError(f"{name}: its {MANIFEST} is damaged ({first_line(error)}); publish it again") from None
     if not isinstance(manifest, dict) or not str(manifest.get("published_by")).startswith("openprm "):
         raise InputError(f"{name} was not published by openprm: its {MANIFEST} is another's; check the name")
-    if not _is_whole(manifest):
-        raise InputError(f"{name}: its {MANIFEST} is damaged: it does not say what it should; publish it again")
+    try:
+        TypeAdapter(_Manifest).validate_python(manifest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{name}: its {MANIFEST} is damaged ({where}: {first['msg']}); publish it again") from None
     return manifest
-
-
-def _is_whole(manifest: Mapping[str, Any]) -> bool:
-    kind, parts, listed = manifest.get("kind"), manifest.get("parts"), manifest.get("files")
-    result = "row_hash" if kind in (*RECORDS,) else "files_hash"
-    return (
-        kind in KINDS
-        and isinstance(listed, dict)
-        and isinstance(parts, dict)
-        and all(re.fullmatch(r"\w[\w.-]*", part) for part in parts)  # it becomes a file's name, as the hash does
-        and all(isinstance(part, dict) and _is_stage(part, result) for part in parts.values())
-    )
-
-
-def _is_stage(manifest: Mapping[str, Any], result: str) -> bool:
-    return (
-        {"stage", "fingerprint", "rows" if result == "row_hash" else result} <= manifest.keys()
-        and all(isinstance(manifest.get(name), dict) for name in ("parameters", "inputs", "counts"))
-        and re.fullmatch(r"[0-9a-f]{64}", str(manifest.get(result))) is not None
-    )
 
 
 def check_files(publication: Publication) -> list[str]:

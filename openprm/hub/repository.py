@@ -7,10 +7,9 @@ do.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, first_line, is_disk_full
@@ -18,8 +17,6 @@ from ..hub_id import HubId
 from ..runs.folder import MANIFEST
 
 TYPES = ("dataset", "model", "space")
-
-_NAME = re.compile(r"[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,10 @@ class Repository:
     @classmethod
     def of(cls, owner: str | Path, name: str) -> Repository:
         """The repository `name` of an owner: `OWNER[@REVISION]`, or a local folder of publications."""
-        hub = HubId.parse(str(owner))
-        is_owner = hub is not None and hub.config is None and "/" not in hub.repository
-        if os.path.isdir(owner) and (not is_owner or any(Path(owner).glob(f"*/{MANIFEST}"))):
-            return cls(os.path.abspath(owner), name, is_local=True)
-        if hub is None or not is_owner:
-            raise InputError(f"{owner} is neither a folder that exists nor OWNER[@REVISION] on the Hub")
-        return cls(hub.repository, name, hub.revision)
-
-    def sibling(self, name: str) -> Repository:
-        """Another repository of the same owner, at the same revision.
-
-        Raises InputError for what is not a name: it may come from a stranger's manifest, and must not become a path.
-        """
-        if not _NAME.fullmatch(name):
-            raise InputError(f"{name!r} is not the name of a repository")
-        return replace(self, name=name)
+        if os.path.isdir(folder := os.path.join(owner, name)):
+            return cls.parse(folder)
+        owner, at, revision = str(owner).partition("@")
+        return cls.parse(f"{owner}/{name}{at}{revision}")
 
     @property
     def id(self) -> str:

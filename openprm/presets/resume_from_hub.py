@@ -99,6 +99,10 @@ def compare_published(manifests: Mapping[str, Mapping[str, Any]], stages: Stages
         if part_hash(publication, part) == (manifests[stage].get("row_hash") or manifests[stage]["files_hash"]):
             results[stage] = f"identical to {there}"
         else:
-            hint = "training on other hardware gives other weights" if part == MODEL else "`openprm diff` says where"
+            hint = (
+                "training on other hardware gives other weights"
+                if part == MODEL
+                else "`openprm verify --against` says where"
+            )
             results[stage] = f"NOT identical to {there}; {hint}"
     return results

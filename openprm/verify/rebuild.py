@@ -79,7 +79,7 @@ def _input(publication: Publication, part: str, role: str, folder: Path) -> Path
         raise NotRebuildable(f"it was made from {role} that others gave")
     try:
         if role != "model":
-            return restored(*find_dataset(publication.repository.sibling(role), role, content), folder)
+            return restored(*find_dataset(replace(publication.repository, name=role), role, content), folder)
         if len(content) == 40:  # a commit on the Hub
             return download(Repository.parse(f"{recorded['name'].partition('@')[0]}@{content}"), "model", None)
         return restored(*find_model(publication.repository, content), folder)

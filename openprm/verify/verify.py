@@ -5,7 +5,7 @@ One check that fails does not keep the others from being made.
 
 from __future__ import annotations
 
-import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +18,9 @@ from typing import Any
 
 from ..errors import InputError, first_line
 from ..hub.publication import (
-    CODE,
     MODEL,
     MODELS,
     RECORDS,
-    SCORING,
     Publication,
     check_files,
     open_publication,
@@ -34,7 +32,7 @@ from ..hub.repository import Missing, Repository, commit
 from ..runs.folder import read_rows, rows_hash
 from ..runs.manifest import files_hash
 from ..schema import LEVELS
-from .compare import first_difference
+from .compare import compare_rows
 from .rebuild import NotRebuildable, rebuild, restored
 
 IDENTICAL = "identical"
@@ -75,8 +73,17 @@ def verify(where: str | Path | Repository, work: str | Path | None = None, *, nu
     """
     publication = open_publication(where)
     with _folder(work) as folder:
-        for what, check in _checks(publication, folder, num_proc):
-            yield _checked(what, check)
+        yield _checked("files", partial(_files, publication))
+        if publication.kind in RECORDS:
+            for part in publication.parts:
+                yield _checked(f"{part}: rows", partial(_rows, publication, part))
+                yield _checked(f"{part}: load_dataset", partial(_loaded_rows, publication, part))
+                yield _checked(f"{part}: rebuilt", partial(_rebuilt, publication, part, folder, num_proc))
+        if publication.kind in MODELS:
+            yield _checked("checkpoint", partial(_checkpoint, publication, folder))
+            yield _checked("from_pretrained", partial(_loaded_model, publication))
+        if publication.kind == "model":
+            yield _checked("scoring code", partial(_scoring_code, publication, folder))
 
 
 def _checked(what: str, check: Callable[[], str]) -> Check:
@@ -90,9 +97,7 @@ def _checked(what: str, check: Callable[[], str]) -> Check:
     except InputError as error:
         lacks_extra = isinstance(error.__cause__, ImportError)
         return Check(what, UNCHECKED if lacks_extra else DIFFERS, str(error))
-    except KeyError as error:
-        return Check(what, DIFFERS, f"its manifest does not record {error}")
-    except (ValueError, TypeError, AttributeError) as error:  # values of a wrong type in a manifest
+    except (KeyError, ValueError, TypeError, AttributeError) as error:  # what it lacks, or values of a wrong type
         return Check(what, DIFFERS, f"what its manifest records cannot be used: {first_line(error)}")
 
 
@@ -106,34 +111,17 @@ def _folder(work: str | Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def _checks(publication: Publication, folder: Path, num_proc: int) -> Iterator[tuple[str, Callable[[], str]]]:
-    if not publication.repository.is_local:
-        yield "commit", lambda: _commit(publication)
-    yield "files", lambda: _files(publication)
-    if publication.kind in RECORDS:
-        for part in publication.parts:
-            yield f"{part}: rows", partial(_rows, publication, part)
-            yield f"{part}: load_dataset", partial(_loaded_rows, publication, part)
-            yield f"{part}: rebuilt", partial(_rebuilt, publication, part, folder, num_proc)
-    if publication.kind in MODELS:
-        yield "checkpoint", lambda: _checkpoint(publication, folder)
-        yield "from_pretrained", lambda: _loaded_model(publication)
-    if publication.kind == "model":
-        yield "scoring code", lambda: _scoring_code(publication)
-
-
-def _commit(publication: Publication) -> str:
-    """Without a connection the Hub's client reads its cache, which may be outdated, and says nothing."""
-    there, here = commit(publication.repository, publication.type), publication.folder.name
-    if there != here:
-        raise InputError(f"{here[:12]}, the Hub has {there[:12]}")
-    return here[:12]
-
-
 def _files(publication: Publication) -> str:
     if problems := check_files(publication):
         raise InputError("; ".join(problems))
-    return f"{len(publication.manifest['files'])} files"
+    number = f"{len(publication.manifest['files'])} files"
+    if publication.repository.is_local:
+        return number
+    # without a connection the Hub's client reads its cache, which may be outdated, and says nothing
+    there, here = commit(publication.repository, publication.type), publication.folder.name
+    if there != here:
+        raise InputError(f"these are of commit {here[:12]}, the Hub has {there[:12]}")
+    return f"{number} of commit {here[:12]}"
 
 
 def _rows(publication: Publication, part: str) -> str:
@@ -170,18 +158,12 @@ def _load(publication: Publication, part: str, config: str | None = None) -> Ite
 
 def _rebuilt(publication: Publication, part: str, folder: Path, num_proc: int) -> str:
     made = rebuild(publication, part, folder, num_proc)
-
-    def difference(tolerance: float = 0.0) -> Any:
-        return first_difference(part_rows(publication, part), read_rows(made), tolerance)
-
-    found, manifest = difference(), publication.parts[part]
-    if found is not None and manifest["parameters"].get("reward", {}).get("kind") == "model":
-        found = difference(REWARD_TOLERANCE)
-        if found is None:
-            return f"rewards within {REWARD_TOLERANCE}, as on other hardware"
-    if found is not None:
-        raise InputError(f"first difference of published and rebuilt: {found}{_other_versions(manifest)}")
-    return ""
+    manifest = publication.parts[part]
+    by_model = manifest["parameters"].get("reward", {}).get("kind") == "model"
+    found = compare_rows(part_rows(publication, part), read_rows(made), REWARD_TOLERANCE if by_model else 0.0)
+    if not found.identical:
+        raise InputError(f"published and rebuilt: {found}{_other_versions(manifest)}")
+    return f"rewards within {REWARD_TOLERANCE}" if by_model else ""
 
 
 def _other_versions(manifest: Mapping[str, Any]) -> str:
@@ -209,28 +191,26 @@ def _loaded_model(publication: Publication) -> str:
     publication.fetch()
     try:
         transformers.AutoTokenizer.from_pretrained(publication.folder, trust_remote_code=False)
-        model, info = getattr(transformers, auto).from_pretrained(
-            publication.folder, trust_remote_code=False, device_map="meta", output_loading_info=True
-        )
+        loaded = getattr(transformers, auto).from_pretrained
+        return type(loaded(publication.folder, trust_remote_code=False, device_map="meta")).__name__
     except Exception as error:  # transformers raises anything for files that it cannot read
         raise InputError(f"it does not load: {first_line(error)}") from error
-    if missing := info["missing_keys"]:
-        raise InputError(f"it has no weights for {min(missing)}")
-    return type(model).__name__
 
 
-def _scoring_code(publication: Publication) -> str:
+def _scoring_code(publication: Publication, folder: Path) -> str:
     """Whether the code beside a reward model, which `trust_remote_code=True` would run, is this package's."""
-    publication.fetch(*CODE, "config.json")
-    for name in CODE:
-        file = publication.folder / name
-        if not file.is_file() or files_hash(file) != files_hash(SCORING / name):
+    from openprm.push.model_files import add_scoring_code
+
+    expected = folder / "scoring-code"
+    shutil.rmtree(expected, ignore_errors=True)
+    expected.mkdir()
+    shutil.copyfile(restored(publication, MODEL, folder) / "config.json", expected / "config.json")
+    add_scoring_code(expected)
+    for file in sorted(expected.iterdir()):
+        there = publication.folder / file.name
+        if not there.is_file() or files_hash(there) != files_hash(file):
             said, here = publication.manifest["published_by"], f"openprm {version('openprm')}"
             if said != here:
-                raise Missing(f"{name} is of {said}, this is {here}; verify it with that version")
-            raise InputError(f"{name} is not the file of this package; do not run it")
-    config = json.loads((publication.folder / "config.json").read_text("utf-8"))
-    named = {pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()}
-    if named != {"pipeline.OpenPRMScoringPipeline"} or "auto_map" in config:
-        raise InputError("config.json names other code than this package's; do not run it")
-    return f"{len(CODE)} modules of this package"
+                raise Missing(f"{file.name} is of {said}, this is {here}; verify it with that version")
+            raise InputError(f"{file.name} is not the file of this package; do not run it")
+    return f"{len(list(expected.glob('*.py')))} modules of this package"
