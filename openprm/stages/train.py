@@ -25,8 +25,8 @@ from ..scoring.aggregation import DEFAULT_AGGREGATION
 
 logger = logging.getLogger(__name__)
 
-#: A training loss above this in the last fifth of the steps is called a plateau; a model that tells the sides of a pair
-#: apart no better than by chance has a loss of log 2. Of 56 runs of the toy, the 41 that learned ended at 0.12 to 0.68
+#: A training loss above this in the last fifth of the steps is called a plateau; a model that tells the sides of a
+#: pair apart no better than by chance has a loss of log 2. Of 56 runs of the toy, the 41 that learned ended at 0.12 to 0.68
 #: times log 2, the 12 that stuck at 0.82 to 0.88, and the 3 on shuffled rewards at 1.00.
 PLATEAU = 0.8 * math.log(2)
 
@@ -148,8 +148,8 @@ class Train(Stage, kind="train"):
         plateau = metrics["final_loss"] > PLATEAU
         if plateau and trainer.is_world_process_zero():
             logger.warning(
-                "The training loss ends at %.3f, hardly below log 2 = 0.693, that of chance: the model has learned "
-                "little. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
+                "The training loss ends at %.3f, where log 2 = 0.693 is chance: the model has learned little or "
+                "nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
                 "preferences may end there too.",
                 metrics["final_loss"],
             )
