@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.runs.dataset_card import SplitFiles
-from openprm.runs.folder import DATA, read_manifest, read_rows, take_digests, write_shard
+from openprm.runs.folder import DATA, count_and_hash, read_manifest, read_rows, write_shard
 from openprm.schema import LEVELS, Node, Pair, Tree
 from openprm.trees.pairs import PairParameters, sibling_pairs
 from openprm.trees.tree import siblings
@@ -41,8 +41,8 @@ def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, S
     for split, path in splits.items():
         for level in LEVELS:
             written = folder / f".{level}"
-            rows = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
-            take_digests(written)
+            digests = write_shard(written, 0, (row for row in read_rows(path, Pair) if row["level"] == level), Pair)
+            rows, _ = count_and_hash(digests)
             if rows:
                 target = folder / level / f"{split}-00000.parquet"
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,7 @@ def dataset(out: Path, record: type, rows: Iterable[Any]) -> Path:
     """A folder as a stage writes it."""
 
     def work(folder: Path) -> dict[str, Any]:
-        write_shard(folder, 0, rows, record)
-        return finish_dataset(folder, record, TITLES[record], 1, {})
+        return finish_dataset(folder, record, TITLES[record], write_shard(folder, 0, rows, record), {})
 
     run_stage(out, "test", {}, {}, work)
     return out

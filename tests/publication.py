@@ -14,7 +14,7 @@ from openprm.push.model_files import add_scoring_code
 
 from openprm.hub.publication import RECORDS
 from openprm.runs.dataset_card import SplitFiles, dataset_header
-from openprm.runs.folder import read_manifest, read_rows, shard_path, take_digests, write_shard
+from openprm.runs.folder import count_and_hash, read_manifest, read_rows, shard_path, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import LEVELS, Candidate, Pair
 from openprm.stages.evaluate import Evaluate
@@ -112,8 +112,8 @@ def _inputs(run: Path, made: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _write_level(pairs: Path, folder: Path, level: str, split: str) -> None:
     scratch = folder / "scratch"
-    write_shard(scratch, 0, (row for row in read_rows(pairs, Pair) if row["level"] == level), Pair)
-    rows, _ = take_digests(scratch)
+    digests = write_shard(scratch, 0, (row for row in read_rows(pairs, Pair) if row["level"] == level), Pair)
+    rows, _ = count_and_hash(digests)
     if rows:  # `datasets` reads no empty file
         (folder / level).mkdir(exist_ok=True)
         shutil.move(shard_path(scratch, 0), folder / level / f"{split}-00000.parquet")

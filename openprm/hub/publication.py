@@ -18,9 +18,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..errors import InputError, first_line
-from ..runs.dataset import write_shards
-from ..runs.dataset_card import SplitFiles, write_card
-from ..runs.folder import DATA, MANIFEST, is_folder, shard_path, take_digests
+from ..runs.dataset import finish_dataset, write_shards
+from ..runs.folder import DATA, MANIFEST, is_folder, parquet_rows
 from ..runs.locks import locked
 from ..runs.manifest import files_hash, finished_stage, hashed_files, put_in_place
 from ..runs.provenance import Origin, published_origins
@@ -174,21 +173,8 @@ def part_rows(publication: Publication, part: str) -> Iterator[dict[str, Any]]:
     names = part_files(publication, part)
     publication.fetch(*names)
     for name in names:
-        yield from _read(publication.folder / name, f"{publication.repository}: {name}")
-
-
-def _read(file: Path, name: str) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=500):
-                yield from batch.to_pylist()
-    except FileNotFoundError:
-        raise InputError(f"{name} is missing; download or publish it again") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8
-        raise InputError(f"{name} is damaged ({first_line(error)}); download or publish it again") from error
+        shown = f"{publication.repository}: {name}"
+        yield from parquet_rows(publication.folder / name, shown, "download or publish it again")
 
 
 def _part(publication: Publication, part: str) -> Mapping[str, Any]:
@@ -245,12 +231,8 @@ def _result(manifest: Mapping[str, Any]) -> str:
 
 def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
     record = RECORDS[publication.kind]
-    shards = write_shards(folder, part_rows(publication, part), record, _ROWS_PER_SHARD)
-    rows, found = take_digests(folder)
-    size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
-    splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
-    write_card(folder, record, publication.kind, {"default": splits}, publication.parts[part]["counts"])
-    return found
+    digests = write_shards(folder, part_rows(publication, part), record, _ROWS_PER_SHARD)
+    return finish_dataset(folder, record, publication.kind, digests, publication.parts[part]["counts"])["row_hash"]
 
 
 def _restore_model(publication: Publication, part: str, folder: Path) -> str:

@@ -39,8 +39,8 @@ class ToyPrompts(Stage, kind="toy-prompts"):
             )
             for index, dial in enumerate(toy_domain.dials(self.n, self.seed, self.split))
         ]
-        write_shard(folder, 0, rows, Prompt)
-        return {**finish_dataset(folder, Prompt, "prompts", 1, {"prompts": self.n}), "origins": [ORIGIN]}
+        digests = write_shard(folder, 0, rows, Prompt)
+        return {**finish_dataset(folder, Prompt, "prompts", digests, {"prompts": self.n}), "origins": [ORIGIN]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import Failure, InputError
 from .dataset_card import SplitFiles, write_card
-from .folder import DATA, REJECTED, shard_path, take_digests, write_shard
+from .folder import DATA, REJECTED, count_and_hash, write_shard
 
 
 class Rejections:
@@ -52,21 +52,23 @@ def read_rejected(folder: str | Path) -> Iterator[Failure]:
                 yield Failure(**json.loads(line))
 
 
-def write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> int:
-    """Writes all rows in shards of `per_shard`, streaming; returns the number of shards."""
-    index = 0
-    for first in rows:
+def write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> bytes:
+    """Writes all rows in shards of `per_shard`, streaming; returns their digests."""
+    return b"".join(
         write_shard(folder, index, chain([first], islice(rows, per_shard - 1)), record)
-        index += 1
-    return index
+        for index, first in enumerate(rows)
+    )
 
 
-def finish_dataset(folder: Path, record: type, title: str, shards: int, counts: dict[str, Any]) -> dict[str, Any]:
-    """Hash and card of a dataset whose shards are written; returns what the manifest says of it."""
-    rows, row_hash = take_digests(folder)
+def finish_dataset(folder: Path, record: type, title: str, digests: bytes, counts: dict[str, Any]) -> dict[str, Any]:
+    """Writes the card of a dataset whose shards are written, with these digests of all rows.
+
+    Returns what the manifest says of it. Raises InputError where there are no rows.
+    """
+    rows, row_hash = count_and_hash(digests)
     if not rows:
         raise InputError(f"no {title} were left to write; " + most_common(Counter(counts.get("rejected", {}))))
-    size = sum(shard_path(folder, index).stat().st_size for index in range(shards))
+    size = sum(path.stat().st_size for path in (folder / DATA).glob("train-*.parquet"))
     splits = {"train": SplitFiles(f"{DATA}/train-*.parquet", rows, size)}
     write_card(folder, record, title, {"default": splits}, counts)
     return {"rows": rows, "row_hash": row_hash, "counts": counts}

@@ -38,8 +38,8 @@ def row_digest(row: Mapping[str, Any]) -> bytes:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=_DIGEST).digest()
 
 
-def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> int:
-    """Writes shard `index` of a dataset of `record`s, and the digests of its rows; returns the number of rows."""
+def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> bytes:
+    """Writes shard `index` of a dataset of `record`s; returns the digests of its rows (see `count_and_hash`)."""
     import pyarrow as pa
 
     schema = features(record).arrow_schema
@@ -50,11 +50,8 @@ def write_shard(folder: Path, index: int, rows: Iterable[Any], record: type) -> 
     return write_tables(folder, index, tables, record)
 
 
-def write_tables(folder: Path, index: int, tables: Iterable[tuple[Any, bytes]], record: type) -> int:
-    """Like `write_shard`, of Arrow tables with the digests of their rows.
-
-    The Parquet file appears under its name only when complete, after its digests.
-    """
+def write_tables(folder: Path, index: int, tables: Iterable[tuple[Any, bytes]], record: type) -> bytes:
+    """Like `write_shard`, from Arrow tables with the digests of their rows. The file gets its name when complete."""
     import pyarrow.parquet as pq
 
     path = shard_path(folder, index)
@@ -68,29 +65,17 @@ def write_tables(folder: Path, index: int, tables: Iterable[tuple[Any, bytes]], 
             written += digests
         if not written:  # some readers cannot tell a file without any row group from a broken one
             writer.write_table(schema.empty_table())
-    digests_path(folder, index).write_bytes(written)
     os.replace(partial, path)
-    return len(written) // _DIGEST
+    return bytes(written)
 
 
 def shard_path(folder: Path, index: int) -> Path:
     return folder / DATA / f"train-{index:05d}.parquet"
 
 
-def digests_path(folder: Path, index: int) -> Path:
-    return folder / DATA / f".train-{index:05d}.digests"
-
-
-def take_digests(folder: Path) -> tuple[int, str]:
-    """Number of rows and canonical hash of a dataset just written; removes its digest files."""
-    total = hashlib.sha256()
-    rows = 0
-    for path in sorted((folder / DATA).glob(".train-*.digests")):
-        digests = path.read_bytes()
-        total.update(digests)
-        rows += len(digests) // _DIGEST
-        path.unlink()
-    return rows, total.hexdigest()
+def count_and_hash(digests: bytes) -> tuple[int, str]:
+    """Number of rows and canonical hash of a dataset, from the digests of its rows in order."""
+    return len(digests) // _DIGEST, hashlib.sha256(digests).hexdigest()
 
 
 def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -188,9 +173,6 @@ def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     there: dict[str, list[Path]] = {}
     for path in sorted((folder / DATA).glob("[!.]*-*.parquet")):
         there.setdefault(path.name.partition("-")[0], []).append(path)
@@ -200,12 +182,22 @@ def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     if shards is None:
         raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
     for shard in shards:
-        try:
-            with pq.ParquetFile(shard) as file:
-                for batch in file.iter_batches(batch_size=_ROW_GROUP):
-                    yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{shard} is damaged ({first_line(error)}); make the folder again") from error
+        yield from parquet_rows(shard, str(shard), "make the folder again")
+
+
+def parquet_rows(path: Path, name: str, remedy: str) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file. Raises InputError, with its `name` and a remedy, where it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                yield from batch.to_pylist()
+    except FileNotFoundError:
+        raise InputError(f"{name} is missing; {remedy}") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8
+        raise InputError(f"{name} is damaged ({first_line(error)}); {remedy}") from error
 
 
 def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -212,11 +212,11 @@ def _kept(shards: Shards, index: int, note: Note, work: Work) -> dict[str, Made]
 
 def write_dataset(
     folder: Path, shards: Shards, rejections: Rejections, source: str, *, per_file: int, allow_failures: bool = False
-) -> tuple[int, list[Note]]:
-    """Writes the rows of all shards as a dataset; returns its number of files, and the shards' notes.
+) -> tuple[bytes, list[Note]]:
+    """Writes the rows of all shards as a dataset; returns the digests of all rows, and the shards' notes.
 
-    Failures are listed in `rejections`. Raises InputError where a retry may fix some, unless `allow_failures`,
-    and where nothing could be made of `source`.
+    Each file has about `per_file` rows. Failures are listed in `rejections`. Raises InputError where a retry may fix
+    some, unless `allow_failures`, and where nothing could be made of `source`.
     """
     notes = shards.notes()
     failures = [failure for note in notes.values() for failure in note.failures]
@@ -232,17 +232,16 @@ def write_dataset(
     if not any(note.rows for note in notes.values()):
         shards.discard()
         raise InputError(f"{source}: there is no result to write; " + most_common(rejections.counts))
-    files: list[list[int]] = []
-    size = per_file
+    files: dict[int, list[int]] = {}
+    rows = 0
     for index, note in notes.items():
-        if size >= per_file:
-            files.append([])
-            size = 0
-        files[-1].append(index)
-        size += note.rows
-    for number, indexes in enumerate(files):
+        files.setdefault(rows // per_file, []).append(index)
+        rows += note.rows
+    digests = (
         write_tables(folder, number, map(shards.read, indexes), shards.record)
-    return len(files), list(notes.values())
+        for number, indexes in enumerate(files.values())
+    )
+    return b"".join(digests), list(notes.values())
 
 
 def added(notes: Iterable[Note]) -> dict[str, Any]:

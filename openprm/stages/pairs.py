@@ -57,13 +57,13 @@ class Pairs(Stage, kind="pairs"):
                 statistics.add_tree(tree)
                 yield from tree_pairs(tree, gaps[tree["source"]], parameters)
 
-        shards = write_unique(folder, rows(), statistics)
+        digests = write_unique(folder, rows(), statistics)
         if not statistics.pairs:
             raise InputError(
                 f"{self.trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
                 "lower --min-gap, or look at the rewards"
             )
-        return finish_dataset(folder, Pair, "pairs", shards, {**statistics.summary(), "min_gap_by_source": gaps})
+        return finish_dataset(folder, Pair, "pairs", digests, {**statistics.summary(), "min_gap_by_source": gaps})
 
     def _trees(self) -> Iterator[Tree]:
         rows: Iterator[Any] = self._read()
@@ -112,16 +112,16 @@ class Preferences(ReadsRows, kind="preferences"):
         counts: Counter[str] = Counter()
         statistics = PairStatistics()
         pairs = rejections.filter(self._read(counts))
-        shards = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
+        digests = write_unique(folder, shown(pairs, "pairs", "pairs"), statistics)
         if not statistics.pairs:
             name = self.declared or self.preferences
             raise InputError(f"{name}: no pair could be used; " + most_common(rejections.counts))
         told = {**statistics.summary(), "rejected": dict(rejections.counts)}
         if self.declared is None:
-            return finish_dataset(folder, Pair, "pairs", shards, told)
+            return finish_dataset(folder, Pair, "pairs", digests, told)
         source = pair_source(self.declared)
         told |= {"ties": counts["ties"], "in_the_paper": source.paper_rows}
-        return {**finish_dataset(folder, Pair, "pairs", shards, told), "origins": [source.origin()]}
+        return {**finish_dataset(folder, Pair, "pairs", digests, told), "origins": [source.origin()]}
 
     def _read(self, counts: Counter[str]) -> Iterator[Any]:
         if self.declared is not None:
@@ -131,8 +131,9 @@ class Preferences(ReadsRows, kind="preferences"):
         return read_preferences(self.preferences, columns, split=self.split, source=self.source)
 
 
-def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> int:
-    """Writes the pairs without duplicates and contradictions: all to a scratch file first, then those that stay.
+def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> bytes:
+    """Writes the pairs without duplicates and contradictions (all to a scratch file first, then those that stay);
+    returns their digests.
 
     Process pairs come first, then outcome pairs, so that published files, one a level, are in order.
     """
@@ -152,7 +153,7 @@ def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics
                         statistics.add(pair)
                         yield pair
 
-    shards = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
+    digests = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
     scratch.unlink()
     statistics.duplicates, statistics.contradictions = duplicates.duplicates, duplicates.contradictions
-    return shards
+    return digests

@@ -74,13 +74,13 @@ class Prompts(ReadsRows, kind="prompts"):
                 counts["with_reference"] += prompt["reference"] is not None
                 yield prompt
 
-        shards = write_shards(folder, rows(), Prompt, PROMPTS_PER_SHARD)
+        digests = write_shards(folder, rows(), Prompt, PROMPTS_PER_SHARD)
         told = {
             **{name: counts[name] for name in ("prompts", "drawn_from", "with_reference", "duplicates", "skipped")},
             "in_the_paper": source.paper_rows,
             "rejected": dict(rejections.counts),
         }
-        return {**finish_dataset(folder, Prompt, "prompts", shards, told), "origins": source.origins()}
+        return {**finish_dataset(folder, Prompt, "prompts", digests, told), "origins": source.origins()}
 
     def _source(self) -> PromptFile | DeclaredPrompts:
         if self.declared is not None:

@@ -96,7 +96,7 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
         skipped: Counter[str] = Counter()
         for _ in rejections.filter(source.read(skipped)):
             pass
-        files, notes = write_dataset(
+        digests, notes = write_dataset(
             folder, stored, rejections, source.path, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         totals = added(notes)
@@ -113,7 +113,7 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
         described = rewarder.describe()  # servers tell nothing of a judge but its name
         judge = [Origin(name=described["judge"], kind="model", license=None)] if "judge" in described else []
         origins = unique([*inherited(self.inputs()), *judge])
-        return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
+        return {**finish_dataset(folder, Candidate, "candidates", digests, counts), "origins": origins}
 
 
 def _work(source: CandidateSource, rewarder: Rewarder, num_proc: int) -> Work:

@@ -58,7 +58,7 @@ class SampleResponses(Samples, Sharded, kind="sample"):
         if self.part:
             return {}
         rejections = Rejections(folder / REJECTED)
-        files, notes = write_dataset(
+        digests, notes = write_dataset(
             folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         totals = added(notes)
@@ -71,7 +71,7 @@ class SampleResponses(Samples, Sharded, kind="sample"):
         # a server tells nothing of its model but the name
         model = [Origin(name=spec.model, kind="model", license=None)] if self.servers else []
         origins = unique([*inherited(self.inputs()), *model])
-        return {**finish_dataset(folder, Candidate, "candidates", files, counts), "origins": origins}
+        return {**finish_dataset(folder, Candidate, "candidates", digests, counts), "origins": origins}
 
 
 def read_prompts(prompts: str | Path) -> list[Prompt]:

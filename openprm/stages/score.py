@@ -68,7 +68,7 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
         rejections = Rejections(folder / REJECTED, self.strict)
         for _ in rejections.filter(candidates.read()):
             pass
-        files, notes = write_dataset(
+        digests, notes = write_dataset(
             folder,
             stored,
             rejections,
@@ -82,7 +82,7 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
             "truncated": totals["truncated"],
             "rejected": dict(rejections.counts),
         }
-        return finish_dataset(folder, Scored, "scores", files, counts)
+        return finish_dataset(folder, Scored, "scores", digests, counts)
 
     def _compute(self, taken: Iterable[tuple[int, Sequence[Any]]], report: Report) -> Iterator[tuple[int, list[Made]]]:
         scorer: StepScorer | None = None

@@ -144,11 +144,11 @@ class Search(Samples, Sharded, kind="search"):
         if self.part:
             return {}
         rejections = Rejections(folder / REJECTED)
-        files, notes = write_dataset(
+        digests, notes = write_dataset(
             folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
         )
         counts = {**added(notes), "rejected": dict(rejections.counts)}
-        return finish_dataset(folder, Answer, "answers", files, counts)
+        return finish_dataset(folder, Answer, "answers", digests, counts)
 
 
 def read_rule(

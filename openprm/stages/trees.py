@@ -71,7 +71,7 @@ class Trees(ReadsCandidates, kind="trees"):
         rejections = Rejections(folder / REJECTED, self.strict)
         for failure in read_rejected(folder / WORK):
             rejections.add(failure)
-        files, notes = write_dataset(folder, stored, rejections, self.candidates, per_file=PROMPTS_PER_SHARD)
+        digests, notes = write_dataset(folder, stored, rejections, self.candidates, per_file=PROMPTS_PER_SHARD)
         statistics = TreeStatistics()
         for note in notes:
             statistics.merge(dict(note.counts))
@@ -81,7 +81,7 @@ class Trees(ReadsCandidates, kind="trees"):
             "skipped": buckets["skipped"],
             "rejected": dict(rejections.counts),
         }
-        return finish_dataset(folder, Tree, "trees", files, counts)
+        return finish_dataset(folder, Tree, "trees", digests, counts)
 
 
 def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
 
     def work(unfinished: Path) -> dict[str, Any]:
         rows = map(without, part_rows(publication, part))
-        shards = write_shards(unfinished, rows, Candidate, CANDIDATES_PER_SHARD)
-        return finish_dataset(unfinished, Candidate, "candidates", shards, {})
+        digests = write_shards(unfinished, rows, Candidate, CANDIDATES_PER_SHARD)
+        return finish_dataset(unfinished, Candidate, "candidates", digests, {})
 
     out = _folder(publication, part, folder, "-unrewarded")
     run_stage(out, "candidates", {"without": name}, {}, work, force=True)  # the rows may have changed since

@@ -236,8 +236,8 @@ def under(root: Path, *licenses: str | None, text: str = "Red. Blue.") -> dict[s
 
     def work(folder: Path) -> dict[str, Any]:
         rows = [candidate("p", index, f"{text} {index}", 1.0) for index in range(2)]
-        write_shard(folder, 0, rows, Candidate)
-        return {**finish_dataset(folder, Candidate, "candidates", 1, {}), "origins": origins}
+        digests = write_shard(folder, 0, rows, Candidate)
+        return {**finish_dataset(folder, Candidate, "candidates", digests, {}), "origins": origins}
 
     run_stage(root, "test", {}, {}, work)
     return {"train": str(root)}

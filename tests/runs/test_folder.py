@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from openprm.errors import InputError
+from openprm.runs.dataset import write_shards
 from openprm.runs.folder import (
-    batched,
+    count_and_hash,
     is_folder,
     read_manifest,
     read_rows,
     row_digest,
     rows_hash,
     shard_path,
-    take_digests,
     write_shard,
 )
 from openprm.schema import Pair, Prompt, features
@@ -39,8 +40,8 @@ def prompts(n: int, text: str = "é\u2028\x85\r\n\t\0 😀") -> list[dict[str, A
 
 def test_what_is_written_is_read(tmp_path):
     rows = prompts(1203)  # more than two row groups
-    assert write_shard(tmp_path, 0, iter(rows[:1100]), Prompt) == 1100
-    assert write_shard(tmp_path, 1, rows[1100:], Prompt) == 103
+    write_shard(tmp_path, 0, iter(rows[:1100]), Prompt)
+    write_shard(tmp_path, 1, rows[1100:], Prompt)
     assert list(read_rows(tmp_path)) == rows
     assert pq.ParquetFile(shard_path(tmp_path, 0)).num_row_groups == 3
 
@@ -80,7 +81,7 @@ def test_the_split_config_and_revision_of_a_published_dataset(monkeypatch, name,
 
 
 def test_a_shard_without_rows(tmp_path):
-    assert write_shard(tmp_path, 0, [], Pair) == 0
+    assert write_shard(tmp_path, 0, [], Pair) == b""
     assert list(read_rows(tmp_path)) == []
     assert pq.read_schema(shard_path(tmp_path, 0)).names == list(features(Pair))
 
@@ -88,11 +89,10 @@ def test_a_shard_without_rows(tmp_path):
 @pytest.mark.parametrize("per_shard", [1, 3, 7, 100])
 def test_the_hash_does_not_depend_on_the_shards(tmp_path, per_shard):
     rows = prompts(7)
-    for index, batch in enumerate(batched(rows, per_shard)):
-        write_shard(tmp_path, index, batch, Prompt)
-    assert take_digests(tmp_path) == (7, rows_hash(rows))
+    digests = write_shards(tmp_path, iter(rows), Prompt, per_shard)
+    assert count_and_hash(digests) == (7, rows_hash(rows))
     assert rows_hash(read_rows(tmp_path)) == rows_hash(rows)
-    assert not list((tmp_path / "data").glob(".*"))
+    assert len(list((tmp_path / "data").iterdir())) == math.ceil(7 / per_shard)
 
 
 def test_the_hash_is_of_content_and_order_not_of_the_order_of_columns():
@@ -116,8 +116,6 @@ def test_a_failed_shard_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"int64|integer"):
         write_shard(tmp_path, 0, [{**prompts(1)[0], "schema_version": "one"}], Prompt)
     assert not shard_path(tmp_path, 0).exists()
-    write_shard(tmp_path, 0, prompts(2), Prompt)
-    assert take_digests(tmp_path)[0] == 2
 
 
 def test_reading_says_what_is_wrong(tmp_path):

@@ -79,8 +79,8 @@ def stage(out: Path, compute: Any = None, *, seed: int = 0, **options: Any) -> d
         if part:
             return {}
         rejections = Rejections(folder / REJECTED)
-        files, notes = write_dataset(folder, shards, rejections, "names", per_file=3, allow_failures=allowed)
-        return finish_dataset(folder, Prompt, "prompts", files, added(notes))
+        digests, notes = write_dataset(folder, shards, rejections, "names", per_file=3, allow_failures=allowed)
+        return finish_dataset(folder, Prompt, "prompts", digests, added(notes))
 
     known = {key: value for key, value in options.items() if key != "strict"}
     return run_stage(out, "answers", {"seed": seed}, {}, make, **known)

@@ -181,10 +181,10 @@ def stage(
     **more: Any,
 ) -> Path:
     def work(folder: Path) -> dict[str, Any]:
-        write_shard(folder, 0, rows, record)
+        digests = write_shard(folder, 0, rows, record)
         lines = [{"key": f"prompt {row['prompt_id']!r}", "reason": "too long", "remedy": "shorten"} for row in failed]
         (folder / REJECTED).write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return finish_dataset(folder, record, TITLES[record], 1, {})
+        return finish_dataset(folder, record, TITLES[record], digests, {})
 
     run_stage(out, name, more, inputs, work)
     return out

@@ -93,7 +93,7 @@ def test_a_subset_is_the_same_whatever_the_shards_and_where_it_was_cut_off(tmp_p
         make_prompts(file, tmp_path / "out", limit=12)
     monkeypatch.setattr(prompts_stage, "write_shards", write)
     make_prompts(file, tmp_path / "out", limit=12)
-    assert written == [3]
+    assert len(written) == 1
     assert list(read_rows(tmp_path / "out")) == list(read_rows(tmp_path / "whole"))
     assert content(tmp_path / "out")[0]["row_hash"] == content(tmp_path / "whole")[0]["row_hash"]
     assert not list((tmp_path / "out").glob(".prompts*"))

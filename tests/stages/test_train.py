@@ -269,8 +269,7 @@ def test_the_separator_is_that_of_the_trees_behind_the_pairs(tmp_path: Path, bas
 
 def run_on(out: Path, counts: dict[str, Any]) -> Path:
     def work(folder: Path) -> dict[str, Any]:
-        write_shard(folder, 0, pairs(8), Pair)
-        return finish_dataset(folder, Pair, "pairs", 1, counts)
+        return finish_dataset(folder, Pair, "pairs", write_shard(folder, 0, pairs(8), Pair), counts)
 
     run_stage(out, "pairs", {}, {}, work)
     return out
