@@ -91,36 +91,36 @@ def run_preset(
 ) -> dict[str, dict[str, Any]]:
     """Makes the stages of a preset in folders below `out`; returns their manifests by name.
 
-    `until` is a kind of stage (or a stage's name): the run ends behind the last such stage. With `start`, a stage's
-    name (or a kind: the first such stage), it begins there: what is needed from before is restored from what the
-    owner `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories), and only what the preset does
-    not publish is made. Then it says of every stage that is published whether what was made is identical.
+    until: a stage's name or kind; the run ends after it (the last such stage). start: a stage's name or kind; the run
+    starts at it (the first such stage), and what it needs from earlier stages is restored from what an owner
+    `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories); only what the preset does not
+    publish is made. Then each published stage that was made is compared with what is published.
 
     Raises InputError before anything is made where a stage is unknown or what is needed is not published.
     """
     stages = preset["stages"]
     end = _last(stages, until)
     if (start is None) != (published is None):
-        raise InputError("a run begins in the middle from what is published: give both --start and --from")
-    beginning = None
+        raise InputError("a run starts in the middle from what is published: give both --start and --from")
+    resumed = None
     if start is not None and published is not None:
-        beginning = plan_resume(stages, start, end, published, lambda name: stages_of(stages, name))
+        resumed = plan_resume(stages, start, end, published, lambda name: stages_of(stages, name))
     Path(out).mkdir(parents=True, exist_ok=True)
     write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
     manifests: dict[str, dict[str, Any]] = {}
-    if beginning is not None:
-        for name, (publication, part) in beginning.restored.items():
+    if resumed is not None:
+        for name, (publication, part) in resumed.restored.items():
             say(f"{name}: from {publication.repository} ({part})")
             manifests[name] = restore(publication, part, Path(out) / name)
-        for name in beginning.unpublished:
+        for name in resumed.unpublished:
             say(f"{name}: not published, so it is made here")
-    names = [*stages][: [*stages].index(end) + 1] if beginning is None else beginning.made
+    names = [*stages][: [*stages].index(end) + 1] if resumed is None else resumed.made
     for name in names:
         started = time.monotonic()
         say(f"{name} ...")
         manifests[name] = stage_of(stages, name, Path(out)).run(Path(out) / name, replace_finished=True)
         say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
-    if beginning is not None and published is not None:
+    if resumed is not None and published is not None:
         made = {name: manifests[name] for name in names}
         for name, result in compare_published(made, stages, published).items():
             say(f"{name}: {result}")
