@@ -27,7 +27,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         patch.setattr(sys, "path", [*sys.path])
         for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
             patch.delitem(sys.modules, name)  # of another test's cache
-        yield lambda name: evaluate.load(str(files("openprm.evaluation.metrics") / name), cache_dir=str(cache))
+        yield lambda name: evaluate.load(str(files("openprm.evaluation.metrics") / f"{name}.py"), cache_dir=str(cache))
 
 
 @st.composite

@@ -1,1 +1,0 @@
-"""The metric best_of_n (see `openprm.evaluation.metrics`)."""

@@ -1,1 +1,0 @@
-"""The metric coverage (see `openprm.evaluation.metrics`)."""

@@ -1,1 +1,0 @@
-"""The metric first_error_f1 (see `openprm.evaluation.metrics`)."""

@@ -1,1 +1,0 @@
-"""The metric majority_vote (see `openprm.evaluation.metrics`)."""

@@ -1,1 +1,0 @@
-"""The metric pair_accuracy (see `openprm.evaluation.metrics`)."""
