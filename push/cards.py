@@ -1,6 +1,6 @@
 """The cards of published repositories, rendered from their publication manifests and from nothing else.
 
-A publication manifest is what `openprm.push.layout` writes as a repository's `manifest.json`: `repository`, `kind`,
+A publication manifest is what `openprm.push.publish` writes as a repository's `manifest.json`: `repository`, `kind`,
 `license`, `origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role,
 where the same owner publishes it, if anywhere); of datasets `configs` (their files), of models `scoring`, `example`
 and `evaluation`, of a demo `demo`.
@@ -9,22 +9,24 @@ and `evaluation`, of a demo `demo`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from openprm.errors import InputError
+from openprm.hub.publication import RECORDS
+from openprm.runs.command_line import rerun_command
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
+from openprm.runs.declaration import make_stage, stage_from_manifest
 from openprm.runs.licenses import HUB_LICENSES, is_permissive
-from openprm.schema import Candidate, Pair, Tree, described_columns
+from openprm.schema import described_columns
 
 from .inputs import Input, inputs, measured
 from .repositories import CARD
-from .rerun_command import dataset_command, training_command
 from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]
 
-#: By kind.
-RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
 _BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
@@ -85,13 +87,25 @@ def _glob(pattern: str | list[str]) -> str:
 
 
 def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[str, Input]]) -> Iterator[str]:
+    """The commands that make the splits again of what is published: candidates (their rewards), trees or pairs."""
     kind = publication["kind"]
+    role = _BEFORE.get(kind, "candidates")
     for split, part in publication["parts"].items():
         # rewards are given again to the candidates themselves
-        source = Input(repo, repo, split) if kind == "candidates" else made_of[split].get(_BEFORE[kind])
-        line = dataset_command(kind, split, part, source) if source else None
-        if line:
-            yield line
+        source = Input(repo, repo, split) if kind == "candidates" else made_of[split].get(role)
+        if source is None or source.repository is None or part["stage"] not in ("reward", "trees", "pairs"):
+            continue
+        parameters = {**part["parameters"], "split": source.part}
+        with suppress(InputError):  # a judge's servers and a user's file are not published
+            stage = stage_from_manifest({**part, "parameters": parameters}, {role: source.repository})
+            yield rerun_command(stage, f"rebuilt/{kind}-{split}")
+
+
+def _training_command(name: str, pairs: Sequence[str], base: str, parameters: Manifest) -> str:
+    """The command that trains the model again, on the train splits of `pairs`."""
+    named = {f"pairs{index or ''}": path for index, path in enumerate(pairs)}
+    stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
+    return rerun_command(stage, f"rebuilt/{name}")
 
 
 def _model_card(publication: Manifest) -> str:
@@ -135,7 +149,7 @@ def _model_card(publication: Manifest) -> str:
         levels=parameters.get("levels", []),
         evaluation=evaluation,
         measured=measured(evaluation) if evaluation else None,
-        command=training_command(name, again, base, parameters) if base and can_be_trained else None,
+        command=_training_command(name, again, base, parameters) if base and can_be_trained else None,
     )
     return header(data) + body
 
@@ -187,8 +201,7 @@ def _eval_results(publication: Manifest) -> str | None:
     from huggingface_hub.utils import yaml_dump
 
     evaluation = publication.get("evaluation")
-    dataset = measured(evaluation).hub if evaluation else None
-    if dataset is None:
+    if evaluation is None or (dataset := measured(evaluation).hub) is None:
         return None
     entries = [
         EvalResultEntry(
@@ -244,9 +257,9 @@ def _base(publication: Manifest, started: Input) -> str | None:
     return started.hub
 
 
-def _best_of(evaluation: Manifest | None) -> Iterator[tuple[Manifest, re.Match[str]]]:
+def _best_of(evaluation: Manifest) -> Iterator[tuple[Manifest, re.Match[str]]]:
     """The results of this model alone, not the means over several of its kind."""
-    for row in evaluation["metrics"] if evaluation else ():
+    for row in evaluation["metrics"]:
         match = _BEST_OF.fullmatch(row["method"])
         if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
             yield row, match

@@ -18,7 +18,7 @@ _CONFIG = "config.json"
 _PLOT = "statistics.png"
 
 
-def kind(checkpoint: Path) -> str:
+def kind_of(checkpoint: Path) -> str:
     """`model` for a reward model, `policy` for any other. Raises InputError where the folder is no checkpoint."""
     try:
         architectures = json.loads((checkpoint / _CONFIG).read_text("utf-8")).get("architectures") or [""]

@@ -1,47 +1,244 @@
-"""The stage that lays out what a run made as the repositories of one owner."""
+"""The stage that lays out a run as the repositories of one owner: OUT/OWNER/candidates, trees, pairs, and each model.
+
+Each folder is what its Hub repository will hold, with a `manifest.json` that says what is in it, under which license,
+from which sources, and the hash of every file (see `openprm.hub.publication`, which reads it). In the folder OUT,
+`load_dataset("OWNER/trees")` and `pipeline("openprm-scoring", model="OWNER/openprm")` work as they will on the Hub.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from openprm.push.layout import OWNER, publish_locally
-
+from openprm.errors import InputError
+from openprm.hub.publication import MODEL, RECORDS
 from openprm.runs.declaration import Stage, input_path, parameter
+from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
+from openprm.runs.licenses import choose_license
+from openprm.runs.manifest import describe_input, files_hash
+from openprm.runs.provenance import unique, with_licenses
+from openprm.schema import Candidate
+
+from .cards import documents
+from .dataset_files import copy_pairs, copy_shards, tree_page, write_files
+from .model_files import add_scoring_code, copy_checkpoint, kind_of
+from .plots import plot_evaluation, plot_statistics
+from .repositories import check_name, file_names
+
+OWNER = "openprm"  # the default
+DEMO = "demo"
+_EXAMPLE = {"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publish(Stage, kind="publish"):
-    """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
+    """Publish data, models and cards on the Hub. The same command finishes an interrupted upload."""
 
     candidates: dict[str, str] = input_path("SPLIT=FOLDER of candidates; may be repeated.", {})
     trees: dict[str, str] = input_path("SPLIT=FOLDER of trees; may be repeated.", {})
     pairs: dict[str, str] = input_path("SPLIT=FOLDER of pairs; may be repeated.", {})
     models: dict[str, str] = input_path("NAME=FOLDER of a model; may be repeated.", {}, flag="--model")
-    evaluation: str | None = input_path("Folder of `openprm evaluate`.", None)
+    evaluation: str | None = input_path("Folder of `openprm evaluate`, for the models that it measured.", None)
     demo: str | None = parameter("The model that a demo Space is to show.", None)
     owner: str = parameter("User or organization that the repositories belong to.", OWNER)
-    license: str | None = parameter("License of what is published.", None)
+    license: str | None = parameter(
+        "License of what is published; may be left out where all sources have the same permissive one.", None
+    )
     source_licenses: dict[str, str] = parameter(
         "NAME=LICENSE of a source that does not say; may be repeated.", {}, flag="--source-license"
     )
 
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
-        return publish_locally(
-            out,
-            candidates=self.candidates,
-            trees=self.trees,
-            pairs=self.pairs,
-            models=self.models,
-            evaluation=self.evaluation,
-            demo=self.demo,
-            owner=self.owner,
-            license=self.license,
-            source_licenses=self.source_licenses,
-            force=force,
+    def inputs(self) -> dict[str, str]:
+        return {f"{kind}/{name}": path for kind, name, path in self._folders()} | (
+            {"evaluation": self.evaluation} if self.evaluation else {}
         )
 
+    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = True) -> dict[str, Any]:
+        """Makes the layout, in place of a finished one of the same owner.
+
+        Raises InputError for a name that the Hub does not allow, where `out` holds the layout of another owner (unless
+        `force`), where the license is missing, and for a checkpoint that was changed after it was made.
+        """
+        self._check_names()
+        if not force and is_folder(out) and (other := read_manifest(out)["parameters"].get("owner")) != self.owner:
+            raise InputError(f"{out} holds the layout of {other}; choose another --out for {self.owner}, or --force")
+        if self.evaluation is not None:
+            self._check_measured(self.evaluation)
+        self._check_sources()
+        return super().run(out, force=force, replace_finished=True)
+
     def work(self, folder: Path) -> Mapping[str, Any]:
-        raise NotImplementedError
+        root = folder / self.owner
+        for kind in RECORDS:
+            if splits := getattr(self, kind):
+                self._lay_out_dataset(root / kind, splits)
+        for name, path in self.models.items():
+            self._lay_out_model(root / name, Path(path))
+        if self.demo is not None:
+            self._lay_out_demo(root / DEMO, self.demo)
+        if not root.exists():
+            raise InputError("there is nothing to publish: give candidates, trees, pairs or models")
+        repositories = sorted(f"{self.owner}/{part.name}" for part in root.iterdir())
+        return {"files_hash": files_hash(folder), "counts": {"repositories": ", ".join(repositories)}}
+
+    def _folders(self) -> Iterator[tuple[str, str, str]]:
+        """Kind, name and path of each folder to be published; the name of a dataset's is a split."""
+        for kind in (*RECORDS, "models"):
+            for name, path in getattr(self, kind).items():
+                yield kind, name, path
+
+    def _check_names(self) -> None:
+        """Raises InputError for a name that the Hub or `datasets` does not allow, or that two repositories have."""
+        for name in (*RECORDS, *self.models):
+            check_name(f"{self.owner}/{name}")
+        for kind, name, _ in self._folders():
+            if kind != "models" and not re.fullmatch(r"\w+(\.\w+)*", name):
+                raise InputError(
+                    f"{kind}: no split can be called {name!r}; use letters, digits and _, such as train or test_a"
+                )
+            if kind == "models" and name in (*RECORDS, DEMO):
+                raise InputError(f"a model cannot be called {name!r}: that is another repository's name; rename it")
+        if self.demo is not None and self.demo not in self.models:
+            there = ", ".join(self.models) or "none"
+            raise InputError(f"the demo shows {self.demo!r}, which is none of the models ({there})")
+
+    def _check_measured(self, evaluation: str) -> None:
+        """Raises InputError where none of the results would be published."""
+        found = read_manifest(evaluation).get("models", {})
+        measured = {made["hash"] for made in found.values() if made is not None}
+        if measured.isdisjoint(describe_input(path)["hash"] for path in self.models.values()):
+            names = ", ".join(self.models) or "none"
+            raise InputError(f"{evaluation} measured none of the models ({names}); leave it out, or give theirs")
+
+    def _check_sources(self) -> None:
+        manifests = (read_manifest(path) for _, _, path in self._folders())
+        sources = {origin["name"] for manifest in manifests for origin in manifest.get("origins", [])}
+        for name in self.source_licenses.keys() - sources:
+            there = ", ".join(sorted(sources)) or "none"
+            raise InputError(f"--source-license {name}: there is no such source; the sources are: {there}")
+
+    def _lay_out_dataset(self, folder: Path, splits: Mapping[str, str]) -> None:
+        kind = folder.name
+        configs = copy_pairs(folder, splits) if kind == "pairs" else copy_shards(folder, splits)
+        publication = self._publication(kind, kind, {split: read_manifest(path) for split, path in splits.items()})
+        publication["configs"] = {
+            config: {split: asdict(files) for split, files in parts.items()} for config, parts in configs.items()
+        }
+        rows: dict[str, Iterator[Any]] = {split: read_rows(path, RECORDS[kind]) for split, path in splits.items()}
+        plot_statistics(kind, rows, folder / "statistics.png")
+        if kind == "trees":
+            first = next(iter(splits.values()))
+            tree_page(folder / "trees.html", publication["repository"], first, self.pairs.values())
+        _finish(folder, publication)
+
+    def _lay_out_model(self, folder: Path, path: Path) -> None:
+        manifest = read_manifest(path)
+        copy_checkpoint(path, folder)
+        if files_hash(folder) != manifest["files_hash"]:
+            raise InputError(
+                f"{path} is not as its {MANIFEST} says: a file of it was changed or added after it was made; make it"
+                " again"
+            )
+        publication = self._publication(folder.name, kind_of(path), {MODEL: manifest})
+        if publication["kind"] == "model":
+            add_scoring_code(folder)
+            publication["scoring"] = json.loads((folder / "config.json").read_text("utf-8"))["openprm"]
+            publication["example"] = self._example(publication)
+            if measured := self._measured(manifest["files_hash"]):
+                publication["evaluation"] = measured
+                plot_evaluation(measured, folder / "statistics.png")
+        _finish(folder, publication)
+
+    def _lay_out_demo(self, folder: Path, model: str) -> None:
+        from openprm.viewer.demo import EXAMPLE, GRADIO, example_of, space_files
+
+        first = next(iter(self.candidates.values()), None)
+        example = example_of(first) if first else None
+        publication = self._publication(DEMO, "demo", {}, [read_manifest(first)] if first and example else [])
+        publication["demo"] = {"model": f"{self.owner}/{model}", "gradio": GRADIO}
+        write_files(folder, space_files(publication["demo"]["model"], example or EXAMPLE))
+        _finish(folder, publication)
+
+    def _publication(
+        self, name: str, kind: str, parts: Mapping[str, Any], sources: list[Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
+        """The start of a publication manifest. sources: the manifests to take origins from, where not the parts'."""
+        manifests = [*parts.values()] if sources is None else sources
+        origins = unique(origin for manifest in manifests for origin in manifest.get("origins", []))
+        origins = with_licenses(origins, self.source_licenses)
+        own = kind == "demo" and not origins  # our code alone
+        return {
+            "published_by": f"openprm {version('openprm')}",
+            "repository": f"{self.owner}/{name}",
+            "kind": kind,
+            "license": "apache-2.0" if own else choose_license(origins, self.license),
+            "origins": origins,
+            "parts": dict(parts),
+            "repositories": {part: self._published_inputs(manifest) for part, manifest in parts.items()},
+        }
+
+    @cached_property
+    def _published(self) -> dict[str, dict[str, str]]:
+        """By hash of content, the repository and its part (a split, or `model`) that hold it; the first that do."""
+        found: dict[str, dict[str, str]] = {}
+        for kind, name, path in self._folders():
+            repository, part = (name, MODEL) if kind == "models" else (kind, name)
+            place = {"name": f"{self.owner}/{repository}", "part": part}
+            found.setdefault(describe_input(path)["hash"], place)
+        return found
+
+    def _published_inputs(self, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+        """Where in this layout the inputs of a stage are, by role, as far as they are."""
+        contents = {role: made_of["hash"] for role, made_of in manifest["inputs"].items()}
+        return {role: self._published[content] for role, content in contents.items() if content in self._published}
+
+    def _example(self, publication: Mapping[str, Any]) -> dict[str, Any]:
+        """The first candidate, where its sources are the model's too, which the card names."""
+        for path in self.candidates.values():
+            origins = with_licenses(read_manifest(path).get("origins", []), self.source_licenses)
+            row = next(iter(read_rows(path, Candidate)), None)
+            if row is not None and all(origin in publication["origins"] for origin in origins):
+                return {"question": row["question"], "response": row["response"]}
+        return _EXAMPLE
+
+    def _measured(self, model: str) -> dict[str, Any] | None:
+        """The evaluation's manifest as far as it is about one model, known by its hash, or about models of its kind.
+
+        None where it measured others.
+        """
+        if self.evaluation is None:
+            return None
+        manifest = read_manifest(self.evaluation)
+        names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == model]
+        kinds = {kind: entry for kind, entry in manifest["kinds"].items() if {*names} & {*entry["models"]}}
+        if not kinds:
+            return None
+
+        def is_about(row: Mapping[str, Any]) -> bool:
+            scorer = row["method"].partition(": ")[2]
+            return not scorer or scorer.rpartition("/")[0] in kinds
+
+        unscored = manifest["counts"]["unscored"]
+        return {
+            **{key: value for key, value in manifest.items() if key != "differences"},
+            "dataset": self._published.get(manifest["inputs"]["candidates"]["hash"]),
+            "inputs": {"candidates": manifest["inputs"]["candidates"]},
+            "counts": {**manifest["counts"], "unscored": {name: unscored[name] for name in names}},
+            "metrics": [row for row in manifest["metrics"] if is_about(row)],
+            "models": {name: manifest["models"][name] for name in names},
+            "kinds": kinds,
+        }
+
+
+def _finish(folder: Path, publication: Mapping[str, Any]) -> None:
+    """Writes the card, and `manifest.json` with the hash of every other file."""
+    write_files(folder, documents(publication))
+    hashes = {name: files_hash(folder / name) for name in file_names(folder)}
+    text = json.dumps({**publication, "files": hashes}, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, "utf-8")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from openprm.push.model_files import add_scoring_code
+from openprm.push.publish import Publish
 
 from openprm.hub.publication import RECORDS
-from openprm.runs.dataset_card import SplitFiles, dataset_header
-from openprm.runs.folder import count_and_hash, read_manifest, read_rows, shard_path, write_shard
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.runs.manifest import files_hash, run_stage
-from openprm.schema import LEVELS, Candidate, Pair
+from openprm.schema import Candidate
 from openprm.stages.evaluate import Evaluate
 from openprm.stages.pairs import Pairs
 from openprm.stages.reward import RewardResponses
@@ -52,11 +50,8 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
     """A model as the training stage leaves one (it is not trained), its scores, and an evaluation."""
 
     def work(folder: Path) -> dict[str, Any]:
-        for file in base.iterdir():
-            shutil.copyfile(file, folder / file.name)
+        save_reward_model(*load_reward_model(base), folder)
         (folder / "left_out.jsonl").write_text("", "utf-8")
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
         return {"files_hash": files_hash(folder), "counts": {}}
 
     run_stage(run / name, "train", {"levels": ["process"]}, {"pairs": run / "pairs", "base": base}, work)
@@ -67,113 +62,14 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
     return run / name
 
 
-def publish(run: Path, owner: Path) -> Path:
-    """The datasets of a run as an owner's repositories."""
-    for kind, record in RECORDS.items():
-        folder = owner / kind
-        parts = {split: read_manifest(run / f"{kind}{end}") for split, end in SPLITS.items()}
-        for split, end in SPLITS.items():
-            if kind == "pairs":
-                for level in LEVELS:
-                    _write_level(run / f"pairs{end}", folder, level, split)
-            else:
-                copy = folder / "data" / f"{split}-00000.parquet"
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(shard_path(run / f"{kind}{end}", 0), copy)
-        configs = {"default": _split_files(folder, "data")}
-        if kind == "pairs":
-            rows = {split: part["rows"] for split, part in parts.items()}
-            levels = {level: _split_files(folder, level) for level in LEVELS}
-            configs = {"all": {split: SplitFiles(f"*/{split}-*.parquet", rows[split], 1) for split in parts}, **levels}
-        card = dataset_header(record, configs, license="apache-2.0") + f"# {kind}\n"
-        (folder / "README.md").write_text(card, "utf-8")
-        _finish(folder, kind, parts, repositories={part: _inputs(run, made) for part, made in parts.items()})
-    return owner
-
-
-def _split_files(folder: Path, name: str) -> dict[str, SplitFiles]:
-    files = {split: folder / name / f"{split}-00000.parquet" for split in SPLITS}
-    return {
-        split: SplitFiles(f"{name}/{split}-*.parquet", len(read_parquet(folder, split, name)), file.stat().st_size)
-        for split, file in files.items()
-        if file.exists()
-    }
-
-
-def _inputs(run: Path, made: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Where each input of a stage is published, by role."""
-    there = {
-        read_manifest(run / f"{kind}{end}")["row_hash"]: {"name": f"openprm/{kind}", "part": split}
-        for kind in RECORDS
-        for split, end in SPLITS.items()
-    }
-    return {role: there[entry["hash"]] for role, entry in made["inputs"].items() if entry["hash"] in there}
-
-
-def _write_level(pairs: Path, folder: Path, level: str, split: str) -> None:
-    scratch = folder / "scratch"
-    digests = write_shard(scratch, 0, (row for row in read_rows(pairs, Pair) if row["level"] == level), Pair)
-    rows, _ = count_and_hash(digests)
-    if rows:  # `datasets` reads no empty file
-        (folder / level).mkdir(exist_ok=True)
-        shutil.move(shard_path(scratch, 0), folder / level / f"{split}-00000.parquet")
-    shutil.rmtree(scratch)
-
-
-def publish_model(run: Path, owner: Path, name: str = "openprm") -> Path:
-    folder = owner / name
-    shutil.copytree(run / name, folder, ignore=shutil.ignore_patterns("manifest.json", "log.jsonl"))
-    add_scoring_code(folder)
-    (folder / "statistics.png").write_bytes(b"png")
-    (folder / ".eval_results").mkdir()
-    (folder / ".eval_results" / "openprm.yaml").write_text("[]", "utf-8")
-    (folder / "README.md").write_text(f"---\nlicense: apache-2.0\n---\n\n# {name}\n", "utf-8")
-    manifest, evaluation = read_manifest(run / name), read_manifest(run / "evaluation")
-    inputs = {"model": _inputs(run, manifest)}
-    evaluation["dataset"] = _inputs(run, evaluation)["candidates"]
-    _finish(
-        folder,
-        "model",
-        {"model": manifest},
-        origins=_licensed(manifest["origins"]),
-        repositories=inputs,
-        evaluation=evaluation,
-    )
-    return folder
-
-
-def _licensed(origins: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**origin, "license": "apache-2.0"} for origin in origins]
-
-
-def _finish(folder: Path, kind: str, parts: Mapping[str, Any], **more: Any) -> None:
-    manifest = {
-        "published_by": f"openprm {version('openprm')}",
-        "kind": kind,
-        "license": "apache-2.0",
-        "origins": [],
-        "parts": parts,
-        **more,
-        "files": listed(folder),
-    }
-    if kind == "pairs":
-        manifest["rows"] = {
-            level: {split: sum(row["level"] == level for row in read_parquet(folder, split, level)) for split in parts}
-            for level in LEVELS
-        }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2), "utf-8")
-
-
-def read_parquet(folder: Path, split: str, level: str = "data") -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    file = folder / level / f"{split}-00000.parquet"
-    return pq.read_table(file).to_pylist() if file.exists() else []
-
-
-def listed(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "manifest.json")
-    return {file.relative_to(folder).as_posix(): files_hash(file) for file in files}
+def publish(run: Path, owner: Path, model: Path | None = None) -> Path:
+    """A run as an owner's repositories: its datasets, and a model of `make_model`'s; a copy, to change at will."""
+    parts = {kind: {split: str(run / f"{kind}{end}") for split, end in SPLITS.items()} for kind in RECORDS}
+    models = {model.name: str(model)} if model else {}
+    evaluation = str(run / "evaluation") if model and model.parent == run else None
+    out = run / ("hub-model" if model else "hub")  # laid out once
+    Publish(**parts, models=models, evaluation=evaluation, license="apache-2.0").run(out)
+    return shutil.copytree(out / "openprm", owner)
 
 
 def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -197,3 +93,9 @@ def change_rows(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> No
 
 def _list(manifest: dict[str, Any], name: str, content: str) -> None:
     manifest["files"][name] = content
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """The hash of every file, as the manifest lists it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "manifest.json")
+    return {file.relative_to(folder).as_posix(): files_hash(file) for file in files}

@@ -108,7 +108,7 @@ import sys
 sys.path.insert(0, {str(installed)!r})
 # an editable install's finder comes first on sys.meta_path, and would find the checkout
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-import openprm, openprm.builders.trees, openprm.push.layout
+import openprm, openprm.builders.trees, openprm.push.publish
 from openprm.runs.dataset_card import render
 from openprm.presets.run import load_preset
 assert openprm.__file__.startswith({str(installed)!r}), openprm.__file__

@@ -17,7 +17,7 @@ from openprm.runs.folder import read_manifest, read_rows
 from openprm.runs.manifest import describe_input, files_hash
 from openprm.stages.trees import Trees
 from tests.folders import contents
-from tests.publication import SPLITS, change_manifest, change_rows, make_model, make_run, publish, publish_model
+from tests.publication import SPLITS, change_manifest, change_rows, make_model, make_run, publish
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 @pytest.fixture
 def owner(run: Path, tmp_path: Path) -> Path:
-    publish(run, tmp_path / "hub" / "me")
-    publish_model(run, tmp_path / "hub" / "me")
-    return tmp_path / "hub" / "me"
+    return publish(run, tmp_path / "hub" / "me", run / "openprm")
 
 
 def test_a_repository_is_named_as_on_the_hub_or_by_its_folder(tmp_path: Path):

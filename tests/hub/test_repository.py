@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 from openprm.runs.folder import read_manifest
 from tests.folders import contents
 from tests.local_hub import Fault, Hub
-from tests.publication import change_rows, make_model, make_run, publish, publish_model
+from tests.publication import change_rows, make_model, make_run, publish
 
 pytestmark = pytest.mark.slow
 
@@ -34,15 +34,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 def hub(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with everything, as `v1`; behind it came candidates of which nothing else was made."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    owner = publish(run, tmp_path / "owner")
-    publish_model(run, owner)
+    owner = publish(run, tmp_path / "owner", run / "openprm")
     with Hub(tmp_path / "hub") as hub:
         for name in KINDS:
             send(hub, owner / name)
             api(hub).create_tag(f"openprm/{name}", tag="v1", repo_type=KINDS[name])
         api(hub).create_tag("openprm/trees", tag="only-trees", repo_type="dataset")
         shutil.rmtree(owner / "candidates")
-        (tmp_path / "other").mkdir()
         other = publish(run, tmp_path / "other")
         for split in ("train", "test"):
             change_rows(other / "candidates" / "data" / f"{split}-00000.parquet", lambda rows: rows.reverse())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.push.layout import publish_locally
+from openprm.push.publish import Publish
 
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.runs.manifest import files_hash, run_stage
@@ -29,7 +29,7 @@ GOLDEN = [1.0, 0.0, 1.0, 0.0]
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `publish_locally` takes."""
+    """The fields of `Publish`."""
     root = tmp_path_factory.mktemp("run")
     found: dict[str, dict[str, str]] = {"candidates": {}, "trees": {}, "pairs": {}}
     for split, prompts in (("train", 5), ("test", 2)):
@@ -61,5 +61,5 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def layout(tmp_path_factory: pytest.TempPathFactory, run: dict[str, Any]) -> Path:
     """The owner's folder, which no test may change."""
     out = tmp_path_factory.mktemp("published") / "hub"
-    publish_locally(out, **run, owner="somebody")
+    Publish(**run, owner="somebody").run(out)
     return out / "somebody"

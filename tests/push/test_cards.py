@@ -13,12 +13,10 @@ import typer.main
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
 from openprm.push.cards import documents
-from openprm.push.inputs import Input
-from openprm.push.rerun_command import dataset_command, training_command
 from openprm.push.tables import compared, size_category
 
 from openprm.cli import app
-from tests.push.publications import EXAMPLE, PAIRS, SCORING, TRAINING, TREES, evaluation, publication, stage
+from tests.push.publications import EXAMPLE, PAIRS, SCORING, evaluation, publication, stage
 
 DATASETS = ("candidates", "trees", "pairs")
 KINDS = (*DATASETS, "model", "policy", "demo")
@@ -43,7 +41,8 @@ def blocks(card: str) -> list[tuple[str, str]]:
 
 def command(card: str) -> str:
     """The last that a card gives."""
-    return [code for language, code in blocks(card) if language == "console"][-1]
+    last = [code for language, code in blocks(card) if language == "console"][-1]
+    return re.split(r"^(?=openprm )", last, flags=re.MULTILINE)[-1]
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -261,29 +260,23 @@ def test_what_a_manifest_lacks_is_an_error() -> None:
         rendered(made)
 
 
-CANDIDATES = Input("c", "somebody/candidates", "test")
-
-
-def test_commands_are_taken_by_the_command_line() -> None:
-    line = dataset_command("trees", "test", stage("trees", TREES, {}, 1), CANDIDATES) or ""
-    assert shlex.split(line.replace("\\\n", " "))[-2:] == ["--out", "rebuilt/trees-test"]
-    found = parsed(line)
-    assert (found["candidates"], found["split"]) == ("somebody/candidates", "test")
+def test_commands_are_taken_by_the_command_line(cards: dict[str, str]) -> None:
+    found = parsed(command(cards["trees"]))
+    told = (found["candidates"], found["split"], str(found["out"]))
+    assert told == ("somebody/candidates", "test", "rebuilt/trees-test")
     assert found["separators"] == ["math=line"]
     assert found["distinct_numbers"]
-    trees = Input("t", "somebody/trees", "train")
-    found = parsed(dataset_command("pairs", "train", stage("pairs", {**PAIRS, "process": False}, {}, 1), trees) or "")
-    assert (found["min_gap"], found["select"], found["process"]) == ("0.5sd", "all", False)
-    line = training_command("prm", ["somebody/pairs"], "somebody/base-7B", TRAINING) or ""
-    found = parsed(line)
+    found = parsed(command(cards["model"]))
     assert (found["pairs"], found["base"]) == (["somebody/pairs"], "somebody/base-7B")
     assert (found["learning_rate"], found["seed"], found["separator"]) == (2e-06, 3, ".\\n")
 
 
-def test_no_command_for_what_cannot_be_made_again() -> None:
-    assert dataset_command("pairs", "train", stage("pairs", PAIRS, {}, 1), Input("t")) is None
-    assert dataset_command("candidates", "train", stage("import", {}, {}, 1), CANDIDATES) is None
-    judge = stage(
-        "reward", {"by": "judge", "name": "judge", "reward": {"judge": "x"}, "trust_remote_code": True}, {}, 1
-    )
-    assert dataset_command("candidates", "train", judge, CANDIDATES) is None
+JUDGE = {"by": "judge", "name": "judge", "reward": {"judge": "x"}}
+
+
+@pytest.mark.parametrize(
+    "made", [stage("import", {}, {}, 1, candidates="x"), stage("reward", {**JUDGE, "trust_remote_code": True}, {}, 1)]
+)
+def test_no_command_for_what_cannot_be_made_again(made: dict[str, Any]) -> None:
+    card = rendered(publication("candidates", parts={"train": made}))
+    assert "By hand, with the recorded parameters" not in card

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.push.layout import publish_locally
+from openprm.push.publish import Publish
 
 from openprm.errors import InputError
 from openprm.hub.publication import MODEL, open_publication, restore
@@ -47,7 +47,7 @@ def write(name: str) -> Callable[[Path], Any]:
 @pytest.mark.parametrize("name", ["left_out.jsonl", "additional_chat_templates/rag.jinja", "code/deep/README.md"])
 def test_a_checkpoint_is_given_back_with_its_folders(run: dict[str, Any], tmp_path: Path, kind: str, name: str):
     model = checkpoint(run, kind, tmp_path / "made", write(name))
-    publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
+    Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
     manifest = restore(open_publication(tmp_path / "hub" / "openprm" / "prm"), MODEL, tmp_path / "restored")
     assert files_hash(tmp_path / "restored") == manifest["files_hash"] == files_hash(model)
 
@@ -63,14 +63,14 @@ def test_a_checkpoint_is_given_back_with_its_folders(run: dict[str, Any], tmp_pa
 def test_what_could_not_be_given_back_is_refused(run: dict[str, Any], tmp_path: Path, change: Any, said: str):
     model = checkpoint(run, "model", tmp_path / "made", change)
     with pytest.raises(InputError, match=said):
-        publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
+        Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
     policy = checkpoint(run, "policy", tmp_path / "policy", change)  # to which nothing is added
-    publish_locally(tmp_path / "hub", models={"policy": policy}, license="mit")
+    Publish(models={"policy": policy}, license="mit").run(tmp_path / "hub")
 
 
 def test_a_checkpoint_that_was_changed_is_not_published(run: dict[str, Any], tmp_path: Path):
     model = checkpoint(run, "model", tmp_path / "made")
     (Path(model) / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(InputError, match=r"is not as its manifest.json says"):
-        publish_locally(tmp_path / "hub", models={"prm": model}, license="mit")
+        Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
     assert not (tmp_path / "hub").exists()

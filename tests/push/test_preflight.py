@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openprm.push.layout import publish_locally
 from openprm.push.preflight import check_layout
+from openprm.push.publish import Publish
 from openprm.push.repositories import repositories
 
 from openprm.errors import InputError
@@ -59,7 +59,7 @@ def test_secrets_and_places_are_told_unless_allowed(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SOME_API_KEY", secret)
     rows = [candidate("p", index, f"It is {text}.", index % 2) for index, text in enumerate((secret, f"in {place}/x"))]
     candidates = dataset(tmp_path / "candidates", Candidate, rows)
-    publish_locally(tmp_path / "hub", candidates={"train": str(candidates)}, license="mit")
+    Publish(candidates={"train": str(candidates)}, license="mit").run(tmp_path / "hub")
     root = tmp_path / "hub" / "openprm"
     with pytest.raises(InputError, match=r"candidates/data/train-00000\.parquet, row 1, column response") as told:
         check(root)

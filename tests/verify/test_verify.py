@@ -17,7 +17,7 @@ from openprm.schema import Candidate
 from openprm.stages.reward import RewardResponses
 from openprm.verify.verify import DIFFERS, IDENTICAL, NOT_REBUILDABLE, UNCHECKED, Check, exit_code, verify
 from tests.folders import Killed, candidate, dataset, kill
-from tests.publication import change_manifest, change_rows, listed, make_model, make_run, publish, publish_model
+from tests.publication import change_manifest, change_rows, listed, make_model, make_run, publish
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 @pytest.fixture
 def owner(run: Path, tmp_path: Path) -> Path:
-    publish(run, tmp_path / "hub" / "owner")
-    publish_model(run, tmp_path / "hub" / "owner")
-    return tmp_path / "hub" / "owner"
+    return publish(run, tmp_path / "hub" / "owner", run / "openprm")
 
 
 def verified(folder: Path, work: Path | None = None) -> dict[str, Check]:
@@ -194,7 +192,7 @@ def test_the_rewards_of_a_model_are_computed_again(run: Path, tmp_path: Path):
             shutil.copytree(run / f"{kind}{end}", mine / f"{kind}{end}")
     owner = publish(mine, tmp_path / "hub")
     assert rebuilt(owner / "candidates").result == UNCHECKED  # its model is not published
-    publish_model(run, owner)
+    owner = publish(mine, tmp_path / "with-model", run / "openprm")
     file = owner / "candidates" / "data" / "train-00000.parquet"
     value = next(part_rows(open_publication(owner / "candidates"), "train"))["rewards"][0]["value"]
     change_rows(file, lambda rows: rows[0]["rewards"][0].update(value=value + 1e-5))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from datasets import get_dataset_config_names, load_dataset
-from openprm.push.layout import publish_locally
+from openprm.push.publish import Publish
 
 from openprm.errors import InputError
 from openprm.hub.publication import CODE
@@ -62,12 +62,12 @@ def test_pairs_load_by_level_and_together(layout: Path, run: dict[str, Any], tmp
 def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(run: dict[str, Any], tmp_path: Path):
     rows = [row for row in read_rows(run["pairs"]["test"]) if row["level"] == "process"]
     one_level = str(dataset(tmp_path / "test", Pair, rows))
-    publish_locally(tmp_path / "hub", pairs={"train": run["pairs"]["train"], "test": one_level}, license="mit")
+    Publish(pairs={"train": run["pairs"]["train"], "test": one_level}, license="mit").run(tmp_path / "hub")
     repository = str(tmp_path / "hub" / "openprm" / "pairs")
     sizes = {name: load_dataset(repository, name, cache_dir=str(tmp_path / "cache")).num_rows for name in LEVELS}
     assert sizes["process"]["test"] == len(rows)
     assert [*sizes["outcome"]] == ["train"]
-    publish_locally(tmp_path / "other", pairs={"train": one_level}, license="mit")
+    Publish(pairs={"train": one_level}, license="mit").run(tmp_path / "other")
     assert get_dataset_config_names(str(tmp_path / "other" / "openprm" / "pairs")) == ["all", "process"]
 
 
@@ -102,8 +102,8 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path,
         assert publication(layout / kind)["repositories"] == {
             split: {source: {"name": f"somebody/{source}", "part": split}} for split in ("train", "test")
         }
-    publish_locally(
-        tmp_path / "hub", pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], license="mit"
+    Publish(pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], license="mit").run(
+        tmp_path / "hub"
     )
     root = tmp_path / "hub" / "openprm"
     assert publication(root / "pairs")["repositories"] == {"train": {}, "test": {}}
@@ -113,7 +113,7 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path,
 def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, Any], tmp_path: Path):
     inputs = {"pairs": run["pairs"]["train"], "more": run["pairs"]["test"], "base": run["models"]["prm"]}
     models = {**run["models"], "tuned": _again(run, tmp_path / "tuned", {"metrics": {}}, inputs)}
-    publish_locally(tmp_path / "hub", pairs=run["pairs"], models=models, license="mit")
+    Publish(pairs=run["pairs"], models=models, license="mit").run(tmp_path / "hub")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
             "pairs": {"name": "openprm/pairs", "part": "train"},
@@ -124,7 +124,7 @@ def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, An
 
 
 def test_a_model_that_was_not_measured_has_no_results(run: dict[str, Any], tmp_path: Path):
-    publish_locally(tmp_path / "hub", models=run["models"], license="mit")
+    Publish(models=run["models"], license="mit").run(tmp_path / "hub")
     folder = tmp_path / "hub" / "openprm" / "prm"
     assert "evaluation" not in publication(folder)
     assert not (folder / ".eval_results").exists()
@@ -164,7 +164,7 @@ def test_each_repository_says_what_is_in_it(layout: Path, run: dict[str, Any]):
 
 def test_the_tree_page_marks_the_pairs_that_were_taken(layout: Path, run: dict[str, Any], tmp_path: Path):
     assert "Marked are the siblings" in (layout / "trees" / "trees.html").read_text()
-    publish_locally(tmp_path / "hub", trees=run["trees"], license="mit")
+    Publish(trees=run["trees"], license="mit").run(tmp_path / "hub")
     assert "Marked are the siblings" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text()
 
 
@@ -182,12 +182,12 @@ def test_nothing_published_tells_where_it_was_made(layout: Path, run: dict[str, 
 
 def test_a_killed_publication_starts_over(layout: Path, run: dict[str, Any], tmp_path: Path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("openprm.push.layout.copy_checkpoint", lambda *_: 1 / 0)
+        patch.setattr("openprm.push.publish.copy_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            publish_locally(tmp_path / "hub", **run, owner="somebody")
+            Publish(**run, owner="somebody").run(tmp_path / "hub")
     assert not (tmp_path / "hub").exists()
     # and gives the same again
-    assert publish_locally(tmp_path / "hub", **run, owner="somebody") == read_manifest(layout.parent)
+    assert Publish(**run, owner="somebody").run(tmp_path / "hub") == read_manifest(layout.parent)
 
 
 @pytest.mark.parametrize("owner", ["..", "", "a/b", "../victim", "a--b"])
@@ -195,7 +195,7 @@ def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any],
     (tmp_path / "victim").mkdir()
     for name in (owner, str(tmp_path / "victim")):
         with pytest.raises(InputError, match="cannot be the name of a repository"):
-            publish_locally(tmp_path / "out" / "hub", candidates=run["candidates"], owner=name, license="mit")
+            Publish(candidates=run["candidates"], owner=name, license="mit").run(tmp_path / "out" / "hub")
     assert [path.name for path in tmp_path.iterdir()] == ["victim"]
 
 
@@ -211,22 +211,22 @@ def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any],
 )
 def test_a_model_has_a_name_of_its_own_that_the_hub_allows(run: dict[str, Any], tmp_path: Path, name: str, said: str):
     with pytest.raises(InputError, match=said):
-        publish_locally(tmp_path / "hub", models={name: run["models"]["prm"]}, license="mit")
+        Publish(models={name: run["models"]["prm"]}, license="mit").run(tmp_path / "hub")
     assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("split", ["../../esc", "train-a", "", "train.", "train\n"])
 def test_a_split_is_called_as_datasets_calls_one(run: dict[str, Any], tmp_path: Path, split: str):
     with pytest.raises(InputError, match="trees: no split can be called"):
-        publish_locally(tmp_path / "hub", trees={split: run["trees"]["train"]}, license="mit")
+        Publish(trees={split: run["trees"]["train"]}, license="mit").run(tmp_path / "hub")
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_layout_of_another_owner_is_not_replaced(run: dict[str, Any], tmp_path: Path):
-    publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="first")
+    Publish(candidates=run["candidates"], license="mit", owner="first").run(tmp_path / "hub")
     with pytest.raises(InputError, match="holds the layout of first; choose another --out for second"):
-        publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="second")
-    publish_locally(tmp_path / "hub", candidates=run["candidates"], license="mit", owner="second", force=True)
+        Publish(candidates=run["candidates"], license="mit", owner="second").run(tmp_path / "hub")
+    Publish(candidates=run["candidates"], license="mit", owner="second").run(tmp_path / "hub", force=True)
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
 
 
@@ -247,22 +247,22 @@ def test_a_license_is_asked_for_unless_the_sources_have_one_that_is_permissive(t
     for licenses in (("CC-BY-NC-SA-4.0",), (None,), ("MIT", "Apache-2.0"), ()):
         candidates = under(tmp_path / str(licenses), *licenses)
         with pytest.raises(InputError, match="--license"):
-            publish_locally(tmp_path / "hub", candidates=candidates)
+            Publish(candidates=candidates).run(tmp_path / "hub")
     candidates = under(tmp_path / "mine", "MIT", None)
     with pytest.raises(
         InputError, match="--source-license data2: there is no such source; the sources are: data0, da"
     ):
-        publish_locally(tmp_path / "hub", candidates=candidates, source_licenses={"data2": "mit"})
-    publish_locally(tmp_path / "hub", candidates=candidates, source_licenses={"data1": "mit"})
+        Publish(candidates=candidates, source_licenses={"data2": "mit"}).run(tmp_path / "hub")
+    Publish(candidates=candidates, source_licenses={"data1": "mit"}).run(tmp_path / "hub")
     said = publication(tmp_path / "hub" / "openprm" / "candidates")
     assert (said["license"], [origin["license"] for origin in said["origins"]]) == ("mit", ["MIT", "mit"])
-    publish_locally(tmp_path / "hub", candidates=under(tmp_path / "nc", "CC-BY-NC-4.0"), license="CC-BY-NC-4.0")
+    Publish(candidates=under(tmp_path / "nc", "CC-BY-NC-4.0"), license="CC-BY-NC-4.0").run(tmp_path / "hub")
     assert publication(tmp_path / "hub" / "openprm" / "candidates")["license"] == "cc-by-nc-4.0"
 
 
 def test_texts_of_others_are_shown_where_their_source_is_named(run: dict[str, Any], tmp_path: Path):
     found = {"candidates": under(tmp_path / "candidates", "MIT"), "models": run["models"], "demo": "prm"}
-    publish_locally(tmp_path / "hub", **found, license="apache-2.0")
+    Publish(**found, license="apache-2.0").run(tmp_path / "hub")
     root = tmp_path / "hub" / "openprm"
     assert sorted(path.name for path in root.iterdir()) == ["candidates", "demo", "prm"]
     assert "Red. Blue." not in (root / "prm" / "README.md").read_text("utf-8")
@@ -270,10 +270,10 @@ def test_texts_of_others_are_shown_where_their_source_is_named(run: dict[str, An
     assert publication(root / "demo")["origins"] == [{"name": "data0", "license": "MIT"}]
     assert "openprm/prm" in (root / "demo" / "app.py").read_text()
     model = _again(run, tmp_path / "prm", {"origins": [{"name": "data0", "license": "MIT"}]})
-    publish_locally(tmp_path / "open", **{**found, "models": {"prm": model}})
+    Publish(**{**found, "models": {"prm": model}}).run(tmp_path / "open")
     assert "Red. Blue." in (tmp_path / "open" / "openprm" / "prm" / "README.md").read_text("utf-8")
     with pytest.raises(InputError, match="the demo shows 'other'"):
-        publish_locally(tmp_path / "other", models=run["models"], demo="other")
+        Publish(models=run["models"], demo="other").run(tmp_path / "other")
 
 
 def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[str, Any] | None = None) -> str:
@@ -290,19 +290,17 @@ def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[st
 def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_path: Path, other: dict[str, Any]):
     trees = run["trees"]["train"]
     Pairs(trees=str(trees), min_gap="0.01", select="all", **other).run(tmp_path / "pairs")
-    publish_locally(
-        tmp_path / "hub", trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, license="mit"
-    )
+    Publish(trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, license="mit").run(tmp_path / "hub")
     assert "Marked are" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text("utf-8")
 
 
 def test_a_folder_of_another_kind_is_told(run: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match="holds no trees"):
-        publish_locally(tmp_path / "hub", trees={"train": run["pairs"]["train"]}, license="mit")
+        Publish(trees={"train": run["pairs"]["train"]}, license="mit").run(tmp_path / "hub")
 
 
 def test_an_evaluation_of_other_models_is_told(run: dict[str, Any], tmp_path: Path):
     with pytest.raises(InputError, match=r"measured none of the models \(none\)"):
-        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=run["evaluation"], license="mit")
+        Publish(trees=run["trees"], evaluation=run["evaluation"], license="mit").run(tmp_path / "hub")
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        publish_locally(tmp_path / "hub", trees=run["trees"], evaluation=str(tmp_path / "nowhere"), license="mit")
+        Publish(trees=run["trees"], evaluation=str(tmp_path / "nowhere"), license="mit").run(tmp_path / "hub")
