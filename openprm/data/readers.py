@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, InputError, first_line
-from ..runs.folder import Location, locate, read_rows
+from ..runs.folder import Location, load_from_hub, locate, read_rows
 from .text_readers import Row, csv_file, damage, json_file, json_lines
 
 if TYPE_CHECKING:
@@ -187,8 +187,7 @@ def _load(location: Location, split: str | None) -> Any:
     import datasets
 
     if location.hub is not None:
-        hub = location.hub
-        return datasets.load_dataset(hub.repository, hub.config, split=split, revision=hub.revision)
+        return load_from_hub(location.hub, split)
     if any(os.path.exists(os.path.join(location.path, mark)) for mark in ("state.json", "dataset_dict.json")):
         return datasets.load_from_disk(location.path)
     # Streaming, as the cache of a local folder goes by its base name: another folder's rows could come back.

@@ -185,8 +185,8 @@ def _part(publication: Publication, part: str) -> Mapping[str, Any]:
 
 
 def part_hash(publication: Publication, part: str) -> str:
-    """The hash that identifies the content of a part: `row_hash` of a split, `files_hash` of a model."""
-    return _result(_part(publication, part))
+    """The `content_hash` of a part. Raises InputError where there is no such part."""
+    return content_hash(_part(publication, part))
 
 
 def restore(publication: Publication, part: str, out: str | Path) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
     manifest = dict(_part(publication, part))
     with locked(out, wait=True):
         there = finished_stage(out, manifest["stage"], manifest["fingerprint"])
-        if there is not None and _result(there) == _result(manifest):
+        if there is not None and content_hash(there) == content_hash(manifest):
             return there
         if is_folder(out):
             raise InputError(
@@ -210,11 +210,12 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
         shutil.rmtree(partial, ignore_errors=True)  # of a killed run; downloads are kept elsewhere
         partial.mkdir()
         found = (_restore_model if publication.kind in MODELS else _restore_dataset)(publication, part, partial)
-        if found != _result(manifest):
+        recorded = content_hash(manifest)
+        if found != recorded:
             shutil.rmtree(partial)
             raise InputError(
                 f"{publication.repository} ({part}) is not what its manifest says: the hash of its content is "
-                f"{found[:12]}..., not {_result(manifest)[:12]}...; it was damaged or changed after it was published"
+                f"{found[:12]}..., not {recorded[:12]}...; it was damaged or changed after it was published"
             )
         repository = publication.repository
         name = repository.name if repository.is_local else repository.id
@@ -225,7 +226,8 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
     return manifest
 
 
-def _result(manifest: Mapping[str, Any]) -> str:
+def content_hash(manifest: Mapping[str, Any]) -> str:
+    """The hash of what a stage made, by its manifest: `row_hash` of a dataset, `files_hash` of a model."""
     return manifest.get("row_hash") or manifest["files_hash"]
 
 

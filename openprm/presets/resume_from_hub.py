@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..hub.publication import MODEL, RECORDS, Publication, open_publication, part_hash
+from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, part_hash
 from ..hub.repository import Repository
 
 Stages = Mapping[str, Mapping[str, Any]]
@@ -48,22 +48,18 @@ def plan_resume(
     if not chosen:
         raise InputError(f"the run would end (at {end!r}) before it starts (at {first!r})")
     published = published_as(stages)
-    restored: dict[str, tuple[Publication, str]] = {}
-    made = set(chosen)
-    pending = [before for name in chosen for before in inputs_of(name)]
+    needed, pending = set(chosen), [before for name in chosen for before in inputs_of(name)]
     while pending:
         name = pending.pop()
-        if name in made or name in restored:
-            continue
-        if name in published:
-            restored[name] = _open_part(owner, *published[name])
-        else:
-            made.add(name)
+        if name not in needed and name not in published:
             pending += inputs_of(name)
+        needed.add(name)
+    before = [name for name in names if name in needed and name not in chosen]
+    restored = {name: published[name] for name in before if name in published}
     return ResumePlan(
-        {name: restored[name] for name in names if name in restored},
-        [name for name in names if name in made],
-        [name for name in names if name in made and name not in chosen],
+        {name: (_open_part(owner, *place)[0], place[1]) for name, place in restored.items()},
+        [name for name in names if name in needed and name not in restored],
+        [name for name in before if name not in restored],
     )
 
 
@@ -79,9 +75,9 @@ def published_as(stages: Stages) -> dict[str, tuple[str, str]]:
 
 
 def _open_part(owner: str, name: str, part: str) -> tuple[Publication, str]:
+    """The publication, and the hash of its part."""
     publication = open_publication(Repository.of(owner, name))
-    part_hash(publication, part)  # raises where there is no such part
-    return publication, part
+    return publication, part_hash(publication, part)
 
 
 def compare_published(manifests: Mapping[str, Mapping[str, Any]], stages: Stages, owner: str) -> dict[str, str]:
@@ -91,18 +87,14 @@ def compare_published(manifests: Mapping[str, Mapping[str, Any]], stages: Stages
         if stage not in manifests:
             continue
         try:
-            publication, _ = _open_part(owner, name, part)
+            publication, recorded = _open_part(owner, name, part)
         except InputError as error:
             results[stage] = f"not compared: {error}"
             continue
-        there = f"{publication.repository} ({part})"
-        if part_hash(publication, part) == (manifests[stage].get("row_hash") or manifests[stage]["files_hash"]):
-            results[stage] = f"identical to {there}"
-        else:
-            hint = (
-                "training on other hardware gives other weights"
-                if part == MODEL
-                else "`openprm verify --against` says where"
-            )
-            results[stage] = f"NOT identical to {there}; {hint}"
+        identical = recorded == content_hash(manifests[stage])
+        results[stage] = f"{'identical' if identical else 'NOT identical'} to {publication.repository} ({part})"
+        if not identical and part == MODEL:
+            results[stage] += "; training on other hardware gives other weights"
+        elif not identical:
+            results[stage] += "; `openprm verify --against` says where"
     return results

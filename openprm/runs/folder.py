@@ -128,13 +128,14 @@ class Location:
 def locate(text: str | Path) -> Location:
     """What a path or name given by a user means: a file, a folder, `FOLDER:CONFIG`, or a Hub id (see `HubId`).
 
+    A package of Python code is no folder of data: in a checkout of this package `openprm/trees` is the Hub's dataset.
     Raises InputError where it is none of them.
     """
     text = str(text)
     if os.path.isfile(text):
         return Location("file", text)
     folder, _, config = (text, "", "") if os.path.isdir(text) else text.partition(":")
-    if os.path.isdir(folder):
+    if os.path.isdir(folder) and not os.path.isfile(os.path.join(folder, "__init__.py")):
         return Location("stage" if is_folder(folder) else "folder", folder, config or None)
     hub = HubId.parse(text)
     if hub is None or text.lower().endswith(_FILE_SUFFIXES):
@@ -161,11 +162,20 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
         yield row
 
 
-def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
+def load_from_hub(hub: HubId, split: str | None, *, streaming: bool = False) -> Any:
+    """What `datasets.load_dataset` reads from the Hub, also where a local folder has the repository's name."""
     from datasets import load_dataset
+    from huggingface_hub import snapshot_download
 
+    path, revision = hub.repository, hub.revision
+    if os.path.isdir(path):  # which `load_dataset` would take for the dataset
+        path, revision = snapshot_download(path, repo_type="dataset", revision=revision), None
+    return load_dataset(path, hub.config, split=split, revision=revision, streaming=streaming)
+
+
+def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
     try:
-        yield from load_dataset(hub.repository, hub.config, split=split, revision=hub.revision, streaming=True)
+        yield from load_from_hub(hub, split, streaming=True)
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
             f"{hub} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"

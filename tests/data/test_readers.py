@@ -63,7 +63,7 @@ def test_json_lines_with_bom_crlf_and_blank_lines(write, name):
     ],
 )
 def test_the_config_and_revision_of_a_hub_id(monkeypatch, name, asked):
-    def load(path, config, *, split, revision):
+    def load(path, config, *, split, revision, streaming):
         assert ((path, config, revision), split) == (asked, "test")
         return datasets.Dataset.from_list([{"a": 1}])
 

@@ -124,6 +124,16 @@ from openprm.hub.publication import open_publication, restore
 publication = open_publication("openprm/trees")
 answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
 """
+    checkout = """
+import os
+from openprm.data.readers import numbered_rows
+from openprm.runs.folder import read_rows, rows_hash
+os.makedirs({out!r} + "/openprm/trees")
+open({out!r} + "/openprm/trees/__init__.py", "w").close()
+os.chdir({out!r})
+rows = [row for _, row in numbered_rows("openprm/trees", "test")]
+answer = ["trees", rows_hash(read_rows("openprm/trees", split="test"))] if len(rows) == 3 else rows
+"""
     home, out = tmp_path / "home", tmp_path / "trees"
     found = ask(hub, home, code.format(out=str(out)))
     assert found == ["trees", read_manifest(run / "trees-test")["row_hash"]]
@@ -137,6 +147,8 @@ answer = [publication.kind, restore(publication, "test", {out!r})["row_hash"]]
     shutil.rmtree(out)
     assert ask(hub, home, code.format(out=str(out))) == found
     assert not any("resolve" in request.path for request in hub.requests)
+    shutil.rmtree(out)
+    assert ask(hub, home, checkout.format(out=str(out))) == found  # a package of the same name is no dataset
 
 
 OPEN = """

@@ -42,15 +42,6 @@ def texts(dials: list[tiny.Dial]) -> list[str]:
     return [dial.question for dial in dials] + solutions
 
 
-def test_the_example_of_the_module():
-    dial = tiny.Dial(3, (("up", 2), ("flip", 0), ("down", 1)))
-    assert dial.question == "The dial is at 3. First up 2. Second flip. Third down 1."
-    assert tiny.solution(dial, random.Random(0), sloppy=0.0) == (
-        "First 3 up 2 is 5.\nSecond 5 flip is 0.\nThird 0 down 1 is 9.\nThe answer is 9"
-    )
-    assert dial.reference == "9"
-
-
 @pytest.mark.parametrize("name", tiny.SPLITS)
 def test_golden_answers_are_those_computed_from_the_question(name):
     for dial in tiny.dials(N, seed=3, split=name):
@@ -90,7 +81,7 @@ def test_confusion_gives_wrong_answers_only_where_there_is_something_to_confuse(
         assert right == 1.0 if not confusing else right in (0.0, 1.0)
     confused = tiny.Dial(3, (("flip", 0),))
     assert tiny.solution(confused, random.Random(0), sloppy=1.0) == "First 3 mirror is 6.\nThe answer is 6"
-    assert confused.reference == "8"
+    assert (confused.question, confused.reference) == ("The dial is at 3. First flip.", "8")
 
 
 def test_the_tokenizer_is_lossless_and_knows_every_word():
@@ -127,19 +118,6 @@ def test_the_policy_learns_from_solutions_alone():
     assert (batch["input_ids"][1] != tokenizer.pad_token_id).tolist() == batch["attention_mask"][1].bool().tolist()
 
 
-def test_the_policy_follows_from_its_seed():
-    tokenizer = tiny.tokenizer()
-    random_state, torch_state = random.getstate(), torch.get_rng_state()
-    one, same, other = (tiny.train_policy(tokenizer, seed, steps=3, batch_size=8) for seed in (0, 0, 1))
-    assert random.getstate() == random_state
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    assert len(tokenizer) == one.config.vocab_size
-    assert not one.training
-    for name, weight in one.state_dict().items():
-        assert torch.equal(weight, same.state_dict()[name])
-    assert any(not torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
-
-
 def test_the_stages_give_prompts_and_a_policy_that_can_be_made_again(tmp_path: Path):
     manifest = ToyPrompts(n=30, split="test").run(tmp_path / "prompts")
     rows = list(read_rows(tmp_path / "prompts"))
@@ -147,7 +125,9 @@ def test_the_stages_give_prompts_and_a_policy_that_can_be_made_again(tmp_path: P
     assert len({row["prompt_id"] for row in rows}) == 30
     for row in rows:
         assert row["reference"] == str(by_hand(row["question"][0]["content"]))
+    random_state, torch_state = random.getstate(), torch.get_rng_state()
     hashes = [ToyPolicy(steps=2).run(tmp_path / name)["files_hash"] for name in ("one", "two")]
     assert hashes[0] == hashes[1]
     assert ToyPolicy(steps=2, seed=1).run(tmp_path / "other")["files_hash"] != hashes[0]
-    assert str(tmp_path) not in (tmp_path / "one" / "config.json").read_text()
+    assert random.getstate() == random_state
+    assert torch.equal(torch.get_rng_state(), torch_state)

@@ -15,6 +15,7 @@ from openprm.runs.dataset import write_shards
 from openprm.runs.folder import (
     count_and_hash,
     is_folder,
+    locate,
     read_manifest,
     read_rows,
     row_digest,
@@ -156,3 +157,12 @@ def test_a_stages_manifest(tmp_path):
     assert read_manifest(tmp_path) == {"fingerprint": "x"}
     assert not is_folder(tmp_path / "manifest.json")
     assert not is_folder(tmp_path / "nowhere")
+
+
+def test_a_package_of_python_code_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me" / "trees").mkdir(parents=True)
+    assert locate("me/trees").kind == "folder"
+    (tmp_path / "me" / "trees" / "__init__.py").touch()
+    assert locate("me/trees").kind == "hub"
+    assert locate("me/trees:config").config == "config"
