@@ -24,13 +24,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import Failure, InputError
 from ..runs.provenance import Origin
 from ..schema import Message, Pair
-from .columns import LETTERS, option_lines, to_text
 from .preferences import PreferenceColumns, to_pair
+from .values import LETTERS, option_lines, to_reward, to_text
 
 Values = Mapping[str, Any]
 
@@ -59,16 +59,8 @@ class Source:
 
     def origin(self) -> Origin:
         """What a card must say of the data's origin."""
-        return Origin(
-            name=self.name,
-            kind="data",
-            hub=self.hub,
-            revision=self.revision,
-            split=self.split,
-            license=self.license,
-            homepage=self.homepage,
-            citation=self.citation,
-        )
+        told = ("name", "hub", "revision", "split", "license", "homepage", "citation")
+        return Origin(kind="data", **{name: getattr(self, name) for name in told})  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +81,7 @@ class PairSource(Source):
     pair: Callable[[Sequence[Values], str], Pair | None]
 
 
-def _ultrafeedback(row: Values) -> tuple[str, None]:
-    return _required(row, "prompt"), None
-
-
-def _ultrafeedback_original(row: Values) -> tuple[str, None]:
-    return _required(row, "instruction"), None
+S = TypeVar("S", bound=Source)
 
 
 def _scienceqa(row: Values) -> tuple[str, str] | None:
@@ -153,8 +140,9 @@ def _helpsteer2(rows: Sequence[Values], name: str) -> Pair | None:
     """The more helpful response is chosen; the gap is in points from 0 to 4."""
     if len(rows) == 1:
         raise Failure("the prompt has one response", "leave the row out, or add the other")
-    worse, better = sorted(rows, key=lambda row: _number(row, "helpfulness"))
-    gap = _number(better, "helpfulness") - _number(worse, "helpfulness")
+    points = [to_reward(row["helpfulness"], "helpfulness") for row in rows]
+    better, worse = rows if points[0] > points[1] else reversed(rows)
+    gap = abs(points[0] - points[1])
     sides = {"prompt": _turns(better["prompt"]), "chosen": better["response"], "rejected": worse["response"]}
     return to_pair(sides, PreferenceColumns(), name, gap) if gap else None
 
@@ -173,18 +161,17 @@ def _turns(prompt: Any) -> Any:
 
 def _ultrafeedback_binarized(rows: Sequence[Values], name: str) -> Pair | None:
     """The gap is in points from 1 to 10."""
-    gap = _number(rows[0], "score_chosen") - _number(rows[0], "score_rejected")
-    return to_pair(rows[0], PreferenceColumns(), name, gap) if gap else None
-
-
-def _number(row: Values, column: str) -> float:
-    if not isinstance(row[column], int | float):
-        raise Failure(f"{column!r} is {row[column]!r}", "make it a number")
-    return float(row[column])
+    [row] = rows
+    gap = to_reward(row["score_chosen"], "score_chosen") - to_reward(row["score_rejected"], "score_rejected")
+    return to_pair(row, PreferenceColumns(), name, gap) if gap else None
 
 
 _ULTRAFEEDBACK = (
     "Cui et al., 2023. UltraFeedback: Boosting Language Models with High-quality Feedback. arXiv:2310.01377"
+)
+
+MATH_CONFIGS = tuple(
+    "algebra counting_and_probability geometry intermediate_algebra number_theory prealgebra precalculus".split()
 )
 
 #: By name. `openprm prompts`, the presets and the builder `prompts` know them by it.
@@ -201,7 +188,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=f"{_ULTRAFEEDBACK}; prompts as selected by Meng et al., 2024. SimPO. arXiv:2405.14734",
             paper_rows=59_876,
-            prompt=_ultrafeedback,
+            prompt=lambda row: (_required(row, "prompt"), None),
         ),
         PromptSource(
             name="ultrafeedback-original",
@@ -212,7 +199,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=_ULTRAFEEDBACK,
-            prompt=_ultrafeedback_original,
+            prompt=lambda row: (_required(row, "instruction"), None),
         ),
         PromptSource(
             name="scienceqa",
@@ -233,15 +220,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             hub="EleutherAI/hendrycks_math",
             revision="21a5633873b6a120296cce3e2df9d5550074f4a3",
             split="train",
-            configs=(
-                "algebra",
-                "counting_and_probability",
-                "geometry",
-                "intermediate_algebra",
-                "number_theory",
-                "prealgebra",
-                "precalculus",
-            ),
+            configs=MATH_CONFIGS,
             columns=("problem", "solution"),
             license="MIT",
             homepage="https://github.com/hendrycks/math",
@@ -285,15 +264,8 @@ PAIR_SOURCES: dict[str, PairSource] = {
 }
 
 
-def prompt_source(name: str) -> PromptSource:
-    """A declared source of prompts by its name; raises InputError where there is none."""
-    if name not in PROMPT_SOURCES:
-        raise InputError(f"no source of prompts {name!r}; there are {', '.join(PROMPT_SOURCES)}")
-    return PROMPT_SOURCES[name]
-
-
-def pair_source(name: str) -> PairSource:
-    """A declared source of outcome pairs by its name; raises InputError where there is none."""
-    if name not in PAIR_SOURCES:
-        raise InputError(f"no source of outcome pairs {name!r}; there are {', '.join(PAIR_SOURCES)}")
-    return PAIR_SOURCES[name]
+def find_source(sources: Mapping[str, S], name: str) -> S:
+    """The declared source of that name; raises InputError where there is none."""
+    if name not in sources:
+        raise InputError(f"no declared dataset {name!r}; there are {', '.join(sources)}")
+    return sources[name]

@@ -9,8 +9,9 @@ from typing import Any
 from ..errors import Failure
 from ..schema import Message, Pair
 from ..trees.pairs import preference_pair
-from .columns import as_unicode, question_id, require_column, to_messages
+from .columns import require_column
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
+from .values import as_unicode, question_id, to_messages
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def read_preferences(
         if column and names:
             require_column(path, part, column, names)
     name = source or dataset_name(path)
-    return convert_rows(rows, path, lambda _, row: to_pair(row, columns, name))
+    return convert_rows(rows, path, lambda _, row: [to_pair(row, columns, name)])
 
 
 def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap: float | None = None) -> Pair:

@@ -1,7 +1,7 @@
-"""Where prompts come from, as one value that stages, builders and the command line pass on.
+"""Prompts from a user's file or dataset, or from a source that the paper names.
 
-    for item in PromptFile("questions.csv").read(): ...
-    for item in DeclaredPrompts("scienceqa").read(): ...
+    for item in read_prompts("questions.csv"): ...
+    for item in read_declared_prompts(PROMPT_SOURCES["scienceqa"]): ...
 
 Each question comes once. Memory holds a few words for each prompt and the texts of a batch.
 """
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Failure, InputError, first_line
-from ..runs.provenance import Origin, inherited
 from ..schema import SCHEMA_VERSION, Message, Prompt
-from .columns import question_id, require_column, resolve_columns, to_id, to_messages, to_text, with_options
-from .paper_datasets import PromptSource, Source, prompt_source
+from .columns import require_column, resolve_columns
+from .paper_datasets import PromptSource, Source
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
 from .text_readers import Row
+from .values import question_id, to_id, to_messages, to_text, with_options
 
 
 @dataclass(frozen=True)
@@ -41,96 +41,69 @@ class PromptColumns:
 DEFAULT_COLUMNS = PromptColumns()
 
 
-@dataclass(frozen=True)
-class PromptFile:
-    """A user's prompts: a file or dataset (see `numbered_rows`), or a folder of prompts.
+def read_prompts(
+    path: str,
+    columns: PromptColumns = DEFAULT_COLUMNS,
+    *,
+    split: str | None = None,
+    source: str | None = None,
+    counts: Counter[str] | None = None,
+) -> Iterator[Prompt | Failure]:
+    """The prompts of a file or dataset in order, and a Failure for each row that holds none.
 
-    A folder of candidates is one too: the questions that were answered. `source`: of all rows; else their column;
-    else the name of the file.
+    path: see `numbered_rows`. A folder of candidates will do: the questions that were answered.
+    source: of all rows; else their column; else the name of the file.
+    counts: a counter to fill, of "rows" read and of questions met before, "duplicates".
+
+    Raises InputError, with the first item: see `numbered_rows`; a missing column.
     """
+    counts = Counter() if counts is None else counts
+    ledger = _Ledger(counts)
+    names, rows = with_columns(numbered_rows(path, split))
+    columns = resolve_columns(path, columns, names, ("question",)) if names else columns
+    name = dataset_name(path)
 
-    path: str
-    columns: PromptColumns = DEFAULT_COLUMNS
-    split: str | None = None
-    source: str | None = None
+    def prompts(number: int, row: dict[str, Any]) -> Iterator[Prompt]:
+        question = to_messages(row.get(columns.question), columns.question)
+        if columns.options:
+            question = with_options(question, row.get(columns.options), columns.options)
+        prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
+        origin = source or to_text(row, columns.source) or name
+        yield from ledger.enter(number, origin, question, to_text(row, columns.reference), prompt_id)
 
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Failure]:
-        """The prompts in order, and a Failure for each row that holds none.
-
-        counts: a counter to fill, of "rows" read and of questions met again, "duplicates". Raises InputError, with
-        the first item: see `numbered_rows`; a missing column.
-        """
-        ledger = _Ledger(counts)
-        names, rows = with_columns(numbered_rows(self.path, self.split))
-        columns = resolve_columns(self.path, self.columns, names, ("question",)) if names else self.columns
-        name = dataset_name(self.path)
-
-        def to_prompt(number: int, row: dict[str, Any]) -> Prompt | None:
-            question = to_messages(row.get(columns.question), columns.question)
-            if columns.options:
-                question = with_options(question, row.get(columns.options), columns.options)
-            prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
-            source = self.source or to_text(row, columns.source) or name
-            return ledger.enter(_prompt(prompt_id, source, question, to_text(row, columns.reference)), number)
-
-        yield from convert_rows(ledger.counted(rows), self.path, to_prompt)
-
-    def origins(self) -> list[Origin]:
-        """Where the data is from and under which license, as far as the file or folder says."""
-        return inherited({"prompts": self.path})
-
-    @property
-    def paper_rows(self) -> None:
-        """The paper has no number for it."""
+    yield from convert_rows(rows, path, prompts, counts)
 
 
-@dataclass(frozen=True)
-class DeclaredPrompts:
-    """The prompts of a declared source, by name (see `openprm.data.paper_datasets`).
+def read_declared_prompts(
+    source: PromptSource, path: str | None = None, counts: Counter[str] | None = None
+) -> Iterator[Prompt | Failure]:
+    """The prompts of a source that the paper names, in its order, and a Failure for each row that holds none.
 
+    The id of a prompt is a hash of its question.
     path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub.
+    counts: see `read_prompts`; also of the rows that the source leaves out, "skipped".
+
+    Raises InputError, with the first item, where the Hub or the path does not give the source's rows.
     """
+    counts = Counter() if counts is None else counts
+    ledger = _Ledger(counts)
 
-    name: str
-    path: str | None = None
+    def prompts(number: int, row: dict[str, Any]) -> Iterator[Prompt]:
+        found = source.prompt(row)
+        if found is None:
+            counts["skipped"] += 1
+            return
+        question = to_messages([Message(role="user", content=found[0])], "question")
+        yield from ledger.enter(number, source.name, question, found[1])
 
-    def read(self, counts: Counter[str] | None = None) -> Iterator[Prompt | Failure]:
-        """The prompts in the source's order, and a Failure for each row that holds none.
-
-        The id of a prompt is a hash of its question. counts: see `PromptFile.read`; also of the rows that the source
-        leaves out, "skipped". Raises InputError, with the first item, where the Hub or the path does not give the
-        source's rows.
-        """
-        source, ledger = self._source(), _Ledger(counts)
-
-        def to_prompt(number: int, row: dict[str, Any]) -> Prompt | None:
-            found = source.prompt(row)
-            if found is None:
-                ledger.counts["skipped"] += 1
-                return None
-            question = to_messages([Message(role="user", content=found[0])], "question")
-            return ledger.enter(_prompt(None, source.name, question, found[1]), number)
-
-        for file, rows in source_rows(source, self.path):
-            yield from convert_rows(ledger.counted(rows), file, to_prompt)
-
-    def origins(self) -> list[Origin]:
-        """Where the data is from, and under which license."""
-        return [self._source().origin()]
-
-    @property
-    def paper_rows(self) -> int | None:
-        """The paper's number of prompts."""
-        return self._source().paper_rows
-
-    def _source(self) -> PromptSource:
-        return prompt_source(self.name)
+    for file, rows in source_rows(source, path):
+        yield from convert_rows(rows, file, prompts, counts)
 
 
 def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     """The rows of each config of a source, with a name for them that is the same on every machine.
 
-    path: see `DeclaredPrompts`. Raises InputError where the Hub or the path does not give them.
+    path: see `read_declared_prompts`. Raises InputError where the Hub or the path does not give them.
     """
     place = _download(source) if path is None else path
     is_file = os.path.isfile(place)
@@ -161,44 +134,33 @@ def _download(source: Source) -> str:
         ) from error
 
 
-def _prompt(prompt_id: str | None, source: str, question: list[Message], reference: str | None) -> Prompt:
-    return Prompt(
-        schema_version=SCHEMA_VERSION,
-        prompt_id=prompt_id or question_id(question),
-        source=source,
-        question=question,
-        reference=reference,
-    )
-
-
 class _Ledger:
-    """Tells questions met again from new ones, and finds ids that two questions share."""
+    """Makes prompts, each question once, and finds ids that two questions share."""
 
-    def __init__(self, counts: Counter[str] | None) -> None:
-        self.counts = Counter() if counts is None else counts
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
         self._questions: dict[str, tuple[int, int]] = {}  # row, and a hash of the reference
         self._ids: dict[str, int] = {}
 
-    def counted(self, rows: Iterator[Row]) -> Iterator[Row]:
-        for item in rows:
-            self.counts["rows"] += 1
-            yield item
-
-    def enter(self, prompt: Prompt, row: int) -> Prompt | None:
-        """The prompt; None where its question came before. Raises Failure where an earlier row contradicts it."""
-        digest, reference = question_id(prompt["question"]), hash(prompt["reference"])
+    def enter(
+        self, row: int, source: str, question: list[Message], reference: str | None, prompt_id: str | None = None
+    ) -> Iterator[Prompt]:
+        """The prompt, unless its question came before. Raises Failure where an earlier row contradicts it."""
+        digest = question_id(question)
+        prompt_id = prompt_id or digest
         if digest in self._questions:
             first, other = self._questions[digest]
-            if reference != other:
+            if hash(reference) != other:
                 raise Failure(f"the question has another reference in row {first}", "keep the row that is right")
-            self.counts["duplicates"] += 1
-            return None
-        prompt_id = prompt["prompt_id"]
+            self._counts["duplicates"] += 1
+            return
         if prompt_id in self._ids:
             raise Failure(
                 f"prompt_id {prompt_id!r} has another question in row {self._ids[prompt_id]}",
                 "give each question its own id, or use no prompt_id column",
             )
-        self._questions[digest] = (row, reference)
+        self._questions[digest] = (row, hash(reference))
         self._ids[prompt_id] = row
-        return prompt
+        yield Prompt(
+            schema_version=SCHEMA_VERSION, prompt_id=prompt_id, source=source, question=question, reference=reference
+        )

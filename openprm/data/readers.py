@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,19 +67,25 @@ def with_columns(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
 
 
 def convert_rows(
-    rows: Iterator[Row], name: str, convert: Callable[[int, dict[str, Any]], T | None]
+    rows: Iterator[Row],
+    name: str,
+    convert: Callable[[int, dict[str, Any]], Iterable[T | Failure]],
+    counts: Counter[str] | None = None,
 ) -> Iterator[T | Failure]:
-    """What `convert(number, row)` makes of each row that it does not skip (None), or the Failure that it raises.
+    """What `convert(number, row)` makes of each row, and the Failure that it raises, with the row as its key.
 
-    name: of the file, for the keys of failures.
+    name: of the file, for the keys of failures. counts: a counter to fill, of "rows" read.
     """
     for number, row in rows:
+        if counts is not None:
+            counts["rows"] += 1
+        if isinstance(row, Failure):
+            yield row
+            continue
         try:
-            item = row if isinstance(row, Failure) else convert(number, row)
+            yield from convert(number, row)
         except Failure as failure:
-            item = failure.at(row_key(name, number))
-        if item is not None:
-            yield item
+            yield failure.at(row_key(name, number))
 
 
 def row_key(name: str, number: int) -> str:

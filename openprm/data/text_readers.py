@@ -85,25 +85,21 @@ def _json_list(path: str) -> Iterator[Row]:
         text = handle.read().decode("utf-8", errors="surrogateescape")
     decode = json.JSONDecoder().raw_decode
     at, number = _next(text, text.index("[") + 1), 0
-    while number or not text.startswith("]", at):
-        number += 1
-        try:
+    separator = "]" if text.startswith("]", at) else ","
+    try:
+        while separator == ",":
             row, end = decode(text, at)
-        except (ValueError, RecursionError) as error:
-            yield number, damage(f"broken JSON: {error}")
-            return
-        after = _next(text, end)
-        separator = text[after : after + 1]
-        if separator not in (",", "]"):
-            problem = f"{separator!r} follows an element" if separator else "the list is not closed: was it cut off?"
-            yield number, damage(f"broken JSON: {problem}")
-            return
-        yield number, _object(row) if is_unicode(text[at:end]) else _not_utf8()
-        at = _next(text, after + 1)
-        if separator == "]":
-            if at < len(text):
-                yield number + 1, damage("text follows the end of the list")
-            return
+            after = _next(text, end)
+            separator = text[after : after + 1]
+            if separator not in (",", "]"):
+                raise ValueError(f"{separator!r} follows an element" if separator else "not closed: was it cut off?")
+            number += 1
+            yield number, _object(row) if is_unicode(text[at:end]) else _not_utf8()
+            at = _next(text, after + 1)
+        if number and at < len(text):
+            raise ValueError("text follows the end of the list")
+    except (ValueError, RecursionError) as error:
+        yield number + 1, damage(f"broken JSON: {error}")
 
 
 def _next(text: str, at: int) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..data.columns import require_column, to_id, to_index, to_reward
+from ..data.columns import require_column
 from ..data.readers import convert_rows, numbered_rows, with_columns
+from ..data.values import to_id, to_index, to_reward
 from ..engines.base import Report, no_report
 from ..errors import Failure, InputError
 from ..schema import Candidate, plain_reward
@@ -52,11 +53,12 @@ class FileRewarder:
             require_column(self.path, what, name, there)
         table: dict[tuple[str, int], float] = {}
 
-        def enter(_: int, row: dict[str, Any]) -> None:
+        def enter(_: int, row: dict[str, Any]) -> tuple[()]:
             key = to_id(row, "prompt_id"), to_index(row, "sample_index")
             if key in table:
                 raise Failure(f"prompt {key[0]!r}, sample {key[1]} has a reward already", "leave one out")
             table[key] = to_reward(row.get(self.column), self.column)
+            return ()
 
         for failure in convert_rows(rows, self.path, enter):
             raise InputError(str(failure))

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..data.paper_datasets import pair_source
+from ..data.paper_datasets import PAIR_SOURCES, find_source
 from ..data.preferences import PreferenceColumns, read_preferences
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
@@ -105,7 +105,7 @@ class Preferences(ReadsRows, kind="preferences"):
     def recorded(self) -> dict[str, Any]:
         if self.declared is None:
             return super().recorded()
-        return super().recorded() | source_version(pair_source(self.declared), self.preferences)
+        return super().recorded() | source_version(find_source(PAIR_SOURCES, self.declared), self.preferences)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         rejections = Rejections(folder / REJECTED, self.strict)
@@ -119,13 +119,13 @@ class Preferences(ReadsRows, kind="preferences"):
         told = {**statistics.summary(), "rejected": dict(rejections.counts)}
         if self.declared is None:
             return finish_dataset(folder, Pair, "pairs", digests, told)
-        source = pair_source(self.declared)
+        source = find_source(PAIR_SOURCES, self.declared)
         told |= {"ties": counts["ties"], "in_the_paper": source.paper_rows}
         return {**finish_dataset(folder, Pair, "pairs", digests, told), "origins": [source.origin()]}
 
     def _read(self, counts: Counter[str]) -> Iterator[Any]:
         if self.declared is not None:
-            return read_source_pairs(pair_source(self.declared), self.preferences, counts)
+            return read_source_pairs(find_source(PAIR_SOURCES, self.declared), self.preferences, counts)
         assert self.preferences is not None
         columns = PreferenceColumns(self.question_column or None, self.chosen_column, self.rejected_column)
         return read_preferences(self.preferences, columns, split=self.split, source=self.source)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.paper_datasets import PairSource, Source, prompt_source
-from ..data.prompts import DeclaredPrompts, PromptColumns, PromptFile, source_rows
+from ..data.paper_datasets import PROMPT_SOURCES, PairSource, PromptSource, Source, find_source
+from ..data.prompts import PromptColumns, read_declared_prompts, read_prompts, source_rows
 from ..data.readers import row_key
 from ..data.text_readers import Row
 from ..errors import Failure, InputError
@@ -20,6 +20,7 @@ from ..runs.dataset import Rejections, finish_dataset, write_shards
 from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED
 from ..runs.progress import shown
+from ..runs.provenance import inherited
 from ..schema import Pair, Prompt
 from .shared_options import ReadsRows
 
@@ -56,7 +57,7 @@ class Prompts(ReadsRows, kind="prompts"):
     def recorded(self) -> dict[str, Any]:
         if self.declared is None:
             return super().recorded()
-        return super().recorded() | source_version(prompt_source(self.declared), self.prompts)
+        return super().recorded() | source_version(find_source(PROMPT_SOURCES, self.declared), self.prompts)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Which prompts a limit keeps depends on the seed and the ids alone, not on the order; a smaller limit keeps a
@@ -64,8 +65,8 @@ class Prompts(ReadsRows, kind="prompts"):
         """
         rejections = Rejections(folder / REJECTED, self.strict)
         counts: Counter[str] = Counter()
-        source = self._source()
-        found = rejections.filter(shown(source.read(counts), "prompts", "prompts"))
+        source = find_source(PROMPT_SOURCES, self.declared) if self.declared else None
+        found = rejections.filter(shown(self._read(source, counts), "prompts", "prompts"))
         kept = found if self.limit is None else draw(found, self.limit, self.seed, folder / ".prompts.jsonl", counts)
 
         def rows() -> Iterator[Prompt]:
@@ -77,19 +78,20 @@ class Prompts(ReadsRows, kind="prompts"):
         digests = write_shards(folder, rows(), Prompt, PROMPTS_PER_SHARD)
         told = {
             **{name: counts[name] for name in ("prompts", "drawn_from", "with_reference", "duplicates", "skipped")},
-            "in_the_paper": source.paper_rows,
+            "in_the_paper": source.paper_rows if source else None,
             "rejected": dict(rejections.counts),
         }
-        return {**finish_dataset(folder, Prompt, "prompts", digests, told), "origins": source.origins()}
+        origins = [source.origin()] if source else inherited({"prompts": str(self.prompts)})
+        return {**finish_dataset(folder, Prompt, "prompts", digests, told), "origins": origins}
 
-    def _source(self) -> PromptFile | DeclaredPrompts:
-        if self.declared is not None:
-            return DeclaredPrompts(self.declared, self.prompts)
+    def _read(self, source: PromptSource | None, counts: Counter[str]) -> Iterator[Prompt | Failure]:
+        if source is not None:
+            return read_declared_prompts(source, self.prompts, counts)
         assert self.prompts is not None
         columns = PromptColumns(
             self.question_column, self.id_column, self.reference_column, self.source_column, self.options_column
         )
-        return PromptFile(self.prompts, columns, self.split, self.source)
+        return read_prompts(self.prompts, columns, split=self.split, source=self.source, counts=counts)
 
 
 def source_version(source: Source, path: str | None) -> dict[str, str]:

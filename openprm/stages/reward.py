@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..data.candidate_source import CandidateSource
+from ..data.candidates import CandidateSource
 from ..errors import InputError
 from ..rewards.base import RewardBatch, Rewarder, RewardResult, RuleRewarder
 from ..rewards.registry import make_rewarder

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.candidate_source import CandidateSource
+from ..data.candidates import CandidateSource
 from ..data.columns import Columns
 from ..engines.base import Sampling
 from ..engines.specs import EngineSpec, GeneratorSpec, recorded_options

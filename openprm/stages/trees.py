@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..data.candidate_source import CandidateSource
+from ..data.candidates import CandidateSource
 from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
 from ..runs.declaration import execution, parameter

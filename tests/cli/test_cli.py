@@ -170,7 +170,7 @@ def test_a_folder_below_a_file(fails):
 
 BAD = {
     "a column without a value": ({"question": "2 + 2?", "reward": 1.0}, "'response' is missing"),
-    "a wrong type": ({**ROWS[0], "response": 5}, "'response' is a number"),
+    "a wrong type": ({**ROWS[0], "response": 5}, "'response' should be a valid string"),
     "a reward in words": ({**ROWS[0], "reward": "good"}, "'reward' is 'good'"),
     "no number": ({**ROWS[0], "reward": float("nan")}, "'reward' is nan"),
     "infinity": ({**ROWS[0], "reward": float("inf")}, "'reward' is inf"),

@@ -1,10 +1,9 @@
-"""A user's rows become candidates, or rejections that say what to do."""
+"""A user's rows become candidates, or failures that say what to do."""
 
 from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openprm.data.candidates import read_candidates
+from openprm.data.candidates import CandidateSource, read_candidates
 from openprm.data.columns import Columns, to_candidate
 from openprm.data.readers import dataset_name
 from openprm.errors import Failure, InputError
@@ -42,25 +41,21 @@ def jsonl(tmp_path: Path):
 
 
 def test_one_candidate_only(jsonl):
-    assert read(jsonl(ROW)) == (
-        [
-            {
-                "schema_version": SCHEMA_VERSION,
-                "prompt_id": "da3506d6973c1e35",
-                "source": "answers",
-                "question": [{"role": "user", "content": "2 + 2?"}],
-                "reference": None,
-                "response": "4",
-                "sample_index": 0,
-                "generator": dict.fromkeys(Generator.__annotations__),
-                "finish_reason": None,
-                "n_tokens": None,
-                "rewards": [plain_reward("reward", 1.0)],
-                "marks": [],
-            }
-        ],
-        [],
-    )
+    candidate = {
+        "schema_version": SCHEMA_VERSION,
+        "prompt_id": "da3506d6973c1e35",
+        "source": "answers",
+        "question": [{"role": "user", "content": "2 + 2?"}],
+        "reference": None,
+        "response": "4",
+        "sample_index": 0,
+        "generator": dict.fromkeys(Generator.__annotations__),
+        "finish_reason": None,
+        "n_tokens": None,
+        "rewards": [plain_reward("reward", 1.0)],
+        "marks": [],
+    }
+    assert read(jsonl(ROW)) == ([candidate], [])
 
 
 def test_every_column_by_its_default_name(jsonl):
@@ -74,12 +69,8 @@ def test_every_column_by_its_default_name(jsonl):
         "n_tokens": 1,
     }
     [candidate], _ = read(jsonl({**ROW, **more}))
-    assert candidate["prompt_id"] == "7"
-    assert candidate["reference"] == "4"
-    assert candidate["source"] == "sums"
-    assert candidate["generator"]["model"] == "m"
-    assert candidate["sample_index"] == 3
-    assert candidate["n_tokens"] == 1
+    assert (candidate["prompt_id"], candidate["reference"], candidate["source"]) == ("7", "4", "sums")
+    assert (candidate["generator"]["model"], candidate["sample_index"], candidate["n_tokens"]) == ("m", 3, 1)
     assert candidate["marks"] == ["truncated"]
     [candidate], _ = read(jsonl({**ROW, **more}), source="mine")
     assert candidate["source"] == "mine"
@@ -87,10 +78,9 @@ def test_every_column_by_its_default_name(jsonl):
 
 def test_columns_by_other_names_and_an_empty_name_for_none(jsonl):
     path = jsonl({"q": "2 + 2?", "answer": "4", "score": "0.5", "model": {"not": "a name"}})
-    [candidate], rejected = read(path, Columns("q", "answer", "score", model=""), source="mine", reward_name="judge")
+    [candidate], rejected = read(path, Columns("q", "answer", "score", model=""), reward_name="judge")
     assert not rejected
     assert candidate["rewards"] == [plain_reward("judge", 0.5)]
-    assert candidate["source"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -116,123 +106,34 @@ def test_without_a_reward_column_rewards_must_be_declined(jsonl):
 
 
 @pytest.mark.parametrize(
-    ("value", "reward"),
-    [
-        (2, 2.0),
-        (-0.5, -0.5),
-        (True, 1.0),
-        (False, 0.0),
-        ("0.5", 0.5),
-        (" -1e3 ", -1000.0),
-        ("True", 1.0),
-        ("false", 0.0),
-        ("chosen", 1.0),
-        ("Rejected", 0.0),
-        ("win", 1.0),
-        ("tie", 0.5),
-        ("lose", 0.0),
-    ],
-)
-def test_rewards_as_numbers_booleans_and_words(jsonl, value, reward):
-    [candidate], rejected = read(jsonl({**ROW, "reward": value}))
-    assert candidate["rewards"] == [plain_reward("reward", reward)]
-    assert not rejected
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        (float("nan"), "'reward' is nan"),
-        (float("inf"), "'reward' is inf"),
-        (10**400, "'reward' is a number"),
-        ("nan", "'reward' is 'nan'"),
-        ("-Infinity", "'reward' is '-Infinity'"),
-        (None, "'reward' is missing"),
-        ("", "'reward' is ''"),
-        ("0,5", "'reward' is '0,5'"),
-        ("1_000", "'reward' is '1_000'"),
-        ("good", "'reward' is 'good'"),
-        ([1.0], "'reward' is a list"),
-        ({"value": 1.0}, "'reward' is an object"),
-    ],
-)
-def test_bad_rewards_are_rejected(jsonl, value, reason):
-    candidates, [rejection] = read(jsonl(ROW, {**ROW, "reward": value}))
-    assert len(candidates) == 1
-    assert failed_rows([rejection]) == [2]
-    assert rejection.reason == reason
-    assert "set a finite number" in rejection.remedy
-
-
-@pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"question": 5}, "'question' is a number"),
         ({"question": None}, "'question' is missing"),
-        ({"question": " "}, "'question' is empty"),
-        ({"question": []}, "'question' is an empty list"),
-        ({"question": ["a"]}, "'question[0]': Input should be a valid dictionary"),
-        ({"question": [{"from": "human", "value": "a"}]}, "'question[0].role': Field required"),
-        ({"question": [{"role": "user", "content": [{}]}]}, "'question[0].content': Input should be a valid string"),
-        ({"question": "\ud800"}, "'question' has half a surrogate pair"),
-        ({"response": None}, "'response' is missing"),
-        ({"response": 4}, "'response' is a number"),
-        ({"response": {"text": "4"}}, "'response' is an object"),
-        ({"response": [{"role": "user", "content": "4"}]}, "not the assistant's"),
-        ({"response": [{"role": "user", "content": "?"}] * 2}, "'response' is a list of 2"),
-        ({"response": "cut \ud83d"}, "'response' has half a surrogate pair"),
+        ({"response": 4}, "'response' should be a valid string"),
         ({"response": []}, "'response' is an empty list"),
+        ({"reward": "good"}, "'reward' is 'good': should be a valid number"),
         ({"prompt_id": None}, "'prompt_id' is missing"),
-        ({"prompt_id": True}, "'prompt_id' is a boolean"),
-        ({"sample_index": -1}, "'sample_index' is '-1'"),
         ({"sample_index": None}, "'sample_index' is missing"),
-        ({"sample_index": 0.5}, "'sample_index' is '0.5'"),
-        ({"model": ["m"]}, "'model' is a list"),
-        ({"n_tokens": "many"}, "'n_tokens' is 'many'"),
+        ({"model": ["m"]}, "'model' should be a valid string"),
+        ({"n_tokens": "many"}, "'n_tokens' is 'many': should be a valid integer"),
     ],
 )
-def test_wrong_types_are_rejected_with_row_and_column(jsonl, wrong, reason):
+def test_bad_values_fail_with_row_and_column(jsonl, wrong, reason):
     first = {**ROW, **dict.fromkeys(wrong, 0), **ROW}
-    candidates, [rejection] = read(jsonl(first, {**first, **wrong}))
+    candidates, [failure] = read(jsonl(first, {**first, **wrong}))
     assert len(candidates) == 1
-    assert (failed_rows([rejection]), rejection.remedy != "") == ([2], True)
-    assert reason in rejection.reason
+    assert failed_rows([failure]) == [2]
+    assert failure.reason.startswith(reason)
 
 
-def test_a_row_without_its_response_is_rejected(jsonl):
-    _, [rejection] = read(jsonl(ROW, {"question": "q", "reward": 1}))
-    assert rejection.reason == "'response' is missing"
-
-
-def test_broken_lines_and_invalid_utf8_are_rejected(tmp_path):
+def test_broken_lines_are_failures_of_their_own(tmp_path):
     good = json.dumps(ROW).encode()
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"question"\n' + good + b"\n" + good.replace(b"4", b"\xff") + b"\n")
     candidates, rejected = read(str(path))
-    assert len(candidates) == 1
-    assert failed_rows(rejected) == [1, 3]
-
-
-def test_a_file_of_broken_lines_only(tmp_path):
-    path = tmp_path / "a.jsonl"
+    assert (len(candidates), failed_rows(rejected)) == (1, [1, 3])
     path.write_text("{\n{\n")
     assert failed_rows(read(str(path))[1]) == [1, 2]
-
-
-def test_an_empty_file(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.touch()
-    with pytest.raises(InputError, match="the file is empty"):
-        read(str(path))
-
-
-def test_a_parquet_file_cut_in_half(tmp_path):
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.Table.from_pylist([ROW] * 100), path)
-    assert len(read(str(path))[0]) == 100
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="not a complete Parquet file"):
-        read(str(path))
 
 
 @pytest.mark.parametrize("response", ["", " \n"])
@@ -241,66 +142,26 @@ def test_an_empty_response_is_kept_and_marked(jsonl, response):
     assert (candidate["response"], candidate["marks"], rejected) == (response, ["empty"], [])
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
-def test_a_response_of_200_000_characters(tmp_path, name):
-    row = {**ROW, "response": 'é,"\n' * 50_000}
-    path = tmp_path / name
-    with open(path, "w", encoding="utf-8", newline="") as handle:
-        if name == "a.csv":
-            writer = csv.DictWriter(handle, list(row))
-            writer.writeheader()
-            writer.writerow(row)
-        else:
-            handle.write(json.dumps(row))
-    [candidate], _ = read(str(path))
-    assert candidate["response"] == row["response"]
-
-
 def test_prompt_ids_are_derived_from_the_question_alone(jsonl):
     chat = [{"role": "user", "content": "2 + 2?", "name": None}]
-    rows = [ROW, {**ROW, "question": chat}, {**ROW, "question": json.dumps(chat)}, {**ROW, "question": "3?"}]
-    candidates, _ = read(jsonl(*rows))
+    rows = [ROW, {**ROW, "question": chat}, {**ROW, "question": json.dumps(chat)}, {**ROW, "question": "3?"}, ROW]
+    candidates, rejected = read(jsonl(*rows))
     ids = [candidate["prompt_id"] for candidate in candidates]
-    assert ids[0] == ids[1] == ids[2] != ids[3]
-    assert [candidate["sample_index"] for candidate in candidates] == [0, 1, 2, 0]
-
-
-def test_identical_rows_are_legal(jsonl):
-    candidates, rejected = read(jsonl(ROW, ROW))
-    assert [candidate["sample_index"] for candidate in candidates] == [0, 1]
+    assert ids[0] == ids[1] == ids[2] == ids[4] != ids[3]
+    assert [candidate["sample_index"] for candidate in candidates] == [0, 1, 2, 0, 3]
     assert not rejected
 
 
-def test_one_prompt_id_for_two_questions(jsonl):
+def test_ids_that_come_twice_name_the_first_row(jsonl):
     row = {**ROW, "prompt_id": "a"}
-    candidates, [rejection] = read(jsonl(row, {**row, "question": "3?"}, row))
-    assert len(candidates) == 2
-    assert failed_rows([rejection]) == [2]
-    assert rejection.reason == "prompt_id 'a' has another question in row 1"
-
-
-def test_duplicate_ids_name_the_first_row(jsonl):
+    candidates, [failure] = read(jsonl(row, {**row, "question": "3?"}, row))
+    assert (len(candidates), failed_rows([failure])) == (2, [2])
+    assert failure.reason == "prompt_id 'a' has another question in row 1"
     rows = [{**ROW, "sample_index": index} for index in (1, 0, 5, 5, 1, 0, 2)]
     candidates, rejected = read(jsonl(*rows))
     assert [candidate["sample_index"] for candidate in candidates] == [1, 0, 5, 2]
     assert failed_rows(rejected) == [4, 5, 6]
-    assert [rejection.reason[-5:] for rejection in rejected] == ["row 3", "row 1", "row 2"]
-
-
-def test_chat_messages(jsonl):
-    turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "2 + 2?")]
-    chat = [{"role": role, "content": content} for role, content in turns]
-    answer = [{"role": "assistant", "content": "4"}]
-    [candidate], _ = read(jsonl({**ROW, "question": chat, "response": answer}))
-    assert (candidate["question"], candidate["response"]) == (chat, "4")
-    _, [rejection] = read(jsonl({**ROW, "question": [*chat, *answer]}))
-    assert "ends with the assistant's turn" in rejection.reason
-
-
-@pytest.mark.parametrize("text", ["[1, 2] is a list?", "[1, 2]", "[]", '[{"x": 1}]', "[" * 100_000])
-def test_a_question_that_only_looks_like_json_stays_text(jsonl, text):
-    [candidate], _ = read(jsonl({**ROW, "question": text}))
-    assert candidate["question"] == [{"role": "user", "content": text}]
+    assert [failure.reason[-5:] for failure in rejected] == ["row 3", "row 1", "row 2"]
 
 
 def test_csv_with_chat_quotes_and_newlines(tmp_path):
@@ -316,39 +177,38 @@ def test_csv_with_chat_quotes_and_newlines(tmp_path):
 
 
 def test_a_list_of_responses_per_row(jsonl):
-    row = {"question": "q", "response": ["a", "", "c"], "reward": [1, None, "tie"], "model": "m"}
-    path = jsonl(row)
-    candidates, [rejection] = read(path)
+    path = jsonl({"question": "q", "response": ["a", "", "c"], "reward": [1, None, "tie"], "model": "m"})
+    candidates, [failure] = read(path)
     assert [(c["response"], c["sample_index"], c["rewards"][0]["value"]) for c in candidates] == [
         ("a", 0, 1.0),
         ("c", 1, 0.5),
     ]
     assert {candidate["generator"]["model"] for candidate in candidates} == {"m"}
-    assert str(rejection).startswith(f"{path}, row 1, response 2 of 3: 'reward' is missing; ")
+    assert str(failure).startswith(f"{path}, row 1, response 2 of 3: 'reward' is missing; ")
 
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
         ({"reward": [1]}, "2 responses, but 1 in 'reward'"),
-        ({"reward": 1}, "2 responses, but 'reward' is a number"),
+        ({"reward": 1}, "2 responses, but 'reward' is not a list"),
         ({"model": ["a", "b", "c"]}, "2 responses, but 3 in 'model'"),
     ],
 )
 def test_lists_of_other_lengths(jsonl, wrong, reason):
-    _, [rejection] = read(jsonl({"question": "q", "response": ["a", "b"], "reward": [1, 0], **wrong}))
-    assert rejection.reason == reason
+    _, [failure] = read(jsonl({"question": "q", "response": ["a", "b"], "reward": [1, 0], **wrong}))
+    assert failure.reason == reason
 
 
 def test_where_skips_and_counts(jsonl):
-    rows = [{**ROW, "split": name, "ok": True} for name in ("train", "test", "train")]
+    path = jsonl(*({**ROW, "split": name, "ok": True} for name in ("train", "test", "train")))
     counts: Counter[str] = Counter()
-    candidates, rejected = read(jsonl(*rows), where={"split": "train", "ok": "true"}, counts=counts)
+    candidates, rejected = apart(CandidateSource(path, where={"split": "train", "ok": "true"}).read(counts))
     assert (len(candidates), rejected, counts) == (2, [], {"rows": 3, "skipped": 1})
     with pytest.raises(InputError, match="no row has split = 'dev'"):
-        read(jsonl(*rows), where={"split": "dev"})
+        read(path, where={"split": "dev"})
     with pytest.raises(InputError, match="no column 'spilt'"):
-        read(jsonl(*rows), where={"spilt": "train"})
+        read(path, where={"spilt": "train"})
 
 
 def test_questions_from_a_second_file(jsonl):
@@ -361,10 +221,8 @@ def test_questions_from_a_second_file(jsonl):
     )
     path = jsonl(*({"prompt_id": i, "response": "r", "reward": 0} for i in (1, 2, 3)))
     candidates, rejected = read(path, Columns(reference="answer"), questions=problems, questions_options="options")
-    assert [candidate["question"][0]["content"] for candidate in candidates] == [
-        "Which?\nA. red\nB. blue",
-        "What?",
-    ]
+    contents = [candidate["question"][0]["content"] for candidate in candidates]
+    assert contents == ["Which?\nA. red\nB. blue", "What?"]
     assert [candidate["reference"] for candidate in candidates] == ["B", None]
     assert [Path(str(failure.key)).name for failure in rejected] == [
         "problems.jsonl, row 3",
@@ -372,10 +230,6 @@ def test_questions_from_a_second_file(jsonl):
         "answers.jsonl, row 3",
     ]
     assert "has no question '3'" in rejected[2].reason
-
-
-def test_questions_need_the_id_on_both_sides(jsonl):
-    problems = jsonl({"prompt_id": 1, "question": "Which?"}, name="problems.jsonl")
     with pytest.raises(InputError, match=r"answers\.jsonl: no column 'prompt_id'"):
         read(jsonl({"response": "r", "reward": 0}), questions=problems)
     with pytest.raises(InputError, match=r"problems\.jsonl: no column 'id'"):
@@ -386,24 +240,14 @@ def test_candidate_records_pass_unchanged(jsonl, tmp_path):
     candidates, _ = read(jsonl(ROW, {**ROW, "response": ""}))
     path = tmp_path / "candidates.parquet"
     pq.write_table(pa.Table.from_pylist(candidates), path)
-    assert read(str(path)) == (candidates, [])
-    assert read(jsonl(*candidates)) == (candidates, [])
-    assert read(jsonl(*candidates), Columns(reward=None)) == (candidates, [])  # as `openprm reward` reads them
+    assert read(str(path)) == read(jsonl(*candidates)) == (candidates, [])
+    assert read(jsonl(*candidates), NO_REWARD) == (candidates, [])  # as `openprm reward` reads them
     with pytest.raises(InputError, match="candidate records already"):
         read(str(path), source="other")
     with pytest.raises(InputError, match="schema_version 2 is newer"):
         read(jsonl({**candidates[0], "schema_version": SCHEMA_VERSION + 1}))
-
-
-def test_bad_candidate_records_are_rejected(jsonl):
-    [candidate], _ = read(jsonl(ROW))
-    nan = {**candidate, "sample_index": 1, "rewards": [plain_reward("r", float("nan"))]}
-    text = {**candidate, "sample_index": 2, "rewards": "1"}
-    cut = {**candidate, "sample_index": 3, "marks": ["\ud83d"]}
-    candidates, rejected = read(jsonl(candidate, candidate, nan, text, cut))
-    assert candidates == [candidate]
-    assert failed_rows(rejected) == [2, 3, 4, 5]
-    assert "'rewards': Input should be a valid list" in str(rejected[2])
+    wrong = {**candidates[0], "sample_index": 2, "rewards": "1"}
+    assert failed_rows(read(jsonl(*candidates, candidates[0], wrong))[1]) == [3, 4]
 
 
 def test_mapping_needs_no_file():
@@ -418,27 +262,26 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@same_folder
 @given(st.lists(st.tuples(texts, texts, json_values), min_size=1), st.booleans())
-def test_responses_survive_byte_for_byte(rows, ascii_only):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.jsonl"
-        with open(path, "w", encoding="utf-8", newline="") as handle:
-            for question, response, extra in rows:
-                row = {"question": f"q{question}", "response": response, "extra": extra}
-                handle.write(json.dumps(row, ensure_ascii=ascii_only) + "\n")
-        candidates, rejected = read(str(path), NO_REWARD)
+def test_responses_survive_byte_for_byte(tmp_path, rows, ascii_only):
+    path = tmp_path / "a.jsonl"
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        for question, response, extra in rows:
+            row = {"question": f"q{question}", "response": response, "extra": extra}
+            handle.write(json.dumps(row, ensure_ascii=ascii_only) + "\n")
+    candidates, rejected = read(str(path), NO_REWARD)
     assert not rejected
     assert [candidate["response"].encode() for candidate in candidates] == [row[1].encode() for row in rows]
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["question", "response", "reward"]), json_values), min_size=1))
-def test_no_row_is_lost_or_breaks_the_reading(rows):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in [ROW, *rows]))
-        candidates, rejected = read(str(path))
+@same_folder
+@given(rows=st.lists(st.dictionaries(st.sampled_from(["question", "response", "reward"]), json_values), min_size=1))
+def test_no_row_is_lost_or_breaks_the_reading(jsonl, rows):
+    candidates, rejected = read(jsonl(ROW, *rows))
     several = [row["response"] for row in rows if isinstance(row.get("response"), list)]
     assert len(candidates) + len(rejected) >= 1 + len(rows)
     assert several or len(candidates) + len(rejected) == 1 + len(rows)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openprm.data.columns import question_id
-from openprm.data.prompts import DEFAULT_COLUMNS, PromptColumns, PromptFile
+from openprm.data.prompts import DEFAULT_COLUMNS, PromptColumns, read_prompts
+from openprm.data.values import question_id
 from openprm.errors import Failure, InputError
 from openprm.schema import Message, Prompt
 from openprm.stages.import_candidates import ImportCandidates
@@ -31,7 +31,7 @@ def read(tmp_path: Path):
         file = tmp_path / "mine.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))  # escaped: half a character can be written
         counts: Counter[str] = Counter()
-        return *apart(PromptFile(str(file), columns, **options).read(counts)), counts
+        return *apart(read_prompts(str(file), columns, **options, counts=counts)), counts
 
     return call
 
@@ -91,10 +91,10 @@ def test_two_references_of_one_question(read):
     [
         ({"question": ""}, "'question' is empty"),
         ({"question": None}, "'question' is missing"),
-        ({"question": 5}, "'question' is a number"),
+        ({"question": 5}, "'question' should be a valid list"),
         ({"question": "cut \ud83d"}, "'question' has half a surrogate pair"),
-        ({"reference": ["5"]}, "'reference' is a list"),
-        ({"options": "A, B"}, "'options' is not a list of up to 26 options"),
+        ({"reference": ["5"]}, "'reference' should be a valid string"),
+        ({"options": "A, B"}, "'options' is 'A, B': should be a valid list"),
     ],
 )
 def test_rows_that_are_none(read, wrong, reason):
@@ -115,7 +115,7 @@ def test_a_missing_column(read):
 def test_the_questions_of_candidates(tmp_path):
     ImportCandidates(candidates=write_jsonl(tmp_path / "a.jsonl", answers(5, 4))).run(tmp_path / "candidates")
     counts: Counter[str] = Counter()
-    prompts = list(PromptFile(str(tmp_path / "candidates")).read(counts))
+    prompts = list(read_prompts(str(tmp_path / "candidates"), counts=counts))
     assert len(prompts) == 5
     assert counts["duplicates"] == 15
     assert {prompt["source"] for prompt in prompts if not isinstance(prompt, Failure)} == {"a"}
@@ -129,7 +129,7 @@ texts = st.sampled_from(["one", "two", "three", "", " "]) | st.text(max_size=3)
 def test_every_row_is_a_prompt_a_duplicate_or_rejected(tmp_path, questions):
     counts: Counter[str] = Counter()
     file = write_jsonl(tmp_path / "any.jsonl", [{"question": question} for question in questions])
-    items = list(PromptFile(file).read(counts))
+    items = list(read_prompts(file, counts=counts))
     assert len(items) + counts["duplicates"] == len(questions) == counts["rows"]
     prompts = [item for item in items if not isinstance(item, Failure)]
     assert [prompt["question"][0]["content"] for prompt in prompts] == [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openprm.data.candidate_source import CandidateSource
+from openprm.data.candidates import CandidateSource
 from openprm.data.columns import Columns
 from openprm.errors import Failure, InputError
 from openprm.rewards.base import UNPARSABLE, RewardBatch, RewardResult, RuleRewarder

@@ -18,7 +18,7 @@ from datasets import load_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openprm.data.candidate_source import CandidateSource
+from openprm.data.candidates import CandidateSource
 from openprm.data.columns import Columns
 from openprm.errors import InputError
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
@@ -363,7 +363,7 @@ def test_killed_at_some_moments(tmp_path):
 PROGRAM = """
 import sys
 from openprm.stages import datasets
-from openprm.data.candidate_source import CandidateSource
+from openprm.data.candidates import CandidateSource
 
 datasets.PROMPTS_PER_SHARD = 5
 if __name__ == "__main__":
