@@ -26,11 +26,9 @@ class Input:
     @property
     def hub(self) -> str | None:
         """OWNER/NAME of the repository that holds it; None where there is none."""
-        if self.repository is not None:
-            return self.repository
         # a local input is recorded by the last part of its path
         named = HubId.parse(self.name) if "/" in self.name else None
-        return named.repository if named else None
+        return self.repository or (named.repository if named else None)
 
     @property
     def train(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Try again what the Hub's client does not, and say in one line what is wrong where that does not help."""
+"""Retry what the Hub's client does not, and say in one line what is wrong where that does not help."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Result = TypeVar("Result")
 #: In the words of a ConnectionError: all that Xet's client tells of an answer.
 _XET_STATUS = re.compile(r"HTTP status \w+ error \((\d{3})")
 
-#: How often what failed for a while is tried again; the client itself repeats some requests only.
+#: How often what failed for a while is retried; the client itself repeats some requests only.
 RETRIES = 10
 _LONGEST_WAIT = 300.0  # seconds
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_CHANGED_MEANWHILE = (409, 412)
+#: Statuses for a while: timeouts, too many requests, trouble of the server, and something else that changes it.
+_TRANSIENT = (408, 409, 412, 425, 429, 500, 502, 503, 504)
 
 _REMEDIES = {
     401: "the Hub does not accept your token; log in again (`hf auth login`), or set HF_TOKEN to a valid one",
@@ -35,7 +35,7 @@ _REMEDIES = {
 
 
 def retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], retries: int | None = None) -> Result:
-    """What `call` returns, tried again while that may help. Raises InputError about `what` where it fails for good."""
+    """What `call` returns, retried while that may help. Raises InputError about `what` where it fails for good."""
     from huggingface_hub.errors import HTTPError
 
     retries = RETRIES if retries is None else retries
@@ -45,88 +45,63 @@ def retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], re
         except InputError:
             raise
         except (HTTPError, OSError, RuntimeError, ValueError) as error:
-            wait = max(min(2.0**attempt, 60.0), _requested_wait(error))
-            if attempt >= retries or wait > _LONGEST_WAIT or not _is_transient(error):
-                raise InputError(f"{what}: {_explain(error)}") from error
-            say(f"{what}: {_brief(error)}; trying again in {wait:.0f} s")
+            problem = _Problem(error)
+            wait = max(min(2.0**attempt, 60.0), problem.requested_wait)
+            if attempt >= retries or wait > _LONGEST_WAIT or not problem.is_transient:
+                raise InputError(f"{what}: {problem}") from error
+            say(f"{what}: {problem.brief}; trying again in {wait:.0f} s")
             time.sleep(wait)
     raise AssertionError("unreachable")
 
 
-def _is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed a little later."""
-    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
+class _Problem:
+    """What is wrong, in words.
 
-    if (status := _status(error)) is not None:
-        return status in (*_TRANSIENT, *_CHANGED_MEANWHILE)
-    causes = list(_causes(error))
-    # JSON: a proxy's error page in place of the Hub's answer
-    broken = (HTTPError, ConnectionError, TimeoutError, json.JSONDecodeError)
-    return any(isinstance(cause, broken) for cause in causes) and not _is_any(causes, OfflineModeIsEnabled)
+    status: of the Hub's answer, None where there was none. brief: the Hub's own words, or those of the deepest cause.
+    is_transient: whether the same request may succeed a little later. requested_wait: seconds that the Hub asks for.
+    """
 
+    def __init__(self, error: Exception):
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+        from huggingface_hub.utils import parse_ratelimit_headers
 
-def _is_any(causes: list[BaseException], kind: type[Exception]) -> bool:
-    return any(isinstance(cause, kind) for cause in causes)
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status of the Hub's answer, None where there was none."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    for cause in _causes(error):
-        if isinstance(cause, HfHubHTTPError):
-            return cause.response.status_code
-        if isinstance(cause, OSError) and (found := _XET_STATUS.search(str(cause))):
-            return int(found[1])
-    return None
-
-
-def _requested_wait(error: Exception) -> float:
-    """Seconds that the Hub asks to wait; 0 where it does not."""
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import parse_ratelimit_headers
-
-    for cause in _causes(error):
-        if isinstance(cause, HfHubHTTPError):
-            headers = cause.response.headers
+        causes = [*_causes(error)]
+        told = next((cause for cause in causes if isinstance(cause, HfHubHTTPError)), None)
+        self.status: int | None = None
+        self.requested_wait = 0.0
+        if told is not None:
+            self.status, headers = told.response.status_code, told.response.headers
+            self.brief = f"{self.status}: {first_line(Exception(told.server_message or told))}"
             if (asked := headers.get("Retry-After", "").strip()).isdigit():
-                return float(asked)
-            limit = parse_ratelimit_headers(headers)
-            return limit.reset_in_seconds + 1.0 if limit and not limit.remaining else 0.0
-    return 0.0
+                self.requested_wait = float(asked)
+            elif (limit := parse_ratelimit_headers(headers)) and not limit.remaining:
+                self.requested_wait = limit.reset_in_seconds + 1.0
+        else:
+            self.brief = f"{type(causes[-1]).__name__}: {' '.join(str(causes[-1]).split())}"
+            if found := next(filter(None, (_XET_STATUS.search(str(cause)) for cause in causes)), None):
+                self.status = int(found[1])
+        self.is_offline = any(isinstance(cause, OfflineModeIsEnabled) for cause in causes)
+        self.is_disk_full = any(is_disk_full(cause) or "No space left" in str(cause) for cause in causes)
+        # JSON: a proxy's error page in place of the Hub's answer
+        broken = (HTTPError, ConnectionError, TimeoutError, json.JSONDecodeError)
+        lost = not self.is_offline and any(isinstance(cause, broken) for cause in causes)
+        self.is_transient = lost if self.status is None else self.status in _TRANSIENT
 
-
-def _explain(error: Exception) -> str:
-    """In one line: what is wrong, and what to do."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    status, brief, causes = _status(error), _brief(error), list(_causes(error))
-    if _is_any(causes, OfflineModeIsEnabled):
-        return "the Hub's client is told to stay offline; unset HF_HUB_OFFLINE"
-    if any(is_disk_full(cause) or "No space left" in str(cause) for cause in causes):
-        return f"no space left on this machine ({brief}); free some, or set HF_HOME to a folder on another disk"
-    if status is None and _is_transient(error):
-        return f"the Hub cannot be reached ({brief}); check the connection and HF_ENDPOINT, and run it again"
-    if status in _REMEDIES:
-        return f"{_REMEDIES[status]} ({brief})"
-    if status is not None and status >= 500:
-        return f"the Hub is in trouble ({brief}); run the same command again later"
-    return f"{brief}; correct that and run the same command again"
+    def __str__(self) -> str:
+        if self.is_offline:
+            return "the Hub's client is told to stay offline; unset HF_HUB_OFFLINE"
+        if self.is_disk_full:
+            return f"no space left on this machine ({self.brief}); free some, or set HF_HOME to another disk's folder"
+        if self.status in _REMEDIES:
+            return f"{_REMEDIES[self.status]} ({self.brief})"
+        if self.status is not None and self.status >= 500:
+            return f"the Hub is in trouble ({self.brief}); run the same command again later"
+        if self.status is None and self.is_transient:
+            return f"the Hub cannot be reached ({self.brief}); check the connection and HF_ENDPOINT, and run it again"
+        return f"{self.brief}; correct that and run the same command again"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-def _brief(error: Exception) -> str:
-    """The Hub's own words, or those of the deepest cause, in one line."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    for cause in _causes(error):
-        if isinstance(cause, HfHubHTTPError):
-            words = first_line(Exception(cause.server_message or cause))
-            return f"{cause.response.status_code}: {words}"
-    *_, deepest = _causes(error)
-    return f"{type(deepest).__name__}: {' '.join(str(deepest).split())}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_THOUSANDS = "KMBT"
+_POWERS = ("1", "10", "100", *(f"{number}{unit}" for unit in "KMBT" for number in (1, 10, 100)))  # of ten
 
 
 def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -34,10 +34,5 @@ def size_category(rows: int) -> str:
     """
     if rows < 1000:
         return "n<1K"
-    low = 10 ** (len(str(rows)) - 1)
-    return f"{_short(low)}<n<{_short(10 * low)}"
-
-
-def _short(number: int) -> str:
-    groups = (len(str(number)) - 1) // 3
-    return f"{number // 1000**groups}{_THOUSANDS[groups - 1]}"
+    power = len(str(rows)) - 1
+    return f"{_POWERS[power]}<n<{_POWERS[power + 1]}"

@@ -59,7 +59,7 @@ def upload(
     overwrite_card: replace a card that was edited on the Hub. token, endpoint: the Hub client's own unless given.
 
     Raises InputError, before anything is sent, for a token that may not write, a repository that holds something else,
-    a card that was edited on the Hub, and a tag of another content; later where the Hub or the disk fails for good.
+    a card that was edited on the Hub, and a tag of other content; later where the Hub or the disk fails for good.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -88,17 +88,19 @@ def upload(
     return done
 
 
+@dataclass(frozen=True)
 class _Hub:
     """The Hub as `api` talks to it, with the options of `upload`."""
 
-    def __init__(
-        self, api: HfApi, private: bool | None, tag: str | None, overwrite_card: bool, say: Callable[..., Any]
-    ):
-        self._api, self._private, self._tag, self._overwrite, self._say = api, private, tag, overwrite_card, say
+    api: HfApi
+    private: bool | None
+    tag: str | None
+    overwrite_card: bool
+    say: Callable[[str], Any]
 
     def check_writer(self, owner: str) -> None:
         """Raises InputError where the token is known not to write to the owner's repositories."""
-        who = self._api.whoami()
+        who = self.api.whoami()
         roles = {who["name"]: "write", **{each["name"]: each.get("roleInOrg") for each in who.get("orgs", [])}}
         if owner not in roles:
             raise InputError(
@@ -114,7 +116,7 @@ class _Hub:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self._api.repo_info(repository.name, repo_type=repository.type, revision=revision)
+            info: Any = self.api.repo_info(repository.name, repo_type=repository.type, revision=revision)
         except RepositoryNotFoundError:
             return None
         files = frozenset(file.rfilename for file in info.siblings or ())
@@ -125,9 +127,10 @@ class _Hub:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-        endpoint = self._api.endpoint
-        url = hf_hub_url(repository.name, path, repo_type=repository.type, revision=revision, endpoint=endpoint)
-        answer = get_session().get(url, headers=build_hf_headers(token=self._api.token), follow_redirects=True)
+        url = hf_hub_url(
+            repository.name, path, repo_type=repository.type, revision=revision, endpoint=self.api.endpoint
+        )
+        answer = get_session().get(url, headers=build_hf_headers(token=self.api.token), follow_redirects=True)
         hf_raise_for_status(answer)
         return answer.content
 
@@ -143,23 +146,21 @@ class _Hub:
                 f"{name} holds something else than {repository.kind} of openprm ({', '.join(others[:3])}); publish"
                 " under another name or owner, or delete it"
             )
-        elif not self._overwrite and _is_edited(head, (repository.folder / CARD).read_bytes()):
+        elif not self.overwrite_card and _is_edited(head, (repository.folder / CARD).read_bytes()):
             found.append(
                 f"the {CARD} of {name} was edited on the Hub, and publishing would replace it; keep a copy of the"
                 " edit, then replace it with --overwrite-card"
             )
-        if self._private and not head.private:
+        if self.private and not head.private:
             found.append(f"{name} is public; make it private on its page, or publish without --private")
-        if self._tag is not None:
-            refs = self._api.list_repo_refs(name, repo_type=repository.type)
-            if any(branch.name == self._tag for branch in refs.branches):
-                found.append(f"{name} has a branch {self._tag}; choose another name for the tag")
-            if any(tag.name == self._tag for tag in refs.tags):
-                tagged = self.look(repository, self._tag)
+        if self.tag is not None:
+            refs = self.api.list_repo_refs(name, repo_type=repository.type)
+            if self.tag in {branch.name for branch in refs.branches}:
+                found.append(f"{name} has a branch {self.tag}; choose another name for the tag")
+            elif self.tag in {tag.name for tag in refs.tags}:
+                tagged = self.look(repository, self.tag)
                 if tagged is None or tagged.manifest != repository.manifest:
-                    found.append(
-                        f"{name} has a tag {self._tag} of another content; choose another, or delete that one"
-                    )
+                    found.append(f"{name} has a tag {self.tag} of other content; choose another, or delete that one")
         return found
 
     def publish(self, repository: Repository) -> str:
@@ -169,8 +170,8 @@ class _Hub:
         head = self.look(repository)
         if head is None:
             sdk = "gradio" if repository.type == "space" else None
-            self._api.create_repo(
-                repository.name, repo_type=repository.type, private=self._private, space_sdk=sdk, exist_ok=True
+            self.api.create_repo(
+                repository.name, repo_type=repository.type, private=self.private, space_sdk=sdk, exist_ok=True
             )
             head = self.look(repository)
         if head is None:
@@ -180,22 +181,22 @@ class _Hub:
         here, before = set(repository.files), set(head.manifest["files"] if head.manifest else ())
         additions = [CommitOperationAdd(path, str(repository.folder / path)) for path in sorted(here)]
         deletions = [CommitOperationDelete(path, is_folder=False) for path in sorted(head.files & before - here)]
-        commit = self._api.create_commit(
+        commit = self.api.create_commit(
             repository.name,
             [*additions, *deletions],
             repo_type=repository.type,
             commit_message=f"Publish with openprm {version('openprm')}",
             parent_commit=head.commit,
         ).oid
-        if self._tag is not None:
-            self._api.create_tag(
-                repository.name, tag=self._tag, revision=commit, repo_type=repository.type, exist_ok=True
+        if self.tag is not None:
+            self.api.create_tag(
+                repository.name, tag=self.tag, revision=commit, repo_type=repository.type, exist_ok=True
             )
         done = "unchanged" if commit == head.commit else f"published ({repository.size / 1e6:.1f} MB)"
-        tagged = f", tag {self._tag}" if self._tag else ""
-        self._say(f"{repository}: {len(here)} files, {done}{tagged}")
+        tagged = f", tag {self.tag}" if self.tag else ""
+        self.say(f"{repository}: {len(here)} files, {done}{tagged}")
         if kept := sorted(head.files - before - here - {".gitattributes"}):
-            self._say(f"{repository} keeps what was not published from here: {', '.join(kept)}")
+            self.say(f"{repository} keeps what was not published from here: {', '.join(kept)}")
         return commit
 
 

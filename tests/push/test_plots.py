@@ -78,7 +78,7 @@ def test_what_candidates_show() -> None:
     assert "tokens" in length.title
     row = candidates(1)[0]
     row["rewards"] = [{"name": "a", "value": 0.25}, {"name": "b", "value": float("nan")}]
-    found = [panel for panel in plots._candidates({"train": [row]}) if panel.groups]
+    found = [panel for panel in plots._candidates({"train": [row]}) if any(panel.groups.values())]
     assert [panel.title for panel in found] == ["reward: a", "length of a response in characters"]
     assert found[1].groups == {"train": {len(TEXTS[0]): 1}}
 

@@ -234,7 +234,7 @@ def test_a_tag_of_another_content_stops_everything(root: Path, hub: Hub):
     for name in ("trees", "candidates"):
         change_card(root, name, "new")
     hub.requests.clear()
-    with pytest.raises(InputError, match=r"openprm/candidates has a tag v1 of another content; .*openprm/trees has a"):
+    with pytest.raises(InputError, match=r"openprm/candidates has a tag v1 of other content; .*openprm/trees has a"):
         publish(root, hub, tag="v1")
     with pytest.raises(InputError, match="has a branch main; choose another name for the tag"):
         publish(root, hub, tag="main")
