@@ -16,8 +16,8 @@ export PIP_COMPILE := 0
 .DEFAULT_GOAL := help
 .PHONY: help setup sample trees pairs train evaluate publish reproduce scaling test test-engines test-browser hub lint bench lock clean
 
-help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+help: ## list these targets
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-43s %s\n", $$1, $$2}'
 
 setup: $(BIN)/.ready ## make .venv with the package and its locked dependencies
 
@@ -27,13 +27,13 @@ $(BIN)/.ready: pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
 	touch $@
 
-sample trees pairs train evaluate publish: setup ## make the stages of the preset up to the last of this kind
+sample trees pairs train evaluate publish: setup ## run the preset up to its last stage of this kind
 	$(BIN)/openprm run $(PRESET) --out $(RUN) --until $@
 
-reproduce: setup ## the preset, from nothing to a measured, loadable reward model
+reproduce: setup ## run the preset: from nothing to a measured reward model, laid out for the Hub
 	$(BIN)/openprm run $(PRESET) --out $(RUN) --until publish
 
-scaling: setup ## the rest of the preset: what more samples and searches bring
+scaling: setup ## run the rest of the preset: accuracy by samples and tokens, searches
 	$(BIN)/openprm run $(PRESET) --out $(RUN)
 
 test: setup ## run the tests
@@ -58,10 +58,10 @@ test-browser: setup ## run the pages' tests in Debian's Chromium, installed wher
 		echo "Chromium cannot be installed here: the tests that need it are skipped"
 	$(BIN)/python -m pytest -m browser
 
-hub: setup ## a small Hub on this machine, to try publishing by hand
+hub: setup ## start a small Hub on this machine, to try publishing
 	$(BIN)/python -m tests.local_hub
 
-lint: setup ## ruff and mypy
+lint: setup ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy openprm

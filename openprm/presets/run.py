@@ -23,9 +23,10 @@ from typing import Any
 
 import yaml
 
+from .. import stages as _stages  # noqa: F401 (declares the stages, as the two below)
 from ..errors import InputError
 from ..hub.publication import restore
-from ..push import publish  # noqa: F401 (declares a stage, as the next)
+from ..push import publish  # noqa: F401
 from ..runs.declaration import STAGES, Stage, input_names, make_stage
 from ..runs.manifest import write_whole
 from . import toy_stages  # noqa: F401
