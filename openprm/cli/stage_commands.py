@@ -40,19 +40,14 @@ def _plot(given: dict[str, Any], out: Path | None, force: bool, plot: Path | Non
     if plot is None:
         return False
     from ..stages.trees import Trees
-    from ..trees.similarity_plot import first_prompts, plot_similarities, quantile_lines, step_similarities
+    from ..trees.similarity_plot import plot_similarities
 
     trees = Trees(**given)
-    similarities = step_similarities(
-        first_prompts(trees.candidate_source(rewards=False).read(), _PLOTTED_PROMPTS, trees.separator)
-    )
-    plot_similarities(similarities, plot)
-    for line in quantile_lines(similarities):
+    for line in plot_similarities(trees.candidate_source(rewards=False).read(), trees.separator, plot):
         typer.echo(line)
     return True
 
 
-_PLOTTED_PROMPTS = 200
 _PLOT = _option(
     "plot",
     Path | None,

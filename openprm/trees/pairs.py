@@ -133,27 +133,16 @@ def outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
     pairs = []
     for better, worse in couples:
         chosen, rejected = response_text(better), response_text(worse)
+        gap = better["reward"] - worse["reward"]
         if _far(better["reward"], worse["reward"], min_gap) and chosen != rejected:
-            pairs.append(
-                _pair(
-                    tree,
-                    context="",
-                    chosen=chosen,
-                    rejected=rejected,
-                    rejected_context=None,
-                    level=OUTCOME,
-                    gap=better["reward"] - worse["reward"],
-                    depth=0,
-                    support=Support(chosen=1, rejected=1),
-                )
-            )
+            pairs.append(preference_pair(tree["question"], chosen, rejected, tree["source"], tree["prompt_id"], gap))
     return pairs
 
 
 def preference_pair(
     question: list[Message], chosen: str, rejected: str, source: str, prompt_id: str, gap: float | None = None
 ) -> Pair:
-    """An outcome pair from a row of any preference dataset."""
+    """An outcome pair of two whole answers; `gap` is None where no reward says by how much one is better."""
     return Pair(
         schema_version=SCHEMA_VERSION,
         prompt_id=prompt_id,
@@ -240,15 +229,18 @@ def _most_divergent(nodes: Sequence[Node]) -> list[tuple[Node, Node]]:
 
 
 def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) -> Pair:
-    """Each side is told by the response that opened its node: that response's step behind its own prefix."""
+    """Each side is the step of the response that opened its node, after that response's own prefix."""
     depth = better["depth"]
     chosen_steps, rejected_steps = (
         tree["responses"][node["members"][0]["response"]]["steps"] for node in (better, worse)
     )
     context, own = "".join(chosen_steps[: depth - 1]), "".join(rejected_steps[: depth - 1])
     complete = depth == 1 and len(chosen_steps) == 1 and len(rejected_steps) == 1
-    return _pair(
-        tree,
+    return Pair(
+        schema_version=SCHEMA_VERSION,
+        prompt_id=tree["prompt_id"],
+        source=tree["source"],
+        question=tree["question"],
         context=context,
         chosen=chosen_steps[depth - 1],
         rejected=rejected_steps[depth - 1],
@@ -257,32 +249,4 @@ def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) ->
         gap=better["value"] - worse["value"],
         depth=depth,
         support=Support(chosen=better["n_leaves"], rejected=worse["n_leaves"]),
-    )
-
-
-def _pair(
-    tree: Tree,
-    *,
-    context: str,
-    chosen: str,
-    rejected: str,
-    rejected_context: str | None,
-    level: str,
-    gap: float,
-    depth: int,
-    support: Support,
-) -> Pair:
-    return Pair(
-        schema_version=SCHEMA_VERSION,
-        prompt_id=tree["prompt_id"],
-        source=tree["source"],
-        question=tree["question"],
-        context=context,
-        chosen=chosen,
-        rejected=rejected,
-        rejected_context=rejected_context,
-        level=level,
-        gap=gap,
-        depth=depth,
-        support=support,
     )

@@ -1,8 +1,8 @@
-"""Pictures (needs the extra `plots`)."""
+"""How alike sibling steps are, as a figure to choose a threshold from (paper, Figure 5; needs the extra `plots`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..scoring.steps import split
 from .similarity import EDIT_SIMILARITIES
 from .tree import DEFAULT_THRESHOLD
 
+_THRESHOLDS = (0.7, 0.8, DEFAULT_THRESHOLD, 0.95)
 _DEEPEST = 5  # steps compared, from the first: further down, prefixes have parted
 
 
@@ -35,7 +36,7 @@ def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) ->
 
 
 def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: str) -> list[list[list[str]]]:
-    """The responses of the first `prompts` prompts, as steps. Reads on to the end: they may lie anywhere."""
+    """The responses of the first `prompts` prompts, as steps. Reads to the end: they may lie anywhere."""
     grouped: dict[str, list[list[str]]] = {}
     for row in rows:
         if isinstance(row, Failure) or (len(grouped) == prompts and row["prompt_id"] not in grouped):
@@ -44,31 +45,30 @@ def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: 
     return list(grouped.values())
 
 
-def plot_similarities(similarities: Mapping[str, np.ndarray], path: Path) -> None:
-    """One histogram a measure, below one another, with the paper's threshold. Raises InputError without data."""
+def plot_similarities(
+    candidates: Iterable[Candidate | Failure], separator: str, path: Path, prompts: int = 200
+) -> list[str]:
+    """Plots the similarities of the first `prompts` prompts' steps, a histogram for each measure.
+
+    Returns a line for each measure: how many pairs were compared, and the share that each threshold would merge.
+    Raises InputError without data, or without matplotlib.
+    """
+    similarities = step_similarities(first_prompts(candidates, prompts, separator))
     if not any(len(values) for values in similarities.values()):
         raise InputError("there are no two different steps at one index to compare: check the separator")
     figure, axes = _subplots(len(similarities))
-    bins = np.linspace(0, 1, 51)
+    lines = []
     for axis, (name, values) in zip(axes, similarities.items(), strict=True):
-        axis.hist(values, bins=bins, color="0.6")
-        axis.axvline(DEFAULT_THRESHOLD, color="black", linestyle="--")
-        share = float((values >= DEFAULT_THRESHOLD).mean())
+        axis.hist(values, bins=np.linspace(0, 1, 51), color="0.6")
+        axis.axvline(DEFAULT_THRESHOLD, color="black", linestyle="--", label=f"{DEFAULT_THRESHOLD} (the paper's)")
         axis.set_ylabel(f"{name}\npairs of steps")
-        axis.text(
-            0.01, 0.9, f"{share:.1%} reach {DEFAULT_THRESHOLD} (the paper's)", transform=axis.transAxes, va="top"
-        )
+        axis.legend(loc="upper left")
+        shares = ", ".join(f">= {threshold}: {(values >= threshold).mean():.1%}" for threshold in _THRESHOLDS)
+        lines.append(f"{name}: {len(values)} pairs of different steps; {shares}")
     axes[-1].set_xlabel("similarity of two different steps at one index")
     figure.tight_layout()
     figure.savefig(path)
-
-
-def quantile_lines(similarities: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """One line a measure: how many pairs were compared, and the share that each threshold would let merge."""
-    thresholds = (0.7, 0.8, DEFAULT_THRESHOLD, 0.95)
-    for name, values in similarities.items():
-        shares = ", ".join(f">= {threshold}: {(values >= threshold).mean():.1%}" for threshold in thresholds)
-        yield f"{name}: {len(values)} pairs of different steps; {shares}"
+    return lines
 
 
 def _subplots(rows: int):
@@ -78,5 +78,5 @@ def _subplots(rows: int):
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'openprm[plots]'") from None
+        raise InputError("figures need matplotlib: pip install 'openprm[plots]'") from None
     return pyplot.subplots(rows, sharex=True, figsize=(7, 2.4 * rows))

@@ -1,4 +1,4 @@
-"""Counts that say what a tree or pair stage made. They add up, so that processes can count apart."""
+"""Counts of what a stage of trees or pairs made. They add up, so that each process can count its own."""
 
 from __future__ import annotations
 
@@ -48,19 +48,14 @@ class TreeStatistics:
         for node in tree["nodes"][1:]:
             self.steps_at[node["depth"]] += len(node["members"])
             self.nodes_at[node["depth"]] += 1
-            if len(node["members"]) > 1:
-                self._count_changed_numbers(tree, node)
+            own = numbers(node["text"])
+            for member in node["members"][1:]:
+                text = tree["responses"][member["response"]]["steps"][member["step"]]
+                self.changed_numbers += text != node["text"] and numbers(text) != own
         for nodes in siblings(tree):
             values = [node["value"] for node in nodes]
             self.forks += 1
             self.fork_gap += max(values) - min(values)
-
-    def _count_changed_numbers(self, tree: Tree, node: Any) -> None:
-        texts = {tree["responses"][member["response"]]["steps"][member["step"]] for member in node["members"]}
-        if len(texts) > 1:
-            own = numbers(node["text"])
-            for member in node["members"][1:]:
-                self.changed_numbers += numbers(tree["responses"][member["response"]]["steps"][member["step"]]) != own
 
     def state(self) -> dict[str, Any]:
         """For another process; see `merge`."""

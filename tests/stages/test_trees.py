@@ -24,7 +24,7 @@ from openprm.errors import InputError
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
 from openprm.runs.manifest import WORK
 from openprm.schema import Candidate, Pair, Tree, features, plain_reward
-from openprm.stages import trees as data_stages
+from openprm.stages import trees as tree_stage
 from openprm.stages.import_candidates import ImportCandidates
 from openprm.stages.pairs import Pairs, Preferences, _shuffled
 from openprm.stages.trees import Trees
@@ -91,7 +91,7 @@ def test_every_response_is_rebuilt_exactly(tmp_path_factory, texts, separator):
 
 @pytest.mark.parametrize(("stage", "record"), [("candidates", Candidate), ("trees", Tree), ("pairs", Pair)])
 def test_datasets_loads_exactly_the_rows(tmp_path, monkeypatch, file, stage, record):
-    monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", 5)
+    monkeypatch.setattr(tree_stage, "PROMPTS_PER_SHARD", 5)
     out = make(stage, file, tmp_path)
     loaded = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.features == features(record)
@@ -106,7 +106,7 @@ def test_neither_processes_nor_shards_change_the_rows(tmp_path, monkeypatch):
     file = write_jsonl(tmp_path / "a.jsonl", rows)
     results = []
     for index, (per_shard, num_proc) in enumerate([(500, 1), (5, 1), (5, 2)]):
-        monkeypatch.setattr(data_stages, "PROMPTS_PER_SHARD", per_shard)
+        monkeypatch.setattr(tree_stage, "PROMPTS_PER_SHARD", per_shard)
         manifest = Trees(candidates=file, num_proc=num_proc).run(tmp_path / f"trees{index}")
         del manifest["counts"]["other_separators"]  # a sample: of the first shard
         assert len(list((tmp_path / f"trees{index}" / "data").iterdir())) == -(-12 // per_shard)
@@ -362,12 +362,11 @@ def test_killed_at_some_moments(tmp_path):
 
 PROGRAM = """
 import sys
-from openprm.stages import datasets
-from openprm.data.candidates import CandidateSource
+from openprm.stages import trees
 
-datasets.PROMPTS_PER_SHARD = 5
+trees.PROMPTS_PER_SHARD = 5
 if __name__ == "__main__":
-    datasets.make_trees(CandidateSource(sys.argv[1]), sys.argv[2], num_proc=2)
+    trees.Trees(candidates=sys.argv[1], num_proc=2).run(sys.argv[2])
 """
 
 

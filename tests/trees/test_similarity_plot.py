@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 
 from openprm.errors import InputError
 from openprm.trees.similarity import EDIT_SIMILARITIES
-from openprm.trees.similarity_plot import first_prompts, plot_similarities, quantile_lines, step_similarities
+from openprm.trees.similarity_plot import first_prompts, plot_similarities, step_similarities
 from tests.trees.test_tree import candidate
 
 RESPONSES = [[["one step", "two"], ["one stop", "two"], ["other"]], [["alone"]]]
@@ -18,16 +17,15 @@ def test_only_different_steps_at_one_index_are_compared():
         assert similarities[name] == pytest.approx([scorer(*pair) for pair in expected])
 
 
-def test_lines_and_picture(tmp_path):
-    similarities = step_similarities(RESPONSES)
-    assert next(quantile_lines(similarities)).startswith("levenshtein: 3 pairs of different steps; >= 0.7: 33.3%")
-    plot_similarities(similarities, tmp_path / "similarity.png")
+def test_lines_and_figure(tmp_path):
+    rows = [candidate(text, 1.0, index) for index, text in enumerate(["one step.\nx", "one stop.\nx", "other"])]
+    first, *_ = plot_similarities(rows, ".\n", tmp_path / "similarity.png")
+    assert (
+        first == "levenshtein: 3 pairs of different steps; >= 0.7: 33.3%, >= 0.8: 33.3%, >= 0.88: 33.3%, >= 0.95: 0.0%"
+    )
     assert (tmp_path / "similarity.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_nothing_to_compare_is_said(tmp_path):
     with pytest.raises(InputError, match="separator"):
-        plot_similarities({"levenshtein": np.array([])}, tmp_path / "similarity.png")
+        plot_similarities(rows[2:], ".\n", tmp_path / "similarity.png")
 
 
 def test_first_prompts_are_whole_wherever_their_responses_lie():
