@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import fmean
 
 from ..scoring.aggregation import aggregate
 
-#: The rewards of an answer's steps; None from the first that did not fit into the reward model (see `records.Scored`).
+#: The rewards of an answer's steps; None from the first that did not fit into the reward model.
 StepRewards = Sequence[float | None]
 
 
@@ -66,6 +66,13 @@ class ScoredSamples:
     step_rewards: Sequence[StepRewards]
     step_tokens: Sequence[Sequence[int]]
     correct: Sequence[float]
+    _partial_scores: dict[str, list[list[float]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def partial_scores(self, aggregation: str) -> list[list[float]]:
+        """See the function of this name; computed once."""
+        if aggregation not in self._partial_scores:
+            self._partial_scores[aggregation] = partial_scores(self.step_rewards, aggregation)
+        return self._partial_scores[aggregation]
 
 
 @dataclass(frozen=True)
@@ -91,34 +98,58 @@ def partial_score(rewards: StepRewards, depth: int, aggregation: str) -> float:
     return aggregate(known, aggregation) if known else -math.inf
 
 
+def partial_scores(answers: Sequence[StepRewards], aggregation: str) -> list[list[float]]:
+    """For each depth from 1 to the last step of the longest, the partial scores of all answers."""
+    longest = max(map(len, answers), default=0)
+    return [[partial_score(one, depth, aggregation) for one in answers] for depth in range(1, max(longest, 1) + 1)]
+
+
 def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregation: str, risk: float) -> RejectionRule:
     """The rule whose risk is `risk`, from prompts with the rewards of all steps of N answers each.
 
-    Raises ValueError where `risk` is not between 0 and 1, the prompts are too few for it (at least
-    (1 - risk) / risk are needed) or differ in N, a prompt has no answers, or a reward is NaN.
+    Raises ValueError where the prompts differ in N, a prompt has no answers, a reward is NaN, or as
+    `conformal_threshold` does.
     """
-    if not 0 < risk < 1:
-        raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
     sizes = sorted({len(answers) for answers in step_rewards_by_prompt})
     if len(sizes) > 1 or 0 in sizes:
         raise ValueError(f"the prompts have {sizes} answers; calibrate on prompts with the same number, at least 1")
-    n, exact = len(step_rewards_by_prompt), Fraction(str(risk))
-    if n < (1 - exact) / exact:
-        needed = math.ceil((1 - exact) / exact)
+    deficits = [winner_deficit(answers, partial_scores(answers, aggregation)) for answers in step_rewards_by_prompt]
+    return RejectionRule(conformal_threshold(deficits, risk), aggregation, sizes[0], risk, len(deficits))
+
+
+def conformal_threshold(deficits: Sequence[float], risk: float) -> float:
+    """The ceil((n + 1)(1 - risk))-th smallest of the winners' deficits, one a prompt.
+
+    Raises ValueError where `risk` is not between 0 and 1, or there are fewer than (1 - risk) / risk prompts.
+    """
+    if not 0 < risk < 1:
+        raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
+    n, exact = len(deficits), Fraction(str(risk))
+    needed = math.ceil((1 - exact) / exact)
+    if n < needed:
         raise ValueError(f"{n} prompts are too few to calibrate a risk of {risk}: give at least {needed}")
-    rank = math.ceil((n + 1) * (1 - exact))
-    deficits = sorted(winner_deficit(answers, aggregation) for answers in step_rewards_by_prompt)
-    return RejectionRule(deficits[rank - 1], aggregation, sizes[0], risk, n)
+    return sorted(deficits)[math.ceil((n + 1) * (1 - exact)) - 1]
 
 
-def winner_deficit(answers: Sequence[StepRewards], aggregation: str) -> float:
-    """S above: how far the answer that best-of-N chooses is ever behind, while it is written; 0 or more."""
-    chosen = _best(answers, range(len(answers)), aggregation)
-    gaps = []
-    for depth in range(1, len(answers[chosen]) + 1):
-        scores = [partial_score(rewards, depth, aggregation) for rewards in answers]
-        gaps.append(_below(scores[chosen], max(scores)))
-    return max(gaps, default=0.0)
+def winner_deficit(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]]) -> float:
+    """S above: how far the answer that best-of-N chooses is ever behind, while it is written; 0 or more.
+
+    `scores` are the answers' `partial_scores`.
+    """
+    winner = _best(answers, scores, range(len(answers)))
+    return max((_below(row[winner], max(row)) for row in scores[: len(answers[winner])]), default=0.0)
+
+
+def stopped_after(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]], rule: RejectionRule) -> list[int]:
+    """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
+    alive = list(range(len(answers)))
+    lengths = [len(rewards) for rewards in answers]
+    for depth, row in enumerate(scores[:-1], start=1):
+        for i, kept in zip(list(alive), rule.keeps([row[i] for i in alive]), strict=True):
+            if not kept and depth < len(answers[i]):
+                lengths[i] = depth
+                alive.remove(i)
+    return lengths
 
 
 def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> RejectionEffect:
@@ -131,16 +162,15 @@ def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> Rejection
     lost, before, after = [], [], []
     written = total = 0
     for prompt in prompts:
-        if len(prompt.step_rewards) != rule.n_answers:
-            raise ValueError(
-                f"a prompt has {len(prompt.step_rewards)} answers, but the rule was calibrated with {rule.n_answers}"
-            )
-        lengths = stopped_after(prompt.step_rewards, rule)
-        alive = [i for i, rewards in enumerate(prompt.step_rewards) if lengths[i] == len(rewards)]
-        winner = _best(prompt.step_rewards, range(rule.n_answers), rule.aggregation)
+        answers, scores = prompt.step_rewards, prompt.partial_scores(rule.aggregation)
+        if len(answers) != rule.n_answers:
+            raise ValueError(f"a prompt has {len(answers)} answers, but the rule was calibrated with {rule.n_answers}")
+        lengths = stopped_after(answers, scores, rule)
+        alive = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
+        winner = _best(answers, scores, range(len(answers)))
         lost.append(winner not in alive)
         before.append(prompt.correct[winner])
-        after.append(prompt.correct[_best(prompt.step_rewards, alive, rule.aggregation)])
+        after.append(prompt.correct[_best(answers, scores, alive)])
         written += sum(sum(tokens[:length]) for tokens, length in zip(prompt.step_tokens, lengths, strict=True))
         total += sum(map(sum, prompt.step_tokens))
     return RejectionEffect(
@@ -152,27 +182,9 @@ def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> Rejection
     )
 
 
-def stopped_after(answers: Sequence[StepRewards], rule: RejectionRule) -> list[int]:
-    """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
-    alive = list(range(len(answers)))
-    lengths = [len(rewards) for rewards in answers]
-    for depth in range(1, max(lengths, default=0)):
-        scores = [partial_score(answers[i], depth, rule.aggregation) for i in alive]
-        for i, kept in zip(list(alive), rule.keeps(scores), strict=True):
-            if not kept and depth < len(answers[i]):
-                lengths[i] = depth
-                alive.remove(i)
-    return lengths
-
-
-def _best(answers: Sequence[StepRewards], among: Sequence[int], aggregation: str) -> int:
+def _best(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]], among: Sequence[int]) -> int:
     """The one that best-of-N chooses: rewarded to its end, if any is, and of the highest score."""
-
-    def rank(i: int) -> tuple[bool, float]:
-        rewards = answers[i]
-        return len(_known(rewards)) == len(rewards) > 0, partial_score(rewards, len(rewards), aggregation)
-
-    return max(among, key=rank)
+    return max(among, key=lambda i: (bool(answers[i]) and answers[i][-1] is not None, scores[-1][i]))
 
 
 def _known(rewards: StepRewards) -> list[float]:

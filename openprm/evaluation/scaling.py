@@ -8,7 +8,7 @@ exact means over all subsets of n candidates; only votes, and the paper's own pr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import accumulate
@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ..decoding.early_rejection import ScoredSamples, calibrate, simulate
-from ..decoding.selection import coverage, expected_best_of_n, expected_vote
+from ..decoding.early_rejection import RejectionRule, ScoredSamples, conformal_threshold, simulate, winner_deficit
+from ..decoding.selection import coverage, expected_best_of_n
 from .accuracy import (
     Groups,
     PromptCandidates,
@@ -41,7 +41,7 @@ _SPLITS = 10
 class CurvePoint(TypedDict):
     """The accuracy of one way to choose among `n` samples, and its 95 % interval over prompts.
 
-    `drawing_error`: the part of its standard error that is due to sampled subsets; 0 where it is exact.
+    `sampling_error`: the part of its standard error that is due to sampled subsets; 0 where it is exact.
     `paper`: what the paper's protocol gives (section 4.4), the mean of five draws of n of the N, and `paper_std`
     between them. `generated_tokens` is None where the candidates do not say how long they are.
     """
@@ -52,7 +52,7 @@ class CurvePoint(TypedDict):
     accuracy: float
     low: float
     high: float
-    drawing_error: float
+    sampling_error: float
     paper: float
     paper_std: float
 
@@ -90,7 +90,7 @@ def scaling_curve(
             accuracy=fmean(one.values),
             low=low[i],
             high=high[i],
-            drawing_error=math.sqrt(one.variance) / len(prompts),
+            sampling_error=math.sqrt(one.variance) / len(prompts),
             paper=float(np.mean(one.paper)),
             paper_std=stdev(np.atleast_1d(one.paper).tolist()),
         )
@@ -116,51 +116,64 @@ def line_values(
     votes = has_votes(prompts)
     found: dict[str, LineValues] = {}
     for index, prompt in enumerate(prompts):
-        available = len(prompt["correct"])
-        drawn = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
+        correct, available = prompt["correct"], len(prompt["correct"])
+        values = {"coverage": np.array([coverage(correct, n)])}
+        for group, scorers in groups.items():
+            best = fmean(expected_best_of_n(prompt["scores"][scorer], correct, n) for scorer in scorers)
+            values[f"best of n: {group}"] = np.array([best])
+        if votes:
+            if n == 1:
+                chosen = np.eye(available, dtype=bool)
+            elif n == available:
+                chosen = np.ones((1, available), dtype=bool)
+            else:
+                chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
+            values |= _votes(prompt, groups, chosen)
         repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
-        for line, value, among in _choices(prompt, groups, n, votes):
+        paper = {"coverage": covered_in(repeated, correct), **_best(prompt, groups, repeated)}
+        if votes:
+            paper |= _votes(prompt, groups, repeated)
+        for line in _line_names(groups, votes):
             one = found.setdefault(line, LineValues())
-            if value is None:
-                sampled = among(drawn)
-                value = float(sampled.mean())
-                one.variance += float(sampled.var(ddof=1)) / subsets
-            one.values.append(value)
-            one.paper = one.paper + among(repeated) / len(prompts)
+            one.values.append(float(values[line].mean()))
+            if "vote" in line and 1 < n < available:
+                one.variance += float(values[line].var(ddof=1)) / subsets
+            one.paper = one.paper + paper[line] / len(prompts)
     return found
 
 
-#: A line, the exact expected correctness among n candidates (if there is a formula), and the correctness in subsets.
-_Choice = tuple[str, float | None, Callable[[np.ndarray], np.ndarray]]
+def _line_names(groups: Groups, votes: bool) -> list[str]:
+    choices = ("best of n", "weighted vote") if votes else ("best of n",)
+    plain = ["coverage", "majority vote"] if votes else ["coverage"]
+    return plain + [f"{choice}: {group}" for group in groups for choice in choices]
 
 
-def _choices(prompt: PromptCandidates, groups: Groups, n: int, votes: bool) -> Iterator[_Choice]:
-    correct, answers = prompt["correct"], prompt["answers"]
-
-    def best(line: str, each: Sequence[Sequence[float]]) -> _Choice:
-        exact = fmean(expected_best_of_n(scores, correct, n) for scores in each)
-        return line, exact, lambda subsets: _mean(best_in(subsets, scores, correct) for scores in each)
-
-    def vote(line: str, each: Sequence[Sequence[float] | None]) -> _Choice:
-        exact = None
-        if n == 1:
-            exact = fmean(correct)
-        elif n == len(correct):
-            exact = fmean(expected_vote(answers, correct, scores) for scores in each)
-        return line, exact, lambda subsets: _mean(vote_in(subsets, answers, correct, scores) for scores in each)
-
-    yield "coverage", coverage(correct, n), lambda subsets: covered_in(subsets, correct)
-    if votes:
-        yield vote("majority vote", [None])
-    for group, scorers in groups.items():
-        each = [prompt["scores"][scorer] for scorer in scorers]
-        yield best(f"best of n: {group}", each)
-        if votes:
-            yield vote(f"weighted vote: {group}", each)
+def _best(prompt: PromptCandidates, groups: Groups, subsets: np.ndarray) -> dict[str, np.ndarray]:
+    """The correctness of the best of each subset, the mean over the scorers of a group."""
+    by_scorer = best_in(subsets, _scores(prompt, groups), prompt["correct"])
+    return {f"best of n: {group}": mean for group, mean in _by_group(groups, by_scorer).items()}
 
 
-def _mean(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    return np.mean(list(arrays), axis=0)
+def _votes(prompt: PromptCandidates, groups: Groups, subsets: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of the votes in each subset."""
+    scores = np.concatenate([np.zeros((1, subsets.shape[1])), _scores(prompt, groups)])
+    majority, *weighted = vote_in(subsets, prompt["answers"], prompt["correct"], scores)
+    means = _by_group(groups, np.array(weighted))
+    return {"majority vote": majority, **{f"weighted vote: {group}": mean for group, mean in means.items()}}
+
+
+def _scores(prompt: PromptCandidates, groups: Groups) -> np.ndarray:
+    """(scorers, candidates), group by group."""
+    scores = [prompt["scores"][scorer] for scorers in groups.values() for scorer in scorers]
+    return np.array(scores, float).reshape(len(scores), len(prompt["correct"]))
+
+
+def _by_group(groups: Groups, by_scorer: np.ndarray) -> dict[str, np.ndarray]:
+    ends = list(accumulate(map(len, groups.values())))
+    return {
+        group: by_scorer[end - len(scorers) : end].mean(axis=0)
+        for (group, scorers), end in zip(groups.items(), ends, strict=True)
+    }
 
 
 def curve_sizes(available: int) -> list[int]:
@@ -217,22 +230,24 @@ def early_rejection_rows(
     half = len(prompts) // 2
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(prompts)).tolist() for _ in range(_SPLITS)]
+    deficits = [winner_deficit(prompt.step_rewards, prompt.partial_scores(aggregation)) for prompt in prompts]
+    n = len(prompts[0].step_rewards)
     rows = []
     for risk in risks:
         if (half + 1) * Fraction(str(risk)) < 1:
             continue
-        rules = [calibrate([prompts[i].step_rewards for i in order[:half]], aggregation, risk) for order in orders]
+        thresholds = [conformal_threshold([deficits[i] for i in order[:half]], risk) for order in orders]
         effects = [
-            asdict(simulate([prompts[i] for i in order[half:]], rule))
-            for order, rule in zip(orders, rules, strict=True)
+            asdict(simulate([prompts[i] for i in order[half:]], RejectionRule(at, aggregation, n, risk, half)))
+            for order, at in zip(orders, thresholds, strict=True)
         ]
         rows.append(
             {
                 "scorer": scorer,
                 "aggregation": aggregation,
                 "risk": risk,
-                "threshold": fmean(rule.threshold for rule in rules),
-                "n_answers": rules[0].n_answers,
+                "threshold": fmean(thresholds),
+                "n_answers": n,
                 "n_splits": _SPLITS,
                 "n_calibration": half,
                 "unit": unit,

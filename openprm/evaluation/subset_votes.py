@@ -1,7 +1,7 @@
-"""Choices among random subsets of a prompt's candidates, all subsets at once.
+"""Choices among subsets of a prompt's candidates: all subsets and all scorers at once.
 
-The same choices as in `openprm.decoding.selection`, where they are made among all candidates: ties are averaged over.
-Subsets are masks, (subsets, candidates); every function returns a correctness for each subset, (subsets,).
+The same choices as in `openprm.decoding.selection`, with ties averaged over. Subsets are masks, (subsets, candidates),
+scores (scorers, candidates); every choice has a correctness for each scorer and subset, (scorers, subsets).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 # Sums of weights may differ in the last digits by the order of their terms; such answers tie.
 _TIED = 1 - 1e-12
+_VANISHED = 1e-200  # a sum of weights that may have lost digits, or all of them
 
 
 def random_subsets(available: int, n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -20,49 +21,50 @@ def random_subsets(available: int, n: int, draws: int, rng: np.random.Generator)
 
 
 def covered_in(subsets: np.ndarray, correct: Sequence[float]) -> np.ndarray:
-    """1 where at least one candidate is correct (above 0)."""
+    """1 where at least one candidate is correct (above 0), (subsets,)."""
     return (subsets & (np.asarray(correct) > 0)).any(axis=1).astype(float)
 
 
-def best_in(subsets: np.ndarray, scores: Sequence[float], correct: Sequence[float]) -> np.ndarray:
+def best_in(subsets: np.ndarray, scores: np.ndarray, correct: Sequence[float]) -> np.ndarray:
     """The mean correctness of the candidates with the highest score. A score of -inf is below all others."""
-    among = np.where(subsets, scores, -np.inf)
-    best = subsets & (among == among.max(axis=1, keepdims=True))
-    return best @ np.asarray(correct, float) / best.sum(axis=1)
+    among = np.where(subsets, scores[:, None], -np.inf)
+    best = subsets & (among == among.max(axis=2, keepdims=True))
+    return best @ np.asarray(correct, float) / best.sum(axis=2)
 
 
 def vote_in(
-    subsets: np.ndarray,
-    answers: Sequence[str | None],
-    correct: Sequence[float],
-    scores: Sequence[float] | None = None,
+    subsets: np.ndarray, answers: Sequence[str | None], correct: Sequence[float], scores: np.ndarray
 ) -> np.ndarray:
-    """The mean correctness of the winning answers of a majority vote, or with `scores` of a weighted vote.
+    """The mean correctness of the answers that win a vote weighted by exp(score); equal scores are a majority vote.
 
     An answer's correctness is the mean of the subset's candidates that give it. None has no vote: where all of a
     subset are None, it is the subset's mean.
     """
     right = np.asarray(correct, float)
+    mean = subsets @ right / subsets.sum(axis=1)
     given = list(dict.fromkeys(answer for answer in answers if answer is not None))
     if not given:
-        return subsets @ right / subsets.sum(axis=1)
-    place = {answer: index for index, answer in enumerate(given)}
-    gives = np.equal.outer([-1 if a is None else place[a] for a in answers], np.arange(len(given))).astype(float)
-    voting = subsets & gives.any(axis=1)
+        return np.tile(mean, (len(scores), 1))
+    gives = np.array([[answer == one for one in given] for answer in answers], float)
+    voting = (subsets & gives.any(axis=1)).astype(float)
     voters = voting @ gives
-    ballots = voters if scores is None else _weights(voting, np.asarray(scores, float)) @ gives
-    most = ballots.max(axis=1, keepdims=True)
-    won = (ballots >= most * _TIED) & (voters > 0)
     of_answer = voting @ (gives * right[:, None]) / np.maximum(voters, 1)
-    silent = ~voting.any(axis=1)
-    result = (won * of_answer).sum(axis=1) / np.maximum(won.sum(axis=1), 1)
-    result[silent] = subsets[silent] @ right / subsets[silent].sum(axis=1)
-    return result
+    ballots = _ballots(voting, gives, scores)
+    won = (ballots >= ballots.max(axis=2, keepdims=True) * _TIED) & (voters > 0)
+    result = (won * of_answer).sum(axis=2) / np.maximum(won.sum(axis=2), 1)
+    return np.where(voting.any(axis=1), result, mean)
 
 
-def _weights(voting: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """exp(score), relative to the best of each subset's voters, so that it neither overflows nor vanishes."""
-    among = np.where(voting, scores, -np.inf)
-    top = among.max(axis=1, keepdims=True)
-    unscored = np.isneginf(top)  # all of them weigh the same
-    return np.where(unscored, voting, np.exp(among - np.where(unscored, 0, top)))
+def _ballots(voting: np.ndarray, gives: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The sum of weights of each answer, (scorers, subsets, answers), up to a factor for each scorer and subset."""
+
+    def weights(scores: np.ndarray) -> np.ndarray:
+        top = scores.max(axis=-1, keepdims=True)
+        return np.where(np.isneginf(top), 1.0, np.exp(scores - np.where(np.isneginf(top), 0, top)))
+
+    ballots = voting @ (weights(np.where(gives.any(axis=1), scores, -np.inf))[:, :, None] * gives)
+    # Where a scorer's best voters are in other subsets, by the best of this one.
+    for scorer, subset in np.argwhere((ballots.max(axis=2) < _VANISHED) & voting.any(axis=1)):
+        among = voting[subset] > 0
+        ballots[scorer, subset] = weights(scores[scorer, among]) @ gives[among]
+    return ballots

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openprm.decoding.best_of_n import sample_answers, vote
-from openprm.decoding.early_rejection import RejectionRule, calibrate, stopped_after, winner_deficit
+from openprm.decoding.early_rejection import (
+    RejectionRule,
+    calibrate,
+    partial_scores,
+    stopped_after,
+    winner_deficit,
+)
 from openprm.decoding.hypotheses import Hypothesis
 from openprm.decoding.loop import DepthReport
 from openprm.engines.step_requests import PartialResponse
@@ -104,7 +110,7 @@ def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation,
     stopped = run(language, Rewards(), 6, aggregation, seed, rule, depths.append)
     for prompt, (before, after) in enumerate(zip(whole, stopped, strict=True)):
         answers = [answer.step_rewards for answer in before.complete]
-        lengths = stopped_after(answers, rule)
+        lengths = stopped_after(answers, partial_scores(answers, aggregation), rule)
         kept = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
         assert after.complete == tuple(before.complete[i] for i in kept)
         assert (
@@ -126,7 +132,8 @@ def test_live_early_rejection_keeps_to_its_risk(seed, aggregation, risk):
     for before, after in zip(whole, stopped, strict=True):
         if before.best not in after.complete:
             lost += 1
-            assert winner_deficit([a.step_rewards for a in before.complete], aggregation) > rule.threshold
+            rewards = [answer.step_rewards for answer in before.complete]
+            assert winner_deficit(rewards, partial_scores(rewards, aggregation)) > rule.threshold
         assert set(after.complete) <= set(before.complete)
     assert lost <= math.floor(risk * 21) - 1
 

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openprm.decoding import early_rejection
 from openprm.decoding.early_rejection import (
     RejectionEffect,
     RejectionRule,
     ScoredSamples,
     calibrate,
     partial_score,
+    partial_scores,
     simulate,
-    stopped_after,
-    winner_deficit,
 )
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
@@ -29,6 +29,14 @@ ANSWERS = [[3.0, -1.0], [1.0, 1.0, 0.0], [-5.0, 4.0]]
 
 def drawn(answers, correct=(0.0, 1.0, 0.0)):
     return ScoredSamples(answers, [[10] * len(rewards) for rewards in answers], correct)
+
+
+def winner_deficit(answers, aggregation):
+    return early_rejection.winner_deficit(answers, partial_scores(answers, aggregation))
+
+
+def stopped_after(answers, rule):
+    return early_rejection.stopped_after(answers, partial_scores(answers, rule.aggregation), rule)
 
 
 def winner(answers, aggregation):

@@ -43,8 +43,8 @@ def test_the_curve_goes_from_a_single_sample_to_the_table():
         assert points[line, 1]["accuracy"] == pytest.approx(rows["single sample"]["accuracy"])
         for key in ("accuracy", "low", "high"):
             assert points[line, 6][key] == pytest.approx(rows[end][key])
-        assert points[line, 1]["drawing_error"] == points[line, 6]["drawing_error"] == 0
-        assert ("vote" in line) == (points[line, 4]["drawing_error"] > 0)
+        assert points[line, 1]["sampling_error"] == points[line, 6]["sampling_error"] == 0
+        assert ("vote" in line) == (points[line, 4]["sampling_error"] > 0)
     for point in curve:
         assert point["generated_tokens"] == 10 * point["n"]
         # five draws are near what is exact, and all six of six are the same

@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -28,10 +29,12 @@ def test_choices_are_those_of_search(rows, data):
     def each(measure):
         return [measure(*([column[i] for i in some] for column in (answers, values, correct))) for some in chosen]
 
-    assert best_in(subsets, values, correct) == pytest.approx(each(lambda _, s, c: expected_best_of_n(s, c)))
+    some_scores = np.array([values, np.zeros(len(rows))])
+    best = [each(lambda _, s, c: expected_best_of_n(s, c)), each(lambda _, s, c: fmean(c))]
+    votes = [each(lambda a, s, c: expected_vote(a, c, s)), each(lambda a, s, c: expected_vote(a, c))]
+    assert best_in(subsets, some_scores, correct) == pytest.approx(np.array(best))
+    assert vote_in(subsets, answers, correct, some_scores) == pytest.approx(np.array(votes))
     assert covered_in(subsets, correct) == pytest.approx(each(lambda _, s, c: coverage(c)))
-    assert vote_in(subsets, answers, correct) == pytest.approx(each(lambda a, s, c: expected_vote(a, c)))
-    assert vote_in(subsets, answers, correct, values) == pytest.approx(each(lambda a, s, c: expected_vote(a, c, s)))
 
 
 def test_all_subsets_are_equally_likely():
