@@ -18,6 +18,7 @@ from ..decoding.selection import best_of_n
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import StepScorer
 from ..errors import InputError
+from ..runs.folder import row_digest
 from ..schema import Candidate
 from ..scoring.aggregation import aggregate
 from ..scoring.scored_answer import ScoredAnswer
@@ -28,8 +29,11 @@ EACH = 4
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far rewards are from a reference: the largest and the mean absolute difference of a step's reward (inf for
-    one that is missing), and for how many of the `prompts` with several responses the best one is another."""
+    """How far step rewards are from a reference.
+
+    largest, mean: absolute difference of a step's reward (inf for one that is missing). changed: for how many of the
+    `prompts` with several responses the best one is another.
+    """
 
     largest: float
     mean: float
@@ -39,10 +43,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way of computing rewards, and how far they were from the reference. `dtype` is None where a server hides it.
-
-    `batch` says in which order and how many at a time the responses were handed over.
-    """
+    """One way of computing rewards: engine, dtype (None where a server hides it), batches, and its deviation."""
 
     engine: str
     dtype: str | None
@@ -56,10 +57,7 @@ def compare_rewards(
     prompt_ids: Sequence[str],
     aggregation: str,
 ) -> Deviation:
-    """Two sets of step rewards of the same responses, `prompt_ids` saying whose they are.
-
-    Raises ValueError where the numbers of responses differ, or there is none.
-    """
+    """Compares two sets of step rewards of the same responses; `prompt_ids` says whose they are."""
     by_prompt: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     apart: list[float] = []
     for expected, rewards, prompt_id in zip(reference, found, prompt_ids, strict=True):
@@ -68,26 +66,25 @@ def compare_rewards(
         apart += [abs(a - b) for a, b in zip(expected, usable, strict=True)] if whole else [math.inf]
         score = aggregate(usable, aggregation) if whole else -math.inf
         by_prompt[prompt_id].append((aggregate(expected, aggregation), score))
-    if not apart:
-        raise ValueError("there are no rewards to compare")
     several = [scores for scores in by_prompt.values() if len(scores) > 1]  # of one response there is one choice
     best = [tuple(map(best_of_n, zip(*scores, strict=True))) for scores in several]
     return Deviation(max(apart), fmean(apart), sum(left != right for left, right in best), len(best))
 
 
 def sample(rows: Iterable[Candidate], n: int) -> list[Candidate]:
-    """At least `n` non-empty responses, where there are as many: up to `EACH` of a prompt, of as few prompts as that
-    takes, spread evenly over the data."""
+    """At least `n` non-empty responses, where there are as many: up to `EACH` of a prompt, of random prompts.
+
+    Which prompts follows from their ids alone.
+    """
     by_prompt: defaultdict[str, list[Candidate]] = defaultdict(list)
     for row in rows:
         if row["response"].strip() and len(by_prompt[row["prompt_id"]]) < EACH:
             by_prompt[row["prompt_id"]].append(row)
-    prompts = [group for group in by_prompt.values() if group]
-    for wanted in range(min(len(prompts), math.ceil(n / EACH)), len(prompts)):
-        chosen = [row for i in range(wanted) for row in prompts[i * len(prompts) // wanted]]
-        if len(chosen) >= n:
-            return chosen
-    return [row for group in prompts for row in group]
+    chosen: list[Candidate] = []
+    for prompt_id in sorted(by_prompt, key=lambda prompt_id: row_digest({"prompt_id": prompt_id})):
+        if len(chosen) < n:
+            chosen += by_prompt[prompt_id]
+    return chosen
 
 
 def check_parity(
@@ -107,16 +104,16 @@ def check_parity(
     plain = replace(spec, options={"packed": False})
     one_a_pass = replace(spec, options={"packed": False, "max_tokens": 1})
     (scored,) = _scored(one_a_pass, rows, ["all together"], separator, aggregation)
-    usable = {index: one for index, one in enumerate(scored) if isinstance(one, ScoredAnswer)}
+    usable = [(row, one) for row, one in zip(rows, scored, strict=True) if isinstance(one, ScoredAnswer)]
     if not usable:
         raise InputError(f"no response of {len(rows)} can be rewarded by {model.source}; give others")
-    rows = [rows[index] for index in usable]
-    reference = [[reward for reward in one.rewards if reward is not None] for one in usable.values()]
-    chosen = next(iter(usable.values())).aggregation
+    rows = [row for row, _ in usable]
+    reference = [[reward for reward in one.rewards if reward is not None] for _, one in usable]
+    chosen = usable[0][1].aggregation
     prompt_ids = [row["prompt_id"] for row in rows]
     for other in (spec, plain, *others):
         for batch, found in zip(ORDERS, _scored(other, rows, ORDERS, separator, chosen), strict=True):
-            rewards = [_rewards(one, len(expected)) for one, expected in zip(found, reference, strict=True)]
+            rewards = [one.rewards if isinstance(one, ScoredAnswer) else [] for one in found]
             deviation = compare_rewards(reference, rewards, prompt_ids, chosen)
             yield Comparison(_name(other), None if other.servers else other.dtype, batch, deviation)
 
@@ -144,11 +141,6 @@ def _scored(
         scorer.close()
 
 
-def _rewards(scored: Any, steps: int) -> list[float | None]:
-    return scored.rewards[:steps] if isinstance(scored, ScoredAnswer) else [None] * steps
-
-
 def _name(spec: RewardSpec) -> str:
-    if spec.servers:
-        return ", ".join(spec.servers)
-    return f"{spec.engine}, plain" if spec.options.get("packed") is False else spec.engine
+    plain = ", plain" if spec.options.get("packed") is False else ""
+    return ", ".join(spec.servers) or f"{spec.engine}{plain}"

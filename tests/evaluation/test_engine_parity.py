@@ -42,20 +42,18 @@ def test_a_missing_reward_is_the_largest_difference(missing: float | None):
     assert (found.largest, found.changed) == (math.inf, 1)
 
 
-def test_what_leaves_nothing_to_compare():
-    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0  # a single response has no best of N
-    with pytest.raises(ValueError, match="no rewards"):
-        compare_rewards([], [], [], "min")
+def test_a_single_response_has_no_best_of_n():
+    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0
 
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40))
-def test_a_sample_is_of_several_prompts_in_order(prompts: list[int], n: int):
+def test_a_sample_holds_up_to_four_responses_of_each_of_its_prompts(prompts: list[int], n: int):
     given_rows: Any = [{"prompt_id": str(p), "response": "x", "at": at} for at, p in enumerate(prompts)]
     found: Any = sample(given_rows, n)
     counts = [[row["prompt_id"] for row in found].count(str(p)) for p in set(prompts)]
     available = sum(min(EACH, prompts.count(p)) for p in set(prompts))
     assert len(found) >= min(n, available)
-    assert len(found) < n + EACH * 2 or len(found) == available
+    assert len(found) < n + EACH
     assert all(count in (0, min(EACH, prompts.count(p))) for count, p in zip(counts, set(prompts), strict=True))
     places = [row["at"] for row in found]
     assert len(set(places)) == len(places)
