@@ -104,11 +104,6 @@ COMPARISONS: dict[str, tuple[Callable[[Path], Iterator[Labelled]], Callable[[], 
     "gsm8k's pred, answer": (gsm8k_preds, golden_rule, lambda row: extract_answer(row["response"])),
     "gsm8k's pred, mathematics": (gsm8k_preds, mathematics_rule, lambda row: stated_expression(row["response"])),
     "mmlu_pro, choice": (mmlu_pro, choice_rule, _stated_option),
-    "mmlu_pro, pattern choice": (
-        mmlu_pro,
-        lambda: golden_rule("choice"),
-        lambda row: extract_answer(row["response"], "choice"),
-    ),
     "math500, mathematics": (math500, mathematics_rule, lambda row: stated_expression(row["response"])),
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import InputError
 from ..schema import Message
 from .exact_answer import DEFAULT_PATTERN, extract_answer, normalize
-from .multiple_choice import read_options, stated_option
+from .multiple_choice import options_of, stated_option
 
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
@@ -27,7 +27,7 @@ def equivalence_of(rule: Mapping[str, Any] | None) -> str:
 
     `exact` for all others, and where the rule is unknown (None).
     """
-    return DEFAULT_EQUIVALENCE if rule is None else _OF_RULE.get(rule.get("rule", ""), DEFAULT_EQUIVALENCE)
+    return _OF_RULE.get((rule or {}).get("rule", ""), DEFAULT_EQUIVALENCE)
 
 
 def labels(
@@ -47,8 +47,7 @@ def labels(
     if equivalence == "exact":
         return [extract_answer(response, pattern) for response in responses]
     if equivalence == "option":
-        asked = [turn["content"] for turn in question if turn["role"] == "user"]
-        options = read_options(asked[-1]) if asked else {}
+        options = options_of(question)
         return [stated_option(response, options) for response in responses]
     if equivalence == "math":
         from .math_answer import stated_expression
@@ -66,9 +65,9 @@ def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
 
     spelled = [None if answer is None else normalize(answer) for answer in answers]
     found: dict[str, str] = {}  # a spelling's representative
-    for answer in spelled:
-        if answer is not None and answer not in found:
+    for answer in filter(None, spelled):
+        if answer not in found:
             # in both orders: an answer may be written more freely than the reference that it is compared with
             same = (other for other in dict.fromkeys(found.values()) if equal(other, answer) or equal(answer, other))
             found[answer] = next(same, answer)
-    return [None if answer is None else found[answer] for answer in spelled]
+    return [answer and found[answer] for answer in spelled]

@@ -10,6 +10,7 @@ one LaTeX expression, are different answers here: see `math_answer`. Pure Python
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 
 from ..errors import Failure, InputError
@@ -58,15 +59,8 @@ _CONCLUDED = (
 #: Where no answer is stated, by patterns in turn: such a conclusion, else the last number.
 LAST_NUMBER = (_CONCLUDED, NUMBER)
 
-#: The letter of an option, A to J: `the answer is (C)`, `Answer: C`, `\boxed{\text{C}}`, or nothing but the letter.
-CHOICE = (
-    rf"{ANSWER_IS}(?:(?i:option|choice)\s+)?[(\[$]*(?:\\(?:boxed|text)\s*\{{){{0,2}}\(?([A-J])(?![\w'’])"
-    r"|\\boxed\s*\{(?:\\text\s*\{)?\(?([A-J])\)?\}"
-    r"|\A\s*\(?([A-J])[).]?\s*\Z"
-)
-
 #: Patterns by name. Where the first of a name's patterns matches nothing, the next one is tried.
-PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,), "choice": (CHOICE,)}
+PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,)}
 DEFAULT_PATTERN = "answer"
 
 # A model that completes text continues after its answer with questions of its own.
@@ -91,7 +85,6 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     `pattern` is one of
     - `answer`: a stated answer (see `STATED`), else the last number (see `LAST_NUMBER`);
     - `stated`: a stated answer only;
-    - `choice`: the letter of an option (see `CHOICE`);
     - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that
       took part in its last match, or the whole match where it has no groups.
 
@@ -99,12 +92,17 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     a question of its own is not an answer (see `own_statements`). Raises InputError for a pattern that cannot be
     read.
     """
-    for compiled in _compiled(pattern):
-        for match in reversed(own_statements(list(compiled.finditer(response)))):
-            stated = next((group for group in match.groups() if group is not None), match.group())
-            if answer := normalize(stated):
-                return answer
-    return None
+    return next(filter(None, map(normalize, final_statements(response, _compiled(pattern)))), None)
+
+
+def final_statements(response: str, patterns: Iterable[re.Pattern[str]]) -> Iterator[str]:
+    """What a response states, the last first: by the first of the patterns, then by the next.
+
+    Of each match the first group that took part in it, or the whole match where it has no groups.
+    """
+    for pattern in patterns:
+        for match in reversed(own_statements(list(pattern.finditer(response)))):
+            yield _inside(match)
 
 
 def own_statements(matches: list[re.Match[str]]) -> list[re.Match[str]]:
@@ -125,15 +123,12 @@ def golden_answer(response: str, reference: str, pattern: str = DEFAULT_PATTERN)
     """1.0 where the answer that `response` states last is `reference`, else 0.0.
 
     A response that states no answer gets 0.0 too: `extract_answer` tells the two apart. `reference` is the
-    golden answer alone, in any spelling that `normalize` understands. Raises ValueError where it is empty.
+    golden answer alone, in any spelling that `normalize` understands. Raises Failure where it is empty.
     """
     golden = normalize(reference)
     if not golden:
-        raise ValueError(_EMPTY_REFERENCE)
+        raise Failure("the reference holds no answer", "give the golden answer alone")
     return float(extract_answer(response, pattern) == golden)
-
-
-_EMPTY_REFERENCE = "the reference holds no answer"
 
 
 def golden_rule(pattern: str = DEFAULT_PATTERN, name: str = "golden") -> RuleRewarder:
@@ -143,11 +138,8 @@ def golden_rule(pattern: str = DEFAULT_PATTERN, name: str = "golden") -> RuleRew
 
 
 def _golden(candidate: Candidate, pattern: str) -> float | None:
-    golden = normalize(reference_of(candidate))
-    if not golden:
-        raise Failure(_EMPTY_REFERENCE, "give the golden answer alone")
-    answer = extract_answer(candidate["response"], pattern)
-    return None if answer is None else float(answer == golden)
+    value = golden_answer(candidate["response"], reference_of(candidate), pattern)
+    return value if value or extract_answer(candidate["response"], pattern) else None
 
 
 def normalize(answer: str) -> str:
@@ -188,4 +180,4 @@ _AMOUNT = re.compile(rf"([-+−])?\s*[$€£]?\s*({_DIGITS}|(?=\.[0-9]))(\.[0-9]
 
 
 def _inside(match: re.Match[str]) -> str:
-    return next(group for group in match.groups() if group is not None)
+    return next((group for group in match.groups() if group is not None), match[0])

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from ..errors import Failure, InputError
 from ..schema import Candidate
 from .base import RuleRewarder, reference_of
-from .exact_answer import ANSWER_IS, LAST_NUMBER, STATED, normalize, own_statements
+from .exact_answer import ANSWER_IS, LAST_NUMBER, STATED, final_statements, normalize
 
 #: Characters of an answer; longer text is not one.
 LONGEST = 400
@@ -57,16 +57,8 @@ def mathematics_rule(name: str = "math") -> RuleRewarder:
     Raises InputError where the extra `math` is missing.
     """
     _library()
-    return RuleRewarder(
-        name,
-        _mathematics,
-        {
-            "rule": "mathematics",
-            "seconds": SECONDS,
-            "longest": LONGEST,
-            "math-verify": version("math-verify"),
-        },
-    )
+    limits = {"seconds": SECONDS, "longest": LONGEST, "math-verify": version("math-verify")}
+    return RuleRewarder(name, _mathematics, {"rule": "mathematics", **limits})
 
 
 def _mathematics(candidate: Candidate) -> float | None:
@@ -90,15 +82,7 @@ def stated_expression(response: str) -> str | None:
     """
     if boxes := _boxed(response):
         return _joined(response, boxes)
-    for pattern in _STATED:
-        for match in reversed(own_statements(list(pattern.finditer(response)))):
-            if answer := _inside(match):
-                return answer
-    return None
-
-
-def _inside(match: re.Match[str]) -> str:
-    return next((group for group in match.groups() if group is not None), match[0]).strip()
+    return next(filter(None, map(str.strip, final_statements(response, _STATED))), None)
 
 
 class _Box(NamedTuple):

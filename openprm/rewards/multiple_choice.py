@@ -10,7 +10,7 @@ option's letter or its text. Pure Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ..errors import Failure
@@ -54,7 +54,7 @@ def choice_rule(name: str = "choice") -> RuleRewarder:
 
 
 def _choice(candidate: Candidate) -> float | None:
-    reference, options = reference_of(candidate), _options_of(candidate["question"])
+    reference, options = reference_of(candidate), options_of(candidate["question"])
     golden = golden_option(reference, options)
     if golden is None:
         raise Failure(
@@ -65,7 +65,8 @@ def _choice(candidate: Candidate) -> float | None:
     return None if stated is None else float(stated == golden)
 
 
-def read_options(question: str) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def read_options(question: str) -> Mapping[str, str]:
     """The options of a question, letter to text: its last run of lines that count on from A. Empty without any."""
     options: dict[str, str] = {}
     for letter, text in _OPTION.findall(question):
@@ -76,14 +77,10 @@ def read_options(question: str) -> dict[str, str]:
     return options
 
 
-def _options_of(question: list[Message]) -> Mapping[str, str]:
+def options_of(question: Sequence[Message]) -> Mapping[str, str]:
+    """The options that the last user message shows."""
     asked = [turn["content"] for turn in question if turn["role"] == "user"]
-    return _cached_options(asked[-1]) if asked else {}
-
-
-@lru_cache(maxsize=256)
-def _cached_options(question: str) -> Mapping[str, str]:
-    return read_options(question)
+    return read_options(asked[-1]) if asked else {}
 
 
 def golden_option(reference: str, options: Mapping[str, str]) -> str | None:
