@@ -122,4 +122,4 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "reproduce" in done.stdout
+    assert "publish" in done.stdout

@@ -32,5 +32,5 @@ def test_the_cards_snippet_gives_the_same_reward(tmp_path: Path, finished_run: P
     printed = re.findall(r"^\[(-?[\d.]+)\]$", done.stdout, re.M)
     assert printed, done.stderr[-4000:]
     *question, answer = json.loads(chat)
-    scored = load_scorer(str(finished_run / "openprm"))({"question": question, "response": answer["content"]})
+    scored = load_scorer(str(finished_run / "openprm-0"))({"question": question, "response": answer["content"]})
     assert float(printed[-1]) == pytest.approx(scored["rewards"][-1], abs=1e-3)

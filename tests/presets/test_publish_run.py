@@ -22,11 +22,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_is_laid_out_for_any_owner(run_folder: Path):  # noqa: F811
     before = files(run_folder / "hub" / "openprm")
-    layout = lay_out_run(run_folder, owner="somebody")
-    assert layout == run_folder / "hub-somebody"
-    assert [path.name for path in layout.iterdir() if path.is_dir()] == ["somebody"]
-    card = (layout / "somebody" / "trees" / "README.md").read_text("utf-8")
-    assert "somebody/trees" in card
+    layout = lay_out_run(run_folder, owner="me")
+    assert layout == run_folder / "hub-me"
+    assert [path.name for path in layout.iterdir() if path.is_dir()] == ["me"]
+    card = (layout / "me" / "trees" / "README.md").read_text("utf-8")
+    assert "me/trees" in card
     assert "openprm/trees" not in card
     assert files(run_folder / "hub" / "openprm") == before
     card = run_folder / "hub" / "openprm" / "trees" / "README.md"
@@ -58,7 +58,7 @@ def test_a_folder_without_a_preset_says_so(tmp_path: Path):
 def test_a_run_that_is_not_finished_says_what_is_missing(run_folder: Path, tmp_path: Path):  # noqa: F811
     (run_folder / "trees-test" / "manifest.json").unlink()
     with pytest.raises(InputError, match="trees-test is missing or not finished"):
-        lay_out_run(run_folder, owner="somebody")
+        lay_out_run(run_folder, owner="me")
 
 
 def test_options_and_a_run_do_not_mix(run_folder: Path):  # noqa: F811
@@ -70,7 +70,7 @@ def test_options_and_a_run_do_not_mix(run_folder: Path):  # noqa: F811
 
 def test_folders_by_options(run_folder: Path, tmp_path: Path):  # noqa: F811
     words = ["publish", "--owner", "mine", "--out", str(tmp_path / "out"), "--dry-run"]
-    words += ["--trees", f"train={run_folder / 'trees'}", "--model", f"prm={run_folder / 'openprm'}"]
+    words += ["--trees", f"train={run_folder / 'trees'}", "--model", f"prm={run_folder / 'openprm-0'}"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     root = tmp_path / "out" / "mine"

@@ -301,7 +301,7 @@ def test_a_finished_run_is_not_repeated_and_loads_without_the_package(
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "stale"))
     told = check_published(folders["hub"], "openprm")
     assert not (tmp_path / "stale").exists()
-    assert "load_dataset('openprm/candidates', 'default'): {'train': 48, 'test': 48, 'scaling': 48}" in told
+    assert "load_dataset('openprm/candidates', 'default'): {'train': 48, 'test': 48}" in told
     for model in ("openprm", "orm"):
         assert f"pipeline('openprm-scoring', model='openprm/{model}'): {{'score': " in told
     (folders["hub"] / "openprm" / "orm" / "packing.py").unlink()
