@@ -63,7 +63,7 @@ def test_a_text_that_looks_like_a_chat_stays_the_users(tmp_path):
 def test_scienceqa_is_worded_as_in_the_paper(tmp_path):
     rows = [
         scienceqa_row(),
-        scienceqa_row(image=public_data.picture(), question="Which state is shown?"),
+        scienceqa_row(image={"bytes": b"not decoded", "path": "image.png"}, question="Which state is shown?"),
         scienceqa_row(question="Is it warm?", hint="It is 40 degrees.", choices=["yes", "no"], answer=0),
         scienceqa_row(question="No such choice?", answer=3),
     ]

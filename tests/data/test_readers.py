@@ -129,7 +129,7 @@ def test_csv_with_quotes_newlines_bom_and_crlf(write):
     assert read(path) == ([(2, {"q": 'a, "b"', "r": "line 1\r\nline 2\n"}), (6, {"q": "c", "r": ""})], [])
 
 
-def test_csv_with_a_response_of_200_000_characters(write):
+def test_csv_with_a_response_of_250_000_characters(write):
     text = "é" * 250_000
     assert read(write("a.csv.gz", f"q,r\nx,{text}\n")) == ([(2, {"q": "x", "r": text})], [])
 
@@ -186,12 +186,9 @@ def test_a_gz_file_cut_in_half(write, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["nowhere/answers.jsonl", "answers.csv", "/nowhere/data", "C:\\data\\x"])
-def test_a_missing_file(path):
+def test_a_missing_file_or_split(write, path):
     with pytest.raises(InputError, match="no such file"):
         read(path)
-
-
-def test_a_file_has_no_split(write):
     with pytest.raises(InputError, match="no split 'train'"):
         read(write("a.jsonl", "{}"), "train")
 
@@ -209,12 +206,9 @@ def test_parquet(tmp_path):
     assert not rejected
 
 
-def test_an_empty_parquet_file(tmp_path):
+def test_parquet_files_that_are_empty_or_cut_in_half(tmp_path):
     with pytest.raises(InputError, match="no rows"):
         read(parquet(tmp_path / "a.parquet", 0))
-
-
-def test_a_parquet_file_cut_in_half(tmp_path):
     path = Path(parquet(tmp_path / "a.parquet"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="not a complete Parquet file"):
