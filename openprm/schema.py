@@ -29,7 +29,7 @@ class Message(TypedDict):
 
 
 class Reward(TypedDict):
-    """An outcome reward of a whole response. A response may have several, told apart by name.
+    """An outcome reward of a whole response. A response may have several, distinguished by name.
 
     `std` and `n_judgements` are None unless a judge was asked several times.
     """
@@ -120,7 +120,7 @@ class BuildParameters(TypedDict):
     """How a tree was made; see `openprm.trees.tree.MergeParameters`."""
 
     separator: Annotated[str, "where steps end"]
-    similarity: Annotated[str, "how alike two steps are is measured by this"]
+    similarity: Annotated[str, "the measure of similarity between two steps"]
     threshold: Annotated[float, "least similarity of steps that merge"]
     distinct_numbers: Annotated[bool, "whether steps with different numbers are kept apart"]
 
@@ -157,7 +157,7 @@ class Pair(Question):
     level: Annotated[str, "`process` (two steps) or `outcome` (two whole answers)"]
     gap: Annotated[float | None, "difference of the two values, in units of the reward; null where it is not known"]
     depth: Annotated[int, "number of the step, from one; zero for whole answers"]
-    support: Annotated[Support, "how many responses stand behind each side"]
+    support: Annotated[Support, "number of responses behind each side"]
 
 
 class Scored(Row):

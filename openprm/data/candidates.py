@@ -49,11 +49,11 @@ class CandidateSource:
     reward_name: str | None = None
 
     def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Failure]:
-        """The candidates in order, and a Failure for each row or response that is none.
+        """The candidates in order, and a Failure for each row or response that cannot be used.
 
         A prompt without a prompt_id column gets a hash of its question; responses without a sample_index column are
         numbered in order of appearance. Rows that are `Candidate` records already pass unchanged. A prompt_id with
-        two questions, and a sample_index that comes twice, are failures.
+        two questions and a repeated sample_index are failures.
 
         counts: a counter to fill, of "rows" read and rows "skipped".
 
@@ -116,7 +116,7 @@ class CandidateSource:
 
 
 def read_candidates(path: str, columns: Columns = DEFAULT_COLUMNS, **options: Any) -> Iterator[Candidate | Failure]:
-    """The candidates in a file, dataset or folder, in order, and a Failure for each row or response that is none.
+    """The candidates in a file, dataset or folder, in order, and a Failure for each one that cannot be used.
 
     options: `split`, `where`, `questions`, `questions_options`, `source`, `reward_name`: see `CandidateSource`, whose
     `read` says what is raised.
@@ -187,7 +187,7 @@ class _Prompt:
 
 
 class _Ledger:
-    """Numbers the responses of each prompt, and finds ids that come twice."""
+    """Numbers the responses of each prompt, and finds repeated ids."""
 
     def __init__(self) -> None:
         self._prompts: dict[str, _Prompt] = {}

@@ -1,22 +1,22 @@
 r"""The public datasets that the paper starts from (its section 4.1 and Table 4), declared.
 
-A source says where its rows lie, at which commit, which of them are taken, and what becomes of a row;
+A source says which dataset on the Hub it is, at which commit, which rows are used, and how a row is converted;
 `openprm.stages.prompts` reads them. No data is copied here: it comes from the Hub, under its own license. Commits are
 those that other public work pins; the numbers of rows are the paper's.
 
-The paper names its datasets, not where it took them from. What is known of that, and what is not:
+The paper names its datasets, not their repositories. What is known about them:
 
 - UltraFeedback: the paper's 59,876 instructions are not the 63,967 of openbmb/UltraFeedback, nor the 61,135 of its
   binarized version. The training split of princeton-nlp/llama3-ultrafeedback, a selection of the same instructions,
   has 59.9k rows on its page, and a data set annotated from it (simonycl/llama3-ultrafeedback-annotate-judge-5)
-  exactly 59,876: it is taken. `ultrafeedback-original` is the whole set.
+  exactly 59,876: it is used. `ultrafeedback-original` is the whole set.
 - ScienceQA: its 6,508 are the training questions without an image. Table 5 shows how the paper words a question; a
-  hint, which its example has none of, stands where ScienceQA's authors put it, behind the question.
-- MATH: all 7,500 training problems. How the paper words them is not said: here as they are.
+  hint, missing in its example, follows the question, as in ScienceQA's own prompts.
+- MATH: all 7,500 training problems. The paper does not say how it words them: here they are unchanged.
 - HelpSteer2: 7,221 pairs of the training split. A prompt's two responses by their helpfulness, ties left out, gives
   7,224 by another's count (scottsuk0306/HelpSteer2-binarized); the rest may be repeated or equal texts.
-- UltraFeedback-binarized trains a baseline only. Its chosen and rejected have equal scores in some rows; those say
-  nothing of which is better and are left out.
+- UltraFeedback-binarized trains a baseline only. Rows whose chosen and rejected have equal scores
+  say nothing about which is better and are left out.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the rows lie, and whose they are.
+    """Where the rows are, and under which license.
 
-    hub, revision, split: a dataset's id on the Hub, the commit, and the split that is taken.
-    configs: its configs that are taken, one after the other; none where it has only one.
+    hub, revision, split: a dataset's id on the Hub, the commit, and the split.
+    configs: the configs to read, one after the other; empty where there is only one.
     columns: those that are read; a file without one of them is not this dataset.
     license: an SPDX identifier (of the data; models whose outputs are in it have terms of their own).
     paper_rows: the paper's number of prompts or pairs; None where it gives none.
@@ -59,20 +59,20 @@ class Source:
 
     def origin(self) -> Origin:
         """What a card must say of the data's origin."""
-        told = ("name", "hub", "revision", "split", "license", "homepage", "citation")
-        return Origin(kind="data", **{name: getattr(self, name) for name in told})  # type: ignore[typeddict-item]
+        names = ("name", "hub", "revision", "split", "license", "homepage", "citation")
+        return Origin(kind="data", **{name: getattr(self, name) for name in names})  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSource(Source):
-    """`prompt`: the question and the reference (or None) of a row; None where it is not taken. Raises Failure."""
+    """`prompt`: the question and the reference (or None) of a row; None for a row that is left out. Raises Failure."""
 
     prompt: Callable[[Values], tuple[str, str | None] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairSource(Source):
-    """`by`: two rows in a row with the same value in this column make one pair; None where each row is one.
+    """`by`: two consecutive rows with the same value in this column make one pair; None where each row is one.
 
     `pair`: the outcome pair of these rows under the source's name; None for a tie. Raises Failure.
     """

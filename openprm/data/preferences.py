@@ -1,4 +1,4 @@
-"""Outcome pairs from any preference dataset: HelpSteer2, UltraFeedback-binarized, or a file of your own."""
+"""Outcome pairs from preference datasets and files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_preferences(
 
 
 def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap: float | None = None) -> Pair:
-    """The outcome pair of a row; raises Failure for what is none. `gap`: by how much the chosen one is better."""
+    """The outcome pair of a row; raises Failure where it has none. `gap`: by how much the chosen one is better."""
     chosen_question, chosen = _answer(row.get(columns.chosen), columns.chosen)
     rejected_question, rejected = _answer(row.get(columns.rejected), columns.rejected)
     if columns.question is not None:

@@ -41,7 +41,7 @@ def numbered_rows(path: str, split: str | None = None, name: str | None = None) 
     name: what failures call the file; else its path.
 
     Raises InputError, at once or with the first row: missing or empty file, unknown format or split, no rows, not
-    UTF-8 text, no header, a Parquet file cut in half. Damage met after some rows ends the reading with one Failure.
+    UTF-8 text, no header, a Parquet file cut in half. Damage after some rows ends the reading with one Failure.
     """
     path = os.fspath(path)
     location = locate(path)
@@ -97,7 +97,7 @@ def dataset_name(path: str) -> str:
     """The plain name of a file or dataset: answers for data/answers.jsonl.gz, data for org/data@revision:config."""
     try:
         location = locate(path)
-    except InputError:  # whoever reads it says what is wrong
+    except InputError:  # reading it says what is wrong
         name = path
     else:
         name = location.hub.repository if location.hub else location.path
@@ -122,7 +122,7 @@ def _file_rows(path: str, split: str | None) -> Iterator[Row]:
 
 
 def _checked(path: str, rows: Iterator[Row], name: str) -> Iterator[Row]:
-    """Raises where there are no rows at all; turns damage met on the way into a last Failure. Gives failures keys."""
+    """Raises where there are no rows; turns damage after some rows into a last Failure. Gives failures their keys."""
     last = 0
     try:
         for last, row in rows:

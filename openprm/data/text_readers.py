@@ -103,7 +103,7 @@ def _json_list(path: str) -> Iterator[Row]:
 
 
 def _next(text: str, at: int) -> int:
-    """Where the next character that is not white space stands."""
+    """The position of the next character that is not whitespace."""
     return cast(re.Match[str], _BLANK.match(text, at)).end()
 
 

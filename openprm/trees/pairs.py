@@ -75,7 +75,7 @@ class PairParameters:
 
     `select` is "max" (one pair per parent: the most divergent children, as the paper's p_c and p_r), "all"
     (every two siblings), or a number k (the k widest gaps of a tree). `min_support` is the least number of responses
-    behind each side. With `shared_prefix` both sides stand behind the chosen side's own prefix; without, each
+    behind each side. With `shared_prefix` both sides follow the chosen side's own prefix; without, each
     keeps its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses:
     "none", "best" (best against worst) or "all" (every two whose rewards differ by the least gap).
     """
@@ -92,7 +92,7 @@ class PairParameters:
         if self.outcome not in ("none", "best", "all"):
             raise ValueError(f"outcome is {self.outcome!r}; use none, best or all")
         if self.min_support < 1:
-            raise ValueError(f"min_support is {self.min_support}; at least 1 response stands behind a node")
+            raise ValueError(f"min_support is {self.min_support}; a node has at least 1 response")
 
 
 def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = None) -> list[Pair]:

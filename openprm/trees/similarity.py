@@ -1,8 +1,8 @@
 """How alike two steps are, and which of several a step is most like.
 
 The edit similarities are rapidfuzz's, in [0, 1]; the paper measures edit distance (section 3.1,
-after Ristad & Yianilos) without naming the normalization, so it is an argument here. They are blind
-to what matters in a calculation, see `numbers`.
+after Ristad & Yianilos) without naming the normalization, so it is an argument here. They miss
+what matters in a calculation, see `numbers`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from .tree import siblings
 #: Process pairs per prompt that the paper kept (Table 4).
 PAPER_PAIRS_PER_PROMPT = {"UltraFeedback": 1.17, "ScienceQA": 1.99, "MATH": 2.66}
 
-_DEPTHS = 10  # depths told apart in tables
+_DEPTHS = 10  # shown in tables
 
 
 @dataclass

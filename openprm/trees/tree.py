@@ -4,7 +4,7 @@ Merging is deterministic and depends only on the order of the responses:
 
 - Two steps can merge only if they are children of one parent, so they have the same index in their
   responses (appendix B.3).
-- Steps are compared without the white space around them. Equal texts merge first.
+- Steps are compared without the whitespace around them. Equal texts merge first.
 - Then each distinct text, in order of its first response, joins the node it is most similar to, if that
   similarity reaches the threshold (the older node on a tie); else it opens a new node.
 - A node is represented by the text that opened it.
@@ -77,7 +77,7 @@ def merge(
     items = dict(zip(distinct, nearest.prepare(distinct), strict=True))
 
     def children(members: list[int], depth: int) -> list[list[int]]:
-        """Groups the responses that go on below a node by their step at index `depth`."""
+        """Groups the responses that continue below a node by their step at index `depth`."""
         exact: dict[str, list[int]] = {}
         for response in members:
             if len(texts[response]) > depth:

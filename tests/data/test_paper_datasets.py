@@ -41,10 +41,13 @@ def test_every_source_says_where_it_is_from():
     assert paper == {"ultrafeedback": 59876, "scienceqa": 6508, "math": 7500}  # Table 4
 
 
+TWO = '[{"role": "user", "content": "a chat only in looks"}]'
+
+
 def test_ultrafeedback(tmp_path):
-    folder = public_data.llama3_ultrafeedback(tmp_path / "u", ["one", "[two]", "one", " "])
+    folder = public_data.llama3_ultrafeedback(tmp_path / "u", ["one", TWO, "one", " "])
     prompts, [refused], counts = read("ultrafeedback", folder)
-    assert prompts == [("one", None), ("[two]", None)]
+    assert prompts == [("one", None), (TWO, None)]
     assert (failed_rows([refused]), refused.reason) == ([4], "'prompt' is empty")
     assert counts["duplicates"] == 1
 
@@ -52,12 +55,6 @@ def test_ultrafeedback(tmp_path):
 def test_the_whole_of_ultrafeedback(tmp_path):
     folder = public_data.ultrafeedback_original(tmp_path / "u", ["one", "two", "three"])
     assert sorted(read("ultrafeedback-original", folder)[0]) == [("one", None), ("three", None), ("two", None)]
-
-
-def test_a_text_that_looks_like_a_chat_stays_the_users(tmp_path):
-    text = '[{"role": "user", "content": "hello"}]'
-    folder = public_data.llama3_ultrafeedback(tmp_path / "u", [text])
-    assert read("ultrafeedback", folder)[0] == [(text, None)]
 
 
 def test_scienceqa_is_worded_as_in_the_paper(tmp_path):
