@@ -7,74 +7,63 @@ from typing import Annotated, Any
 
 import typer
 
+from openprm.push.publish import Publish
+
+from ..runs.folder import read_manifest
 from .app import app
-from .stage_command import named
+from .stage_command import cli_option, stage_command
+from .stage_commands import finished
 
-_Named = Annotated[list[str] | None, typer.Option(help="SPLIT=FOLDER; may be repeated.")]
 
-
-@app.command()
-def publish(
-    run: Annotated[Path | None, typer.Argument(help="Folder of `openprm run`: its preset says what.")] = None,
-    owner: Annotated[str | None, typer.Option(help="User or organization; default: the preset's.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Without a run: where to lay it out.")] = None,
-    candidates: _Named = None,
-    trees: _Named = None,
-    pairs: _Named = None,
-    model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER; may be repeated.")] = None,
-    evaluation: Annotated[str | None, typer.Option(help="Folder of `openprm evaluate`.")] = None,
-    demo: Annotated[str | None, typer.Option(help="The model that a demo Space is to show.")] = None,
-    license: Annotated[
-        str | None,
-        typer.Option(
-            "--license", help="Of what is published; may be left out where all sources have the same permissive one."
-        ),
-    ] = None,
-    source_license: Annotated[
-        list[str] | None, typer.Option(help="NAME=LICENSE of a source that does not say; may be repeated.")
-    ] = None,
-    private: Annotated[bool, typer.Option("--private", help="New repositories are not public.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Tag for this release, such as v1.0.")] = None,
-    overwrite_card: Annotated[
-        bool, typer.Option("--overwrite-card", help="Replace a card that was edited on the Hub.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; touch no network.")] = False,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="A text like a secret that is known to be harmless; may be repeated.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Lay it out again, whatever is there.")] = False,
-) -> None:
-    """Publish data, models and cards on the Hub. The same command finishes what was broken off."""
+def _publish(
+    given: dict[str, Any],
+    out: Path | None,
+    force: bool,
+    run: Path | None,
+    private: bool,
+    revision: str | None,
+    overwrite_card: bool,
+    dry_run: bool,
+    allow: list[str] | None,
+) -> bool:
+    """Lays a run, or what the options name, out as repositories and sends them."""
     from openprm.push.preflight import check_layout
-    from openprm.push.publish import Publish
     from openprm.push.repositories import repositories
     from openprm.push.upload import upload
 
     from ..presets.publish_run import lay_out_run
     from .report import print_upload_plan
 
-    splits = {"candidates": candidates, "trees": trees, "pairs": pairs, "models": model}
-    options: dict[str, Any] = {key: named(value, f"--{key}", "NAME=FOLDER") for key, value in splits.items() if value}
-    given = {"owner": owner, "license": license, "demo": demo, "evaluation": evaluation}
-    options |= {key: value for key, value in given.items() if value}
-    if source_license:
-        options["source_licenses"] = named(source_license, "--source-license", "NAME=LICENSE")
+    default = Publish()
+    given = {name: value for name, value in given.items() if value != getattr(default, name)}
     if run is not None:
-        if splits.keys() & options.keys() or out:
+        if out or given.keys() & {"candidates", "trees", "pairs", "models"}:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
-        layout = lay_out_run(run, force=force, **options)
+        layout = lay_out_run(run, force=force, **given)
+    elif out is None:
+        raise typer.BadParameter("give the folder of a run, or --out and what to publish")
     else:
-        if out is None:
-            raise typer.BadParameter("give the folder of a run, or --out and what to publish")
         layout = out
-        Publish(**options).run(out, force=force)
-    for root in [path for path in layout.iterdir() if path.is_dir() and path.name in (owner or path.name)]:
-        planned = repositories(root, root.name)
-        check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
-        if dry_run:
-            print_upload_plan(planned, private, revision)
-        else:
-            upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
+        Publish(**given).run(out, force=force)
+    owner = read_manifest(layout)["parameters"]["owner"]
+    planned = repositories(layout / owner, owner)
+    check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
+    if dry_run:
+        print_upload_plan(planned, private, revision)
+    else:
+        upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
+    return True
+
+
+_MORE = [
+    cli_option("run", Path | None, "Folder of `openprm run`: its preset says what.", argument=True),
+    cli_option("private", bool, "New repositories are not public.", False),
+    cli_option("revision", str | None, "Tag for this release, such as v1.0."),
+    cli_option("overwrite_card", bool, "Replace a card that was edited on the Hub.", False),
+    cli_option("dry_run", bool, "Show what would be sent; touch no network.", False),
+    cli_option("allow", list[str] | None, "A text like a secret that is known to be harmless; may be repeated."),
+]
+app.command("publish")(stage_command(Publish, finished, _MORE, _publish))
 
 
 @app.command()

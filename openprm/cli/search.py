@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,7 +12,7 @@ from ..errors import Failure, InputError
 from ..stages.prompts import Prompts
 from ..stages.search import Search
 from .app import app
-from .stage_command import stage_command
+from .stage_command import cli_option, stage_command
 from .stage_commands import finished
 
 if TYPE_CHECKING:
@@ -21,12 +20,7 @@ if TYPE_CHECKING:
     from ..decoding.methods import Method
 
 _SHOWN = 100  # characters of a step
-_PROMPT = inspect.Parameter(
-    "prompt",
-    inspect.Parameter.KEYWORD_ONLY,
-    annotation=Annotated[str | None, typer.Option(help="One prompt, answered in the terminal step by step.")],
-    default=None,
-)
+_PROMPT = cli_option("prompt", str | None, "One prompt, answered in the terminal step by step.")
 
 
 def _search(given: dict[str, Any], out: Path | None, force: bool, prompt: str | None) -> bool:

@@ -65,6 +65,13 @@ def stage_command(
     return command
 
 
+def cli_option(name: str, kind: Any, help: str, default: Any = None, *, argument: bool = False) -> inspect.Parameter:
+    """An option (or argument) that a command has besides its stage's."""
+    flag = "--" + name.replace("_", "-")
+    info: Any = typer.Argument(help=help) if argument else typer.Option(flag, help=help)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default)
+
+
 def _optional(parameter: inspect.Parameter) -> inspect.Parameter:
     kind, option = get_args(parameter.annotation)
     return parameter.replace(annotation=Annotated[kind | None, option], default=None)

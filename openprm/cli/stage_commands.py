@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from ..runs.declaration import STAGES
 from .app import app
 from .report import print_evaluation, print_summary, print_unfinished
-from .stage_command import stage_command
+from .stage_command import cli_option, stage_command
 
 # each declares its stages
 from .. import stages  # noqa: F401  isort: skip
@@ -30,11 +29,6 @@ def _evaluated(manifest: Mapping[str, Any], out: Path) -> None:
     print_evaluation(manifest)
 
 
-def _option(name: str, kind: Any, help: str, default: Any = None) -> inspect.Parameter:
-    annotation = Annotated[kind, typer.Option(help=help)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
 def _plot(given: dict[str, Any], out: Path | None, force: bool, plot: Path | None) -> bool:
     """With --plot: how alike sibling steps are, instead of the trees."""
     if plot is None:
@@ -48,12 +42,12 @@ def _plot(given: dict[str, Any], out: Path | None, force: bool, plot: Path | Non
     return True
 
 
-_PLOT = _option(
+_PLOT = cli_option(
     "plot",
     Path | None,
     "Only plot how alike sibling steps are (the paper's Figure 5), to choose a threshold from: .png, .svg or .pdf.",
 )
-_COMPARE = _option(
+_COMPARE = cli_option(
     "compare_engines",
     bool,
     "Only compare step rewards between engines, dtypes and batches with plain float32 passes, on a sample.",
