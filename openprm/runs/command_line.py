@@ -22,7 +22,7 @@ def rerun_command(stage: Stage, out: str) -> str:
         value = getattr(stage, field.name)
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         if field.metadata.get("argument"):
-            words += [str(path) for path in value.values()] if isinstance(value, Mapping) else _texts(value)
+            words += _named_paths(field.name, value) if isinstance(value, Mapping) else _texts(value)
         elif value != default and value is not None:
             flag = option_name(field)
             if hint is bool:
@@ -50,8 +50,25 @@ def escape(text: str) -> str:
 
 def _texts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [f"{name}={item if isinstance(item, str) else json.dumps(item)}" for name, item in value.items()]
+        return [f"{name}={_item(item)}" for name, item in value.items()]
+    if value is None:
+        return []
     return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def _item(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _named_paths(name: str, paths: Mapping[str, str]) -> list[str]:
+    """The paths, with their names where these are not the ones that the command line gives."""
+    given = (f"{name}{index or ''}" for index in range(len(paths)))
+    return [
+        path if role == default and "=" not in path else f"{role}={path}"
+        for default, (role, path) in zip(given, paths.items(), strict=True)
+    ]
 
 
 def _wrapped(words: list[str]) -> str:

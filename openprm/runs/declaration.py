@@ -35,8 +35,7 @@ def parameter(help: str, default: Any = MISSING, **cli: Any) -> Any:
     """A field that the result depends on: it is recorded in the manifest.
 
     `cli` is about the command line alone: `flag` (the option's name, where it is not the field's), `argument` (without
-    a name), `escapes` (`\\n` is typed as two characters), `file` (the option names a file that holds the value),
-    `hidden` (a preset may set it, the command line has no option).
+    a name), `escapes` (`\\n` is typed as two characters), `file` (the option names a file that holds the value).
     """
     return _field(help, default, "parameter", cli)
 
@@ -150,8 +149,7 @@ def make_stage(kind: str, values: Mapping[str, Any], where: str) -> Stage:
             checked[name] = adapter.validate_python(value)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
-            hint = "; YAML reads 8e9 as text, write 8.0e+9" if "number" in said and isinstance(value, str) else ""
-            raise InputError(f"{where}: {name} is {value!r}: {said}{hint}") from None
+            raise InputError(f"{where}: {name} is {value!r}: {said}") from None
     for name, (field, _) in options.items():
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}: {kind} needs `{name}`: {field.metadata['help']}")
@@ -168,14 +166,16 @@ def stage_from_manifest(manifest: Mapping[str, Any], inputs: Mapping[str, str | 
         raise InputError(f"the manifest describes no stage of this version (stage: {kind!r})")
     if parameters.get("trust_remote_code"):
         raise InputError("it was made with --trust-remote-code, and code of others is not run here")
-    names = input_names(STAGES[kind])
     values: dict[str, Any] = {key: value for key, value in parameters.items() if key not in STAGES[kind].derived}
+    read = {field.name: hint for field, hint in options_of(STAGES[kind]) if field.metadata["role"] == "input"}
+    mapping = next((name for name, hint in read.items() if typing.get_origin(hint) is dict), None)
     for role, path in inputs.items():
-        if role in names:
+        if role == mapping or role not in read:  # a name that the mapping gives
+            if mapping is None:
+                raise InputError(f"its manifest: {kind} has no input {role!r}{nearest(role, read)}")
+            values.setdefault(mapping, {})[role] = str(path)
+        else:
             values[role] = str(path)
-        else:  # a name of a mapping's
-            mapping = next(field for field in _fields(STAGES[kind], "input") if field.default_factory is not MISSING)
-            values.setdefault(mapping.name, {})[role] = str(path)
     return make_stage(kind, values, "its manifest")
 
 

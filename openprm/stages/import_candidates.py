@@ -37,6 +37,8 @@ class ImportCandidates(ReadsCandidates, kind="import"):
                 marks.update(row["marks"])
                 yield row
 
-        shards = write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
+        digests = write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
-        return finish_dataset(folder, Candidate, "candidates", shards, {**result, "rejected": dict(rejections.counts)})
+        return finish_dataset(
+            folder, Candidate, "candidates", digests, {**result, "rejected": dict(rejections.counts)}
+        )

@@ -89,7 +89,8 @@ class Train(Stage, kind="train"):
             "logging_steps": self.logging_steps,
             "seed": self.seed,
             "bf16": self.bf16,
-            "gradient_checkpointing": self.gradient_checkpointing,
+            # newer versions of transformers warn of the name, older ones know no other
+            **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
             **self.trainer_options,
         }
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from openprm import cli
@@ -68,39 +65,24 @@ def write(*rows: dict[str, Any], name: str = "a.jsonl") -> str:
 # --- a whole file that cannot be used
 
 
-def test_a_missing_column(fails, tmp_path):
-    write({"question": "q", "answer": "a", "reward": 1})
-    line = fails("trees", "a.jsonl", "-o", "t")
-    assert "a.jsonl: no column 'response'" in line
-    assert "one of 'question', 'answer', 'reward'" in line
-
-
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.jsonl", b"", "a.jsonl: the file is empty; check how it was written"),
-        ("a.jsonl", b"\n\n", "a.jsonl: there are no rows; check how it was written"),
-        ("a.txt", b"text", "a.txt: unknown format; use a file that ends in .jsonl"),
-        ("a.parquet", b"PAR1 and no more", "a.parquet: not a complete Parquet file"),
         ("a.jsonl", b"{\n{\n", "a.jsonl: no candidate could be used; 2 rows were rejected"),
-        ("a.jsonl", json.dumps(ROWS[0]).encode("utf-16"), "a.jsonl: the text is UTF-16; save it as UTF-8"),
+        (
+            "a.jsonl",
+            b'{"question": "q", "answer": "a"}',
+            "a.jsonl: no column 'response'",
+        ),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a complete Parquet file"),
+        ("data/a.csv", None, "data/a.csv: there is no such file or folder"),
     ],
 )
-def test_a_file_without_a_row(fails, tmp_path, name, text, message):
-    (tmp_path / name).write_bytes(text)
+def test_a_file_that_cannot_be_used(fails, tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_bytes(text)
     assert message in fails("trees", name, "-o", "t")
-
-
-def test_a_parquet_file_cut_in_half(fails, tmp_path):
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.Table.from_pylist(ROWS * 500), path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "a.parquet: not a complete Parquet file" in fails("trees", "a.parquet", "-o", "t")
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "data/a.csv", "/nowhere/a.jsonl", "nowhere", "no/body", "a/b/c"])
-def test_a_missing_file(fails, name):
-    assert f"{name}: there is no such file or folder" in fails("trees", name, "-o", "t")
 
 
 # --- options that cannot be used
@@ -126,6 +108,18 @@ def test_options_that_cannot_be(fails, options, message):
     assert message in fails("trees", "a.jsonl", "-o", "t", *options)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("status", "nowhere"), "nowhere has no manifest.json"),
+        (("prompts", "-o", "t"), "--declared"),
+        (("prompts", "--declared", "ultrafeedbck", "-o", "t"), "ultrafeedback"),
+    ],
+)
+def test_what_is_missing_or_unknown_is_said(fails, arguments, message):
+    assert message in fails(*arguments)
+
+
 def test_where_needs_a_value(run):
     write(*ROWS)
     code, _, err = run("trees", "a.jsonl", "-o", "t", "--where", "subset")
@@ -134,9 +128,8 @@ def test_where_needs_a_value(run):
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
-@pytest.mark.parametrize("name", ["notes.txt", "manifest.json"])
-@pytest.mark.parametrize("text", ['{"name": "a web page"}', "[1]", "not JSON"])
-def test_a_folder_of_somebody_else_is_not_touched(fails, tmp_path, name, text, force):
+@pytest.mark.parametrize(("name", "text"), [("notes.txt", "mine"), ("manifest.json", '{"name": "a web page"}')])
+def test_another_folder_is_not_touched(fails, tmp_path, name, text, force):
     write(*ROWS)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text(text)
@@ -152,97 +145,49 @@ def test_out_may_be_an_empty_folder_but_no_file(run, fails):
     assert run("trees", "a.jsonl", "-o", "mine")[0] == 0
     assert read_manifest("mine")["rows"] == 1
     assert "a.jsonl is an input of what should be written there" in fails("trees", "a.jsonl", "-o", "a.jsonl")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(fails, tmp_path):
-    write(*ROWS)
-    (tmp_path / "closed").mkdir(mode=0o500)
-    assert "closed" in fails("trees", "a.jsonl", "-o", "closed/t")
-
-
-def test_a_folder_below_a_file(fails):
-    write(*ROWS)
     assert "a.jsonl" in fails("trees", "a.jsonl", "-o", "a.jsonl/t")
 
 
 # --- rows that cannot be used
 
-BAD = {
-    "a column without a value": ({"question": "2 + 2?", "reward": 1.0}, "'response' is missing"),
-    "a wrong type": ({**ROWS[0], "response": 5}, "'response' should be a valid string"),
-    "a reward in words": ({**ROWS[0], "reward": "good"}, "'reward' is 'good'"),
-    "no number": ({**ROWS[0], "reward": float("nan")}, "'reward' is nan"),
-    "infinity": ({**ROWS[0], "reward": float("inf")}, "'reward' is inf"),
-    "half a character": ({**ROWS[0], "response": "cut \ud83d"}, "'response' has half a surrogate pair"),
-}
 
-
-@pytest.mark.parametrize(("row", "reason"), BAD.values(), ids=BAD)
-def test_a_bad_row_is_listed_and_the_rest_built(run, row, reason):
-    Path("a.jsonl").write_text("\n".join(map(json.dumps, [ROWS[0], row, ROWS[1]])))
+def test_bad_rows_are_listed_and_the_rest_built(run, fails):
+    bad = {
+        "2": (json.dumps({**ROWS[0], "reward": "good"}), "'reward' is 'good'"),
+        "3": ('{"question": "q"', "broken JSON"),
+        "4": (json.dumps({**ROWS[0], "response": "cut \ud83d"}), "'response' has half a surrogate pair"),
+    }
+    lines = [json.dumps(ROWS[0]), *(line for line, _ in bad.values()), json.dumps(ROWS[1])]
+    Path("a.jsonl").write_text("\n".join(lines))
     code, out, _ = run("trees", "a.jsonl", "-o", "t")
     assert code == 0
-    assert "1 rows were rejected, listed in t/rejected.jsonl" in out
-    assert reason in out
-    [entry] = rejected(Path("t"))
-    assert entry["key"] == "a.jsonl, row 2"
-    assert reason in entry["reason"]
-    assert entry["remedy"]
+    assert "3 rows were rejected, listed in t/rejected.jsonl" in out
+    listed = rejected(Path("t"))
+    for entry, (row, (_, reason)) in zip(listed, bad.items(), strict=True):
+        assert entry["key"] == f"a.jsonl, row {row}"
+        assert reason in entry["reason"]
+        assert reason in out
+        assert entry["remedy"]
     [tree] = read_rows("t")
     assert [response_text(response) for response in tree["responses"]] == ["Add.\nFour", "Guess.\nFive"]
-    assert read_manifest("t")["counts"]["rejected"] == {entry["reason"]: 1}
-
-
-@pytest.mark.parametrize(("row", "reason"), BAD.values(), ids=BAD)
-def test_strict_stops_at_the_first_bad_row(fails, row, reason):
-    Path("a.jsonl").write_text("\n".join(map(json.dumps, [*ROWS, row])))
-    line = fails("trees", "a.jsonl", "-o", "t", "--strict")
-    assert "a.jsonl, row 3: " in line
-    assert reason in line
-    assert "(stopped by --strict)" in line
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [(b'{"question": "q"', "broken JSON"), (b'{"question": "\xff"}', "invalid UTF-8"), (b"5", "not a JSON object")],
-)
-def test_a_bad_line(run, fails, line, reason):
-    good = [json.dumps(row).encode() for row in ROWS]
-    Path("a.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
-    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    [entry] = rejected(Path("t"))
-    assert entry["key"] == "a.jsonl, row 2"
-    assert entry["reason"].startswith(reason)
-    assert len(next(read_rows("t"))["responses"]) == 2
-    assert f"a.jsonl, row 2: {reason}" in fails("trees", "a.jsonl", "-o", "u", "--strict")
+    assert read_manifest("t")["counts"]["rejected"] == {entry["reason"]: 1 for entry in listed}
+    for out_folder in ("u", "t"):  # t was made without --strict
+        line = fails("trees", "a.jsonl", "-o", out_folder, "--strict")
+        assert "a.jsonl, row 2: 'reward' is 'good'" in line
+        assert "(stopped by --strict" in line
     assert not Path("u").exists()
 
 
-def test_strict_is_not_appeased_by_a_folder_made_without(run, fails):
-    Path("a.jsonl").write_text("{\n" + json.dumps(ROWS[0]))
-    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    assert "a.jsonl, row 1: broken JSON" in fails("trees", "a.jsonl", "-o", "t", "--strict")
-
-
-@pytest.mark.parametrize("response", ["", " \n"])
-def test_an_empty_response(run, fails, response):
-    write(*ROWS, {**ROWS[0], "response": response})
+def test_an_empty_response(run, fails):
+    write(*ROWS, {**ROWS[0], "response": " \n"})
     assert run("trees", "a.jsonl", "-o", "t")[0] == 0
     [entry] = rejected(Path("t"))
     assert entry["reason"] == "empty response"
     assert entry["key"].endswith(", sample 2")
-    assert entry["remedy"] == "leave it out, or sample it again"
-    line = fails("trees", "a.jsonl", "-o", "u", "--strict")
-    assert "sample 2: empty response; leave it out" in line
-    assert not Path("u").exists()
-
-
-def test_nothing_but_empty_responses(fails):
+    assert "sample 2: empty response; leave it out" in fails("trees", "a.jsonl", "-o", "u", "--strict")
     write({**ROWS[0], "response": ""})
-    assert "a.jsonl: there is no result to write; 1 rows were rejected, 1 of them for: empty response" in fails(
-        "trees", "a.jsonl", "-o", "t"
-    )
+    line = fails("trees", "a.jsonl", "-o", "u")
+    assert "a.jsonl: there is no result to write; 1 rows were rejected, 1 of them for: empty response" in line
 
 
 def test_duplicate_ids(run, fails):
@@ -280,13 +225,6 @@ def test_all_rewards_equal(run, fails):
     assert "t: no pair has a gap of 0.2 or more (widest gap 0); lower --min-gap" in line
 
 
-def test_200_000_characters(run):
-    long = ["It goes on and on, é.\n" * 9_500, "x" * 200_000]
-    write(*({**ROWS[0], "response": text} for text in long))
-    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    assert [response_text(response) for response in next(read_rows("t"))["responses"]] == long
-
-
 def test_separators_by_source_and_literal_ones_with_an_equals_sign(run):
     rows = [{**ROWS[0], "response": "a.\nb\nc", "source": source} for source in ("lines", "others")]
     rows[1]["question"] = "3 + 3?"
@@ -301,7 +239,7 @@ def test_separators_by_source_and_literal_ones_with_an_equals_sign(run):
 # --- one command after another
 
 
-def test_file_to_candidates_to_trees_to_pairs(run):
+def test_file_to_candidates_to_trees_to_pairs(run, fails):
     write_jsonl(Path("a.jsonl"), answers(6))
     assert run("import", "a.jsonl", "-o", "c")[0] == 0
     assert run("trees", "c", "-o", "t")[0] == 0
@@ -310,8 +248,9 @@ def test_file_to_candidates_to_trees_to_pairs(run):
     code, out, _ = run("pairs", "t", "-o", "p", "--min-gap", "0.5sd", "--outcome", "best")
     assert code == 0
     assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
-    assert re.search(r"process pairs per prompt +max: [\d.]+, all: [\d.]+, 1: [\d.]+, 4: [\d.]+", out)
+    assert re.search(r"process pairs per prompt +[\d.]+", out)
     assert {row["level"] for row in read_rows("p")} == {"process", "outcome"}
+    assert "min gap '0.5SD'" in fails("pairs", "t", "-o", "p", "--min-gap", "0.5SD", "--force")
     before = times(Path("p"))
     assert run("pairs", "t", "-o", "p", "--min-gap", "0.5sd", "--outcome", "best")[0] == 0
     assert times(Path("p")) == before
@@ -341,15 +280,6 @@ def test_folders_of_another_kind(run, fails):
     assert "c: the rows are candidate records already; leave out columns" in fails(
         "trees", "c", "-o", "x", "--response-column", "answer"
     )
-
-
-@pytest.mark.parametrize("gap", ["wide", "q1.5", "0.5SD", "-1", "nan"])
-def test_a_gap_that_is_none(run, gap):
-    write(*ROWS)
-    run("trees", "a.jsonl", "-o", "t")
-    code, _, err = run("pairs", "t", "-o", "p", f"--min-gap={gap}")
-    assert code == 1
-    assert err.startswith(f"openprm: min gap '{gap}'")
 
 
 def test_preferences(run, fails):
@@ -466,10 +396,6 @@ def test_questions_to_samples_to_rewards(run, policy):
     assert run("trees", "both", "--reward-name", "digit", "-o", "t")[0] == 0
 
 
-def test_status_of_nothing(fails):
-    assert "nowhere has no manifest.json" in fails("status", "nowhere")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -488,17 +414,6 @@ def test_what_cannot_be_sampled(fails, run, policy, arguments, message):
     line = fails("sample", "p", "--model", policy, "-o", "t", *arguments)
     assert message in line
     assert "secret" not in line
-
-
-def test_a_plan(run):
-    code, out, err = run("plan", "tiny")
-    assert (code, err) == (0, "")
-    assert "32,000" in out
-
-
-def test_prompts_need_a_file_or_a_name(run, fails):
-    assert "--declared" in fails("prompts", "-o", "t")
-    assert "ultrafeedback" in fails("prompts", "--declared", "ultrafeedbck", "-o", "t")
 
 
 def test_a_full_disk(fails, monkeypatch):

@@ -38,3 +38,8 @@ def test_other_rewards_are_not_rules():
 def test_what_is_missing_is_said(by: str, message: str):
     with pytest.raises(InputError, match=message):
         make_rewarder(by)
+
+
+def test_a_judge_needs_servers():
+    with pytest.raises(InputError, match="needs the servers"):
+        make_rewarder("judge", model="m")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,13 +197,3 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.
     resumed = Answering()
     stage(tmp_path / "out", resumed)
     assert resumed.asked == "abe"
-
-
-def test_killed_at_many_moments(tmp_path: Path):
-    """By the kernel, in the middle of what it does to files."""
-    command = [sys.executable, "-m", "tests.killed", "shards", "", str(tmp_path), "5"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert done.returncode == 0, done.stderr
-    moments = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-    assert {before for before, _ in moments} >= {0, 2, 3}
-    assert all(after == 3 - before or (before, after) == (0, 0) for before, after in moments)

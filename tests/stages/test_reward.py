@@ -19,7 +19,6 @@ from openprm.rewards.base import UNPARSABLE, RewardBatch, RewardResult, RuleRewa
 from openprm.rewards.exact_answer import golden_rule
 from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
-from openprm.runs.manifest import Part
 from openprm.schema import Candidate, plain_reward
 from openprm.stages import reward as reward_stage
 from openprm.stages.trees import Trees
@@ -104,13 +103,6 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path, given: CandidateSource)
         reward(CandidateSource(str(tmp_path / "golden")), golden_rule(), tmp_path / "again")
 
 
-@pytest.mark.slow
-def test_processes_side_by_side_give_the_same(tmp_path: Path, given: CandidateSource):
-    reward(given, golden_rule(), tmp_path / "one")
-    reward(given, golden_rule(), tmp_path / "two", num_proc=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-
-
 def of_length(row: Candidate) -> float:
     return float(len(row["response"]))
 
@@ -124,10 +116,10 @@ def dies(row: Candidate) -> float:
 def test_where_a_worker_dies_the_run_says_so_and_can_be_resumed(tmp_path: Path, given: CandidateSource):
     with pytest.raises(InputError, match=r"a worker process was killed.*with fewer processes"):
         reward(given, RuleRewarder("length", dies, {}), tmp_path / "out", num_proc=2)
-    assert (
-        reward(given, RuleRewarder("length", of_length, {}), tmp_path / "out", num_proc=2)["counts"]["rewarded"] == 12
-    )
+    reward(given, RuleRewarder("length", of_length, {}), tmp_path / "out", num_proc=2)
     assert not active_children()
+    reward(given, RuleRewarder("length", of_length, {}), tmp_path / "alone")
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
 def test_processes_are_for_rules(tmp_path: Path, given: CandidateSource):
@@ -158,15 +150,6 @@ def test_failures_that_are_allowed_keep_their_candidates(tmp_path: Path, given: 
     assert manifest["counts"]["rewarded"] == 11
 
 
-def test_parts_of_a_run(tmp_path: Path, given: CandidateSource):
-    expected = reward(given, Lengths(), tmp_path / "whole")
-    first, second = Lengths(), Lengths()
-    assert reward(given, first, tmp_path / "out", part=Part(1, 2)) == {}
-    assert reward(given, second, tmp_path / "out") == expected
-    assert len(first.asked) == 7
-    assert len(first.asked) + len(second.asked) == 12
-
-
 def test_rows_of_a_file_that_cannot_be_read_are_listed(tmp_path: Path):
     file = tmp_path / "answers.jsonl"
     rows = [{"question": "2 + 2?", "response": "The answer is 4", "reference": "4"}, {"question": "2 + 2?"}]
@@ -192,18 +175,3 @@ def test_rewards_by_golden_answers_have_one_name(by: str):
     rewarder, inputs = make_rewarder(by)
     assert (rewarder.name, inputs) == ("golden", {})
     assert make_rewarder(by, name="mine")[0].name == "mine"
-
-
-def test_a_reward_model_is_an_input(base: Path):
-    rewarder, inputs = make_rewarder("model", model=str(base), name="orm")
-    assert (rewarder.name, inputs) == ("orm", {"model": str(base)})
-    assert os.path.isdir(base)
-
-
-def test_what_is_missing_is_said():
-    with pytest.raises(InputError, match="unknown reward 'maths'; choose one of math, choice"):
-        make_rewarder("maths")
-    with pytest.raises(InputError, match="needs the model"):
-        make_rewarder("model")
-    with pytest.raises(InputError, match="needs the servers"):
-        make_rewarder("judge", model="m")

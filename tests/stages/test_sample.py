@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from openprm.engines.base import Batch, PromptSamples, Sample, Sampling, prompt_
 from openprm.engines.specs import GeneratorSpec
 from openprm.errors import Failure, InputError
 from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
-from openprm.runs import dataset as dataset_stage
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate, Prompt
 from tests.stage_runs import sample as run_sample
 
 from ..engines.faulty_server import FaultyServer
-from ..folders import Killed, candidate, contents, dataset, kill, nothing_local
+from ..folders import Killed, candidate, contents, dataset, nothing_local
 
 SAMPLING = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
 SERVERS = ("http://localhost:1/v1",)
@@ -140,24 +138,23 @@ def test_a_prompt_keeps_its_seed_when_others_go(tmp_path: Path, prompts: Path, m
     assert len({row["generator"]["seed"] for row in everything}) == 7
 
 
-def test_the_addresses_of_servers_are_written_nowhere(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
-    echo(prompts, tmp_path / "out", Echo(), monkeypatch)
-    assert not [name for name, content in contents(tmp_path / "out").items() if b"localhost" in content]
-
-
 def test_prompts_that_repeat_are_refused(tmp_path: Path):
     rows = [{**candidate("p", index, "x"), "reference": None} for index in range(2)]
     with pytest.raises(InputError, match="'p' stands in several rows"):
         sample(dataset(tmp_path / "c", Candidate, rows), tmp_path / "c", tmp_path / "out")
 
 
-def test_engines_and_servers_must_fit():
-    with pytest.raises(InputError, match="unknown engine 'vlm'"):
-        GeneratorSpec("m", "vlm")
-    with pytest.raises(InputError, match="needs the addresses"):
-        GeneratorSpec("m", "server")
-    with pytest.raises(InputError, match="no other engine takes any"):
-        GeneratorSpec("m", "vllm", servers=SERVERS)
+def test_engines_servers_and_options_must_fit(policy: Path):
+    for engine, options, problem in [
+        ("vlm", {}, "unknown engine 'vlm'"),
+        ("server", {}, "needs the addresses"),
+        ("vllm", {"servers": SERVERS}, "no other engine takes any"),
+        ("server", {"servers": SERVERS, "revision": "main"}, "the servers' matter"),
+        ("transformers", {"options": {"nonsense": 3}}, r"transformers cannot be made with .*nonsense"),
+        ("transformers", {"dtype": "float99"}, "unknown dtype 'float99'"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            GeneratorSpec(str(policy), engine, **options).make()
 
 
 # ---- Kills ----
@@ -173,34 +170,7 @@ def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, prompts: Path, m
     assert echo(prompts, tmp_path / "killed", resumed, monkeypatch) == expected
     assert killed.asked + resumed.asked == whole.asked == texts(prompts)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    idle = Echo()
-    assert echo(prompts, tmp_path / "killed", idle, monkeypatch) == expected
-    assert idle.asked == []
-
-
-def test_a_run_killed_while_it_finishes_samples_nothing_again(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    expected = echo(prompts, tmp_path / "whole", Echo(), monkeypatch)
-    with monkeypatch.context() as patch:
-        patch.setattr(dataset_stage, "write_card", kill)
-        with pytest.raises(Killed):
-            echo(prompts, tmp_path / "killed", Echo(), monkeypatch)
-    resumed = Echo()
-    assert echo(prompts, tmp_path / "killed", resumed, monkeypatch) == expected
-    assert resumed.asked == []
-
-
-def test_the_work_of_days_is_not_discarded_for_other_parameters(
-    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    with pytest.raises(Killed):
-        echo(prompts, tmp_path / "out", Echo(kill_at=2), monkeypatch)
-    spec = GeneratorSpec("echo", "server", servers=SERVERS)
-    for state in ("holds unfinished work of a run", "is finished, by a run"):
-        with pytest.raises(InputError, match=f"{state} with other parameters: temperature was 1.0, not 0.5.*--force"):
-            run_sample(prompts, spec, tmp_path / "out", Sampling(n=4), prompts_per_shard=2)
-        echo(prompts, tmp_path / "out", Echo(), monkeypatch)
+    assert not [name for name, content in contents(tmp_path / "whole").items() if b"localhost" in content]
 
 
 def test_options_with_secrets_are_refused_and_places_not_told():
@@ -212,34 +182,7 @@ def test_options_with_secrets_are_refused_and_places_not_told():
     assert served.parameters() == {"engine": "server", "model": "mine"}
 
 
-def test_what_is_the_servers_matter_is_refused():
-    with pytest.raises(InputError, match="the servers' matter"):
-        GeneratorSpec("m", "server", servers=SERVERS, revision="main")
-
-
-def test_options_that_an_engine_does_not_have(tmp_path: Path, policy: Path):
-    with pytest.raises(InputError, match=r"the engine transformers cannot be made with .*nonsense"):
-        GeneratorSpec(str(policy), options={"nonsense": 3}).make()
-    with pytest.raises(InputError, match="unknown dtype 'float99'"):
-        GeneratorSpec(str(policy), dtype="float99").make()
-
-
 # ---- Failures ----
-
-
-def test_failures_that_are_allowed_are_listed(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch):
-    down = texts(prompts)[:2]
-    with pytest.raises(InputError, match=r"2 failed that a retry may fix.*the server is down"):
-        echo(prompts, tmp_path / "out", Echo(down=down), monkeypatch)
-    again = Echo(down=down)
-    manifest = echo(prompts, tmp_path / "out", again, monkeypatch, allow_failures=True)
-    assert again.asked == down
-    assert manifest["counts"]["rejected"] == {"the server is down": 2}
-    listed = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
-    ids = [row["prompt_id"] for row in read_rows(prompts)][:2]
-    keys = [f"prompt {prompt_id!r}" for prompt_id in ids]
-    assert listed == [{"key": key, "reason": "the server is down", "remedy": "start it"} for key in keys]
-    assert len(list(read_rows(tmp_path / "out"))) == 15
 
 
 def test_a_prompt_too_long_for_the_model_is_listed(tmp_path: Path, prompts: Path, policy: Path):
@@ -250,11 +193,6 @@ def test_a_prompt_too_long_for_the_model_is_listed(tmp_path: Path, prompts: Path
     ((reason, count),) = manifest["counts"]["rejected"].items()
     assert "the prompt takes" in reason
     assert count == 1
-
-
-def test_a_read_only_folder_is_an_error_that_says_so(prompts: Path, policy: Path):
-    with pytest.raises(OSError, match="/proc/"):
-        sample(prompts, policy, Path("/proc/openprm/out"))
 
 
 # ---- Servers ----
@@ -269,18 +207,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def ask_server(prompts: Path, server: FaultyServer, out: Path, **connection: Any) -> Any:
     spec = GeneratorSpec("m", "server", servers=(server.url,), options=connection)
     return run_sample(prompts, spec, out, SAMPLING, prompts_per_shard=2)
-
-
-@pytest.mark.usefixtures("no_proxy")
-def test_a_server_that_fails_one_time_in_five(tmp_path: Path, prompts: Path):
-    faults = ["500", "429", "half", "drop"]
-    with FaultyServer() as reliable:
-        expected = ask_server(prompts, reliable, tmp_path / "whole")
-    with FaultyServer(lambda number, _: faults[number // 5 % 4] if number % 5 == 2 else "answer") as server:
-        manifest = ask_server(prompts, server, tmp_path / "out", concurrency=1)
-        assert sum(server.faults[fault] for fault in faults) >= 1
-    assert manifest == expected
-    assert manifest["rows"] == 21
 
 
 @pytest.mark.usefixtures("no_proxy")

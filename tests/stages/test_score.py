@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from openprm.stages import score as scoring_stage
 from tests.stage_runs import score as run_score
 
 from ..engines.faulty_server import RewardServer, reliable
-from ..folders import Killed, candidate, contents, dataset
+from ..folders import candidate, contents, dataset
 
 
 @pytest.fixture(scope="module")
@@ -68,49 +67,11 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
     assert not list((tmp_path / "scores" / "data").glob(".*"))
 
 
-def test_strict_scoring_stops_at_the_first_response_that_cannot_be_scored(tmp_path: Path, model: Path):
-    found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
-    with pytest.raises(InputError, match=r"prompt 'p0', sample 1: .*is empty.*--strict"):
-        run_score(found, model, tmp_path / "scores", strict=True)
-    assert not (tmp_path / "scores").exists()
-    run_score(found, model, tmp_path / "scores")
-    assert len(list(read_rows(tmp_path / "scores"))) == 4
-
-
 def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, model: Path):
     found = str(dataset(tmp_path / "candidates", Candidate, answers(1)))
     run_score(found, model, tmp_path / "scores")
     with pytest.raises(InputError, match=r"is empty.*--strict"):
         run_score(found, model, tmp_path / "scores", strict=True)
-
-
-def test_killed_scoring_resumes_from_its_finished_shards(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)
-    found = str(dataset(tmp_path / "candidates", Candidate, answers()))
-    expected = run_score(found, model, tmp_path / "whole")
-    score = scoring_stage._score
-    shards: list[str] = []
-
-    def counted(scorer: Any, rows: Sequence[Any], *rest: Any) -> Any:
-        if len(shards) == 3:
-            raise Killed
-        shards.append(rows[0]["prompt_id"])
-        return score(scorer, rows, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(scoring_stage, "_score", counted)
-        with pytest.raises(Killed):
-            run_score(found, model, tmp_path / "killed")
-        shards.append("")
-        assert run_score(found, model, tmp_path / "killed") == expected
-        assert len(shards) == 6  # and one of them empty: of 18 responses none is scored twice
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def test_nothing_to_score_is_an_error(tmp_path: Path, model: Path):
-    found = dataset(tmp_path / "candidates", Candidate, [candidate("p", 0, " ")])
-    with pytest.raises(InputError, match="there is no result to write; 1 rows"):
-        run_score(str(found), model, tmp_path / "scores")
 
 
 def test_scoring_goes_on_when_its_servers_are_back(

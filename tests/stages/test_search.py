@@ -17,8 +17,6 @@ from openprm.decoding.methods import METHODS, Method
 from openprm.decoding.searcher import Searcher
 from openprm.engines.base import Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec, RewardSpec
-from openprm.engines.step_generator import StepGenerator
-from openprm.engines.step_requests import StepRequest
 from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
 from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
@@ -135,26 +133,6 @@ def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, m
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     generate(tmp_path / "out", Method("pbs", 4))
     assert len(asked) == 3
-
-
-def test_what_another_try_may_finish_is_tried_again_alone(
-    tmp_path: Path, generate: Any, prompts: Path, monkeypatch: pytest.MonkeyPatch
-):
-    down = [row["question"] for row in read_rows(prompts)][1]
-    extend = StepGenerator.__call__
-
-    def fails(self: StepGenerator, requests: list[StepRequest], **options: Any) -> Any:
-        failure = Failure("the engine gave up", "try again", transient=True)
-        found = extend(self, requests, **options)
-        return [failure if one.question == down else ways for one, ways in zip(requests, found, strict=True)]
-
-    monkeypatch.setattr(StepGenerator, "__call__", fails)
-    with pytest.raises(InputError, match="1 failed that a retry may fix"):
-        generate(tmp_path / "out", Method("pbs", 4))
-    monkeypatch.undo()
-    manifest = generate(tmp_path / "out", Method("pbs", 4))
-    assert manifest["counts"]["prompts"] == 5
-    assert not (tmp_path / "out" / "rejected.jsonl").exists()
 
 
 def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, policy: Path, prm: Path):

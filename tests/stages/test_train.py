@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
@@ -21,7 +20,9 @@ from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
+from openprm.stages import train as train_stage
 from openprm.stages.train import mean_loss
+from openprm.training.trainer import OpenPRMTrainer
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
 from tests.stage_runs import train as train_model
@@ -95,84 +96,67 @@ def test_the_manifest_tells_what_was_trained_on(trained: tuple[Path, Path, dict[
     }
 
 
-def kill_at_step(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Kills training in optimizer step `count`, counted from 1."""
-    from openprm.training.trainer import OpenPRMTrainer
-
-    step = OpenPRMTrainer.training_step
-    seen: list[int] = []
-
-    def training_step(self: Any, *args: Any) -> Any:
-        seen.append(1)
-        if len(seen) == count:
-            raise Killed
-        return step(self, *args)
-
-    monkeypatch.setattr(OpenPRMTrainer, "training_step", training_step)
-
-
 def again(trained: tuple[Path, Path, dict[str, Any]], base: Path, out: Path) -> dict[str, Any]:
     found, folder, _ = trained
     options = {**OPTIONS, "max_length": 200}
     return train_model({"pairs": found}, base, out, options, eval_pairs=folder.parent / "held")
 
 
-def tear(torn: str, checkpoint: Path) -> None:
-    state = checkpoint / "trainer_state.json"
-    if torn == "weights and nothing else":
-        for path in checkpoint.iterdir():
-            if path.name != "model.safetensors":
-                path.unlink()
-    elif torn == "half a state":
-        state.write_text(state.read_text()[:100])
-
-
-@pytest.mark.parametrize("torn", ["", "weights and nothing else", "half a state"])
 def test_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
-    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch, torn: str
+    tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    step, train = OpenPRMTrainer.training_step, OpenPRMTrainer.train
+    taken: list[Any] = []
+    resumed: list[str] = []
+
+    def training_step(self: Any, *args: Any) -> Any:
+        taken.append(step(self, *args))
+        if len(taken) == 6:
+            raise Killed
+        return taken[-1]
+
+    def record(self: Any, resume_from_checkpoint: Any = None, **options: Any) -> Any:
+        resumed.append(Path(resume_from_checkpoint).name)
+        return train(self, resume_from_checkpoint=resume_from_checkpoint, **options)
+
     with monkeypatch.context() as patch:
-        kill_at_step(patch, 6)
+        patch.setattr(OpenPRMTrainer, "training_step", training_step)
         with pytest.raises(Killed):
             again(trained, base, tmp_path / "model")
     checkpoints = tmp_path / ".model.partial" / ".work" / "checkpoints"
     assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-4"}
-    tear(torn, checkpoints / "checkpoint-4")
-    steps: list[Any] = []
-    train = trainer_class().train
-
-    def record(self: Any, resume_from_checkpoint: Any = None, **options: Any) -> Any:
-        steps.append(Path(resume_from_checkpoint).name)
-        return train(self, resume_from_checkpoint=resume_from_checkpoint, **options)
-
-    monkeypatch.setattr(trainer_class(), "train", record)
+    monkeypatch.setattr(OpenPRMTrainer, "train", record)
     manifest = again(trained, base, tmp_path / "model")
-    assert steps == ["checkpoint-2" if torn else "checkpoint-4"]
+    assert resumed == ["checkpoint-4"]
     assert manifest == trained[2]  # the loss too, though part of it was measured before the kill
     assert contents(tmp_path / "model") == contents(trained[1])
 
 
-def trainer_class() -> Any:
-    from openprm.training.trainer import OpenPRMTrainer
-
-    return OpenPRMTrainer
-
-
-def test_training_killed_behind_its_last_step_still_ends(
+def test_training_killed_after_its_last_step_still_ends(
     tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    save = OpenPRMTrainer.save_model
+
+    def fail_at_the_end(self: Any, output_dir: str | None = None, **options: Any) -> None:
+        if "checkpoint-" not in str(output_dir):
+            raise Killed
+        save(self, output_dir, **options)
+
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_class(), "save_model", fail_outside_checkpoints)
+        patch.setattr(OpenPRMTrainer, "save_model", fail_at_the_end)
         with pytest.raises(Killed):
             again(trained, base, tmp_path / "model")
     assert again(trained, base, tmp_path / "model") == trained[2]
     assert contents(tmp_path / "model") == contents(trained[1])
 
 
-def fail_outside_checkpoints(self: Any, output_dir: str | None = None, **options: Any) -> None:
-    if "checkpoint-" not in str(output_dir):
-        raise Killed
-    transformers.Trainer.save_model(self, output_dir, **options)
+def test_checkpoints_that_a_kill_left_incomplete_are_removed(tmp_path: Path):
+    for name, state in (("whole", "{}"), ("half", '{"a"'), ("weights", None)):
+        (tmp_path / f"checkpoint-{name}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{name}" / "trainer_state.json").write_text(state)
+    train_stage._remove_torn(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-whole"]
 
 
 @pytest.mark.slow

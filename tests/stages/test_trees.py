@@ -352,7 +352,7 @@ def test_killed_at_some_moments(tmp_path):
     rows[3]["response"] = rows[20]["response"] = " "
     rows[7]["reward"] = "bad"
     given = write_jsonl(tmp_path / "a.jsonl", rows)
-    command = [sys.executable, "-m", "tests.killed", "trees", given, str(tmp_path / "work"), "9"]
+    command = [sys.executable, "-m", "tests.killed", given, str(tmp_path / "work"), "9"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     moments = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
