@@ -5,30 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+from typing_extensions import TypedDict
 
-from ..schema import LEVELS
+from ..data.values import checked
+from ..errors import Failure
+from ..schema import LEVELS, Message
 from ..scoring.encoding import encode
 from ..trees.pairs import texts
 
-_COLUMNS = (
-    "prompt_id",
-    "source",
-    "question",
-    "context",
-    "chosen",
-    "rejected",
-    "rejected_context",
-    "level",
-    "gap",
-)
-_NULLABLE = ("rejected_context", "gap")
-_TEXTS = ("prompt_id", "source", "context", "chosen", "rejected", "rejected_context", "level")
+
+class _Pair(TypedDict):
+    """What training needs of a `schema.Pair`."""
+
+    prompt_id: str
+    source: str
+    question: list[Message]
+    context: str
+    chosen: str
+    rejected: str
+    rejected_context: str | None
+    level: Literal["process", "outcome"]
+    gap: Annotated[FiniteFloat, Field(ge=0)] | None
+
+
+_PAIR = TypeAdapter(_Pair)
 
 
 @dataclass(frozen=True)
@@ -63,24 +70,6 @@ class LeftOut:
     rejected_tokens: int
 
 
-def check_row(row: Mapping[str, Any], index: int, split: str) -> None:
-    """Raises ValueError, naming row and column, for what is not a `records.Pair`."""
-    where = f"row {index} of the {split} pairs"
-    for column in _COLUMNS:
-        if column not in row:
-            raise ValueError(f"{where} has no column {column!r}; a pair has {', '.join(_COLUMNS)}")
-        value = row[column]
-        if value is None and column not in _NULLABLE:
-            raise ValueError(f"{where}: {column!r} is null")
-        if value is not None and column in _TEXTS and not isinstance(value, str):
-            raise ValueError(f"{where}: {column!r} is not a text but {type(value).__name__}")
-    if row["level"] not in LEVELS:
-        raise ValueError(f"{where}: level is {row['level']!r}, not one of {', '.join(LEVELS)}")
-    gap = row["gap"]
-    if gap is not None and not (math.isfinite(gap) and gap >= 0):
-        raise ValueError(f"{where}: gap is {gap}; the chosen side's value should be the larger one")
-
-
 def encode_pairs(
     rows: Iterable[Mapping[str, Any]], tokenizer: Any, suffix: str, max_length: int, split: str
 ) -> tuple[list[EncodedPair], list[LeftOut]]:
@@ -92,22 +81,19 @@ def encode_pairs(
     left_out: list[LeftOut] = []
     index = -1
     for index, row in enumerate(rows):
-        check_row(row, index, split)
         try:
-            chosen, rejected = (encode(tokenizer, row["question"], side, suffix) for side in texts(row))
-        except ValueError as error:
+            pair = checked(_PAIR, row, "", "see openprm.schema.Pair")
+            chosen, rejected = (encode(tokenizer, pair["question"], side, suffix) for side in texts(pair))
+        except (Failure, ValueError) as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
-        names = {key: row[key] for key in ("prompt_id", "source", "level")}
-        reason = (
-            "overlong" if max(len(chosen), len(rejected)) > max_length else "identical" if chosen == rejected else ""
-        )
-        if reason:
-            left_out.append(
-                LeftOut(split, index, **names, reason=reason, chosen_tokens=len(chosen), rejected_tokens=len(rejected))
-            )
+        names = (pair["prompt_id"], pair["source"], pair["level"])
+        if max(len(chosen), len(rejected)) > max_length:
+            left_out.append(LeftOut(split, index, *names, "overlong", len(chosen), len(rejected)))
+        elif chosen == rejected:
+            left_out.append(LeftOut(split, index, *names, "identical", len(chosen), len(rejected)))
         else:
             ids = (np.array(side, dtype=np.int32) for side in (chosen, rejected))
-            pairs.append(EncodedPair(index, **names, gap=row["gap"], chosen=next(ids), rejected=next(ids)))
+            pairs.append(EncodedPair(index, *names, pair["gap"], *ids))
     if not pairs:
         raise ValueError(
             f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is {max_length})"

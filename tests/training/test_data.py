@@ -74,12 +74,12 @@ def without(column: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (without("level"), "row 1 of the train pairs has no column 'level'"),
-        (pair(3, level="step"), "row 1 of the train pairs: level is 'step'"),
-        (pair(3, chosen=None), "row 1 of the train pairs: 'chosen' is null"),
-        (pair(3, context=["a"]), "row 1 of the train pairs: 'context' is not a text but list"),
-        (pair(3, gap=-0.5), "row 1 of the train pairs: gap is -0.5"),
-        (pair(3, gap=math.nan), "row 1 of the train pairs: gap is nan"),
+        (without("level"), "row 1 of the train pairs: 'level' is missing"),
+        (pair(3, level="step"), "row 1 of the train pairs: 'level' is 'step': should be 'process' or 'outcome'"),
+        (pair(3, chosen=None), "row 1 of the train pairs: 'chosen' is missing"),
+        (pair(3, context=["a"]), "row 1 of the train pairs: 'context' should be a valid string"),
+        (pair(3, gap=-0.5), "row 1 of the train pairs: 'gap' is -0.5"),
+        (pair(3, gap=math.nan), "row 1 of the train pairs: 'gap' is nan"),
         (pair(3, question=[]), "row 1 of the train pairs: the question has no messages"),
     ],
 )
