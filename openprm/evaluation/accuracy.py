@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -101,19 +101,16 @@ def evaluate_selection(
     Raises ValueError where there are no prompts, the prompts differ in N or in their scorers, or a score is NaN.
     """
     n, groups = check_prompts(prompts, groups)
-    votes = has_votes(prompts)
-    values: dict[str, list[list[float]]] = {
+    values: dict[str, Any] = {
         "single sample": [[fmean(prompt["correct"]) for prompt in prompts]],
         f"random score@{n}": [[_distinct_mean(prompt) for prompt in prompts]],
         f"longest response@{n}": [[_by_length(prompt, 1) for prompt in prompts]],
         f"shortest response@{n}": [[_by_length(prompt, -1) for prompt in prompts]],
     }
-    if votes:
+    if has_votes(prompts):
         values[f"majority vote@{n}"] = [[expected_vote(p["answers"], p["correct"]) for p in prompts]]
-    for group, scorers in groups.items():
-        values[f"best of {n}: {group}"] = [_best(prompts, scorer) for scorer in scorers]
-        if votes:
-            values[f"weighted vote@{n}: {group}"] = [_weighted(prompts, scorer) for scorer in scorers]
+    chosen = _chosen(prompts, groups)
+    values |= {f"{choice}: {group}": by_group[group] for group in groups for choice, by_group in chosen.items()}
     values[f"coverage@{n}"] = [[coverage(prompt["correct"]) for prompt in prompts]]
 
     table = np.array([np.mean(by_seed, axis=0) for by_seed in values.values()])
@@ -128,7 +125,7 @@ def evaluate_selection(
             low=low[i],
             high=high[i],
             n_prompts=len(prompts),
-            seeds=[fmean(one) for one in by_seed] if ": " in method else [],
+            seeds=[float(np.mean(one)) for one in by_seed] if ": " in method else [],
             difference=float(differences[i].mean()),
             difference_low=low[m + i],
             difference_high=high[m + i],
@@ -150,22 +147,37 @@ def compare_groups(
     is compared with every scorer of the other. Raises ValueError where the groups have other numbers of scorers, and
     as `evaluate_selection` does.
     """
-    n, groups = check_prompts(prompts, groups)
-    choices = {f"best of {n}": _best, **({f"weighted vote@{n}": _weighted} if has_votes(prompts) else {})}
+    chosen = _chosen(prompts, {name: groups[name] for pair in compared for name in pair})
     found = []
     for group, against in compared:
         sizes = len(groups[group]), len(groups[against])
         if 1 not in sizes and sizes[0] != sizes[1]:
             raise ValueError(f"{group} and {against} have {sizes[0]} and {sizes[1]} seeds: give as many of each")
-        for method, choose in choices.items():
-            first, second = (
-                np.array([choose(prompts, scorer) for scorer in groups[name]]) for name in (group, against)
-            )
-            by_seed = first - second
+        for method, by_group in chosen.items():
+            by_seed = by_group[group] - by_group[against]
             mean = paired_difference(against, by_seed.mean(axis=0), seed, n_resamples)
-            seeds = by_seed.mean(axis=1).tolist()
-            found.append(GroupDifference(**mean, method=method, group=group, seeds=seeds))
+            found.append(GroupDifference(**mean, method=method, group=group, seeds=by_seed.mean(axis=1).tolist()))
     return found
+
+
+def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, dict[str, np.ndarray]]:
+    """The correctness of each choice by scores, by group: (scorers, prompts)."""
+    n, groups = check_prompts(prompts, groups)
+
+    def best(prompt: PromptCandidates, scorer: str) -> float:
+        return expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
+
+    def weighted(prompt: PromptCandidates, scorer: str) -> float:
+        return expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][scorer])
+
+    choices = {f"best of {n}": best, **({f"weighted vote@{n}": weighted} if has_votes(prompts) else {})}
+    return {
+        choice: {
+            group: np.array([[choose(prompt, scorer) for prompt in prompts] for scorer in scorers])
+            for group, scorers in groups.items()
+        }
+        for choice, choose in choices.items()
+    }
 
 
 def paired_difference(against: str, more: np.ndarray, seed: int, n_resamples: int) -> PairedDifference:
@@ -217,14 +229,6 @@ def check_prompts(prompts: Sequence[PromptCandidates], groups: Groups | None) ->
                 f" expected {n} of each, scorers {scorers}"
             )
     return n, {name: [name] for name in scorers} if groups is None else groups
-
-
-def _best(prompts: Sequence[PromptCandidates], scorer: str) -> list[float]:
-    return [expected_best_of_n(prompt["scores"][scorer], prompt["correct"]) for prompt in prompts]
-
-
-def _weighted(prompts: Sequence[PromptCandidates], scorer: str) -> list[float]:
-    return [expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][scorer]) for prompt in prompts]
 
 
 def _distinct_mean(prompt: PromptCandidates) -> float:

@@ -1,7 +1,4 @@
-"""How well a reward model tells better from worse: preference pairs, and the first wrong step. Pure Python.
-
-It travels with published metrics, and imports nothing of ours.
-"""
+"""How well a reward model tells better from worse: preference pairs, and the first wrong step. Pure Python."""
 
 from __future__ import annotations
 

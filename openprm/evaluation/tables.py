@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+Row = Mapping[str, Any]
 
 
 class Table(NamedTuple):
@@ -18,139 +18,123 @@ class Table(NamedTuple):
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
     """The tables of `results.json`; of a manifest, which holds no curve, the first ones."""
-    found = [_choices(results)]
-    if results["differences"]:
-        found.append(_differences(results["differences"]))
-    if results.get("samples"):
-        found.append(_samples(results))
-    if results.get("searches"):
-        found.append(_searches(results["searches"]))
-    if results.get("early_rejection"):
-        found.append(_early_rejection(results["early_rejection"]))
-    return found
-
-
-def read_tables(folder: Path) -> list[Table]:
-    """The tables of a folder that `openprm.stages.evaluate` made."""
-    return tables(json.loads((folder / "results.json").read_text("utf-8")))
+    parts = {
+        "metrics": _choices,
+        "differences": _differences,
+        "samples": _samples,
+        "searches": _searches,
+        "early_rejection": _early_rejection,
+    }
+    return [make(results[name], results["counts"]) for name, make in parts.items() if results.get(name)]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The same as a Markdown document."""
-    return "\n".join(_markdown(table) for table in tables(results))
-
-
-def _choices(results: Mapping[str, Any]) -> Table:
-    counts = results["counts"]
-    return Table(
-        f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
-        ["choice", "accuracy", "over seeds", "95 % interval", "against single", "95 % interval"],
-        [
-            [
-                row["method"],
-                f"{row['accuracy']:.3f}",
-                _range(row["seeds"], ".3f"),
-                _interval(row),
-                f"{row['difference']:+.3f}",
-                f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}",
-            ]
-            for row in results["metrics"]
-        ],
-    )
-
-
-def _differences(rows: Sequence[Mapping[str, Any]]) -> Table:
-    return Table(
-        "Differences in accuracy, paired by prompt and seed",
-        ["choice", "difference", "over seeds", "95 % interval"],
-        [
-            [
-                f"{row['method']}: {row['group']} less {row['against']}",
-                f"{row['difference']:+.3f}",
-                _range(row["seeds"], "+.3f"),
-                f"{row['low']:+.3f} to {row['high']:+.3f}",
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _range(seeds: Sequence[float], form: str) -> str:
-    """The lowest and the highest of several seeds."""
-    return f"{min(seeds):{form}} to {max(seeds):{form}}" if len(seeds) > 1 else ""
-
-
-def _samples(results: Mapping[str, Any]) -> Table:
-    points, counts = results["samples"], results["counts"]
-    sizes = list(dict.fromkeys(point["n"] for point in points))
-    lines: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for point in points:
-        lines.setdefault(point["line"], {})[point["n"]] = point
-    tokens = "" if counts["tokens_per_candidate"] is None else f" of {counts['tokens_per_candidate']:.1f} tokens"
-    return Table(
-        f"{counts['prompts']} prompts, up to {sizes[-1]} samples{tokens} each: accuracy by number of samples",
-        ["choice", *map(str, sizes), f"95 % interval at {sizes[-1]}"],
-        [
-            [line, *(f"{found[n]['accuracy']:.3f}" for n in sizes), _interval(found[sizes[-1]])]
-            for line, found in lines.items()
-        ],
-    )
-
-
-def _searches(points: Sequence[Mapping[str, Any]]) -> Table:
-    rows = []
-    for point in points:
-        against = {entry["against"].split(":")[0]: entry for entry in point["differences"]}
-        unanswered = f" ({point['unanswered']} unanswered)" if point["unanswered"] else ""
-        rows.append(
-            [
-                f"{point['line']} @{point['n']}{unanswered}",
-                f"{point['accuracy']:.3f}",
-                _interval(point),
-                *(
-                    f"{entry['difference']:+.3f} ({entry['low']:+.3f} to {entry['high']:+.3f})" if entry else ""
-                    for entry in (against.get(name) for name in ("best of n", "majority vote"))
-                ),
-                f"{point['generated_tokens']:.0f}",
-                f"{point['scored_tokens']:.0f}",
-            ]
-        )
-    header = [
-        "search @budget",
-        "accuracy",
-        "95 % interval",
-        "against best of budget",
-        "against majority vote",
-        "tokens generated",
-        "tokens scored",
-    ]
-    return Table("Searches, tokens for each prompt", header, rows)
-
-
-def _early_rejection(rows: Sequence[Mapping[str, Any]]) -> Table:
-    return Table(
-        f"Early rejection among {rows[0]['n_answers']} answers, by {rows[0]['n_calibration']} prompts, measured on "
-        f"{rows[0]['n_prompts']} others: means of {rows[0]['n_splits']} splits",
-        ["by", "risk", "best answer stopped", f"{rows[0]['unit']} saved", "accuracy before", "after"],
-        [
-            [
-                f"{row['scorer']}/{row['aggregation']}",
-                f"{row['risk']:g}",
-                f"{row['winners_lost']:.3f}",
-                f"{row['tokens_saved']:.1%}",
-                f"{row['accuracy_before']:.3f}",
-                f"{row['accuracy_after']:.3f}",
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _interval(point: Mapping[str, Any]) -> str:
-    return f"{point['low']:.3f} to {point['high']:.3f}"
+    return "\n".join(map(_markdown, tables(results)))
 
 
 def _markdown(table: Table) -> str:
     rule = ["---", *["---:"] * (len(table.header) - 1)]
     lines = (f"| {' | '.join(cells)} |" for cells in (table.header, rule, *table.rows))
     return "\n".join([f"## {table.title}", "", *lines, ""])
+
+
+def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, Callable[[Row], str]]]) -> Table:
+    return Table(title, [name for name, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+
+
+def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    return _table(
+        f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
+        rows,
+        [
+            ("choice", lambda row: row["method"]),
+            ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
+            ("over seeds", lambda row: _over_seeds(row, ".3f")),
+            ("95 % interval", _interval),
+            ("against single", lambda row: f"{row['difference']:+.3f}"),
+            ("95 % interval", lambda row: f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}"),
+        ],
+    )
+
+
+def _differences(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    return _table(
+        "Differences in accuracy, paired by prompt and seed",
+        rows,
+        [
+            ("choice", lambda row: f"{row['method']}: {row['group']} less {row['against']}"),
+            ("difference", lambda row: f"{row['difference']:+.3f}"),
+            ("over seeds", lambda row: _over_seeds(row, "+.3f")),
+            ("95 % interval", lambda row: _interval(row, "+.3f")),
+        ],
+    )
+
+
+def _samples(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    by_line: dict[str, dict[int, Row]] = {}
+    for point in points:
+        by_line.setdefault(point["line"], {})[point["n"]] = point
+    sizes = list(dict.fromkeys(point["n"] for point in points))
+    tokens = "" if counts["tokens_per_candidate"] is None else f" of {counts['tokens_per_candidate']:.1f} tokens"
+    return Table(
+        f"{counts['prompts']} prompts, up to {sizes[-1]} samples{tokens} each: accuracy by number of samples",
+        ["choice", *map(str, sizes), f"95 % interval at {sizes[-1]}"],
+        [
+            [line, *(f"{found[n]['accuracy']:.3f}" for n in sizes), _interval(found[sizes[-1]])]
+            for line, found in by_line.items()
+        ],
+    )
+
+
+def _searches(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    def name(point: Row) -> str:
+        unanswered = f" ({point['unanswered']} unanswered)" if point["unanswered"] else ""
+        return f"{point['line']} @{point['n']}{unanswered}"
+
+    def against(choice: str) -> Callable[[Row], str]:
+        return lambda point: "".join(
+            f"{entry['difference']:+.3f} ({_interval(entry, '+.3f')})"
+            for entry in point["differences"]
+            if entry["against"].split(":")[0] == choice
+        )
+
+    return _table(
+        "Searches, tokens for each prompt",
+        points,
+        [
+            ("search @budget", name),
+            ("accuracy", lambda point: f"{point['accuracy']:.3f}"),
+            ("95 % interval", _interval),
+            ("against best of budget", against("best of n")),
+            ("against majority vote", against("majority vote")),
+            ("tokens generated", lambda point: f"{point['generated_tokens']:.0f}"),
+            ("tokens scored", lambda point: f"{point['scored_tokens']:.0f}"),
+        ],
+    )
+
+
+def _early_rejection(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    first = rows[0]
+    return _table(
+        f"Early rejection among {first['n_answers']} answers, by {first['n_calibration']} prompts, measured on "
+        f"{first['n_prompts']} others: means of {first['n_splits']} splits",
+        rows,
+        [
+            ("by", lambda row: f"{row['scorer']}/{row['aggregation']}"),
+            ("risk", lambda row: f"{row['risk']:g}"),
+            ("best answer stopped", lambda row: f"{row['winners_lost']:.3f}"),
+            (f"{first['unit']} saved", lambda row: f"{row['tokens_saved']:.1%}"),
+            ("accuracy before", lambda row: f"{row['accuracy_before']:.3f}"),
+            ("after", lambda row: f"{row['accuracy_after']:.3f}"),
+        ],
+    )
+
+
+def _over_seeds(row: Row, form: str) -> str:
+    """The lowest and the highest of several seeds."""
+    return f"{min(row['seeds']):{form}} to {max(row['seeds']):{form}}" if len(row["seeds"]) > 1 else ""
+
+
+def _interval(row: Row, form: str = ".3f") -> str:
+    return f"{row['low']:{form}} to {row['high']:{form}}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +13,11 @@ from typing import Any
 
 from ..decoding.early_rejection import ScoredSamples
 from ..errors import InputError
-from ..evaluation.accuracy import PromptCandidates, compare_groups, evaluate_selection
+from ..evaluation.accuracy import compare_groups, evaluate_selection
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point, step_tokens
 from ..evaluation.scaling_plot import plot_scaling
 from ..evaluation.scored_prompts import ScoredPrompt, graded_by, read_scored, scored_by, to_choose_from, unscored
-from ..evaluation.search_answers import SearchAnswers, grading_rule, read_search_answers
+from ..evaluation.search_answers import grading_rule, read_search_answers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of
@@ -70,12 +70,8 @@ class Evaluate(Stage, kind="evaluate"):
             raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
 
     def inputs(self) -> dict[str, str]:
-        answers = {f"answers/{name}": str(path) for name, path in self.answers.items()}
-        return {
-            "candidates": str(self.candidates),
-            **{name: str(path) for name, path in self.scores.items()},
-            **answers,
-        }
+        answers = {f"answers/{name}": path for name, path in self.answers.items()}
+        return {name: str(path) for name, path in {"candidates": self.candidates, **self.scores, **answers}.items()}
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward,
@@ -90,79 +86,45 @@ class Evaluate(Stage, kind="evaluate"):
             raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
         measured = to_choose_from(prompts, aggregations, equal, self.answer_pattern)
         models = {name: scored_by(path) for name, path in scores.items()}
-        results = _measure(prompts, measured, _kinds(self.kinds, scores, aggregations), aggregations, seed)
-        results["equivalence"] = equal
-        made = {"counts": results["counts"], "metrics": results["metrics"], "differences": results["differences"]}
+        kinds = _kinds(self.kinds, scores, aggregations)
+        groups = _groups(kinds, aggregations)
+        own = [f"{kind}/{entry['aggregation']}" for kind, entry in kinds.items()]
+        try:
+            differences = compare_groups(measured, groups, [(b, a) for a, b in combinations(own, 2)], seed)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        lengths = [row["n_tokens"] for prompt in prompts for row in prompt.rows]
+        tokens = None if None in lengths else fmean(lengths)
+        results: dict[str, Any] = {
+            "counts": {
+                "prompts": len(prompts),
+                "candidates": len(prompts[0].rows),
+                "tokens_per_candidate": tokens,
+                "unscored": unscored(prompts, scores),
+            },
+            "kinds": kinds,
+            "metrics": evaluate_selection(measured, groups, seed),
+            "differences": differences,
+            "equivalence": equal,
+        }
+        made = {**results, "models": models}
         if self.curve:
             ids, by_hash = [p.prompt_id for p in prompts], {m["hash"]: name for name, m in models.items() if m}
-            searches = [
-                read_search_answers(name, path, ids, rule, by_hash) for name, path in self.answers.items() if rule
-            ]
-            results |= _curve(prompts, measured, results, searches, self.early_risks, aggregations, seed)
+            results |= {
+                "samples": scaling_curve(measured, groups, tokens, seed),
+                "searches": [
+                    search_point(read_search_answers(name, path, ids, rule, by_hash), measured, seed)
+                    for name, path in self.answers.items()
+                    if rule
+                ],
+                "early_rejection": _early_rejection(
+                    prompts, kinds, self.early_risks, seed, "characters" if tokens is None else "tokens"
+                ),
+            }
             made["pictures"] = plot_scaling(results, folder)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         (folder / "table.md").write_text(markdown(results), "utf-8")
-        return {
-            "files_hash": files_hash(folder),
-            **made,
-            "equivalence": equal,
-            "kinds": results["kinds"],
-            "models": models,
-        }
-
-
-def _measure(
-    prompts: Sequence[ScoredPrompt],
-    measured: Sequence[PromptCandidates],
-    kinds: Kinds,
-    aggregations: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
-    """What results.json holds without the curve."""
-    lengths = [row["n_tokens"] for prompt in prompts for row in prompt.rows]
-    groups = _groups(kinds, aggregations)
-    own = [f"{kind}/{entry['aggregation']}" for kind, entry in kinds.items()]
-    try:
-        differences = compare_groups(measured, groups, [(b, a) for a, b in combinations(own, 2)], seed)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return {
-        "counts": {
-            "prompts": len(prompts),
-            "candidates": len(prompts[0].rows),
-            "tokens_per_candidate": None if None in lengths else fmean(lengths),
-            "unscored": unscored(prompts, prompts[0].step_rewards),
-        },
-        "kinds": kinds,
-        "metrics": evaluate_selection(measured, groups, seed),
-        "differences": differences,
-    }
-
-
-def _curve(
-    prompts: Sequence[ScoredPrompt],
-    measured: Sequence[PromptCandidates],
-    results: Mapping[str, Any],
-    searches: Iterable[SearchAnswers],
-    risks: Sequence[float],
-    aggregations: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
-    """What results.json holds of the curve."""
-    tokens, kinds = results["counts"]["tokens_per_candidate"], results["kinds"]
-    unit = "characters" if tokens is None else "tokens"
-    first = {entry["models"][0]: entry["aggregation"] for entry in kinds.values()}
-    return {
-        "samples": scaling_curve(measured, _groups(kinds, aggregations), tokens, seed),
-        "searches": [search_point(search, measured, seed) for search in searches],
-        "early_rejection": [
-            row
-            for model, aggregation in first.items()
-            for row in early_rejection_rows(
-                _scored_samples(prompts, model, unit), model, aggregation, risks, seed, unit
-            )
-        ],
-    }
+        return {"files_hash": files_hash(folder), **made}
 
 
 def _kinds(
@@ -191,16 +153,24 @@ def _groups(kinds: Kinds, aggregations: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def _scored_samples(prompts: Sequence[ScoredPrompt], scorer: str, unit: str) -> list[ScoredSamples]:
-    """Each response as long as `unit` has it: never some in tokens beside others in characters, which are more."""
-    return [
-        ScoredSamples(
-            step_rewards=prompt.step_rewards[scorer],
-            step_tokens=[
-                step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)
-                for row, steps in zip(prompt.rows, prompt.steps[scorer], strict=True)
-            ],
-            correct=prompt.correct,
-        )
-        for prompt in prompts
-    ]
+def _early_rejection(
+    prompts: Sequence[ScoredPrompt], kinds: Kinds, risks: Sequence[float], seed: int, unit: str
+) -> list[dict[str, Any]]:
+    """Of the first model of each kind. Each response is as long as `unit` has it: never some in tokens beside others
+    in characters, which are more."""
+    found = []
+    for entry in kinds.values():
+        model = entry["models"][0]
+        samples = [
+            ScoredSamples(
+                step_rewards=prompt.step_rewards[model],
+                step_tokens=[
+                    step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)
+                    for row, steps in zip(prompt.rows, prompt.steps[model], strict=True)
+                ],
+                correct=prompt.correct,
+            )
+            for prompt in prompts
+        ]
+        found += early_rejection_rows(samples, model, entry["aggregation"], risks, seed, unit)
+    return found

@@ -32,7 +32,7 @@ def metric_info(metric: Any, *features: dict[str, Any]) -> Any:
     import evaluate
 
     choices = [datasets.Features(feature) for feature in features]
-    description, separator, inputs = inspect.cleandoc(type(metric).__doc__).partition("\n\nArgs:")
+    description, separator, inputs = inspect.cleandoc(type(metric).__doc__ or "").partition("\n\nArgs:")
     return evaluate.MetricInfo(
         description=description,
         citation=_CITATION,
