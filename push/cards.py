@@ -96,6 +96,8 @@ def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[st
         if source is None or source.repository is None or part["stage"] not in ("reward", "trees", "pairs"):
             continue
         parameters = {**part["parameters"], "split": source.part}
+        if part["stage"] == "reward":  # the published reward is there already, under its name
+            parameters["name"] += "-again"
         with suppress(InputError):  # a judge's servers and a user's file are not published
             stage = stage_from_manifest({**part, "parameters": parameters}, {role: source.repository})
             yield rerun_command(stage, f"rebuilt/{kind}-{split}")
