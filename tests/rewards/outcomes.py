@@ -6,24 +6,13 @@ import pickle
 
 from openprm.errors import Failure
 from openprm.rewards.base import RewardResult, RuleRewarder
-from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by, plain_reward
+from openprm.schema import Candidate, plain_reward
+from tests import folders
 
 
-def candidate(response: str, reference: str | None, question: str = "What?") -> Candidate:
-    return Candidate(
-        schema_version=SCHEMA_VERSION,
-        prompt_id="0",
-        source="test",
-        question=[Message(role="user", content=question)],
-        reference=reference,
-        response=response,
-        sample_index=0,
-        generator=generated_by(),
-        finish_reason=None,
-        n_tokens=None,
-        rewards=[],
-        marks=[],
-    )
+def candidate(response: str, reference: str | None = None, question: str = "What?", index: int = 0) -> Candidate:
+    asked = [{"role": "user", "content": question}]
+    return folders.candidate("p", index, response, reference=reference, question=asked)  # type: ignore[return-value]
 
 
 def outcome(rule: RuleRewarder, response: str, reference: str | None, question: str = "What?") -> RewardResult:

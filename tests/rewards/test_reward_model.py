@@ -14,33 +14,15 @@ from openprm.errors import Failure, InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.rewards.base import RewardBatch, RewardResult
 from openprm.rewards.reward_model import ModelRewarder
-from openprm.schema import SCHEMA_VERSION, Candidate, generated_by
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
 from tests import tiny_models
+from tests.rewards.outcomes import candidate
 
 RESPONSES = ["The answer is five.", "First, add the numbers.\nThen, divide by two.", "Seven."]
 
 
-def candidate(response: str, question: Any = "What is the sum of two and three?") -> Candidate:
-    question = [{"role": "user", "content": question}] if isinstance(question, str) else question
-    return Candidate(
-        schema_version=SCHEMA_VERSION,
-        prompt_id="p",
-        source="test",
-        question=question,
-        reference=None,
-        response=response,
-        sample_index=0,
-        generator=generated_by(),
-        finish_reason=None,
-        n_tokens=None,
-        rewards=[],
-        marks=[],
-    )
-
-
-def outcomes(rewarder: ModelRewarder, *responses: str | Candidate) -> list[RewardResult]:
+def outcomes(rewarder: ModelRewarder, *responses: Any) -> list[RewardResult]:
     candidates = [candidate(one) if isinstance(one, str) else one for one in responses]
     batches = [RewardBatch(0, candidates[:1]), RewardBatch(1, candidates[1:])]
     found = list(rewarder.rewards(batches))
@@ -108,7 +90,13 @@ def test_what_is_wrong_with_one_candidate_leaves_the_others(base: Path):
     length = len(encode(tokenizer, candidate("")["question"], long))
     strange: Any = [{"role": "user", "content": 5}]
     found = outcomes(
-        ModelRewarder(base), RESPONSES[0], long, " \n", candidate("five", strange), RESPONSES[1], RESPONSES[2]
+        ModelRewarder(base),
+        RESPONSES[0],
+        long,
+        " \n",
+        dict(candidate("five"), question=strange),
+        RESPONSES[1],
+        RESPONSES[2],
     )
     assert values([found[0], *found[4:]]) == pytest.approx(plain_rewards(base), abs=1e-4)
     assert (
@@ -126,19 +114,10 @@ def reward_model(folder: Path, template: str | None, **options: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("template", "reason"),
-    [
-        (
-            "{% for m in messages %}{{ m['content'].split('is')[-1] }}{% endfor %}",
-            "does not render the user's message",
-        ),
-        ("{{ raise_exception('only one turn, please') }}", "only one turn, please"),
-    ],
-)
-def test_a_template_that_does_not_render_a_response(tmp_path: Path, template: str, reason: str):
+def test_a_template_that_does_not_render_the_question(tmp_path: Path):
+    template = "{% for m in messages %}{{ m['content'][1:] }}{% endfor %}"
     (outcome,) = outcomes(ModelRewarder(reward_model(tmp_path, template)), RESPONSES[0])
-    assert reason in failure(outcome).reason
+    assert "does not render the user's message" in failure(outcome).reason
 
 
 def test_the_tokenizers_own_limit_counts(tmp_path: Path):
