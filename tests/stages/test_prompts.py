@@ -1,4 +1,4 @@
-"""The stages of prompts and of declared outcome pairs: folders, counts, draws, origins, and runs begun anew."""
+"""The stages of prompts and of declared outcome pairs: folders, counts, draws, origins, and resumed runs."""
 
 from __future__ import annotations
 

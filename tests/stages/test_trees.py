@@ -164,6 +164,15 @@ def test_a_separator_for_each_source(tmp_path):
     assert read_manifest(tmp_path / "t")["parameters"]["separators"] == {"lines": "line"}
 
 
+def test_whole_rewards_of_records_are_hashed_as_they_are_stored(tmp_path, file):
+    rows = [
+        {**row, "rewards": [plain_reward("r", index % 2)]} for index, row in enumerate(CandidateSource(file).read())
+    ]
+    records = write_jsonl(tmp_path / "records.jsonl", rows)
+    manifest = Trees(candidates=records).run(tmp_path / "trees")
+    assert manifest["row_hash"] == rows_hash(read_rows(tmp_path / "trees"))
+
+
 # --- skipped, made again
 
 
@@ -173,7 +182,7 @@ def test_nothing_is_done_twice(tmp_path, file, stage):
     assert times(make(stage, file, tmp_path)) == before
 
 
-def test_what_makes_trees_anew(tmp_path, file, trees):
+def test_what_rebuilds_trees(tmp_path, file, trees):
     hashes = {read_manifest(trees)["row_hash"]}
     for parameters in ({"separator": "line"}, {"threshold": 0.5}, {}):
         hashes.add(Trees(candidates=file, **parameters).run(trees, force=True)["row_hash"])
@@ -293,7 +302,7 @@ def test_pairs_of_a_split(tmp_path, trees, shuffle):
         make("d", folder, "control")
 
 
-def test_the_control_deals_the_same_rewards_out_anew(tmp_path, trees):
+def test_the_control_shuffles_the_same_rewards(tmp_path, trees):
     plain = Pairs(trees=str(trees), min_gap="0.0", outcome="all").run(tmp_path / "plain")
     shuffled = [
         Pairs(trees=str(trees), min_gap="0.0", outcome="all", shuffle_rewards=seed).run(tmp_path / f"seed{seed}")
@@ -330,18 +339,15 @@ def test_duplicates_and_contradictions_are_counted(tmp_path):
     manifest = Preferences(preferences=write_jsonl(tmp_path / "p.jsonl", rows)).run(tmp_path / "pairs")
     counts = manifest["counts"]
     assert (counts["pairs"], counts["duplicates"], counts["contradictions"]) == (2, 1, 3)
-    assert "mean_gap" not in counts, "nobody knows the gaps"
+    assert "mean_gap" not in counts, "the gaps are unknown"
     assert [(row["question"][0]["content"], row["chosen"]) for row in rows_of(tmp_path / "pairs")] == [
         ("q", "a"),
         ("r", "a"),
     ]
-
-
-def test_only_contradictions(tmp_path):
-    rows = [{"prompt": "q", "chosen": a, "rejected": b} for a, b in ("ab", "ba")]
+    contradictory = write_jsonl(tmp_path / "only.jsonl", rows[2:5])
     with pytest.raises(InputError, match="no pair could be used"):
-        Preferences(preferences=write_jsonl(tmp_path / "p.jsonl", rows)).run(tmp_path / "pairs")
-    assert not (tmp_path / "pairs").exists()
+        Preferences(preferences=contradictory).run(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 # --- killed

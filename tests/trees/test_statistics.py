@@ -6,34 +6,18 @@ import json
 
 import pytest
 
-from openprm.schema import Candidate, Generator, Tree, plain_reward
+from openprm.schema import Message, Tree
 from openprm.trees.pairs import preference_pair
 from openprm.trees.statistics import PAPER_PAIRS_PER_PROMPT, PairStatistics, TreeStatistics
 from openprm.trees.tree import MergeParameters, build_tree
+from tests.trees.test_tree import candidate
 
-GENERATOR = Generator.__annotations__
-QUESTION = [{"role": "user", "content": "q"}]
+QUESTION = [Message(role="user", content="q")]
 
 
 def tree(*responses: tuple[str, float], threshold: float = 0.88) -> Tree:
-    candidates: list[Candidate] = [
-        {
-            "schema_version": 1,
-            "prompt_id": "p",
-            "source": "s",
-            "question": QUESTION,  # type: ignore[typeddict-item]
-            "reference": None,
-            "response": text,
-            "sample_index": index,
-            "generator": dict.fromkeys(GENERATOR),  # type: ignore[typeddict-item]
-            "finish_reason": None,
-            "n_tokens": None,
-            "rewards": [plain_reward("reward", reward)],
-            "marks": [],
-        }
-        for index, (text, reward) in enumerate(responses)
-    ]
-    return build_tree(candidates, "reward", MergeParameters(threshold=threshold))
+    candidates = [candidate(text, reward, index) for index, (text, reward) in enumerate(responses)]
+    return build_tree(candidates, "golden", MergeParameters(threshold=threshold))
 
 
 TREES = [
@@ -90,8 +74,8 @@ def test_pairs():
     for each in TREES:
         statistics.add_tree(each)
     assert statistics.widest_gap == 1.0
-    statistics.add(preference_pair(QUESTION, "a", "b", "s", "p", gap=0.5))  # type: ignore[arg-type]
-    statistics.add(preference_pair(QUESTION, "a", "c", "s", "p", gap=1.0))  # type: ignore[arg-type]
+    statistics.add(preference_pair(QUESTION, "a", "b", "s", "p", gap=0.5))
+    statistics.add(preference_pair(QUESTION, "a", "c", "s", "p", gap=1.0))
     assert statistics.summary() == {
         "pairs": 2,
         "levels": {"outcome": 2},
