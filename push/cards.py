@@ -91,7 +91,6 @@ def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[st
     kind = publication["kind"]
     role = _BEFORE.get(kind, "candidates")
     for split, part in publication["parts"].items():
-        # rewards are given again to the candidates themselves
         source = Input(repo, repo, split) if kind == "candidates" else made_of[split].get(role)
         if source is None or source.repository is None or part["stage"] not in ("reward", "trees", "pairs"):
             continue

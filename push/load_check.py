@@ -1,4 +1,4 @@
-"""Load what was published, as a stranger would: `python load_check.py OWNER`, in the folder that holds the owner's.
+"""Load what was published, as a user would: `python load_check.py OWNER`, in the folder that holds the owner's.
 
 Imports nothing of openprm. Prints each dataset's size and what the scoring pipeline says of the first candidate;
 exits with an error where something does not load.

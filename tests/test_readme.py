@@ -12,8 +12,8 @@ import typer
 
 import openprm
 from openprm.cli import app
+from tests.fresh_machine import FreshMachine, hub_of
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
-from tests.stranger import Stranger, hub_of
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -102,7 +102,7 @@ def test_all_that_is_shown_runs(tmp_path: Path, finished_run: Path):  # noqa: F8
         block for name in READ for block in re.findall(r"^```(console|python)\n(.*?)^```$", TEXTS[name], re.S | re.M)
     ]
     with hub_of(folder / "runs" / "tiny", tmp_path) as hub:
-        reader = Stranger(hub, folder, tmp_path / "home")
+        reader = FreshMachine(hub, folder, tmp_path / "home")
         reader.environment["HF_TOKEN"] = hub.token
         printed = reader.python(f"BLOCKS = {shown!r}\n{PROGRAM}")
     assert sum(line.startswith("$ openprm ") for line in printed.splitlines()) >= 25

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from openprm.scoring.pipeline import load_scorer
+from tests.fresh_machine import hub_of
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
-from tests.stranger import hub_of
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")

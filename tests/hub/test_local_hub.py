@@ -116,14 +116,14 @@ def test_what_does_not_fit_is_refused(hub: Hub, api: HfApi) -> None:
 def test_who_may_see_and_change_what(hub: Hub, api: HfApi) -> None:
     api.create_repo(**REPO, private=True)
     api.create_repo("openprm/one")
-    reader, stranger, unknown, anonymous = (
-        HfApi(endpoint=hub.endpoint, token=token) for token in (hub.read_token, hub.stranger_token, "hf_wrong", False)
+    reader, other, unknown, anonymous = (
+        HfApi(endpoint=hub.endpoint, token=token) for token in (hub.read_token, hub.other_token, "hf_wrong", False)
     )
     assert reader.repo_info(**REPO).private
     assert status(lambda: commit(reader, {"a": b"a"})) == 403
-    assert status(lambda: stranger.create_repo("openprm/other")) == 403
+    assert status(lambda: other.create_repo("openprm/other")) == 403
     assert status(lambda: unknown.repo_info(**REPO)) == status(unknown.whoami) == 401
-    for hidden in (stranger, anonymous):
+    for hidden in (other, anonymous):
         with pytest.raises(RepositoryNotFoundError):
             hidden.repo_info(**REPO)
     assert [model.id for model in anonymous.list_models(author="openprm")] == ["openprm/one"]

@@ -171,7 +171,7 @@ def test_what_cannot_be_opened_is_said(hub: Hub, tmp_path: Path):
     names = ["trees", "trees@v1", "trees@v7", "nothing", "foreign", "secret", "gated", "closed", "bad..name"]
     where = [f"openprm/{name}" for name in names]
     code = f"WHERE = {where!r}\n{OPEN}"
-    found = ask(hub, tmp_path / "home", code, token=hub.stranger_token)
+    found = ask(hub, tmp_path / "home", code, token=hub.other_token)
     assert found["openprm/trees"] == found["openprm/trees@v1"] == "trees"
     assert "openprm/trees@v7: there is no such repository or revision" in found["openprm/trees@v7"]
     for name in ("nothing", "secret"):

@@ -1,5 +1,5 @@
-"""A small Hub on this machine, for tests and to try publishing by hand: `python -m tests.local_hub` prints what to
-paste.
+"""A small Hub on this machine, for tests and to try publishing by hand: `python -m tests.local_hub` says what to
+set.
 
 It answers what the unmodified clients ask (huggingface_hub, datasets, transformers), and keeps everything in a folder:
 

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8899, help="[8899]; 0: any")
     arguments = parser.parse_args()
     with Hub(arguments.root, arguments.port) as hub:
-        print("A Hub for trying things out. In another terminal, paste:\n")
+        print("A Hub for trying things out. In another terminal:\n")
         print(f"export HF_ENDPOINT={hub.endpoint} HF_TOKEN={hub.token} HF_HUB_DISABLE_XET=1")
         print(f"export HF_HOME={quote(str(hub.store.root / 'home'))} NO_PROXY=127.0.0.1,localhost\n", flush=True)
         with suppress(KeyboardInterrupt):

@@ -120,7 +120,12 @@ def _paths_info(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     commit = repo.at(revision)
     form = parse_qs(b"".join(asked.chunks).decode())
     known = set(_with_folders(commit["files"]))
-    return Reply([_entry(commit, path) for path in form.get("paths", []) if path in known])
+    entries = [_entry(commit, path) for path in form.get("paths", []) if path in known]
+    for entry in entries:
+        if form.get("expand") == ["true"] and entry["type"] == "file":  # DuckDB asks when a file was changed
+            last = repo.at(commit["files"][entry["path"]]["commit"])
+            entry["lastCommit"] = {key: last[key] for key in ("id", "title", "date")}
+    return Reply(entries)
 
 
 @route("GET", API + "/refs")

@@ -53,18 +53,18 @@ class Fault:
 class Hub:
     """The Hub while the `with` lasts, at `endpoint`. A Hub of the same `root` (and `port`) goes on where it was.
 
-    `token` may write to `owner`, `read_token` may only read, `stranger_token` is another user's;
+    `token` may write to `owner`, `read_token` may only read, `other_token` is another user's;
     any other is refused. `requests` lists what was asked, `faults` what shall go wrong (see `Fault`).
     """
 
-    token, read_token, stranger_token = ("hf_" + name.ljust(34, "0") for name in ("publisher", "reader", "stranger"))
+    token, read_token, other_token = ("hf_" + name.ljust(34, "0") for name in ("publisher", "reader", "other"))
 
     def __init__(self, root: Path, port: int = 0, owner: str = "openprm"):
         self.store = Store(root)
         self.users = {
             self.token: User("publisher", owner, "write"),
             self.read_token: User("publisher", owner, "read"),
-            self.stranger_token: User("stranger", None, "write"),
+            self.other_token: User("other", None, "write"),
         }
         self.requests: list[Request] = []
         self.faults: list[Fault] = []

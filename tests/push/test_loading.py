@@ -15,11 +15,13 @@ import pytest
 
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
 from openprm.scoring.pipeline import load_scorer
+from tests.fresh_machine import FreshMachine, hub_of
 from tests.local_hub import Hub
 from tests.miniature import finished_run  # noqa: F401 (a fixture)
-from tests.stranger import Stranger, hub_of
 
 pytestmark = pytest.mark.slow
+
+DATASETS = ("candidates", "trees", "pairs")
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +31,14 @@ def hub(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Iterato
 
 
 @pytest.fixture
-def stranger(hub: Hub, tmp_path: Path) -> Stranger:
-    return Stranger(hub, tmp_path / "empty", tmp_path / "home")
+def machine(hub: Hub, tmp_path: Path) -> FreshMachine:
+    return FreshMachine(hub, tmp_path / "empty", tmp_path / "home")
 
 
-def example(run: Path) -> dict[str, Any]:
-    row = next(iter(read_rows(run / "candidates")))
-    return {"question": row["question"], "response": row["response"]}
-
-
-DATASETS = """
+WITHOUT_PACKAGE = """
 import json
 from datasets import get_dataset_config_names, load_dataset
+from transformers import pipeline
 
 found = {}
 for name in ("candidates", "trees", "pairs"):
@@ -52,75 +50,34 @@ for name in ("candidates", "trees", "pairs"):
             assert list(streamed) == list(rows) == list(tagged), (name, config, split)
             found[f"{name} {config} {split}"] = rows.num_rows
 assert load_dataset("openprm/pairs", "process", split="train")[0]["level"] == "process"
-print(json.dumps(found))
+
+one = load_dataset("openprm/candidates", split="train")[0]
+chat = [*one["question"], {"role": "assistant", "content": one["response"]}]
+scorer = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=True)
+rewards = [scorer(one), scorer(chat), *scorer([one, one, one], batch_size=2)]
+classify = pipeline("text-classification", model="openprm/openprm")
+text = classify.tokenizer.apply_chat_template(chat, tokenize=False)
+last = [reward["rewards"][-1] for reward in rewards] + [classify(text, add_special_tokens=False)[0]["score"]]
+print(json.dumps([found, last]))
 """
 
 
-def test_every_config_and_split_loads_streams_and_has_its_tag(stranger: Stranger, finished_run: Path):  # noqa: F811
-    found = json.loads(stranger.python(DATASETS, package=False))
-    for name in ("candidates", "trees", "pairs"):
+def test_everything_loads_without_the_package(machine: FreshMachine, finished_run: Path):  # noqa: F811
+    """Every config, split and tag, whole and streamed; every way to score gives the reward of the trained model."""
+    found, rewards = json.loads(machine.python(WITHOUT_PACKAGE, package=False).splitlines()[-1])
+    for name in DATASETS:
         config = "all" if name == "pairs" else "default"
         for split, folder in (("train", name), ("test", f"{name}-test")):
             assert found[f"{name} {config} {split}"] == read_manifest(finished_run / folder)["rows"]
     for split in ("train", "test"):
         parts = [found[f"pairs {level} {split}"] for level in ("process", "outcome")]
         assert sum(parts) == found[f"pairs all {split}"]
-
-
-REWARDS = """
-import json
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-
-one = json.loads({one!r})
-chat = [*one["question"], {{"role": "assistant", "content": one["response"]}}]
-found = {{}}
-{ways}
-tokenizer = AutoTokenizer.from_pretrained("openprm/openprm")
-model = AutoModelForSequenceClassification.from_pretrained("openprm/openprm")
-text = tokenizer.apply_chat_template(chat, tokenize=False)
-inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-with torch.no_grad():
-    found["AutoModelForSequenceClassification"] = model(**inputs).logits.item()
-classify = pipeline("text-classification", model="openprm/openprm")
-found["text-classification"] = classify(text, add_special_tokens=False)[0]["score"]
-print(json.dumps(found))
-"""
-WITHOUT_PACKAGE = """
-scorer = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=True)
-found["pipeline"] = scorer(one)["rewards"][-1]
-found["pipeline, a chat"] = scorer(chat)["rewards"][-1]
-found["pipeline, batched"] = scorer([one, one, one], batch_size=2)[2]["rewards"][-1]
-"""
-WITH_PACKAGE = """
-import openprm
-
-found["default model"] = pipeline("openprm-scoring")(one)["rewards"][-1]
-found["load_scorer"] = openprm.load_scorer("openprm/openprm")(one)["rewards"][-1]
-found["load_scorer, a tag"] = openprm.load_scorer("openprm/openprm", revision="v1.0")(one)["rewards"][-1]
-found["with its own code"] = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=True)(one)[
-    "rewards"
-][-1]
-"""
-
-
-@pytest.mark.parametrize("package", [False, True], ids=["without the package", "with the package"])
-def test_every_way_to_load_the_model_gives_the_same_reward(
-    stranger: Stranger,
-    finished_run: Path,  # noqa: F811
-    package: bool,
-):
-    one = example(finished_run)
-    program = REWARDS.format(one=json.dumps(one), ways=WITH_PACKAGE if package else WITHOUT_PACKAGE)
-    found = json.loads(stranger.python(program, package=package).splitlines()[-1])
+    one = next(iter(read_rows(finished_run / "candidates")))
     trained = load_scorer(str(finished_run / "openprm-0"))(one)["rewards"][-1]
-    assert len(found) >= 5
-    assert found == {way: pytest.approx(trained, abs=1e-3) for way in found}
+    assert rewards == pytest.approx([trained] * 6, abs=1e-3)
 
 
-def test_trl_trains_on_from_it(stranger: Stranger):
-    """It takes the checkpoint by name, and a view of the pairs in its own format."""
-    program = """
+TRAINING = """
 from datasets import Dataset, load_dataset
 from trl import RewardConfig, RewardTrainer
 from openprm.trees.pairs import to_trl
@@ -128,27 +85,41 @@ from openprm.trees.pairs import to_trl
 rows = Dataset.from_list([to_trl(pair) for pair in load_dataset("openprm/pairs", "outcome", split="train")])
 arguments = RewardConfig(output_dir="out", max_steps=1, per_device_train_batch_size=2, report_to=[], use_cpu=True)
 trainer = RewardTrainer("openprm/openprm", arguments, train_dataset=rows)
-print(type(trainer.model).__name__, trainer.train().training_loss > 0)
+assert trainer.train().training_loss > 0
+
+import openprm
+from transformers import pipeline
+
+one = load_dataset("openprm/candidates", split="train")[0]
+scorers = [pipeline("openprm-scoring"), openprm.load_scorer("openprm/openprm", revision="v1.0")]
+assert len({round(scorer(one)["rewards"][-1], 3) for scorer in scorers}) == 1
 """
-    assert stranger.python(program).splitlines()[-1] == "LlamaForSequenceClassification True"
 
 
 def cards(run: Path) -> dict[str, str]:
     return {path.parent.name: path.read_text("utf-8") for path in (run / "hub" / "openprm").glob("*/README.md")}
 
 
-def blocks(card: str, kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", card, re.S | re.M)
+def blocks(card: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", card, re.S | re.M)
 
 
-def published(run: Path, name: str) -> dict[str, str]:
+def test_every_program_of_a_card_runs_and_trl_trains_the_model(machine: FreshMachine, finished_run: Path):  # noqa: F811
+    """All in one process, each with names of its own; what needs vLLM: see tests/engines/test_published.py."""
+    programs = [block for card in cards(finished_run).values() for block in blocks(card, "python")]
+    programs = [program for program in dict.fromkeys(programs) if "from vllm" not in program]
+    assert len(programs) >= 10
+    machine.python("".join(f"exec({program!r}, {{'__name__': '__main__'}})\n" for program in [*programs, TRAINING]))
+
+
+def published(run: Path, name: str) -> dict[str, Any]:
     """The hashes of a dataset's splits."""
     parts = json.loads((run / "hub" / "openprm" / name / "manifest.json").read_text("utf-8"))["parts"]
     return {f"{name}-{split}": part["row_hash"] for split, part in parts.items()}
 
 
 def rebuilt(folder: Path, name: str) -> dict[str, str]:
-    """The hashes of what a card's commands made; of candidates but for the rewards that they were given once more."""
+    """The hashes of what a card's commands made; of candidates without the rewards that they were given again."""
     found = {}
     for path in sorted((folder / "rebuilt").glob(f"{name}-*")):
         rows = list(read_rows(path))
@@ -161,27 +132,23 @@ def rebuilt(folder: Path, name: str) -> dict[str, str]:
     return found
 
 
-def test_a_tag_names_what_trees_and_pairs_are_made_of(stranger: Stranger, finished_run: Path):  # noqa: F811
-    for name, before in (("trees", "candidates"), ("pairs", "trees")):
-        block = blocks(cards(finished_run)[name], "console")[-1]
-        stranger.shell(block.replace(f"openprm/{before} ", f"openprm/{before}@v1.0 "))
-        assert rebuilt(stranger.folder, name) == published(finished_run, name)
-        inputs = read_manifest(stranger.folder / "rebuilt" / f"{name}-test")["inputs"]
-        assert inputs[before]["name"] == f"openprm/{before}@v1.0"
+COMMANDS = """
+import shlex
+from openprm.cli import app
+
+for line in {lines!r}:
+    assert not app(shlex.split(line)[1:], standalone_mode=False), line
+"""
 
 
-@pytest.mark.parametrize("name", ["candidates", "trees", "pairs", "openprm", "policy"])
-def test_every_snippet_of_a_card_runs_as_pasted(stranger: Stranger, hub: Hub, finished_run: Path, name: str):  # noqa: F811
-    card = cards(finished_run)[name]
-    ran = 0
-    for block in blocks(card, "python"):
-        if "import vllm" not in block and "from vllm" not in block:  # see tests/engines/test_published.py
-            stranger.python(block)
-            ran += 1
-    for block in blocks(card, "console"):
-        stranger.shell(block)
-        ran += 1
-    assert ran
-    if name in ("candidates", "trees", "pairs"):
-        assert rebuilt(stranger.folder, name) == published(finished_run, name)
-    assert set(re.findall(r"^```(\w*)$", card, re.M)) <= {"python", "console", "bibtex", ""}
+def test_every_command_of_a_card_runs(machine: FreshMachine, finished_run: Path):  # noqa: F811
+    """In one process. Those that rebuild a dataset give the rows that were published; trees also from a tag."""
+    found = [block for card in cards(finished_run).values() for block in blocks(card, "console")]
+    lines = "".join(found).replace("\\\n", "").splitlines()
+    assert all(line.startswith("openprm ") for line in lines)
+    lines = [line.replace("openprm/candidates --split", "openprm/candidates@v1.0 --split") for line in lines]
+    machine.python(COMMANDS.format(lines=lines))
+    for name in DATASETS:
+        assert rebuilt(machine.folder, name) == published(finished_run, name)
+    inputs = read_manifest(machine.folder / "rebuilt" / "trees-test")["inputs"]
+    assert inputs["candidates"]["name"] == "openprm/candidates@v1.0"

@@ -337,7 +337,7 @@ def test_tokens_that_may_not_write_are_refused_at_once(root: Path, hub: Hub, mon
 
     assert "the Hub does not accept your token; log in again" in error(token="hf_" + "w" * 34)
     assert "openprm: your token may only read; use one" in error(token=hub.read_token)
-    assert "openprm is neither you (stranger) nor an organization of yours" in error(token=hub.stranger_token)
+    assert "openprm is neither you (other) nor an organization of yours" in error(token=hub.other_token)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     assert "log in with `hf auth login`, or set HF_TOKEN" in error(token=None)
     assert {asked.path for asked in hub.requests} == {"/api/whoami-v2"}

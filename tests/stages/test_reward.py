@@ -170,6 +170,15 @@ def test_no_reward_at_all_is_an_error(tmp_path: Path):
         reward(given, golden_rule(), tmp_path / "out")
 
 
+def test_a_judge_is_an_origin_of_its_rewards(tmp_path: Path, given: CandidateSource):
+    class Judge(Lengths):
+        def describe(self) -> dict[str, Any]:
+            return {"judge": "org/judge"}
+
+    manifest = reward(given, Judge(), tmp_path / "out")
+    assert {"name": "org/judge", "kind": "model", "license": None} in manifest["origins"]
+
+
 @pytest.mark.parametrize("by", ["math", "choice", "answer", "stated", r"re:is (\d)"])
 def test_rewards_by_golden_answers_have_one_name(by: str):
     rewarder, inputs = make_rewarder(by)

@@ -1,4 +1,4 @@
-"""Somebody else's machine: a folder and caches of its own, and a Hub that holds a finished run."""
+"""Another user's machine: a folder and caches of its own, and a Hub that holds a finished run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.local_hub import Hub
 TAG = "v1.0"
 
 
-class Stranger:
+class FreshMachine:
     """Runs programs in `folder`, with empty caches and without a token; they must end well."""
 
     def __init__(self, hub: Hub, folder: Path, home: Path) -> None:
@@ -21,22 +21,16 @@ class Stranger:
         self.folder.mkdir(exist_ok=True)
         self.environment = hub.environment(home, token=None) | {"OMP_NUM_THREADS": "1"}
 
-    def run(self, *command: str) -> str:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, f"{' '.join(command)[-500:]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return done.stdout
-
     def python(self, program: str, *, package: bool = True) -> str:
-        """`package`: whether `openprm` can be imported."""
+        """What a program prints. package: whether `openprm` can be imported."""
         hidden = "" if package else "import sys; sys.modules['openprm'] = None\n"
         (self.folder / "program.py").write_text(hidden + program, "utf-8")
-        return self.run(sys.executable, "program.py")
-
-    def shell(self, lines: str) -> str:
-        """As pasted into a terminal; `openprm` is this package's."""
-        return self.run("bash", "-euc", f'openprm() {{ "{sys.executable}" -m openprm "$@"; }}\n{lines}')
+        command = [sys.executable, "program.py"]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, f"{program[-500:]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
 
 
 @contextmanager
