@@ -29,7 +29,7 @@ def main() -> None:
             )
         raise
     except OSError as error:
-        kept = "; what is finished is kept: make room, and run the same command again"
+        kept = "; what is finished is kept: free some space, and run the same command again"
         hint = kept if is_disk_full(error) else ""
         print(f"openprm: {error}{hint}", file=sys.stderr)
         sys.exit(1)

@@ -10,12 +10,12 @@ from filelock import FileLock, Timeout
 
 from ..errors import InputError
 
-_WAIT = 10.0  # seconds for a process that has only to begin
+_WAIT = 10.0  # seconds; parts hold the lock only while they start
 
 
 @contextmanager
 def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds the lock of `out`, beside it. Raises InputError where another process does (with `wait`, not at once)."""
+    """Holds the lock file beside `out`. Raises InputError where another process does (with `wait`, after 10 s)."""
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock_path(out), timeout=_WAIT if wait else 0):

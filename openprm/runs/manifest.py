@@ -6,7 +6,7 @@ inputs, versions, seeds) and the result (counts, a hash); nothing in it depends 
 `log.jsonl` beside it.
 
     .OUT.partial/                   renamed OUT when it is complete
-    .OUT.partial/.work/stage.json   what it is to become
+    .OUT.partial/.work/stage.json   the stage, its parameters and inputs
     .OUT.partial/.work/...          what a killed run resumes from
 """
 
@@ -33,9 +33,9 @@ from .locks import is_held, lock_path, locked
 from .provenance import hub_types, inherited
 
 LOG = "log.jsonl"
-WORK = ".work"  # in unfinished work: what a killed run resumes from (shards, checkpoints)
-_EXPENSIVE = ("[0-9]*.parquet", "checkpoints/checkpoint-*")  # in that: never discarded unasked
-_DESCRIPTION = "stage.json"  # in that: what it is to become
+WORK = ".work"  # in an unfinished folder: what a killed run resumes from (shards, checkpoints)
+_EXPENSIVE = ("[0-9]*.parquet", "checkpoints/checkpoint-*")  # in WORK: discarded only with --force
+_DESCRIPTION = "stage.json"  # in WORK: the stage, its parameters and inputs
 _NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
 
@@ -130,7 +130,7 @@ def finished_stage(out: Path, name: str, fingerprint: str) -> dict[str, Any] | N
         if there["stage"] != name:
             raise InputError(f"{out} holds the result of another stage ({there['stage']}); choose another --out")
         if there["fingerprint"] == fingerprint:
-            shutil.rmtree(out / WORK, ignore_errors=True)  # of a process killed at its very end
+            shutil.rmtree(out / WORK, ignore_errors=True)  # left by a process killed at its very end
             return there
         return None
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -139,7 +139,7 @@ def finished_stage(out: Path, name: str, fingerprint: str) -> dict[str, Any] | N
 
 
 def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | None) -> Path:
-    """The folder to work in, with nothing but what a killed run, or a part, of the same description has finished."""
+    """The folder to work in, with nothing in it but what an earlier run, or a part, of the same stage has finished."""
     partial = partial_folder(out)
     work = partial / WORK
     there = _read_description(work)
@@ -167,7 +167,7 @@ def _finish(partial: Path, out: Path, description: Mapping[str, Any], result: Ma
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     log_event(partial, event="end", stage=description["stage"], time=time.time())
     put_in_place(partial, out)
-    shutil.rmtree(out / WORK)  # only now: a run killed before this must find its work again
+    shutil.rmtree(out / WORK)  # last, so that a run killed before this finds its work again
     return manifest
 
 
@@ -180,7 +180,7 @@ def _read_description(work: Path) -> dict[str, Any]:
 
 
 def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What tells two descriptions apart, in words."""
+    """The first difference between two descriptions, in words."""
     if "parameters" not in there:
         return "a damaged description"
     if there["stage"] != wanted["stage"]:

@@ -58,8 +58,8 @@ class Work:
 
     name, unit, total, rows, rows_per_unit: see `Progress`; a unit is an item. per_shard: items in each shard but the
     last. shards: all shards, in order; called once for each run. compute: takes shards as (index, items) and a
-    callback for its progress, and gives each back with what was made of every item, in any order of shards. key: what
-    tells items, and the rows made of them, apart. count: what the rows of a shard count, by name.
+    callback for its progress, and yields each index with what was made of every item, in any order of shards. key:
+    identifies an item, and the rows made of it. count: the counts of a shard's rows, by name.
     """
 
     name: str
@@ -109,12 +109,12 @@ class Shards:
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise InputError(
-                f"{path} cannot be written ({first_line(error)}); what is finished is kept: make room, or get "
+                f"{path} cannot be written ({first_line(error)}); what is finished is kept: free some space, or get "
                 "permission to write there, and run the same command again"
             ) from error
 
     def notes(self) -> dict[int, Note]:
-        """The note of each finished shard, in order. One that is damaged is missing."""
+        """The note of each finished shard, in order; damaged shards are left out."""
         there = sorted(int(path.stem) for path in self.folder.glob("[0-9]*.parquet"))
         return {index: note for index in there if (note := _read_note(self._path(index))) is not None}
 
@@ -134,7 +134,7 @@ class Shards:
         return table, table.schema.metadata[_DIGESTS]
 
     def discard(self) -> None:
-        """Removes all shards: where they hold no result, a run with other parameters may take their place."""
+        """Removes all shards, so that a run with other parameters may follow one that had no result."""
         for path in self.folder.glob("[0-9]*.parquet"):
             path.unlink()
 
@@ -273,10 +273,10 @@ def status(out: str | Path) -> list[str] | None:
 
 
 def prompt_key(row: Mapping[str, Any]) -> str:
-    """What tells prompts apart: the key of work on prompts."""
+    """Identifies a prompt: the key of work on prompts."""
     return f"prompt {row['prompt_id']!r}"
 
 
 def response_key(row: Mapping[str, Any]) -> str:
-    """What tells responses apart: the key of work on candidates."""
+    """Identifies a response: the key of work on candidates."""
     return f"{prompt_key(row)}, sample {row['sample_index']}"

@@ -102,8 +102,7 @@ class OpenPRMConfig(TrainingArguments):
 
 
 class OpenPRMTrainer(Trainer):
-    """Trains `model`, as `openprm.models.reward_checkpoint.load_reward_model` gives it, on rows that are
-    `records.Pair`.
+    """Trains `model`, as `openprm.models.reward_checkpoint.load_reward_model` gives it, on rows of `schema.Pair`.
 
     The loss of a step is sum(w * l) / sum(w) over the global batch, so it does not depend on how the batch is spread
     over devices, processes and accumulation steps. Pairs of weight 0 are left out of training.
@@ -129,16 +128,14 @@ class OpenPRMTrainer(Trainer):
         **options: Any,
     ):
         check_reward_model(model, processing_class)
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
-                logger.warning(
-                    "Weights are %s (%s): steps as small as a learning rate of %s are rounded away. "
-                    "Load the model in float32 and compute in bfloat16 by bf16=True.",
-                    parameter.dtype,
-                    name,
-                    args.learning_rate,
-                )
-                break
+        dtypes = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
+        for dtype in dtypes & {torch.bfloat16, torch.float16}:
+            logger.warning(
+                "Weights are %s: steps as small as a learning rate of %s are rounded away. Load the model in float32 "
+                "and compute in bfloat16 by bf16=True.",
+                dtype,
+                args.learning_rate,
+            )
         self.args = args
         self.left_out: list[LeftOut] = []
         self.sources: list[str] = []

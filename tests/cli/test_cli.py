@@ -422,4 +422,4 @@ def test_a_full_disk(fails, monkeypatch):
 
     write(*ROWS)
     monkeypatch.setattr("openprm.runs.folder.os.replace", full)
-    assert "what is finished is kept: make room" in fails("trees", "a.jsonl", "-o", "t")
+    assert "what is finished is kept: free some space" in fails("trees", "a.jsonl", "-o", "t")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from openprm.runs.dataset import write_shards
 from openprm.runs.folder import (
     count_and_hash,
     is_folder,
-    locate,
     read_manifest,
     read_rows,
     row_digest,
@@ -64,10 +62,10 @@ def test_a_folder_of_several_splits(tmp_path):
 @pytest.mark.parametrize(
     ("name", "split", "asked"),
     [
-        ("somebody/trees", None, ("somebody/trees", None, "train", None)),
-        ("somebody/trees", "test", ("somebody/trees", None, "test", None)),
-        ("somebody/trees@v1.0", "test", ("somebody/trees", None, "test", "v1.0")),
-        ("somebody/pairs@refs/pr/1:process", None, ("somebody/pairs", "process", "train", "refs/pr/1")),
+        ("someone/trees", None, ("someone/trees", None, "train", None)),
+        ("someone/trees", "test", ("someone/trees", None, "test", None)),
+        ("someone/trees@v1.0", "test", ("someone/trees", None, "test", "v1.0")),
+        ("someone/pairs@refs/pr/1:process", None, ("someone/pairs", "process", "train", "refs/pr/1")),
     ],
 )
 def test_the_split_config_and_revision_of_a_published_dataset(monkeypatch, name, split, asked):
@@ -143,7 +141,7 @@ def test_reading_says_what_is_wrong(tmp_path):
         ("[]", "was not written by a stage of openprm"),
     ],
 )
-def test_a_manifest_of_somebody_else(tmp_path: Path, text, message):
+def test_a_manifest_that_no_stage_wrote(tmp_path: Path, text, message):
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     assert not is_folder(tmp_path)
@@ -152,17 +150,6 @@ def test_a_manifest_of_somebody_else(tmp_path: Path, text, message):
 
 
 def test_a_stages_manifest(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"fingerprint": "x"}))
-    assert is_folder(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"fingerprint": "x"}')
     assert read_manifest(tmp_path) == {"fingerprint": "x"}
-    assert not is_folder(tmp_path / "manifest.json")
-    assert not is_folder(tmp_path / "nowhere")
-
-
-def test_a_package_of_python_code_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "me" / "trees").mkdir(parents=True)
-    assert locate("me/trees").kind == "folder"
-    (tmp_path / "me" / "trees" / "__init__.py").touch()
-    assert locate("me/trees").kind == "hub"
-    assert locate("me/trees:config").config == "config"
+    assert [is_folder(tmp_path / name) for name in ("", "manifest.json", "nowhere")] == [True, False, False]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, TrainerCallback
+from transformers import HfArgumentParser
 
 import openprm
 from openprm.models.reward_checkpoint import prepare_reward_model
@@ -76,55 +76,11 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path):
         torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
 
 
-class Stop(TrainerCallback):
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 5:
-            raise KeyboardInterrupt
-
-
-def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path):
-    options: dict[str, Any] = {
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 2,
-        "optim": "adamw_torch",
-        "save_strategy": "steps",
-        "save_steps": 2,
-    }
-    whole = trainer(tmp_path / "whole", pairs(21), **options)
-    whole.train()
-    stopped = trainer(tmp_path / "stopped", pairs(21), **options)
-    stopped.add_callback(Stop())
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train()
-    resumed = trainer(tmp_path / "stopped", pairs(21), **options)
-    resumed.train(resume_from_checkpoint=True)  # from step 4 of 6, inside the second epoch
-    assert torch.equal(weights(resumed), weights(whole))
-    assert not torch.equal(weights(stopped), weights(whole))
-
-
-def test_training_learns_and_saves_a_plain_checkpoint(tmp_path: Path):
+def test_training_learns(tmp_path: Path):
     options = {"learning_rate": 3e-3, "optim": "adamw_torch", "num_train_epochs": 12, "eval_strategy": "epoch"}
     run = trainer(tmp_path, pairs(24), pairs(12, start=100), **options)
     run.train()
     assert run.evaluate()["eval_accuracy"] >= 0.9
-    run.save_model()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "chat_template.jinja",
-        "config.json",
-        "left_out.jsonl",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ]
-    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert model.config.openprm == {"separator": ".\n", "aggregation": "min", "suffix": ""}
-    row = pair(100)
-    ids = torch.tensor([encode(tokenizer, row["question"], row["context"] + row["chosen"])])
-    run.model.eval()
-    with torch.no_grad():
-        expected = plain_reward(run, row["question"], row["context"] + row["chosen"])
-        assert model(input_ids=ids).logits.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_what_is_left_out_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
