@@ -215,4 +215,4 @@ def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], N
     async def all_of_it() -> None:
         await asyncio.gather(*(engine.sample(prompt, params) for prompt, params in work))
 
-    return lambda: engine.run(all_of_it())
+    return lambda: engine.thread.run(all_of_it())

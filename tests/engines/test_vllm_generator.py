@@ -15,62 +15,23 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from openprm.engines.base import Batch, Sampling
+from openprm.engines.base import Batch, PromptSamples, Sampling
 from openprm.engines.vllm_generator import VllmGenerator
 from openprm.errors import InputError
-from openprm.schema import Message
-from tests import tiny_models
 
 with_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")
 
-#: What vLLM can run on a CPU: heads of 32.
-HEADS: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
-ENGINE: dict[str, Any] = {"dtype": "float32", "enforce_eager": True}
 SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=40)
 
 
-def question(text: str) -> list[Message]:
-    return [{"role": "user", "content": text}]
-
-
 def batch(index: int, texts: list[str], seeds: list[int]) -> Batch:
-    return Batch(index, [question(text) for text in texts], seed=index, seeds=seeds)
+    return Batch(index, [[{"role": "user", "content": text}] for text in texts], seed=index, seeds=seeds)
 
 
-@pytest.fixture(scope="session")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A language model with random weights, which ends about an eighth of its answers early."""
-    folder = tmp_path_factory.mktemp("vllm") / "policy"
-    tokenizer = tiny_models.tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        **{**tiny_models.SIZES, **HEADS, "vocab_size": len(tokenizer), "initializer_range": 0.1, "num_labels": 2}
-    )
-    model: Any = LlamaForCausalLM(config)
-    # what of it vLLM would take as defaults, and must not: any of these makes samples alike
-    model.generation_config.update(do_sample=True, top_k=1, temperature=0.01, repetition_penalty=5.0)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def on_a_small_cpu() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        patch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="session")
-def generator(policy: Path) -> Iterator[VllmGenerator]:
-    made = VllmGenerator(policy, **ENGINE, max_num_seqs=32)
-    yield made
-    made.close()
+def sampled(generator: VllmGenerator, sampling: Sampling, texts: list[str], seeds: list[int]) -> list[PromptSamples]:
+    ((_, answers),) = generator.generate([batch(0, texts, seeds)], sampling)
+    return answers
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
@@ -80,37 +41,43 @@ def test_without_vllm_it_says_what_to_install(policy: Path) -> None:
 
 
 @with_vllm
-def test_a_folder_without_a_model(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_what_cannot_be_loaded(policy: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json"):
         VllmGenerator(tmp_path)
+    with pytest.raises(InputError, match="max_model_len"):
+        VllmGenerator(policy, dtype="float32", max_model_len=100_000)
+    with pytest.raises(InputError, match="no_such_option"):
+        VllmGenerator(policy, no_such_option=1)
 
 
 @with_vllm
 @pytest.mark.slow
 class TestGenerator:
-    def test_who_it_is(self, generator: VllmGenerator, policy: Path) -> None:
-        assert (generator.engine, generator.model, generator.revision) == ("vllm", policy.name, None)
-        assert generator.version
+    def test_names_and_batches_without_questions(self, vllm_generator: VllmGenerator, policy: Path) -> None:
+        assert (vllm_generator.engine, vllm_generator.model, vllm_generator.revision) == ("vllm", policy.name, None)
+        assert vllm_generator.version
+        empty = batch(3, [], [])
+        assert list(vllm_generator.generate([empty], SAMPLING)) == [(empty, [])]
+        assert list(vllm_generator.generate([], SAMPLING)) == []
 
-    def test_a_seed_gives_the_same_samples(self, generator: VllmGenerator) -> None:
+    def test_a_seed_gives_the_same_samples(self, vllm_generator: VllmGenerator) -> None:
         sampling = Sampling(n=64, temperature=0.5, max_new_tokens=20)
-        asked = batch(0, ["Hi", "Hi", "What?"], [7, 1000, 7])
-        (_, first), (_, second) = (next(iter(generator.generate([asked], sampling))) for _ in range(2))
+        first, second = (sampled(vllm_generator, sampling, ["Hi", "Hi", "What?"], [7, 1000, 7]) for _ in range(2))
         assert first == second
-        assert [len(answers.samples) for answers in first] == [64, 64, 64]
-        assert [answers.seed for answers in first] == [7, 1000, 7]
+        assert [(len(answers.samples), answers.seed) for answers in first] == [(64, 7), (64, 1000), (64, 7)]
         texts = [[sample["text"] for sample in answers.samples] for answers in first]
         assert len(set(texts[0])) > 32  # nothing is taken from the generation config
         assert texts[0] != texts[1]
         assert texts[0] != texts[2]
 
-    def test_the_ith_sample_is_that_of_seed_plus_i(self, generator: VllmGenerator) -> None:
-        (_, (several,)) = next(iter(generator.generate([batch(0, ["Hi"], [7])], SAMPLING)))
+    def test_the_ith_sample_is_that_of_seed_plus_i(self, vllm_generator: VllmGenerator) -> None:
+        (several,) = sampled(vllm_generator, SAMPLING, ["Hi"], [7])
         single = Sampling(n=1, temperature=1.0, max_new_tokens=40)
-        (_, apart) = next(iter(generator.generate([batch(0, ["Hi"] * 3, [7, 8, 9])], single)))
+        apart = sampled(vllm_generator, single, ["Hi"] * 3, [7, 8, 9])
         assert [answers.samples[0] for answers in apart] == list(several.samples[:3])
 
-    def test_samples_do_not_depend_on_their_batch(self, generator: VllmGenerator) -> None:
+    def test_samples_do_not_depend_on_their_batch(self, vllm_generator: VllmGenerator) -> None:
         asked = [(f"What is {i}?", 100 * i) for i in range(12)]
 
         def samples(order: list[tuple[str, int]], size: int) -> dict[str, Any]:
@@ -118,7 +85,7 @@ class TestGenerator:
             batches = [batch(i, *map(list, zip(*order[i : i + size], strict=True))) for i in starts]  # type: ignore[arg-type]
             return {
                 asked.questions[i][0]["content"]: answers
-                for asked, found in generator.generate(batches, SAMPLING)
+                for asked, found in vllm_generator.generate(batches, SAMPLING)
                 for i, answers in enumerate(found)
             }
 
@@ -127,114 +94,72 @@ class TestGenerator:
         assert samples(shuffled, 5) == together
         assert samples(shuffled, 1) == together
 
-    def test_the_next_batch_is_taken_before_the_last_answer_is_there(self, generator: VllmGenerator) -> None:
-        room = 2 * 32
+    def test_the_next_batch_is_taken_before_the_last_answer_is_there(self, vllm_generator: VllmGenerator) -> None:
         unfinished: list[int] = []
 
         def batches() -> Iterator[Batch]:
             for index in range(6):
-                unfinished.append(generator._engine.llm.get_num_unfinished_requests())
+                unfinished.append(vllm_generator._engine.llm.get_num_unfinished_requests())
                 yield batch(index, ["Hi", "What?", "Count."], [index, index + 100, index + 200])
 
-        found = [asked.index for asked, _ in generator.generate(batches(), SAMPLING)]
+        found = [asked.index for asked, _ in vllm_generator.generate(batches(), SAMPLING)]
         assert sorted(found) == list(range(6))
         assert unfinished[0] == 0
-        assert all(0 < number < room for number in unfinished[1:])  # never idle, and never all of them at once
+        assert all(0 < number < 2 * 32 for number in unfinished[1:])  # never idle, and never all of them at once
 
-    def test_more_prompts_than_one_step_reads(self, generator: VllmGenerator) -> None:
-        """In vLLM 0.32 on a CPU a prompt that is read in two steps and has a seed ends the engine."""
-        one = Sampling(n=1, temperature=1.0, max_new_tokens=2)
-        texts = [chr(97 + i % 26) * (150 + i) for i in range(64)]  # 2048 tokens a step
-        ((_, answers),) = generator.generate([batch(0, texts, list(range(64)))], one)
-        assert all(len(found.samples) == 1 for found in answers)
-
-    def test_a_short_batch_overtakes_a_long_one(self, generator: VllmGenerator) -> None:
+    def test_a_short_batch_overtakes_a_long_one(self, vllm_generator: VllmGenerator) -> None:
         one = Sampling(n=1, temperature=1.0, max_new_tokens=200)
         batches = [batch(0, ["Hi"] * 20, list(range(20))), batch(1, ["x" * 251], [0])]
-        found = {asked.index: answers for asked, answers in generator.generate(batches, one)}
-        assert list(found) == [1, 0]
-        assert len(found[0]) == 20
+        assert [asked.index for asked, _ in vllm_generator.generate(batches, one)] == [1, 0]
 
-    def test_a_loop_left_early_leaves_nothing_running(self, generator: VllmGenerator) -> None:
-        many = (batch(i, ["Hi"] * 8, list(range(8))) for i in range(9))
-        for _ in generator.generate(many, SAMPLING):
+    def test_more_prompts_than_one_step_reads(self, vllm_generator: VllmGenerator) -> None:
+        """In vLLM 0.32 on a CPU a prompt that is read in two steps and has a seed ends the engine."""
+        texts = [chr(97 + i % 26) * (150 + i) for i in range(64)]  # 2048 tokens a step
+        answers = sampled(vllm_generator, Sampling(n=1, temperature=1.0, max_new_tokens=2), texts, list(range(64)))
+        assert all(len(found.samples) == 1 for found in answers)
+
+    def test_a_loop_left_early_leaves_nothing_running(self, vllm_generator: VllmGenerator) -> None:
+        for _ in vllm_generator.generate((batch(i, ["Hi"] * 8, list(range(8))) for i in range(9)), SAMPLING):
             break
         deadline = time.monotonic() + 30
-        while generator._engine.llm.get_num_unfinished_requests() and time.monotonic() < deadline:
+        while vllm_generator._engine.llm.get_num_unfinished_requests() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert generator._engine.llm.get_num_unfinished_requests() == 0
+        assert vllm_generator._engine.llm.get_num_unfinished_requests() == 0
 
-    def test_how_answers_end(self, generator: VllmGenerator) -> None:
-        long = Sampling(n=64, temperature=1.0, max_new_tokens=40)
-        (_, (answers,)) = next(iter(generator.generate([batch(0, ["Hi"], [0])], long)))
+    def test_how_answers_end(self, vllm_generator: VllmGenerator) -> None:
+        long = Sampling(n=64, temperature=1.0, max_new_tokens=120)
+        (answers,) = sampled(vllm_generator, long, ["Hi"], [0])
         assert {sample["finish_reason"] for sample in answers.samples} == {"stop", "length"}
         for sample in answers.samples:
             assert "</s>" not in sample["text"]
-            assert sample["n_tokens"] <= 40
-            assert (sample["n_tokens"] == 40) or sample["finish_reason"] == "stop"
+            assert (sample["n_tokens"] or 0) <= 120
+            assert sample["n_tokens"] == 120 or sample["finish_reason"] == "stop"
 
-    def test_stop_strings(self, generator: VllmGenerator) -> None:
+    def test_stop_strings(self, vllm_generator: VllmGenerator) -> None:
+        stopping = Sampling(n=16, temperature=1.0, max_new_tokens=40, stop=("e", "\n"))
         plain, stopped = (
-            next(iter(generator.generate([batch(0, ["Hi"], [0])], sampling)))[1][0].samples
-            for sampling in (SAMPLING, Sampling(n=16, temperature=1.0, max_new_tokens=40, stop=("e", "\n")))
+            sampled(vllm_generator, sampling, ["Hi"], [0])[0].samples for sampling in (SAMPLING, stopping)
         )
         assert any("e" in sample["text"] for sample in plain)
         for whole, cut in zip(plain, stopped, strict=True):
             ends = [at for stop in ("e", "\n") if (at := whole["text"].find(stop)) >= 0]
             assert cut["text"] == (whole["text"][: min(ends)] if ends else whole["text"])
             assert cut["finish_reason"] == ("stop" if ends else whole["finish_reason"])
-            assert cut["n_tokens"] <= whole["n_tokens"]
+            assert (cut["n_tokens"] or 0) <= (whole["n_tokens"] or 0)
 
-    def test_the_models_context(self, generator: VllmGenerator) -> None:
-        """It is 256 tokens; the template adds a few to each letter's one."""
-        sampling = Sampling(n=4, temperature=1.0, max_new_tokens=100)
-        ((_, answers),) = generator.generate([batch(0, ["x" * 240, "x" * 300, "Hi"], [1, 2, 3])], sampling)
-        narrow, over, fits = answers
-        room = max(sample["n_tokens"] for sample in narrow.samples)
-        assert 0 < room < 16
-        assert all(sample["n_tokens"] == room for sample in narrow.samples if sample["finish_reason"] == "length")
-        assert any(sample["finish_reason"] == "length" for sample in narrow.samples)
-        assert not over.samples
-        assert over.failure is not None
-        assert not over.failure.transient
-        assert "256" in over.failure.reason
-        assert fits.failure is None
-
-    def test_a_system_prompt_and_a_chat_template(self, generator: VllmGenerator) -> None:
-        def texts(**options: Any) -> list[str]:
-            sampling = Sampling(n=4, temperature=1.0, max_new_tokens=10, **options)
-            ((_, (answers,)),) = generator.generate([batch(0, ["Hi"], [0])], sampling)
-            return [sample["text"] for sample in answers.samples]
-
-        system = question("Hi")
-        system.insert(0, {"role": "system", "content": "Count."})
-        ((_, (written_out,)),) = generator.generate(
-            [Batch(0, [system], 0, [0])], Sampling(n=4, temperature=1.0, max_new_tokens=10)
-        )
-        assert texts(system_prompt="Count.") == [sample["text"] for sample in written_out.samples]
-        assert texts(system_prompt="Count.") != texts()
-        assert texts(chat_template="{{ messages[0]['content'] }}") != texts()
-
-    def test_a_question_that_the_template_refuses(self, generator: VllmGenerator) -> None:
+    def test_questions_that_fail_alone(self, vllm_generator: VllmGenerator) -> None:
+        """The context is 256 tokens, of which each letter takes one."""
         template = "{{ raise_exception('no') if messages[0]['content'] == 'bad' else messages[0]['content'] }}"
-        sampling = Sampling(n=2, max_new_tokens=5, chat_template=template)
-        ((_, (bad, good)),) = generator.generate([batch(0, ["bad", "good"], [0, 0])], sampling)
-        assert bad.failure is not None
-        assert len(good.samples) == 2
-
-    def test_batches_without_questions_and_no_batches(self, generator: VllmGenerator) -> None:
-        empty = batch(3, [], [])
-        assert list(generator.generate([empty], SAMPLING)) == [(empty, [])]
-        assert list(generator.generate([], SAMPLING)) == []
-
-
-@with_vllm
-@pytest.mark.slow
-def test_options_that_do_not_fit_the_model(policy: Path) -> None:
-    with pytest.raises(InputError, match="max_model_len"):
-        VllmGenerator(policy, **ENGINE, max_model_len=100_000)
-    with pytest.raises(InputError, match="no_such_option"):
-        VllmGenerator(policy, no_such_option=1)
+        sampling = Sampling(n=4, temperature=1.0, max_new_tokens=100, chat_template=template)
+        texts = ["x" * 240, "x" * 300, "bad", "Hi"]
+        narrow, over, bad, fits = sampled(vllm_generator, sampling, texts, [1, 2, 3, 4])
+        assert {sample["n_tokens"] for sample in narrow.samples if sample["finish_reason"] == "length"} == {16}
+        for answers, reason in ((over, "256"), (bad, "no")):
+            assert not answers.samples
+            assert answers.failure is not None
+            assert not answers.failure.transient
+            assert reason in answers.failure.reason
+        assert fits.failure is None
 
 
 @with_vllm
