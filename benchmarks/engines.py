@@ -203,7 +203,7 @@ def _generate(generator: TransformersGenerator) -> Callable[[], None]:
 
 def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], None]:
     engine = generator._engine
-    work = [
+    work: list[tuple[Any, Any]] = [
         (
             encode_prompt(generator.tokenizer, question, SAMPLING),
             generator._params(SAMPLING, seed, SAMPLING.max_new_tokens),

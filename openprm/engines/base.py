@@ -145,6 +145,13 @@ class RewardEngine(Protocol):
         """Gives back what the engine holds."""
 
 
+def check_lengths(groups: Sequence[Sequence[Sequence[int]]], max_length: int) -> None:
+    """Raises ValueError for a sequence that is empty or longer than `max_length` tokens."""
+    for length in (len(sequence) for group in groups for sequence in group):
+        if not 0 < length <= max_length:
+            raise ValueError(f"a sequence has {length} tokens; this model takes 1 to {max_length}")
+
+
 def prompt_seed(seed: int, prompt_id: str) -> int:
     """A seed for one prompt's samples: 31 bits, which every engine takes, from the run's seed and the prompt's id.
 

@@ -5,21 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import Failure
+from jinja2 import TemplateError
+
+from ..errors import Failure, InputError, first_line
 from ..schema import Message
 from .base import Sampling
 
 
-def encode_prompt(tokenizer: Any, question: Sequence[Message], sampling: Sampling) -> list[int]:
-    """The token ids of a prompt. Raises jinja2.TemplateError where the chat template does not take the question."""
-    text = tokenizer.apply_chat_template(
-        sampling.conversation(question),
-        chat_template=sampling.chat_template,
-        add_generation_prompt=True,
-        tokenize=False,
-    )
-    # the template renders BOS itself; what is too long is a failure of its own, not a warning
-    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+def check_template(tokenizer: Any, sampling: Sampling, model: str) -> None:
+    """Raises InputError where neither the tokenizer of `model` nor the caller has a chat template."""
+    if not (sampling.chat_template or tokenizer.chat_template):
+        raise InputError(f"{model} has no chat template; give the one that it was trained with")
+
+
+def encode_prompt(
+    tokenizer: Any, question: Sequence[Message], sampling: Sampling, limit: int | None = None
+) -> list[int] | Failure:
+    """The token ids of a prompt, or why there are none.
+
+    A failure where the chat template does not take the question, and where a context of `limit` tokens leaves none for
+    a response.
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            sampling.conversation(question),
+            chat_template=sampling.chat_template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except TemplateError as error:
+        reason = f"the chat template does not take the question: {first_line(error)}"
+        return Failure(reason, "change the question or leave it out")
+    # the template renders BOS itself; a prompt that is too long is a failure of its own, not a warning
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if limit is not None and len(ids) >= limit:
+        reason = f"the prompt takes {len(ids)} tokens, the model {limit} in all"
+        return Failure(reason, "shorten it, or take a model with a longer context")
+    return ids
+
+
+def max_new_tokens(used: int, sampling: Sampling, limit: int | None) -> int:
+    """How many tokens a response may have behind a prompt of `used` tokens."""
+    return sampling.max_new_tokens if limit is None else min(sampling.max_new_tokens, limit - used)
 
 
 def end_ids(tokenizer: Any, configured: int | list[int] | None) -> list[int]:
@@ -28,7 +55,7 @@ def end_ids(tokenizer: Any, configured: int | list[int] | None) -> list[int]:
     return sorted(token for token in ends if token is not None)
 
 
-def too_long(length: int, limit: int | None) -> Failure:
-    """A prompt of so many tokens leaves no room for a response."""
-    reason = f"the prompt takes {length} tokens, the model {limit} in all"
-    return Failure(reason, "shorten it, or take a model with a longer context", transient=False)
+def response_text(tokenizer: Any, tokens: Sequence[int], end_ids: Sequence[int]) -> str:
+    """The text of generated tokens, without the end-of-turn token."""
+    kept = tokens[:-1] if tokens and tokens[-1] in end_ids else tokens
+    return tokenizer.decode(list(kept), skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -19,15 +19,15 @@ class ContinuationRequest:
     """A sequence to continue.
 
     tokens: the prompt and what is written of the answer
-    room: how many tokens it may grow by, at least one; the model's context holds them
+    budget: how many tokens it may grow by, at least one; the model's context holds them
     seed: for the sampling, where each sequence has its own; else the first one's begins the stream of all
     is_complete: whether it has grown enough, by the ids of the new tokens; asked after each, but for an end-of-turn
-        token and the last that there is room for, which end it anyway. None where only these do.
+        token and the last of the budget, which end it anyway. None where only these do.
     stop: a text in what is new that says the same as `is_complete`, for an engine that looks for texts faster
     """
 
     tokens: list[int]
-    room: int
+    budget: int
     seed: int
     is_complete: Callable[[Sequence[int]], bool] | None = None
     stop: str | None = None

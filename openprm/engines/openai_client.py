@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import Failure, InputError
+from .event_loop import EventLoopThread
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -39,7 +40,8 @@ _RETRIED = (408, 409, 425, 429)  # HTTP statuses below 500 that may go well anot
 logger = logging.getLogger(__name__)
 
 
-class Connection(TypedDict, total=False):
+@dataclass(frozen=True)
+class Connection:
     """How to talk to the servers.
 
     `concurrency`: requests at a time, for each server. `timeout`: seconds for one request with all its samples and
@@ -47,10 +49,14 @@ class Connection(TypedDict, total=False):
     variable that holds the key; none is needed where the servers ask for none.
     """
 
-    concurrency: int
-    timeout: float
-    retries: int
-    key_variable: str
+    concurrency: int = 64
+    timeout: float = 600.0
+    retries: int = 8
+    key_variable: str = "OPENAI_API_KEY"
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.retries < 0 or self.timeout <= 0:
+            raise InputError("concurrency is at least 1, retries at least 0 and timeout above 0")
 
 
 class UnsupportedParameter(InputError):
@@ -83,49 +89,43 @@ class _Server:
 class Servers:
     """Servers by their base addresses, which usually end in `/v1`; the options are those of `Connection`.
 
-    To be used and closed in one event loop. Raises InputError for an address that is none or that holds a secret, and
-    where the extra `server` is not installed.
+    `thread` runs the event loop in which requests are made. Raises InputError for an address that is none or that
+    holds a secret, and where the extra `server` is not installed.
     """
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        *,
-        concurrency: int = 64,
-        timeout: float = 600.0,
-        retries: int = 8,
-        key_variable: str = "OPENAI_API_KEY",
-    ) -> None:
+    def __init__(self, urls: Sequence[str], **connection: Any) -> None:
         try:
             from openai import AsyncOpenAI, Timeout
         except ImportError as error:
             raise InputError("asking servers needs the extra: pip install 'openprm[server]'") from error
         if isinstance(urls, str) or not urls:
             raise InputError("give the base addresses of the servers as a list of one or more")
-        if concurrency < 1 or retries < 0 or timeout <= 0:
-            raise InputError("concurrency is at least 1, retries at least 0 and timeout above 0")
+        self._connection = how = Connection(**connection)
         self.urls = list(dict.fromkeys(map(_checked_address, urls)))
-        self.concurrency = concurrency * len(self.urls)
-        self._timeout = timeout
-        self._key_variable = key_variable
-        key = _read_key(key_variable)
-        limits = Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT))
+        self.concurrency = how.concurrency * len(self.urls)
+        key = _read_key(how.key_variable)
+        limits = Timeout(how.timeout, connect=min(how.timeout, _CONNECT_TIMEOUT))
         self._servers = [
             _Server(
                 url,
-                AsyncOpenAI(base_url=url, api_key=key, max_retries=retries, timeout=limits),
-                asyncio.Semaphore(concurrency),
+                AsyncOpenAI(base_url=url, api_key=key, max_retries=how.retries, timeout=limits),
+                asyncio.Semaphore(how.concurrency),
             )
             for url in self.urls
         ]
-
         versions = [body.get("version") for body in self.get("../version") if isinstance(body, dict)]
         #: As far as the servers tell it, which vLLM's do.
         self.version = ", ".join(sorted({str(version) for version in versions if version})) or None
         self.are_vllm = len(list(filter(None, versions))) == len(self.urls)
+        self.thread = EventLoopThread("openprm-requests")
 
-    async def close(self) -> None:
-        """Ends the connections."""
+    def close(self) -> None:
+        """Ends what still runs, and the connections. Closing twice is closing once."""
+        if not self.thread.closed:
+            self.thread.run(self._disconnect())
+            self.thread.close()
+
+    async def _disconnect(self) -> None:
         for server in self._servers:
             await server.client.close()
 
@@ -158,14 +158,16 @@ class Servers:
         from openai import APIConnectionError, APIStatusError
 
         try:
-            async with asyncio.timeout(self._timeout):  # the client's own limit is for each part of an answer
+            async with asyncio.timeout(
+                self._connection.timeout
+            ):  # the client's own limit is for each part of an answer
                 # as bytes: what is no JSON is the reader's matter
                 raw = await server.client.post(urljoin(f"{server.url}/", path), body=request, cast_to=bytes)
             answer = read(json.loads(raw))
         except APIStatusError as error:
             reason, at_fault = self._status(server, error), error.status_code >= 500
         except TimeoutError:
-            reason, at_fault = f"no answer within {self._timeout:g} s", True
+            reason, at_fault = f"no answer within {self._connection.timeout:g} s", True
         except APIConnectionError as error:
             reason, at_fault = self._said(server, error.__cause__ or error), True
         except ValueError as error:
@@ -184,7 +186,7 @@ class Servers:
         """The reason, where another try may help; raises for a refusal."""
         status, reason = error.status_code, f"HTTP {error.status_code}: {self._said(server, error)}"
         if status in (401, 402, 403):
-            remedy = f"set the environment variable {self._key_variable} to a key that it takes"
+            remedy = f"set the environment variable {self._connection.key_variable} to a key that it takes"
             raise InputError(f"{server.url} refuses the key ({reason}); {remedy}") from None
         if status in (404, 405):
             remedy = "give the base address, which usually ends in /v1, and the model by the name that the server uses"
@@ -232,7 +234,7 @@ def _read_key(variable: str) -> str:
 
 
 def _checked_address(url: str) -> str:
-    """The address without a slash at its end. Raises InputError for what is none, or has something secret in it."""
+    """The address without a slash at its end. Raises InputError for none, and for one that holds something secret."""
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise InputError(  # which shows no more than the host: the rest may be secret

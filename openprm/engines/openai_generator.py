@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from ..errors import Failure, InputError
 from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .event_loop import EventLoopThread, gathered, overlapping
-from .openai_client import Connection, Servers, UnsupportedParameter
+from .event_loop import gathered, overlapping
+from .openai_client import Servers, UnsupportedParameter
 
 
 class ServerGenerator:
@@ -37,7 +37,7 @@ class ServerGenerator:
     engine = "openai"
     revision: str | None = None
 
-    def __init__(self, servers: Sequence[str], model: str, **connection: Unpack[Connection]) -> None:
+    def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
         self._name = model
         #: A server may know its model by a path, of which rows keep only the name.
         self.model = os.path.basename(model) if os.path.isabs(model) else model
@@ -47,7 +47,6 @@ class ServerGenerator:
         self._extra = {"return_token_ids": True} if self._servers.are_vllm else {}
         self._limit = "max_tokens"
         self._unfinished = 0  # questions
-        self._thread = EventLoopThread("openprm-requests")
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
@@ -55,17 +54,16 @@ class ServerGenerator:
         """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
+        thread = self._servers.thread
         return overlapping(
             batches,
-            lambda batch: self._thread.submit(self._sample_batch(batch, sampling, report)),
-            lambda: self._thread.run(self._has_capacity()),
+            lambda batch: thread.submit(self._sample_batch(batch, sampling, report)),
+            lambda: thread.run(self._has_capacity()),
         )
 
     def close(self) -> None:
         """Ends what still runs, and the connections. Closing twice is closing once."""
-        if not self._thread.closed:
-            self._thread.run(self._servers.close())
-            self._thread.close()
+        self._servers.close()
 
     async def _has_capacity(self) -> bool:
         return self._unfinished < self._servers.concurrency

@@ -8,13 +8,15 @@ engine.close()
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Unpack
+from contextlib import suppress
+from typing import Any
 
 from ..errors import Failure, InputError
-from .base import Report, no_report
-from .event_loop import EventLoopThread, gathered
-from .openai_client import Connection, Servers
+from .base import Report, check_lengths, no_report
+from .event_loop import gathered
+from .openai_client import Servers
 
 #: vLLM has it beside `/v1`. Unlike `/pooling` with `token_classify`, it takes what is known from the prefix cache.
 _CLASSIFY = "../classify"
@@ -33,29 +35,24 @@ class ServerRewardEngine:
 
     engine = "server"
 
-    def __init__(self, servers: Sequence[str], model: str, **connection: Unpack[Connection]) -> None:
+    def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
         self._servers = Servers(servers, **connection)
         self.model = model
         #: The least that any server takes which answers now.
         self.max_length = _longest(self._servers, model)
         self.version = self._servers.version
-        self._thread = EventLoopThread("openprm-requests")
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
-        for sequence in (sequence for group in groups for sequence in group):
-            if not 0 < len(sequence) <= self.max_length:
-                raise ValueError(f"a sequence has {len(sequence)} tokens; these servers take 1 to {self.max_length}")
+        check_lengths(groups, self.max_length)
         try:
-            return self._thread.run(gathered(self._reward(group, report) for group in groups))
+            return self._servers.thread.run(gathered(self._reward(group, report) for group in groups))
         except Failure as failure:
             raise InputError(f"{failure}. What is finished is kept") from None
 
     def close(self) -> None:
         """Ends what still runs, and the connections. Closing twice is closing once."""
-        if not self._thread.closed:
-            self._thread.run(self._servers.close())
-            self._thread.close()
+        self._servers.close()
 
     async def _reward(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         if not group:
@@ -79,23 +76,17 @@ def rewards_in(body: Any, n: int) -> list[float]:
 
 
 def _longest(servers: Servers, model: str) -> int:
-    listed = [models for models in map(_models, servers.get("models")) if models is not None]
+    listed: dict[str, list[Any]] = defaultdict(list)
+    for body in servers.get("models"):
+        with suppress(KeyError, TypeError, AttributeError):
+            for one in body["data"]:
+                listed[one["id"]].append(one.get("max_model_len"))
     if not listed:
         urls = ", ".join(servers.urls)
         raise InputError(f"none of the servers ({urls}) tells its models (GET /models); start them first")
-    known = [models[model] for models in listed if model in models]
-    if not known:
-        names = sorted({name for models in listed for name in models})
-        raise InputError(f"no server knows the model {model!r}; they serve {', '.join(names) or 'none'}")
-    lengths = [length for length in known if isinstance(length, int)]
+    if model not in listed:
+        raise InputError(f"no server knows the model {model!r}; they serve {', '.join(sorted(listed))}")
+    lengths = [length for length in listed[model] if isinstance(length, int)]
     if not lengths:
         raise InputError("the servers do not tell the longest sequence (max_model_len); rewards need servers of vLLM")
     return min(lengths)
-
-
-def _models(body: Any) -> dict[str, Any] | None:
-    """The longest sequence of each model that a server lists; None where it lists none."""
-    try:
-        return {model["id"]: model.get("max_model_len") for model in body["data"]}
-    except (KeyError, TypeError, AttributeError):
-        return None

@@ -17,7 +17,7 @@ E = TypeVar("E")
 ENGINES = ("transformers", "vllm", "server")
 
 #: Options that change how fast an engine is and where it runs and looks, but not what it computes: another machine may
-#: go on with a run. All others are part of what a run is known by.
+#: resume a run with others. All other options are part of what identifies a run.
 SPEED_OPTIONS = frozenset(
     {
         "tensor_parallel_size",

@@ -16,12 +16,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
 
-from jinja2 import TemplateError
-
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure, InputError
 from ..scoring.steps import split
 from .base import Report, Sampling, no_report
-from .chat_prompt import encode_prompt, too_long
+from .chat_prompt import check_template, encode_prompt, max_new_tokens, response_text
 from .continuation import ContinuationEngine, ContinuationRequest
 from .specs import GeneratorSpec
 from .step_requests import Extension, PartialResponse, StepRequest
@@ -50,10 +48,10 @@ def complete_steps(text: str, separator: str) -> list[str]:
 
 
 def check_engine(spec: GeneratorSpec) -> None:
-    """Raises InputError where the engine cannot go on from token ids."""
+    """Raises InputError where the engine cannot continue from token ids."""
     if spec.engine == "server":
         raise InputError(
-            "servers cannot go on with an answer from its token ids; search with the engine vllm or transformers"
+            "servers cannot continue an answer from its token ids; search with the engine vllm or transformers"
         )
 
 
@@ -82,8 +80,7 @@ class StepGenerator:
     def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:
         if sampling.stop:
             raise InputError("a search ends answers at the model's end-of-turn token; leave the stop texts out")
-        if not (sampling.chat_template or engine.tokenizer.chat_template):
-            raise InputError(f"{engine.model} has no chat template; give the one that it was trained with")
+        check_template(engine.tokenizer, sampling, engine.model)
         split("", separator)  # raises ValueError for one that cannot be read
         self.engine = engine
         self.separator = separator
@@ -92,7 +89,7 @@ class StepGenerator:
 
     @classmethod
     def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> StepGenerator:
-        """Raises InputError where the model cannot be loaded, or the engine cannot go on from token ids."""
+        """Raises InputError where the model cannot be loaded, or the engine cannot continue from token ids."""
         check_engine(spec)
         engine = spec.make()
         try:
@@ -125,36 +122,27 @@ class StepGenerator:
         """`prompts` are the token ids of the questions seen so far."""
         key = repr(request.question)
         if key not in prompts:
-            prompts[key] = self._encode(request)
+            prompts[key] = encode_prompt(
+                self.engine.tokenizer, request.question, self.sampling, self.engine.max_length
+            )
         prompt = prompts[key]
         if isinstance(prompt, Failure):
             return _Known(request, [], prompt)
         so_far = request.partial
-        room, limit = self.sampling.max_new_tokens - len(so_far.tokens), self.engine.max_length
-        if limit is not None:
-            room = min(room, limit - len(prompt) - len(so_far.tokens))
-        if room < 1 and not so_far.tokens:
-            return _Known(request, [], too_long(len(prompt), limit))
-        if room < 1:
+        budget = max_new_tokens(len(prompt), self.sampling, self.engine.max_length) - len(so_far.tokens)
+        if budget < 1:
             steps = tuple(split(self._text(so_far.tokens), self.separator))
             return _Known(request, [], [Extension(PartialResponse(steps, so_far.tokens, "length"), 0)] * request.n)
         text = self._text(so_far.tokens)
-        begun = text != so_far.text  # so the separator may have begun before what is new
+        inside = text != so_far.text  # so the separator may start before what is new
         row = ContinuationRequest(
             tokens=[*prompt, *so_far.tokens],
-            room=room,
+            budget=budget,
             seed=request.seed,
             is_complete=None if request.whole else partial(self._is_step, so_far, text),
-            stop=None if request.whole or begun else self._stop,
+            stop=None if request.whole or inside else self._stop,
         )
         return _Known(request, [replace(row, seed=request.seed + i) for i in range(request.n)])
-
-    def _encode(self, request: StepRequest) -> list[int] | Failure:
-        try:
-            return encode_prompt(self.engine.tokenizer, request.question, self.sampling)
-        except TemplateError as error:
-            reason = f"the chat template does not take the question: {first_line(error)}"
-            return Failure(reason, "change the question or leave it out", transient=False)
 
     def _is_step(self, so_far: PartialResponse, text: str, new: Sequence[int]) -> bool:
         """Whether the answer with these tokens behind what is written has one more complete step."""
@@ -167,13 +155,10 @@ class StepGenerator:
     def _extended(self, request: StepRequest, row: ContinuationRequest, new: Sequence[int]) -> Extension:
         tokens = (*request.partial.tokens, *new)
         ended = tokens[-1] in self.engine.end_ids
-        reason = "stop" if ended else "length" if len(new) == row.room else None
+        reason = "stop" if ended else "length" if len(new) == row.budget else None
         text = self._text(tokens)
         steps = split(text, self.separator) if reason else complete_steps(text, self.separator)
         return Extension(PartialResponse(tuple(steps), tokens, reason), len(new))
 
     def _text(self, tokens: Sequence[int]) -> str:
-        """What is written, without the end-of-turn token."""
-        if tokens and tokens[-1] in self.engine.end_ids:
-            tokens = tokens[:-1]
-        return self.engine.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return response_text(self.engine.tokenizer, tokens, self.engine.end_ids)

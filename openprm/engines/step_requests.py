@@ -20,8 +20,8 @@ class PartialResponse:
     """An answer as far as it is written.
 
     steps: its complete steps; all of it, once it is finished
-    tokens: what was generated so far; may reach beyond the last complete step, and is what an engine goes on from
-    finish_reason: None while it goes on; then "stop", or "length" where a limit cut it
+    tokens: what was generated so far; may reach beyond the last complete step, and is what an engine continues from
+    finish_reason: None while it is unfinished; then "stop", or "length" where a limit cut it
     """
 
     steps: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ class Going:
     @property
     def left(self) -> ContinuationRequest:
         """The request for the rest."""
-        return replace(self.row, tokens=[*self.row.tokens, *self.new], room=self.row.room - len(self.new))
+        return replace(self.row, tokens=[*self.row.tokens, *self.new], budget=self.row.budget - len(self.new))
 
 
 @dataclass
@@ -33,28 +33,28 @@ class RowBatch:
     """Indices of rows to generate together, and by how many tokens they may grow in one call."""
 
     rows: list[int]
-    room: int
+    budget: int
 
 
 def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[RowBatch]:
     """Batches of at most `size` rows, of about the same length.
 
     The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
-    and a position that the model has not would be an error there too. Where others have more room, it takes another
-    call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's room.
+    and a position that the model has not would be an error there too. Where others have a larger budget, it takes another
+    call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's budget.
     """
     batches: list[RowBatch] = []
     most = 0
     for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
         row = rows[index]
-        most = max(most, row.room)
-        room = most if max_length is None else min(most, max_length - len(row.tokens))
-        if batches and len(batches[-1].rows) < size and 2 * room >= most:
+        most = max(most, row.budget)
+        budget = most if max_length is None else min(most, max_length - len(row.tokens))
+        if batches and len(batches[-1].rows) < size and 2 * budget >= most:
             batches[-1].rows.append(index)
-            batches[-1].room = room
+            batches[-1].budget = budget
         else:
-            most = row.room
-            batches.append(RowBatch([index], row.room))
+            most = row.budget
+            batches.append(RowBatch([index], row.budget))
     return batches
 
 
@@ -74,7 +74,7 @@ class RowEnds(StoppingCriteria):
                 new.append(token)
                 one.ended = (
                     token in self.end_ids
-                    or len(new) == row.room
+                    or len(new) == row.budget
                     or (row.is_complete is not None and row.is_complete(new))
                 )
         self.report(before - sum(not one.ended for one in self.rows), before)

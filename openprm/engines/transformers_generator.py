@@ -13,27 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from jinja2 import TemplateError
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteriaList
 
 from ..errors import Failure, InputError, first_line
 from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .chat_prompt import encode_prompt, end_ids, too_long
+from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
 from .continuation import ContinuationRequest
 from .transformers_continuation import Going, RowEnds, in_batches, is_plain
-from .transformers_criteria import StopAtTexts, TokenCounter
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -47,7 +40,7 @@ class TransformersGenerator:
     The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS
     token or at one of those in the model's generation config; nothing else is taken from that config (its
     temperature, top-k or penalties): what is sampled from is what the caller says. `batch_size` questions are
-    generated at a time, `n` sequences each (default: as many as make 64 sequences); of rows to go on with, so many.
+    generated at a time, `n` sequences each (default: as many as make 64 sequences); of rows to continue, so many.
 
     Raises ValueError where there is no end-of-turn token.
     """
@@ -124,35 +117,23 @@ class TransformersGenerator:
     ) -> list[PromptSamples]:
         """The answers to each question, in order. The caller's random state is left as it was.
 
-        Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises ValueError where there
+        Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises InputError where there
         is no chat template.
         """
-        answers: list[PromptSamples | None] = [None] * len(questions)
-        prompts: dict[int, list[int]] = {}
-        fitting: list[int] = []
-        narrow: list[int] = []  # what leaves no room for the longest response is generated on its own
-        for index, question in enumerate(questions):
-            try:
-                prompt = prompts[index] = encode_prompt(self.tokenizer, question, sampling)
-            except TemplateError as error:
-                reason = f"the chat template does not take the question: {first_line(error)}"
-                failure = Failure(reason, "change the question or leave it out", transient=False)
-                answers[index] = PromptSamples([], seed, failure)
-                continue
-            room = self._room(prompt, sampling)
-            if room < 1:
-                answers[index] = PromptSamples([], seed, too_long(len(prompt), self.max_length))
-            else:
-                (fitting if room == sampling.max_new_tokens else narrow).append(index)
+        check_template(self.tokenizer, sampling, self.model)
+        encoded = [encode_prompt(self.tokenizer, question, sampling, self.max_length) for question in questions]
+        answers = {i: PromptSamples([], seed, one) for i, one in enumerate(encoded) if isinstance(one, Failure)}
+        prompts = {i: one for i, one in enumerate(encoded) if not isinstance(one, Failure)}
+        budgets = {i: max_new_tokens(len(prompt), sampling, self.max_length) for i, prompt in prompts.items()}
+        fitting = [index for index, budget in budgets.items() if budget == sampling.max_new_tokens]
+        # prompts that do not leave the whole budget to a response are generated one by one
+        narrow = [[index] for index, budget in budgets.items() if budget < sampling.max_new_tokens]
         size = self.batch_size or max(1, _SEQUENCES // sampling.n)
-        groups = [fitting[start : start + size] for start in range(0, len(fitting), size)]
         with self._random(seed):
-            for group in [*groups, *([index] for index in narrow)]:
-                room = min(self._room(prompts[index], sampling) for index in group)
-                samples = self._generate([prompts[index] for index in group], sampling, room, report)
-                for index, some in zip(group, samples, strict=True):
-                    answers[index] = PromptSamples(some, seed)
-        return [answer for answer in answers if answer is not None]
+            for group in [*(fitting[start : start + size] for start in range(0, len(fitting), size)), *narrow]:
+                samples = self._generate([prompts[index] for index in group], sampling, budgets[group[0]], report)
+                answers |= {index: PromptSamples(some, seed) for index, some in zip(group, samples, strict=True)}
+        return [answers[index] for index in range(len(questions))]
 
     @contextmanager
     def _random(self, seed: int) -> Iterator[None]:
@@ -161,12 +142,6 @@ class TransformersGenerator:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
-
-    def _room(self, prompt: list[int], sampling: Sampling) -> int:
-        """Tokens that a response may have."""
-        if self.max_length is None:
-            return sampling.max_new_tokens
-        return min(sampling.max_new_tokens, self.max_length - len(prompt))
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
@@ -179,25 +154,37 @@ class TransformersGenerator:
                 for batch in in_batches(left, self.batch_size or _SEQUENCES, self.max_length):
                     prompts = [left[index].tokens for index in batch.rows]
                     ends = RowEnds([open_[index] for index in batch.rows], self.end_ids, report)
-                    self._write(prompts, sampling, batch.room, 1, ends, cache=self._read(prompts))
+                    self._write(prompts, sampling, batch.budget, 1, ends, self._read(prompts))
         return [one.new for one in going]
 
-    def _generate(self, prompts: list[list[int]], sampling: Sampling, room: int, report: Report) -> list[list[Sample]]:
-        start = max(map(len, prompts))
-        stop = [StopAtTexts(sampling.stop, self.tokenizer, start)] if sampling.stop else []
-        counter = TokenCounter(self.end_ids, len(prompts) * sampling.n, report)
-        rows = self._write(prompts, sampling, room, sampling.n, counter, *stop)
-        report(counter.open, 0)
-        ends = [next((i for i, token in enumerate(row) if token in self.end_ids), None) for row in rows]
-        texts = self.tokenizer.batch_decode(
-            [row[:end] for row, end in zip(rows, ends, strict=True)],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
+    def _generate(
+        self, prompts: list[list[int]], sampling: Sampling, budget: int, report: Report
+    ) -> list[list[Sample]]:
+        stops = partial(self._holds, sampling.stop) if sampling.stop else None
+        n = sampling.n
+        rows = [Going(ContinuationRequest(prompt, budget, 0, stops)) for prompt in prompts for _ in range(n)]
+        self._write(prompts, sampling, budget, n, RowEnds(rows, self.end_ids, report))
+        samples = [self._sample(one.new, sampling.stop) for one in rows]
+        return [samples[start : start + n] for start in range(0, len(samples), n)]
+
+    def _holds(self, texts: Sequence[str], new: Sequence[int]) -> bool:
+        """Whether the last tokens hold one of the texts.
+
+        transformers' own criterion takes the vocabulary apart, and fails on tokenizers that are not of its kinds.
+        """
+        # a character may take as many tokens as it has bytes, and the last token may hold more than the text
+        tail = response_text(self.tokenizer, new[-4 * max(map(len, texts)) - 1 :], self.end_ids)
+        return any(text in tail for text in texts)
+
+    def _sample(self, tokens: Sequence[int], stop: Sequence[str]) -> Sample:
+        text = response_text(self.tokenizer, tokens, self.end_ids)
+        stops = [at for one in stop if (at := text.find(one)) >= 0]
+        ended = bool(stops) or tokens[-1] in self.end_ids
+        return Sample(
+            text=text[: min(stops, default=None)],
+            n_tokens=len(tokens),
+            finish_reason="stop" if ended else "length",
         )
-        samples = [
-            _sample(text, len(row), end, sampling.stop) for text, row, end in zip(texts, rows, ends, strict=True)
-        ]
-        return [samples[i : i + sampling.n] for i in range(0, len(samples), sampling.n)]
 
     def _read(self, prompts: list[list[int]]) -> DynamicCache | None:
         """The keys and values of all tokens but the last, which the same prompts share; None where that is no gain."""
@@ -223,19 +210,17 @@ class TransformersGenerator:
         self,
         prompts: list[list[int]],
         sampling: Sampling,
-        room: int,
+        budget: int,
         n: int,
-        *criteria: StoppingCriteria,
+        ends: RowEnds,
         cache: DynamicCache | None = None,
-    ) -> list[list[int]]:
-        """What is generated behind each prompt, `n` times, at most `room` tokens; filled up with end tokens."""
+    ) -> None:
+        """Generates behind each prompt, `n` times, at most `budget` tokens, which `ends` collects."""
         config = GenerationConfig(
-            max_new_tokens=room,
+            max_new_tokens=budget,
             num_return_sequences=n,
             eos_token_id=self.end_ids,
-            # Finished rows are filled with an end token too, so that the first one always marks the end:
-            # a model may well generate its padding token.
-            pad_token_id=self.end_ids[0],
+            pad_token_id=self.end_ids[0],  # behind the end of finished rows: any token does
             **(
                 {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
                 if sampling.temperature
@@ -244,14 +229,13 @@ class TransformersGenerator:
         )
         input_ids, attention_mask = self._pad(prompts)
         with self._own_config_aside():
-            output = self.lm.generate(
+            self.lm.generate(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 generation_config=config,
-                stopping_criteria=StoppingCriteriaList(criteria),
+                stopping_criteria=StoppingCriteriaList([ends]),
                 **({} if cache is None else {"past_key_values": cache}),
             )
-        return output[:, input_ids.shape[1] :].tolist()
 
     @contextmanager
     def _own_config_aside(self) -> Iterator[None]:
@@ -270,14 +254,3 @@ class TransformersGenerator:
         input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         return input_ids.to(self.lm.device), mask.to(self.lm.device)
-
-
-def _sample(text: str, length: int, end: int | None, stop: Sequence[str]) -> Sample:
-    """`length` counts the tokens in a row of the output, `end` those before the first end-of-turn token, if any."""
-    # generate() ends at a stop string, and fills up with end tokens; what else its last token holds is cut off here.
-    stops = [at for mark in stop if (at := text.find(mark)) >= 0]
-    if stops:
-        return Sample(text=text[: min(stops)], n_tokens=length if end is None else end, finish_reason="stop")
-    if end is None:
-        return Sample(text=text, n_tokens=length, finish_reason="length")
-    return Sample(text=text, n_tokens=end + 1, finish_reason="stop")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from textwrap import shorten
@@ -58,6 +59,18 @@ class VllmEngine:
             raise InputError(f"{model}: vLLM cannot load it: {_reason(error)}") from error
         self.max_length: int = self.llm.model_config.max_model_len
         atexit.register(self.close)  # at the end of a program vLLM would look for a loop that is gone
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Raises InputError where vLLM's engine dies meanwhile."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            yield
+        except EngineDeadError as error:
+            raise InputError(
+                f"{self.model}: vLLM's engine has died; its log says why. What is finished is kept"
+            ) from error
 
     async def sample(self, prompt: Sequence[int], params: SamplingParams) -> RequestOutput:
         """All samples of one prompt, when the last one is finished."""

@@ -23,12 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError
-
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure, first_line
 from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .chat_prompt import encode_prompt, end_ids, too_long
+from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens
 from .continuation import ContinuationRequest
 from .event_loop import overlapping
 from .vllm_engine import VllmEngine
@@ -83,30 +81,21 @@ class VllmGenerator:
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
     ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """See `GenerationEngine`. A loop that is left early leaves nothing running."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        if not (sampling.chat_template or self.tokenizer.chat_template):
-            raise InputError(f"{self.model} has no chat template; give the one that it was trained with")
+        check_template(self.tokenizer, sampling, self.model)
         thread = self._engine.thread
-        try:
+        with self._engine.alive():
             yield from overlapping(
                 batches,
                 lambda batch: thread.submit(self._answer_all(batch, sampling, report)),
                 lambda: thread.run(self._has_capacity()),
             )
-        except EngineDeadError as error:
-            raise self._died() from error
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
     ) -> list[list[int] | Failure]:
         """See `continuation.ContinuationEngine`. Rows share prefixes through the prefix cache."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        try:
+        with self._engine.alive():
             return self._engine.thread.run(self._continue_all(rows, sampling, report))
-        except EngineDeadError as error:
-            raise self._died() from error
 
     def close(self) -> None:
         """Ends vLLM's processes."""
@@ -125,8 +114,8 @@ class VllmGenerator:
     async def _continue(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
         from vllm.exceptions import VLLMClientError
 
-        one = replace(sampling, n=1, max_new_tokens=row.room, stop=() if row.stop is None else (row.stop,))
-        params = self._params(one, row.seed, row.room)
+        one = replace(sampling, n=1, stop=() if row.stop is None else (row.stop,))
+        params = self._params(one, row.seed, row.budget)
         try:
             if row.is_complete is None or row.stop is not None:
                 (found,) = (await self._engine.sample(row.tokens, params)).outputs
@@ -148,12 +137,9 @@ class VllmGenerator:
                 (found,) = output.outputs
                 for token in found.token_ids:
                     new.append(token)
-                    if token in self.end_ids or len(new) == row.room or row.is_complete(new):
+                    if token in self.end_ids or len(new) == row.budget or row.is_complete(new):
                         return new
         return _gave_up(found)
-
-    def _died(self) -> InputError:
-        return InputError(f"{self.model}: vLLM's engine has died; its log says why. What is finished is kept")
 
     async def _has_capacity(self) -> bool:
         await asyncio.sleep(0)  # behind everything submitted before, which then has been counted
@@ -168,17 +154,18 @@ class VllmGenerator:
     async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
         from vllm.exceptions import VLLMClientError
 
+        prompt = encode_prompt(self.tokenizer, question, sampling, self.max_length)
+        if isinstance(prompt, Failure):
+            return PromptSamples([], seed, prompt)
         try:
-            prompt = encode_prompt(self.tokenizer, question, sampling)
-            if (room := self.max_length - len(prompt)) < 1:
-                return PromptSamples([], seed, too_long(len(prompt), self.max_length))
-            output = await self._engine.sample(prompt, self._params(sampling, seed, room))
-        except (TemplateError, VLLMClientError) as error:
+            budget = max_new_tokens(len(prompt), sampling, self.max_length)
+            output = await self._engine.sample(prompt, self._params(sampling, seed, budget))
+        except VLLMClientError as error:
             return PromptSamples([], seed, Failure(first_line(error), "change the question or leave it out", False))
         report(len(output.outputs), sum(len(one.token_ids) for one in output.outputs))
         return _answers(output, seed)
 
-    def _params(self, sampling: Sampling, seed: int, room: int) -> SamplingParams:
+    def _params(self, sampling: Sampling, seed: int, budget: int) -> SamplingParams:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -186,7 +173,7 @@ class VllmGenerator:
             n=sampling.n,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            max_tokens=min(sampling.max_new_tokens, room),
+            max_tokens=budget,
             stop=list(sampling.stop),
             stop_token_ids=self.end_ids,
             seed=seed,

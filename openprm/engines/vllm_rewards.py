@@ -14,17 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .base import Report, no_report
+from .base import Report, check_lengths, no_report
 from .vllm_engine import VllmEngine
 
 
 class VllmRewardEngine:
     """A `RewardEngine` (see `base`) with vLLM: any sequence-classification checkpoint with one label.
 
-    Rewards are raw logits, whatever activation the checkpoint asks for, read at the last token of each sequence. What
-    sequences have in common at their beginning is computed once, in whole blocks, while it stays in vLLM's prefix
-    cache.
+    Rewards are raw logits, whatever activation the checkpoint asks for, read at the last token of each sequence.
+    Prefixes that sequences share are computed once, in whole blocks, while they stay in vLLM's prefix cache.
 
     Raises InputError as `VllmEngine` does, for what is no reward model, and where vLLM's engine has died.
     """
@@ -57,15 +55,9 @@ class VllmRewardEngine:
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        for sequence in (sequence for group in groups for sequence in group):
-            if not 0 < len(sequence) <= self.max_length:
-                raise ValueError(f"a sequence has {len(sequence)} tokens; this model takes 1 to {self.max_length}")
-        try:
+        check_lengths(groups, self.max_length)
+        with self._engine.alive():
             return self._engine.thread.run(self._rewards(groups, report))
-        except EngineDeadError as error:
-            raise InputError(f"{self.model}: vLLM's engine has died; its log says why. What is kept stays") from error
 
     def close(self) -> None:
         """Ends vLLM's processes."""

@@ -56,8 +56,7 @@ def convert_internlm2(model: str | Path, out: str | Path, *, revision: str | Non
     one, with their chat template: from `tokenizer.json`, or, where they have none, from their `tokenizer.model`. The
     padding token, EOS with them, becomes an unused one of their vocabulary.
 
-    Raises InputError for what is not such a model, one with biases or a kind of rotary scaling that it never had,
-    weights that are missing, unknown or of another shape, and a tokenizer that does not give the same ids when plain.
+    Raises InputError for what is not such a model, one with a kind of rotary scaling that it never had, weights that are missing, unknown or of another shape, and a tokenizer that does not give the same ids when plain.
     """
     import torch
     from transformers import LlamaForSequenceClassification
@@ -87,12 +86,10 @@ def _folder(model: str | Path, revision: str | None) -> Path:
     """The folder of the model, downloaded from the Hub where it is not on this machine."""
     if Path(model).is_dir():
         return Path(model)
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     try:
-        names = HfApi().list_repo_files(str(model), revision=revision)
-        twice = ["*.bin"] if any(name.endswith(".safetensors") for name in names) else []
-        return Path(snapshot_download(str(model), revision=revision, ignore_patterns=twice))
+        return Path(snapshot_download(str(model), revision=revision))
     except Exception as error:  # of whatever HTTP client the Hub's library uses
         raise InputError(f"{model}: the Hub does not give it: {first_line(error)}; check the name") from error
 
@@ -111,9 +108,9 @@ def _read_config(source: Path) -> dict[str, Any]:
             "with a sequence-classification head need no conversion"
         )
     scaling = config.get("rope_scaling") or {"type": "dynamic"}
-    if config.get("bias") or scaling.get("type") != "dynamic":
+    if scaling.get("type") != "dynamic":
         raise InputError(
-            f"{source} has biases or the rotary scaling {scaling}, which no released model has; it cannot be converted"
+            f"{source} has the rotary scaling {scaling}, which no released model has; it has no plain form"
         )
     if not isinstance(config.get("reward_token_id"), int):
         raise InputError(f"{source}: config.json has no reward_token_id, so it is not known where rewards are read")
@@ -123,24 +120,13 @@ def _read_config(source: Path) -> dict[str, Any]:
 def _llama_config(theirs: Mapping[str, Any], source: Path) -> Any:
     from transformers import LlamaConfig
 
-    same = (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "hidden_act",
-        "max_position_embeddings",
-        "rms_norm_eps",
-    )
+    sizes = "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads max_position_embeddings"
     try:
         return LlamaConfig(
-            **{name: theirs[name] for name in same},
+            **{name: theirs[name] for name in [*sizes.split(), "hidden_act", "rms_norm_eps"]},
             num_key_value_heads=theirs.get("num_key_value_heads") or theirs["num_attention_heads"],
             rope_parameters={"rope_type": "default", "rope_theta": theirs["rope_theta"]},
-            bos_token_id=theirs.get("bos_token_id"),
-            eos_token_id=theirs.get("eos_token_id"),
-            pad_token_id=theirs.get("pad_token_id"),
+            **{f"{name}_token_id": theirs.get(f"{name}_token_id") for name in ("bos", "eos", "pad")},
             tie_word_embeddings=False,
             num_labels=1,  # type: ignore[call-arg]
         )

@@ -31,7 +31,7 @@ from ..errors import InputError, first_line
 from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
 from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
 from ..scoring.steps import DEFAULT_SEPARATOR, split
-from .internlm2 import convert_internlm2, is_internlm2
+from .internlm2 import ARCHITECTURE, convert_internlm2, is_internlm2
 
 logger = logging.getLogger(__name__)
 
@@ -129,14 +129,21 @@ def reward_model_config(
 ) -> PreTrainedConfig:
     """The config of a model that is to give rewards as it stands, off-the-shelf ones included.
 
-    Raises InputError for a model that cannot be found, one of whose own code nobody said that it is trusted, one
-    without a sequence-classification head (transformers would make up a random one), and one with several labels.
+    Raises InputError for a model that cannot be found, an InternLM2 reward model that is not converted yet, other code
+    of a model's own that the caller does not trust, a model without a sequence-classification head (transformers would
+    make up a random one), and one with several labels.
     """
     try:
         recorded, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
     except (OSError, ValueError) as error:
         raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the name") from error
     architectures = recorded.get("architectures") or []
+    if ARCHITECTURE in architectures:
+        raise InputError(
+            f"{model} is an InternLM2 reward model, which needs code of its own; convert it to a plain checkpoint and "
+            "give that one: a stage of the kind `convert` in a preset, or "
+            "openprm.models.internlm2.convert_internlm2(model, folder) in Python (`openprm train --base` converts it)"
+        )
     own_code = recorded.get("auto_map") or {}
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
@@ -144,27 +151,20 @@ def reward_model_config(
         if own_code and not trust_remote_code:
             raise InputError(
                 f"{model} ({', '.join(architectures)}) needs code of its own to be loaded; read that code, and if you "
-                f"trust it, allow it with trust_remote_code=True. {_HOW_TO_CONVERT}"
+                f"trust it, allow it with trust_remote_code=True"
             ) from error
         raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the checkpoint") from error
     brings_classifier = trust_remote_code and "AutoModelForSequenceClassification" in own_code
     if not _is_classifier(config) and not brings_classifier:
         raise InputError(
             f"{model} ({', '.join(architectures) or 'of no known kind'}) has no sequence-classification head, and its "
-            "rewards would be those of a random one. Give a reward model, or train one from it (openprm train "
-            f"--base). {_HOW_TO_CONVERT}"
+            "rewards would be those of a random one; give a reward model, or train one from it (openprm train --base)"
         )
     if config.num_labels != 1:
         raise InputError(
             f"{model} is a classifier with {config.num_labels} labels, and a reward model has one; give a reward model"
         )
     return config
-
-
-_HOW_TO_CONVERT = (
-    "An InternLM2 reward model becomes a plain one by openprm.models.internlm2.convert_internlm2(model, folder), and "
-    "when training starts from it"
-)
 
 
 def _check_loaded(

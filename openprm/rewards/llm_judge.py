@@ -15,10 +15,9 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
-from typing import Any, Unpack
+from typing import Any
 
 from ..engines.base import Batch, PromptSamples, Report, Sample, Sampling, no_report, prompt_seed
-from ..engines.openai_client import Connection
 from ..engines.openai_generator import ServerGenerator
 from ..errors import Failure, InputError
 from ..schema import Candidate, Message, Reward
@@ -77,7 +76,7 @@ class Judge:
         max_new_tokens: int = 2048,
         name: str | None = None,
         seed: int = 0,
-        **connection: Unpack[Connection],
+        **connection: Any,
     ) -> None:
         low, high = scale
         if not 0 <= low < high:

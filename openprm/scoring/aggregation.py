@@ -35,7 +35,7 @@ def dynamic(rewards: Sequence[float]) -> float:
 
 
 def deltas(rewards: Sequence[float]) -> list[float]:
-    """Differences of neighbouring steps. One step has none: its delta is its reward, from 0."""
+    """Differences of neighboring steps. One step has none: its delta is its reward, from 0."""
     if len(rewards) == 1:
         return list(rewards)
     return [after - before for before, after in zip(rewards, rewards[1:], strict=False)]

@@ -4,7 +4,7 @@ The contract, for training, scoring, serving and search alike: the chat template
 and one assistant turn with the answer, and the rendered text is tokenized as
 `apply_chat_template(tokenize=True)` does, with `add_special_tokens=False`. So BOS stands where the
 template renders it and is never doubled, and the end-of-turn tokens stand behind the answer, partial or
-not: the reward of an answer's beginning (a process reward, paper, section 3.2) and the reward of a
+not: the reward of an answer's prefix (a process reward, paper, section 3.2) and the reward of a
 whole answer are read at the same kind of place. No token of ours is inserted. Each prefix is rendered
 and tokenized on its own: a template may trim it, and a tokenizer may merge across a step's end.
 

@@ -1,4 +1,4 @@
-"""Forward passes of a reward model over packs: plain, packed, or behind beginnings that were computed before.
+"""Forward passes of a reward model over packs: plain, packed, or behind prefixes that were computed before.
 
 It travels with published models: it imports nothing but torch, transformers and `packing`.
 """
@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from .packing import Pack, collate, pack
 
 #: Kinds of attention that take a mask of ours.
-ATTENTION = ("sdpa", "eager", "flex_attention")
+ATTENTION = ("sdpa", "eager")
 
 
 class Passes:
@@ -76,7 +76,7 @@ class Passes:
     def packed(self, model: Any, packs: Sequence[Pack], before: Cache | None = None) -> tuple[Tensor, Tensor]:
         """At the packs' ends, pack after pack: hidden states [E, D], and rewards [E] in float32.
 
-        `before` holds the keys and values that packs cut from their beginnings follow (`behind`).
+        `before` holds the keys and values that packs cut from their prefixes follow (`behind`).
         """
         inputs = self._packed_inputs(packs)
         if before is not None:
@@ -86,10 +86,10 @@ class Passes:
         ends = [end for one in packs for end in one.ends]
         return hidden[rows, ends], logits[rows, ends, 0].float()
 
-    def beginnings(self, tokens: Sequence[Sequence[int]]) -> list[Keys]:
-        """By layer the keys and values of these beginnings, one a row, shorter ones padded on the right."""
+    def prefixes(self, tokens: Sequence[Sequence[int]]) -> list[Keys]:
+        """By layer the keys and values of these prefixes, one a row, shorter ones padded on the right."""
         cache = DynamicCache()  # without a config: its layers keep everything, and our masks make the windows
-        inputs = self._packed_inputs([pack([beginning]) for beginning in tokens])
+        inputs = self._packed_inputs([pack([prefix]) for prefix in tokens])
         self.model(**{**inputs, "past_key_values": cache, "use_cache": True})
         return [(keys, values) for keys, values, _ in cache]
 
@@ -135,7 +135,7 @@ Keys = tuple[Tensor, Tensor]
 
 
 def behind(layers: Sequence[Keys], rows: Sequence[int], size: int) -> Cache:
-    """What the packs of one pass follow: for each, the first `size` tokens of the beginning in its row."""
+    """What the packs of one pass follow: for each, the first `size` tokens of the prefix in its row."""
     return Cache(layers=[_Behind(keys, list(rows), size) for keys in layers])
 
 

@@ -3,7 +3,7 @@
 Step rewards (paper, section 3.2) need every prefix of a response as a sequence of its own. They share
 nearly all their tokens: `pack` keeps each shared prefix once, and `collate` gives every token the position it has in
 its sequence and lets it attend to its own ancestors only. The responses to one prompt share that prompt: `share` finds
-such beginnings, whose keys and values are computed once, and `Pack.behind` cuts them off (`openprm.scoring.rewarder`
+such prefixes, whose keys and values are computed once, and `Pack.behind` cuts them off (`openprm.scoring.rewarder`
 reads the rewards).
 
 It travels with published models: it imports nothing but torch.
@@ -35,13 +35,13 @@ class Pack:
     depths: list[int]
     ends: list[int]
 
-    def beginning(self) -> list[int]:
+    def prefix(self) -> list[int]:
         """The tokens that all its sequences begin with, short of the last token of any: a reward is read there."""
         branches = [parent + 1 for index, parent in enumerate(self.parents) if parent != index - 1]
         return self.tokens[: min([*branches, *self.ends])]
 
     def behind(self, size: int) -> Pack:
-        """What follows the first `size` tokens of the beginning. Depths stay, so the first is now `size`."""
+        """What follows the first `size` tokens of the prefix. Depths stay, so the first is now `size`."""
         parents = [max(parent - size, -1) for parent in self.parents[size:]]
         return Pack(self.tokens[size:], parents, self.depths[size:], [end - size for end in self.ends])
 
@@ -95,15 +95,15 @@ class Shared:
     items: list[int]
 
 
-def share(beginnings: Sequence[list[int]], shortest: float) -> list[Shared]:
-    """Each item in one cluster, whose beginning is to be computed once.
+def share(prefixes: Sequence[list[int]], shortest: float) -> list[Shared]:
+    """Each item in one cluster, whose prefix is to be computed once.
 
     A cluster of n items that share p tokens, at least `shortest`, saves (n - 1) p. In lexicographic order the items
-    with a common prefix are neighbours, and two such runs lie apart or one within the other: a tree. Each run either
+    with a common prefix are neighbors, and two such runs lie apart or one within the other: a tree. Each run either
     becomes a cluster or is left to those within it, whichever saves more.
     """
-    order = sorted(range(len(beginnings)), key=beginnings.__getitem__)
-    rows = [beginnings[index] for index in order]
+    order = sorted(range(len(prefixes)), key=prefixes.__getitem__)
+    rows = [prefixes[index] for index in order]
     open_runs = [_Run(-1, 0)]
     for index, row in enumerate(rows):
         run = _Run(len(row), index, 0, [Shared([], [order[index]])])
@@ -140,12 +140,11 @@ def collate(
 ) -> dict[str, Any]:
     """The inputs of one forward pass over the packs, one a row, padded on the right.
 
-    `input_ids` and `position_ids` (depth) are [B, L]. A pack that was cut from its beginning (`Pack.behind`) attends
-    to that too: the keys of the longest beginning, P tokens, come before the pass's own, shorter ones padded on the
+    `input_ids` and `position_ids` (depth) are [B, L]. A pack that was cut from its prefix (`Pack.behind`) attends
+    to that too: the keys of the longest prefix, P tokens, come before the pass's own, shorter ones padded on the
     right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks by layer type where
-    the config has `layer_types`, a sliding window being counted in depth. It is a block mask where the model was
-    loaded with "flex_attention". `use_cache` is False. Raises ValueError for a kind of attention that a mask cannot
-    express.
+    the config has `layer_types`, a sliding window being counted in depth. `use_cache` is False. Raises
+    ValueError for a kind of attention that a mask cannot express.
     """
     length = max(len(pack.tokens) for pack in packs)
     before = torch.tensor([pack.depths[0] for pack in packs], device=device)
@@ -172,7 +171,7 @@ def collate(
             allowed = allowed & (key_depths[:, None, :] > depths[:, :, None] - window)
         elif kind != "full_attention":
             raise ValueError(f"its layers of type {kind!r} cannot be packed")
-        return _block_mask(allowed) if config._attn_implementation == "flex_attention" else _additive(allowed, dtype)
+        return _additive(allowed, dtype)
 
     text = config.get_text_config()
     window: int | None = getattr(text, "sliding_window", None)
@@ -195,16 +194,6 @@ def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     # finfo.min rather than -inf: a row without any allowed key would be NaN in eager attention.
     mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
-
-
-def _block_mask(allowed: Tensor) -> Any:
-    """The same for FlexAttention, whose speed on GPUs nobody has measured here: packs stay one response each."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    rows, queries, keys = allowed.shape
-    return create_block_mask(
-        lambda row, head, query, key: allowed[row, query, key], rows, None, queries, keys, device=allowed.device
-    )
 
 
 def _last_descendants(parents: list[int]) -> list[int]:

@@ -5,7 +5,7 @@ end: the same as one plain pass per sequence, in one. What several groups begin 
 computed once as well, and its keys and values stand before each of them. Where a model cannot do either exactly (which
 is tried out), it is not done.
 
-It travels with published models: it imports nothing but torch, `packing` and `passes`.
+It travels with published models: it imports nothing but torch, `packing` and `forward`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 #: Tokens computed in one pass, padding included.
 DEFAULT_MAX_TOKENS = 8192
 
-#: Fewer tokens than this are computed again rather than shared: a shared beginning takes a pass of its own.
+#: Fewer tokens than this are computed again rather than shared: a shared prefix takes a pass of its own.
 SHORTEST_SHARED = 16
 
 #: How far packed and plain hidden states may differ, relatively, for packing to count as exact. Over 32 random
@@ -73,7 +73,7 @@ class SequenceRewarder:
             reason = unfit or self._tried(math.inf, plain)
             self.packed = self._used(reason, "Step rewards take one plain pass per step, which is slower")
         self.shares_prompts = self.packed and self._used(
-            self._tried(1, plain), "The prompt is computed for each of its responses anew, which is slower"
+            self._tried(1, plain), "The prompt is computed again for each of its responses, which is slower"
         )
 
     def rewards(
@@ -84,7 +84,7 @@ class SequenceRewarder:
     ) -> list[list[float]]:
         """The reward of every sequence of every group, in the order given, in evaluation mode.
 
-        `max_tokens` bounds one pass, padding and shared beginnings included (a longer pack still takes a pass of its
+        `max_tokens` bounds one pass, padding and shared prefixes included (a longer pack still takes a pass of its
         own); it changes speed and memory, not the rewards. Equal sequences have equal rewards. `report` is called
         after each pass with the groups finished (by the share of the work that is done) and the tokens computed since
         the last. Raises ValueError for an empty sequence.
@@ -182,12 +182,12 @@ class SequenceRewarder:
     ) -> Iterator[tuple[list[int], tuple[Tensor, Tensor]]]:
         """By pass: the indices of its packs, and hidden states and rewards at their ends.
 
-        First what shares no beginning of at least `shortest` tokens. Then, taking as many beginnings at a time as
+        First what shares no prefix of at least `shortest` tokens. Then, taking as many prefixes at a time as
         `max_tokens` allows, what is behind any of these: a prompt with few responses makes no small passes.
         """
         # Where a reward depends on the longest sequence of its pass, nothing is shared.
-        beginnings = [pack.beginning() if len(pack.tokens) <= self._switch else [] for pack in packs]
-        clusters = share(beginnings, shortest)
+        prefixes = [pack.prefix() if len(pack.tokens) <= self._switch else [] for pack in packs]
+        clusters = share(prefixes, shortest)
         alone = [index for cluster in clusters if not cluster.tokens for index in cluster.items]
         for batch in batches([len(packs[index].tokens) for index in alone], max_tokens, self._switch):
             indices = [alone[place] for place in batch]
@@ -195,7 +195,7 @@ class SequenceRewarder:
         shared = [cluster for cluster in clusters if cluster.tokens]
         for chosen in batches([len(cluster.tokens) for cluster in shared], max_tokens):
             prompts = [shared[place].tokens for place in chosen]
-            layers = self._calls.beginnings(prompts)
+            layers = self._calls.prefixes(prompts)
             rows = [(index, row) for row, place in enumerate(chosen) for index in shared[place].items]
             rests = [packs[index].behind(len(prompts[row])) for index, row in rows]
             longest = len(prompts[0])
@@ -212,7 +212,7 @@ class SequenceRewarder:
         return not reason
 
     def _tried(self, shortest: float, plain: Callable[[tuple[int, ...]], Tensor]) -> str:
-        """Why packing, with beginnings of at least `shortest` tokens shared, is not exact; empty if it is."""
+        """Why packing, with prefixes of at least `shortest` tokens shared, is not exact; empty if it is."""
         text = self.model.config.get_text_config()
         groups = _trial(text.vocab_size, self.pad_token_id)
         with inference(self.model), _small_window(text):
@@ -257,10 +257,10 @@ def _rotary_switch(text: Any) -> float:
 
 
 def _trial(vocabulary: int, pad_token_id: int | None) -> list[list[list[int]]]:
-    """Groups of different sizes, four of which share two beginnings.
+    """Groups of different sizes, four of which share two prefixes.
 
     Growing prefixes with an end of turn each, and two sides of a pair; a pair and a single sequence; and many
-    branches, the last of them further behind their beginning than a window that is no mask's (GPT-Neo's, 256).
+    branches, the last of them further behind their prefix than a window that is no mask's (GPT-Neo's, 256).
     """
     generator = torch.Generator().manual_seed(0)  # its own: training's random state stays as it is
     # Padding inside a sequence means something else to some models.

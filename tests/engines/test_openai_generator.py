@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -111,12 +110,6 @@ def test_a_server_that_gives_fewer_is_asked_for_the_rest() -> None:
     assert sorted(request["n"] for request in server.requests) == [2] * 10 + [5] * 10 + [8] * 10
 
 
-def test_a_server_that_gives_more_is_cut() -> None:
-    with FaultyServer() as server:
-        server.completion = lambda request: FaultyServer.completion(server, {**request, "n": 9})  # type: ignore
-        assert_complete(sampled(ServerGenerator([server.url], "policy", **QUICK), 1))
-
-
 def test_requests_go_to_the_least_busy_server_within_its_bound() -> None:
     def slow(number: int, request: dict[str, Any]) -> str:
         time.sleep(0.02)
@@ -128,14 +121,6 @@ def test_requests_go_to_the_least_busy_server_within_its_bound() -> None:
     assert first.most_in_flight == second.most_in_flight == 3
     assert len(first.requests) + len(second.requests) == 40
     assert min(len(first.requests), len(second.requests)) >= 10
-
-
-def test_the_others_take_over_from_a_server_that_dies() -> None:
-    with FaultyServer() as first, FaultyServer() as second, FaultyServer() as third:
-        second.behaviour = lambda number, _: "answer" if number < 4 else "drop"
-        generator = ServerGenerator([first.url, second.url, third.url], "policy", **QUICK, concurrency=2, retries=3)
-        assert_complete(sampled(generator, 10))
-    assert second.faults["drop"] >= 1
 
 
 def test_a_server_that_comes_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,16 +152,6 @@ def test_where_all_servers_die_what_was_finished_is_kept() -> None:
     assert_complete(finished)
     failures = [answer.failure for answer in found.values() if answer.failure is not None]
     assert all(failure.transient for failure in failures)
-
-
-def test_no_server_at_all_is_a_transient_failure() -> None:
-    with socket.socket() as bound:  # not listening: refuses every connection
-        bound.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
-        found = sampled(ServerGenerator([url], "policy", concurrency=2, retries=1), 2)
-    failures = [answer.failure for answer in found.values() if answer.failure]
-    assert len(failures) == 10
-    assert all(failure.transient for failure in failures)
     assert failures[-1].reason == "no server answers"
 
 
@@ -202,11 +177,14 @@ def test_samples_are_kept_where_the_rest_is_refused() -> None:
     assert answer.failure is not None
 
 
-def test_a_wrong_key_ends_the_run_and_is_not_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     secret = "sk-very-secret-0123456789"
-    monkeypatch.setenv("POLICY_KEY", secret)
+    monkeypatch.setenv("OPENAI_API_KEY", "elsewhere")
+    with FaultyServer(key="none") as server:
+        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="UNSET_KEY"), 1))
+    monkeypatch.setenv("POLICY_KEY", f"{secret}\n")
+    with FaultyServer(key=secret) as server:
+        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="POLICY_KEY"), 1))
     caplog.set_level(logging.DEBUG)
     with FaultyServer(key="another") as server:
         generator = ServerGenerator([server.url], "policy", **QUICK, key_variable="POLICY_KEY")
@@ -216,15 +194,6 @@ def test_a_wrong_key_ends_the_run_and_is_not_told(
     assert not any(secret in text for text in told)
     assert server.url in str(raised.value)
     assert "POLICY_KEY" in str(raised.value)
-
-
-def test_the_right_key_is_sent_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POLICY_KEY", "right\n")
-    monkeypatch.setenv("OPENAI_API_KEY", "elsewhere")
-    with FaultyServer(key="right") as server:
-        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="POLICY_KEY"), 1))
-    with FaultyServer(key="none") as server:
-        assert_complete(sampled(ServerGenerator([server.url], "policy", key_variable="UNSET_KEY"), 1))
 
 
 def test_a_model_that_the_server_does_not_have_ends_the_run() -> None:
@@ -277,18 +246,11 @@ def test_batches_are_taken_as_there_is_room() -> None:
         run.close()
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "http://secret@host/v1", "http://host/v1?key=secret"])
-def test_an_address_with_a_secret_is_refused_without_telling_it(url: str) -> None:
-    with pytest.raises(InputError) as raised:
-        ServerGenerator([url], "policy")
-    assert "host" in str(raised.value)
-    assert "secret" not in str(raised.value)
-
-
-def test_bad_input_is_refused() -> None:
-    for servers in ([], "http://host/v1", ["host:8000"]):
-        with pytest.raises(InputError):
+def test_bad_input_is_refused_without_telling_secrets() -> None:
+    for servers in ([], "http://host/v1", ["host:8000"], ["http://me:secret@host/v1"], ["http://host/v1?key=secret"]):
+        with pytest.raises(InputError) as raised:
             ServerGenerator(servers, "policy")
+        assert "secret" not in str(raised.value)
     with FaultyServer() as server, pytest.raises(InputError, match="template"):
         ServerGenerator([server.url], "policy").generate(batches(1), Sampling(chat_template="{{ x }}"))
 
@@ -307,27 +269,12 @@ def test_what_is_read_of_an_answer() -> None:
     two = {"choices": [body(index=1)["choices"][0], body(message={"content": "No."})["choices"][0]]}
     assert [(sample["text"], sample["n_tokens"]) for sample in samples_in(two)] == [("No.", None), ("Yes.", None)]
     assert samples_in(body(message={"content": "\ud800"}))[0]["text"] == "?"
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        None,
-        [],
-        "text",
-        {},
-        {"choices": []},
-        {"choices": None},
-        {"error": {"message": "overloaded"}},
-        body(message=None),
-        body(message={"content": 3}),
-        body(finish_reason=None),
-        body(finish_reason="abort"),
-    ],
-)
-def test_no_answer_is_seen(nonsense: Any) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
-        samples_in(nonsense)
+    for nonsense in (None, [], "text", {}, {"choices": []}, {"choices": None}, {"error": {"message": "overloaded"}}):
+        with pytest.raises(ValueError):  # noqa: PT011
+            samples_in(nonsense)
+    for choice in ({"message": None}, {"message": {"content": 3}}, {"finish_reason": "abort"}):
+        with pytest.raises(ValueError):  # noqa: PT011
+            samples_in(body(**choice))
 
 
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))

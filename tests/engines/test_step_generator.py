@@ -1,4 +1,4 @@
-"""Extending answers step by step: with transformers here; with vLLM in test_vllm_extending.py."""
+"""Extending answers step by step: with transformers here; with vLLM in test_vllm_step_generator.py."""
 
 from __future__ import annotations
 
@@ -105,59 +105,41 @@ def test_a_stop_completes_a_step_at_once_and_a_pattern_when_something_follows():
     assert complete_steps("", ".\n") == complete_steps(" ", ".\n") == []
 
 
-# ---- PromptSamples ----
+# ---- Samples ----
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
-def test_greedy_steps_make_the_greedy_answer(policy: TransformersGenerator, separator: str):
-    sampling = greedy(48)
-    found = step_by_step(StepGenerator(policy, separator, sampling), DIALS)
-    for some, (text, n_tokens, reason) in zip(found, wholes(policy, DIALS, sampling), strict=True):
+@pytest.mark.parametrize("fixture", ["policy", "noise"])
+def test_greedy_steps_make_the_greedy_answer(fixture: str, separator: str, request: pytest.FixtureRequest):
+    """Also where characters come in pieces and tokens reach beyond a step."""
+    generator = request.getfixturevalue(fixture)
+    sampling = greedy(60)
+    found = step_by_step(StepGenerator(generator, separator, sampling), DIALS)
+    for some, (text, n_tokens, reason) in zip(found, wholes(generator, DIALS, sampling), strict=True):
         last = some[-1].partial
         assert (last.text, sum(way.n_tokens for way in some), last.finish_reason) == (text, n_tokens, reason)
         assert list(last.steps) == split(text, separator)
-    assert max(map(len, found)) > 1 or separator in ("paragraph", "\n\n", "re:[;,]")
+    assert max(map(len, found)) > 1 or fixture == "noise" or separator in ("paragraph", "\n\n", "re:[;,]")
 
 
-@pytest.mark.parametrize("separator", SEPARATORS)
-def test_characters_in_pieces_and_tokens_beyond_a_step(noise: TransformersGenerator, separator: str):
-    questions: list[list[Message]] = [[{"role": "user", "content": text}] for text in ("Hi", "What is 2?", "Count.")]
-    sampling = greedy(60)
-    found = step_by_step(StepGenerator(noise, separator, sampling), questions)
-    for some, (text, n_tokens, reason) in zip(found, wholes(noise, questions, sampling), strict=True):
-        last = some[-1].partial
-        assert (last.text, len(last.tokens), last.finish_reason) == (text, n_tokens, reason)
-
-
-def test_a_token_that_reaches_beyond_the_step():
-    """What a token holds of the next step is not lost, and completes it in turn."""
+@pytest.mark.parametrize(
+    ("added", "texts", "n_tokens"),
+    [
+        # what a token holds of the next step is not lost, and completes it in turn
+        (["a.\nb", ".\nc.\n"], ["xa.\n", "xa.\nb.\nc.\n", "xa.\nb.\nc.\nde"], [2, 1, 3]),
+        # a separator in two tokens, behind one that begins it
+        ([".\nb."], ["a.\n", "a.\nb.\n", "a.\nb.\nc"], [2, 1, 2]),
+        # white space at the end joins the last step
+        ([], ["a.\n", "a.\n \t"], [3, 3]),
+    ],
+)
+def test_steps_that_end_within_tokens(added: list[str], texts: list[str], n_tokens: list[int]):
     tokenizer = make_tokenizer()
-    tokenizer.add_tokens(["a.\nb", ".\nc.\n"])
-    model = make_model(tokenizer)
-    model.resize_token_embeddings(len(tokenizer))
-    generator = scripted(tokenizer, "xa.\nb.\nc.\nde<eot>")
-    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
-    assert [way.partial.steps for way in found] == [
-        ("xa.\n",),
-        ("xa.\n", "b.\n", "c.\n"),
-        ("xa.\n", "b.\n", "c.\n", "de"),
-    ]
-    assert [way.n_tokens for way in found] == [2, 1, 3]
+    tokenizer.add_tokens(added)
+    (found,) = step_by_step(StepGenerator(scripted(tokenizer, f"{texts[-1]}<eot>"), ".\n", greedy(20)), [DIALS[0]])
+    assert [list(way.partial.steps) for way in found] == [split(text, ".\n") for text in texts]
+    assert [way.n_tokens for way in found] == n_tokens
     assert found[-1].partial.finish_reason == "stop"
-
-
-def test_a_separator_in_two_pieces_behind_a_token_that_begins_it():
-    tokenizer = make_tokenizer()
-    tokenizer.add_tokens([".\nb."])
-    generator = scripted(tokenizer, "a.\nb.\nc<eot>")
-    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
-    assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n", "b.\n"), ("a.\n", "b.\n", "c")]
-
-
-def test_white_space_at_the_end_joins_the_last_step():
-    generator = scripted(make_tokenizer(), "a.\n \t<eot>")
-    (found,) = step_by_step(StepGenerator(generator, ".\n", greedy(20)), [DIALS[0]])
-    assert [way.partial.steps for way in found] == [("a.\n",), ("a.\n \t",)]
 
 
 def test_whole_answers_and_steps_in_one_call(policy: TransformersGenerator):
@@ -226,14 +208,14 @@ def test_the_models_context():
 
 @given(st.lists(st.tuples(st.integers(1, 99), st.integers(1, 60)), max_size=12), st.integers(1, 4))
 def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size: int):
-    rows = [ContinuationRequest([0] * length, min(room, 100 - length), 0) for length, room in sizes]
+    rows = [ContinuationRequest([0] * length, min(budget, 100 - length), 0) for length, budget in sizes]
     batches = in_batches(rows, size, 100)
     assert sorted(index for batch in batches for index in batch.rows) == list(range(len(rows)))
     for batch in batches:
         assert len(batch.rows) <= size
-        longest, room = max(len(rows[i].tokens) for i in batch.rows), max(rows[i].room for i in batch.rows)
-        assert longest + batch.room <= 100
-        assert room / 2 <= batch.room <= room  # what is left halves from call to call
+        longest, budget = max(len(rows[i].tokens) for i in batch.rows), max(rows[i].budget for i in batch.rows)
+        assert longest + batch.budget <= 100
+        assert budget / 2 <= batch.budget <= budget  # what is left halves from call to call
 
 
 def test_rows_that_fill_the_context_are_generated_together():
@@ -266,10 +248,6 @@ def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
     assert len(calls) <= 16 < len(rows)
 
 
-def test_no_requests(policy: TransformersGenerator):
-    assert StepGenerator(policy, ".\n", greedy(8))([]) == []
-
-
 # ---- Errors ----
 
 
@@ -290,7 +268,7 @@ def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
         StepGenerator(policy, ".\n", greedy(8, stop=("x",)))
     with pytest.raises(ValueError, match="not a regular expression"):
         StepGenerator(policy, "re:(", greedy(8))
-    with pytest.raises(InputError, match="servers cannot go on"):
+    with pytest.raises(InputError, match="servers cannot continue"):
         StepGenerator.load(GeneratorSpec("m", "server", servers=("http://localhost:1/v1",)), ".\n", greedy(8))
     tokenizer = make_tokenizer()
     tokenizer.chat_template = None
@@ -301,7 +279,7 @@ def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
-def test_the_same_beginnings_are_read_once_and_nothing_else_changes(
+def test_the_same_prefixes_are_read_once_and_nothing_else_changes(
     family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """Where every token's keys and values are kept; a window forgets some, so there each row is read."""

@@ -1,4 +1,4 @@
-"""The scorer by engines: the pipeline's results, for whole answers and for beginnings."""
+"""The scorer by engines: the pipeline's results, for whole answers and for prefixes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from .. import tiny_models
 
 QUESTION: Any = [{"role": "user", "content": "What is the sum of two and three?"}]
 STEPS = ("First, add the numbers.\n", "Then, divide by two.\n", "The answer is seven.")
+SERVED: Any = {"engine": "server", "servers": ("http://host/v1",)}
 TEXTS = ["".join(STEPS), "The answer is five.", "One.\n" * 200, "Seven.\n\nThen.\nOr six"]
 
 
@@ -100,7 +101,7 @@ def test_what_cannot_be_scored_leaves_the_others(scorer: StepScorer):
     assert scorer.score_rows([]) == []
 
 
-def test_the_rewards_of_a_beginning_are_those_of_the_whole(scorer: StepScorer):
+def test_the_rewards_of_a_prefix_are_those_of_the_whole(scorer: StepScorer):
     (whole,) = rewarded(scorer, Prefix(QUESTION, STEPS))
     assert len(whole.rewards) == 3
     for known in range(4):
@@ -114,8 +115,8 @@ def test_tokens_are_counted_once(scorer: StepScorer, model: Path):
     tokenizer = load_scorer(str(model)).tokenizer
     sequences = [tuple(encode(tokenizer, QUESTION, "".join(STEPS[: i + 1]), "The")) for i in range(3)]
     every, last, none = rewarded(scorer, *(Prefix(QUESTION, STEPS, known) for known in (0, 2, 3)))
-    beginnings = {sequence[: end + 1] for sequence in sequences for end in range(len(sequence))}
-    assert every.n_tokens == len(beginnings)
+    prefixes = {sequence[: end + 1] for sequence in sequences for end in range(len(sequence))}
+    assert every.n_tokens == len(prefixes)
     assert last.n_tokens == len(sequences[-1])
     assert (none.rewards, none.n_tokens) == ((), 0)
     assert [one.n_tokens for one in rewarded(scorer, *[Prefix(QUESTION, STEPS)] * 3)] == [every.n_tokens] * 3
@@ -149,40 +150,38 @@ def test_what_is_given_goes_before_what_is_recorded(model: Path):
         StepScorer.load(RewardSpec(str(model)), aggregation="median")
 
 
-def test_a_reward_that_is_no_number(base: Path, tmp_path: Path):
+def test_models_that_cannot_score(base: Path, tmp_path: Path):
     made: Any
     made, tokenizer = load_reward_model(base)
     made.score.weight.data.fill_(math.nan)
     save_reward_model(made, tokenizer, tmp_path)
     (found,) = StepScorer.load(RewardSpec(str(tmp_path))).score([Prefix(QUESTION, STEPS)])
     assert failure(found).reason == "the reward is nan"
-
-
-def test_a_model_without_a_chat_template(tmp_path: Path):
-    tokenizer = tiny_models.tokenizer(None)
-    tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "bare")
+    made.save_pretrained(tmp_path / "bare")
     with pytest.raises(InputError, match=r"chat_template\.jinja"):
-        StepScorer.load(RewardSpec(str(tmp_path)))
+        StepScorer.load(RewardSpec(str(tmp_path / "bare")))
 
 
-class TestRewardSpec:
-    def test_what_does_not_go_together(self, tmp_path: Path):
-        with pytest.raises(InputError, match="unknown engine 'jax'"):
-            RewardSpec("m", "jax")
-        with pytest.raises(InputError, match="needs the addresses"):
-            RewardSpec("m", "server")
-        with pytest.raises(InputError, match="dtype is the servers' matter"):
-            RewardSpec("a/b", "server", dtype="bfloat16", servers=("http://host/v1",))
-        with pytest.raises(InputError, match="give the checkpoint"):
-            RewardSpec("reward", "server", servers=("http://host/v1",))
-        with pytest.raises(InputError, match="hf_token"):
-            RewardSpec("m", options={"hf_token": "x"})
-        with pytest.raises(InputError, match="nonsense"):
-            RewardSpec("m", options={"nonsense": 1}).make()
+@pytest.mark.parametrize(
+    ("message", "spec"),
+    [
+        ("unknown engine 'jax'", {"model": "m", "engine": "jax"}),
+        ("needs the addresses", {"model": "m", "engine": "server"}),
+        ("dtype is the servers' matter", {"model": "a/b", **SERVED, "dtype": "bfloat16"}),
+        ("give the checkpoint", {"model": "reward", **SERVED}),
+        ("hf_token", {"model": "m", "options": {"hf_token": "x"}}),
+        ("nonsense", {"model": "m", "options": {"nonsense": 1}}),
+    ],
+)
+def test_specs_that_are_refused(message: str, spec: dict[str, Any]):
+    with pytest.raises(InputError, match=message):
+        RewardSpec(**spec).make()
 
-    def test_where_its_settings_come_from(self):
-        served = RewardSpec("/models/reward", "server", servers=("http://host/v1",), checkpoint="a/b", revision="main")
-        assert served.identity() == "a/b@main"
-        assert served.parameters() == {"engine": "server", "model": "reward"}
-        assert RewardSpec("a/b").identity() == "a/b"
+
+def test_where_the_settings_of_a_spec_come_from():
+    served = RewardSpec("/models/reward", **SERVED, checkpoint="a/b", revision="main")
+    assert served.identity() == "a/b@main"
+    assert served.parameters() == {"engine": "server", "model": "reward"}
+    assert RewardSpec("a/b").identity() == "a/b"

@@ -156,23 +156,28 @@ def test_the_models_generation_config_is_neither_used_nor_changed(tokenizer):
     assert biased.generation_config.repetition_penalty == 5.0
 
 
-def test_the_end_of_turn_token_ends_and_is_stripped(tokenizer):
-    generator = scripted(tokenizer, " ,b\n<eot>")
-    ((sample,),) = sample_all(generator, PROMPTS[:1], greedy(20))
-    assert sample == {"text": " ,b\n", "n_tokens": 5, "finish_reason": "stop"}
-    ((cut,),) = sample_all(generator, PROMPTS[:1], greedy(4))
-    assert cut == {"text": " ,b\n", "n_tokens": 4, "finish_reason": "length"}
+@pytest.mark.parametrize(
+    ("script", "sampling", "sample"),
+    [
+        (" ,b\n<eot>", greedy(20), (" ,b\n", 5, "stop")),
+        (" ,b\n<eot>", greedy(4), (" ,b\n", 4, "length")),
+        ("a<pad>b<eot>", greedy(20), ("ab", 4, "stop")),  # generated padding is not an end
+        ("abcdefgh<eot>", greedy(20, stop=("fg", "cd")), ("ab", 4, "stop")),
+    ],
+)
+def test_how_responses_end(tokenizer, script, sampling, sample):
+    expected = dict(zip(("text", "n_tokens", "finish_reason"), sample, strict=True))
+    assert sample_all(scripted(tokenizer, script), PROMPTS, sampling) == [[expected]] * 3
 
 
-def test_generated_padding_is_not_an_end(tokenizer):
-    ((sample,),) = sample_all(scripted(tokenizer, "a<pad>b<eot>"), PROMPTS[:1], greedy(20))
-    assert sample == {"text": "ab", "n_tokens": 4, "finish_reason": "stop"}
-
-
-def test_stop_strings(tokenizer):
-    generator = scripted(tokenizer, "abcdefgh<eot>")
-    samples = sample_all(generator, PROMPTS, greedy(20, stop=("fg", "cd")))
-    assert samples == [[{"text": "ab", "n_tokens": 4, "finish_reason": "stop"}]] * 3
+def test_stop_texts_of_any_tokenizer():
+    """A tokenizer of whole words, on which transformers' own stop strings fail."""
+    words = tiny.tokenizer()
+    generator = scripted(words, "First 3 up 4 is 7 .<eos>".replace("<eos>", words.eos_token))
+    whole, stopped = (sample_all(generator, PROMPTS[:1], greedy(12, stop=stop))[0][0] for stop in ((), (" is",)))
+    assert " is" in whole["text"]
+    assert stopped["text"] == whole["text"].partition(" is")[0]
+    assert stopped["finish_reason"] == "stop"
 
 
 def test_a_system_prompt_and_another_template(generator, tokenizer):
@@ -188,12 +193,18 @@ def test_what_does_not_fit_is_a_failure_of_its_own(tokenizer):
     generator = scripted(tokenizer, "aba")  # without end
     long = [{"role": "user", "content": "x" * 200}]
     nearly = [{"role": "user", "content": "x" * 100}]
-    first, second, third = generator.sample([PROMPTS[0], long, nearly], greedy(40), seed=0)
+    refused = [{"role": "system", "content": "Be brief."}, *PROMPTS[0]]
+    template = TEMPLATE + "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    questions = [PROMPTS[0], long, nearly, refused]
+    first, second, third, fourth = generator.sample(questions, greedy(40, chat_template=template), seed=0)
     assert first.samples[0]["n_tokens"] == 40
     assert second.samples == []
     assert second.failure is not None
     assert not second.failure.transient
     assert "the model 128 in all" in second.failure.reason
+    assert fourth.samples == []
+    assert fourth.failure is not None
+    assert "no system" in fourth.failure.reason
     prompt = len(encode_prompt(generator.tokenizer, nearly, greedy(40)))
     assert third.samples[0]["n_tokens"] == 128 - prompt < 40
     assert third.samples[0]["finish_reason"] == "length"
@@ -211,33 +222,9 @@ def test_errors_and_no_prompts(generator, tokenizer, tmp_path):
         TransformersGenerator(model, endless)
     with pytest.raises(InputError, match="cannot be loaded as a language model"):
         TransformersGenerator.load(str(tmp_path))
-
-
-def test_stop_strings_of_any_tokenizer():
-    """A tokenizer of whole words, which transformers' own stop strings fail on."""
-    words = tiny.tokenizer()
-    generator = scripted(words, "First 3 up 4 is 7 .<eos>".replace("<eos>", words.eos_token))
-    whole, stopped = (sample_all(generator, PROMPTS[:1], greedy(12, stop=stop))[0][0] for stop in ((), (" is",)))
-    assert " is" in whole["text"]
-    assert stopped["text"] == whole["text"].partition(" is")[0]
-    assert stopped["finish_reason"] == "stop"
-
-
-def test_a_question_that_the_template_refuses_is_a_failure_of_its_own(generator):
-    refuses = (
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{% endfor %}x"
-    )
-    system = [{"role": "system", "content": "Be brief."}, *PROMPTS[0]]
-    found = generator.sample([PROMPTS[0], system, PROMPTS[1]], greedy(3, chat_template=refuses), seed=0)
-    assert [len(answers.samples) for answers in found] == [1, 0, 1]
-    assert found[1].failure is not None
-    assert "no system" in found[1].failure.reason
-
-
-@pytest.mark.parametrize("size", [0, "two", 1.5])
-def test_a_batch_size_that_is_none(tokenizer, size):
-    with pytest.raises(InputError, match="batch_size"):
-        TransformersGenerator(make_model(tokenizer), tokenizer, batch_size=size)
+    for size in (0, "two", 1.5):
+        with pytest.raises(InputError, match="batch_size"):
+            TransformersGenerator(make_model(tokenizer), tokenizer, batch_size=size)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -8,7 +8,6 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
@@ -66,14 +65,6 @@ def test_a_language_model_gets_a_head_by_its_seed(tmp_path: Path):
     assert torch.equal(first.model.layers[0].mlp.up_proj.weight, kept)
 
 
-def test_a_reward_model_stays_as_it_is(tmp_path: Path):
-    base = reward_model(tmp_path)
-    plain = AutoModelForSequenceClassification.from_pretrained(base)
-    model, tokenizer = load_reward_model(base)
-    assert tokenizer.pad_token == "<pad>"
-    assert reward(model, tokenizer) == reward(plain, AutoTokenizer.from_pretrained(base))
-
-
 def test_saving_gives_a_plain_checkpoint(tmp_path: Path):
     model, tokenizer = load_reward_model(
         language_model(tmp_path / "base"), separator="line", aggregation="mean", suffix=" ok"
@@ -127,11 +118,6 @@ def test_the_padding_token_ends_no_turn(
     assert model.get_input_embeddings().num_embeddings == model.config.vocab_size == rows + grown
 
 
-def test_a_named_padding_token_is_found_again(tmp_path: Path):
-    tokenizer = load_reward_model(language_model(tmp_path))[1]
-    assert tokenizer.pad_token == "<pad>"
-
-
 def test_a_tokenizer_without_a_template_gets_ours(tmp_path: Path):
     model, tokenizer = load_reward_model(language_model(tmp_path, tokenizer=tiny_models.tokenizer(None, **NO_PAD)))
     assert tokenizer.chat_template == DEFAULT_CHAT_TEMPLATE
@@ -175,7 +161,10 @@ def test_only_a_reward_model_is_used_as_it_is(tmp_path: Path):
     config = json.loads((language / "config.json").read_text())
     own = {"architectures": ["OwnForRewardModel"], "auto_map": {"AutoModel": "code.Own", "AutoConfig": "code.Config"}}
     (language / "config.json").write_text(json.dumps({**config, **own, "model_type": "own"}))
-    with pytest.raises(InputError, match=r"\(OwnForRewardModel\) needs code of its own.*convert_internlm2"):
+    with pytest.raises(InputError, match=r"\(OwnForRewardModel\) needs code of its own"):
+        reward_model_config(language)
+    (language / "config.json").write_text(json.dumps({**config, "architectures": ["InternLM2ForRewardModel"]}))
+    with pytest.raises(InputError, match=r"convert it .*`convert` in a preset, or .*convert_internlm2"):
         reward_model_config(language)
     with pytest.raises(InputError, match="nowhere cannot be read as a model"):
         reward_model_config(tmp_path / "nowhere")

@@ -25,6 +25,12 @@ REWARDS = [1.0, -1.0, 3.0, 0.0]
 )
 def test_aggregations_by_hand(aggregation, score):
     assert aggregate(REWARDS, aggregation) == pytest.approx(score)
+    assert aggregate(REWARDS) == -1.0
+
+
+def test_the_weighted_mean_as_printed_is_not_normalized():
+    assert aggregate([-2.0] * 20, "weighted") == pytest.approx(-1.05)
+    assert aggregate([-2.0] * 20, "weighted_normalized") == pytest.approx(-2.0)
 
 
 @given(reward=st.floats(-1e6, 1e6))
@@ -33,22 +39,12 @@ def test_one_step_has_its_reward_as_score(reward):
         assert aggregate([reward], aggregation) == pytest.approx(reward)
 
 
-def test_constant_rewards_and_the_position_weighted_mean():
-    # as printed it is not normalized (design, section 6)
-    assert aggregate([-2.0] * 20, "weighted") == pytest.approx(-1.05)
-    assert aggregate([-2.0] * 20, "weighted_normalized") == pytest.approx(-2.0)
-
-
 @given(rewards=st.lists(st.floats(-100, 100), min_size=1, max_size=30))
 def test_order_of_aggregations(rewards):
     low, mean, high = (aggregate(rewards, name) for name in ("min", "mean", "max"))
     assert low <= mean + 1e-9
     assert mean <= high + 1e-9
     assert all(math.isfinite(aggregate(rewards, name)) for name in AGGREGATIONS)
-
-
-def test_default_is_min():
-    assert aggregate(REWARDS) == -1.0
 
 
 def test_no_steps_and_unknown_names_are_refused():

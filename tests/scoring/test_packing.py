@@ -1,4 +1,4 @@
-"""Tries of sequences, the beginnings they share, and the inputs of a pass."""
+"""Tries of sequences, the prefixes they share, and the inputs of a pass."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_an_empty_sequence_is_an_error_and_no_sequences_are_an_empty_pack():
 @given(alike)
 def test_what_is_behind_a_beginning_follows_it(rows):
     packed = pack(rows)
-    beginning = packed.beginning()
-    size = len(beginning)
-    assert all(row[:size] == beginning and len(row) > size for row in rows)
+    prefix = packed.prefix()
+    size = len(prefix)
+    assert all(row[:size] == prefix and len(row) > size for row in rows)
     assert size == min(len(row) for row in rows) - 1 or len({row[size] for row in rows}) > 1
     rest = packed.behind(size)
-    assert [beginning + walk(rest, end) for end in rest.ends] == rows
+    assert [prefix + walk(rest, end) for end in rest.ends] == rows
     assert rest.depths == packed.depths[size:]
 
 
@@ -105,7 +105,7 @@ class Config:
 @settings(max_examples=60)
 def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, others, window):
     whole = [pack(rows), pack(others)]
-    cuts = [len(packed.beginning()) for packed in whole]
+    cuts = [len(packed.prefix()) for packed in whole]
     packs = [packed.behind(cut) for packed, cut in zip(whole, cuts, strict=True)]
     inputs = collate(packs, 0, Config(window), torch.float32, "cpu")
     mask = inputs["attention_mask"]
@@ -121,20 +121,6 @@ def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, oth
             assert set((mask[row, 0, query - cut] == 0).nonzero().flatten().tolist()) == seen
     assert set(mask.unique().tolist()) <= {0.0, torch.finfo(torch.float32).min}
     assert (mask.max(-1).values == 0).all(), "padding must see something too, or a softmax is NaN"
-
-
-@given(alike, st.sampled_from([None, 2]))
-@settings(max_examples=10)
-def test_block_masks_allow_what_additive_masks_allow(rows, window):
-    packs = [pack(rows), pack(rows[:1])]
-    packs = [packed.behind(len(packed.beginning())) for packed in packs]
-    config = Config(window)
-    dense = collate(packs, 0, config, torch.float32, "cpu")["attention_mask"] == 0
-    config._attn_implementation = "flex_attention"
-    block = collate(packs, 0, config, torch.float32, "cpu")["attention_mask"]
-    assert block.shape == (2, 1, *dense.shape[2:])
-    for place in itertools.product(*map(range, dense.shape)):
-        assert block.mask_mod(*map(torch.tensor, place)) == dense[place]
 
 
 def test_a_layer_type_that_no_mask_can_express_is_an_error():
