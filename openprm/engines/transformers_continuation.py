@@ -40,8 +40,9 @@ def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int |
     """Batches of at most `size` rows, of about the same length.
 
     The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
-    and a position that the model has not would be an error there too. Where others have a larger budget, it takes another
-    call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's budget.
+    and a position that the model has not would be an error there too. Where others have a larger budget, it takes
+    another call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's
+    budget.
     """
     batches: list[RowBatch] = []
     most = 0

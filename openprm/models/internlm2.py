@@ -56,7 +56,8 @@ def convert_internlm2(model: str | Path, out: str | Path, *, revision: str | Non
     one, with their chat template: from `tokenizer.json`, or, where they have none, from their `tokenizer.model`. The
     padding token, EOS with them, becomes an unused one of their vocabulary.
 
-    Raises InputError for what is not such a model, one with a kind of rotary scaling that it never had, weights that are missing, unknown or of another shape, and a tokenizer that does not give the same ids when plain.
+    Raises InputError for what is not such a model, one with a kind of rotary scaling that it never had, weights that
+    are missing, unknown or of another shape, and a tokenizer that does not give the same ids when plain.
     """
     import torch
     from transformers import LlamaForSequenceClassification
@@ -109,9 +110,7 @@ def _read_config(source: Path) -> dict[str, Any]:
         )
     scaling = config.get("rope_scaling") or {"type": "dynamic"}
     if scaling.get("type") != "dynamic":
-        raise InputError(
-            f"{source} has the rotary scaling {scaling}, which no released model has; it has no plain form"
-        )
+        raise InputError(f"{source}: the rotary scaling {scaling}, which no released model has, cannot be converted")
     if not isinstance(config.get("reward_token_id"), int):
         raise InputError(f"{source}: config.json has no reward_token_id, so it is not known where rewards are read")
     return config
@@ -122,16 +121,13 @@ def _llama_config(theirs: Mapping[str, Any], source: Path) -> Any:
 
     sizes = "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads max_position_embeddings"
     try:
-        return LlamaConfig(
-            **{name: theirs[name] for name in [*sizes.split(), "hidden_act", "rms_norm_eps"]},
-            num_key_value_heads=theirs.get("num_key_value_heads") or theirs["num_attention_heads"],
-            rope_parameters={"rope_type": "default", "rope_theta": theirs["rope_theta"]},
-            **{f"{name}_token_id": theirs.get(f"{name}_token_id") for name in ("bos", "eos", "pad")},
-            tie_word_embeddings=False,
-            num_labels=1,  # type: ignore[call-arg]
-        )
+        settings: dict[str, Any] = {name: theirs[name] for name in [*sizes.split(), "hidden_act", "rms_norm_eps"]}
+        settings |= {name: theirs.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        settings["num_key_value_heads"] = theirs.get("num_key_value_heads") or theirs["num_attention_heads"]
+        settings["rope_parameters"] = {"rope_type": "default", "rope_theta": theirs["rope_theta"]}
     except KeyError as error:
         raise InputError(f"{source}: config.json has no {error}; get it again") from error
+    return LlamaConfig(**settings, tie_word_embeddings=False, num_labels=1)
 
 
 def _load_weights(llama: Any, source: Path) -> None:

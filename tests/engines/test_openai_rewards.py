@@ -41,6 +41,9 @@ def test_what_is_sent(server: RewardServer) -> None:
     assert server.paths == ["/classify"]
     engine.close()
     engine.close()
+    for body in ({}, [], {"data": [{"index": 0, "probs": [1.0, 2.0]}]}, {"data": None}):
+        with pytest.raises(ValueError, match=r"data|\[\]|\{\}|2 rewards of 1"):
+            rewards_in(body, 1)
 
 
 def test_several_servers_share_the_work_and_a_dead_one_is_left_out(server: RewardServer) -> None:
@@ -83,9 +86,3 @@ def test_a_server_of_another_model_or_kind(server: RewardServer) -> None:
     server.down = True
     with pytest.raises(InputError, match="start them first"):
         ServerRewardEngine([server.url], "reward", **QUICK)
-
-
-@pytest.mark.parametrize("body", [{}, [], {"data": [{"index": 0, "probs": [1.0, 2.0]}]}, {"data": None}])
-def test_bodies_of_another_shape(body: Any) -> None:
-    with pytest.raises(ValueError, match=r"data|\[\]|\{\}|2 rewards of 1"):
-        rewards_in(body, 1)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from openprm.engines.specs import RewardSpec
 from openprm.engines.step_requests import Prefix, PrefixRewards
@@ -120,17 +118,6 @@ def test_tokens_are_counted_once(scorer: StepScorer, model: Path):
     assert last.n_tokens == len(sequences[-1])
     assert (none.rewards, none.n_tokens) == ((), 0)
     assert [one.n_tokens for one in rewarded(scorer, *[Prefix(QUESTION, STEPS)] * 3)] == [every.n_tokens] * 3
-
-
-@given(st.permutations([(text, known) for text in range(3) for known in range(2)]))
-@settings(max_examples=10)
-def test_a_reward_depends_on_its_prefix_alone(scorer: StepScorer, order: list[tuple[int, int]]):
-    texts = [STEPS, STEPS[:2], ("Seven.\n", "Or six.")]
-    found = rewarded(scorer, *(Prefix(QUESTION, texts[text], known) for text, known in order))
-    for one, (text, known) in zip(found, order, strict=True):
-        (alone,) = rewarded(scorer, Prefix(QUESTION, texts[text], known))
-        assert one.rewards == pytest.approx(alone.rewards, abs=1e-4)
-        assert one.n_tokens == alone.n_tokens
 
 
 def test_steps_that_do_not_fit(scorer: StepScorer):

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from openprm.engines.transformers_rewards import TransformersRewardEngine
@@ -41,7 +39,7 @@ def rewards(engine: TransformersRewardEngine, sequences: list[list[int]]) -> lis
     return found
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2-window", "bert", "bloom"])
+@pytest.mark.parametrize("name", ["llama", "bert", "bloom"])
 @pytest.mark.parametrize("pad", [PAD, None, EOS])
 def test_each_sequence_is_read_at_its_end_whatever_the_padding_token(tmp_path: Path, name: str, pad: int | None):
     folder = saved(tmp_path, name, pad_token_id=pad)
@@ -51,18 +49,6 @@ def test_each_sequence_is_read_at_its_end_whatever_the_padding_token(tmp_path: P
     assert len({round(value, 3) for value in expected}) == 4  # two are the same sequence
     config = json.loads((folder / "config.json").read_text())
     assert config.get("pad_token_id") == pad  # the checkpoint stays as it is
-
-
-@given(
-    st.lists(st.lists(st.integers(0, tiny_models.VOCABULARY - 1), min_size=1, max_size=12), max_size=8),
-    st.integers(1, 64),
-)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_rewards_depend_on_the_sequence_alone(engine_and_folder: Any, sequences: list[list[int]], max_tokens: int):
-    engine, folder = engine_and_folder
-    engine.max_tokens = max_tokens
-    assert rewards(engine, sequences) == pytest.approx(one_by_one(folder, sequences), abs=1e-4)
-    assert rewards(engine, sequences[::-1])[::-1] == pytest.approx(rewards(engine, sequences), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +79,6 @@ def test_every_pass_is_reported(engine_and_folder: Any):
     assert len(calls) == 2
 
 
-def test_dtype(tmp_path: Path):
-    folder = saved(tmp_path, dtype=torch.bfloat16)
-    precise = rewards(TransformersRewardEngine(folder), SEQUENCES)
-    rough = rewards(TransformersRewardEngine(folder, dtype="bfloat16"), SEQUENCES)
-    assert precise != rough
-    assert precise == pytest.approx(rough, abs=0.5)
-    with pytest.raises(InputError, match="unknown dtype 'int8'; choose one of float32"):
-        TransformersRewardEngine(folder, dtype="int8")
-
-
 def test_what_is_no_reward_model_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="classifier with 3 labels"):
         TransformersRewardEngine(saved(tmp_path / "labels", num_labels=3))
@@ -113,6 +89,8 @@ def test_what_is_no_reward_model_is_refused(tmp_path: Path):
     edit_config(tmp_path / "language", num_labels=1, architectures=["LlamaForSequenceClassification"])
     with pytest.raises(InputError, match=r"lacks weights \(score.weight\)"):
         TransformersRewardEngine(tmp_path / "language")
+    with pytest.raises(InputError, match="unknown dtype 'int8'; choose one of float32"):
+        TransformersRewardEngine(tmp_path / "language", dtype="int8")
     with pytest.raises(InputError, match="nowhere cannot be read as a model"):
         TransformersRewardEngine(tmp_path / "nowhere")
 

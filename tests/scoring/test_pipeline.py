@@ -69,14 +69,6 @@ def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
     }
 
 
-def test_a_template_that_trims():
-    trims = tiny_models.CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
-    score = scorer(tokenizer=tiny_models.tokenizer(trims))
-    first, second, third = score({"question": QUESTION, "steps": ["Five", " ", "\n"]})["rewards"]
-    assert first == second == third
-    assert score.rewarder.packed
-
-
 def test_every_form_of_input_and_every_container(llama):
     expected = llama(INPUT)
     chat = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}]

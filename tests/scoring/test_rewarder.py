@@ -133,13 +133,6 @@ def test_equal_sequences_have_equal_rewards():
     assert len({rewards[0] for rewards in scorer.rewards(groups, max_tokens=700)}) == 1
 
 
-def test_without_sharing_rewards_are_the_same():
-    shares, alone = (SequenceRewarder(tiny_models.model()) for _ in range(2))
-    alone.shares_prompts = False
-    assert computed_tokens(alone, PROMPTED)[0] > computed_tokens(shares, PROMPTED)[0]
-    torch.testing.assert_close(flat(alone.rewards(PROMPTED)), flat(shares.rewards(PROMPTED)), atol=TOLERANCE, rtol=0)
-
-
 def gradients(model, rewards) -> dict[str, torch.Tensor]:
     weights = torch.linspace(-1, 1, len(rewards))
     model.zero_grad()
