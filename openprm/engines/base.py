@@ -28,8 +28,8 @@ class Sample(TypedDict):
     """One sampled response.
 
     `text` is without the end-of-turn token, special tokens and the stop string. `n_tokens` counts what was generated,
-    the end-of-turn token and the stop string too, and is None where a server does not tell. `finish_reason` is "stop",
-    or "length" where `max_new_tokens` cut the response, or what else a server says ("content_filter").
+    the end-of-turn token and the stop string too, and is None where a server does not report it. `finish_reason` is
+    "stop", or "length" where `max_new_tokens` cut the response, or another reason of a server ("content_filter").
     """
 
     text: str
@@ -90,7 +90,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class PromptSamples:
-    """The samples of one question, with the seed they were drawn with (None where the engine takes none).
+    """The samples of one question, with the seed they were drawn with (None where the engine does not take one).
 
     Fewer than asked for only with a `failure`, which says why the rest is missing.
     """
@@ -103,7 +103,7 @@ class PromptSamples:
 class GenerationEngine(Protocol):
     """Samples responses."""
 
-    #: "transformers", "vllm" or "openai", and the version of that library (of a server's: as far as it tells).
+    #: "transformers", "vllm" or "openai", and the version of that library (of a server's: where it reports one).
     engine: str
     version: str | None
     #: The model as the engine knows it, and the Hub's commit where it came from there.
@@ -136,8 +136,8 @@ class RewardEngine(Protocol):
         """The raw reward (a logit) of each sequence of each group, read at its last token, in the order given.
 
         A group is sequences that share prefixes, such as the growing prefixes of one answer: what they share
-        is computed once, where the engine can. A reward is the same whatever stands beside it, up to the arithmetic
-        of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees that, and
+        is computed once, where the engine can. A reward is the same whatever else is rewarded with it, up to
+        the arithmetic of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees that, and
         InputError where nothing can be rewarded anymore (no server answers).
         """
 

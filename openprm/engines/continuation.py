@@ -1,6 +1,6 @@
 """What an engine needs to continue partial responses, token by token.
 
-`transformers` and `vllm` do. A server cannot: the interface it speaks takes texts, and a text tokenized again may not
+`transformers` and `vllm` do. A server cannot: its interface takes texts, and a text tokenized again may not
 be the tokens that were generated.
 """
 
@@ -20,7 +20,7 @@ class ContinuationRequest:
 
     tokens: the prompt and what is written of the answer
     budget: how many tokens it may grow by, at least one; the model's context holds them
-    seed: for the sampling, where each sequence has its own; else the first one's begins the stream of all
+    seed: for the sampling, where each sequence has its own; else the first one's starts the random stream of all
     is_complete: whether it has grown enough, by the ids of the new tokens; asked after each, but for an end-of-turn
         token and the last of the budget, which end it anyway. None where only these do.
     stop: a text in what is new that says the same as `is_complete`, for an engine that looks for texts faster

@@ -40,7 +40,7 @@ class EventLoopThread:
             future.cancel()
 
     def close(self) -> None:
-        """Cancels what still runs, and ends the thread. Closing twice is closing once."""
+        """Cancels what still runs, and ends the thread. May be called twice."""
         if not self.closed:
             self.run(_cancel_all())
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -114,13 +114,13 @@ class Servers:
             for url in self.urls
         ]
         versions = [body.get("version") for body in self.get("../version") if isinstance(body, dict)]
-        #: As far as the servers tell it, which vLLM's do.
+        #: Where the servers report it, as vLLM's do.
         self.version = ", ".join(sorted({str(version) for version in versions if version})) or None
         self.are_vllm = len(list(filter(None, versions))) == len(self.urls)
         self.thread = EventLoopThread("openprm-requests")
 
     def close(self) -> None:
-        """Ends what still runs, and the connections. Closing twice is closing once."""
+        """Ends what still runs, and the connections. May be called twice."""
         if not self.thread.closed:
             self.thread.run(self._disconnect())
             self.thread.close()
@@ -136,7 +136,7 @@ class Servers:
         where each server that is not left out has failed, or one refuses this request; InputError for a refusal that
         concerns all requests, UnsupportedParameter where that is for a parameter.
         """
-        failure = Failure("no server answers", "look after the servers, then run again", transient=True)
+        failure = Failure("no server answers", "check the servers, then run again", transient=True)
         left = list(self._servers)
         while usable := [one for one in left if one.usable]:
             server = min(usable, key=lambda one: one.in_flight)
@@ -180,7 +180,7 @@ class Servers:
             server.retry_at = time.monotonic() + _LEFT_OUT
             if server.failures == _DEAD_AFTER:
                 logger.warning("%s is left out: %d requests in a row failed: %s", server.url, _DEAD_AFTER, reason)
-        raise Failure(f"{server.url}: {reason}", "look after the servers, then run again", transient=True)
+        raise Failure(f"{server.url}: {reason}", "check the servers, then run again", transient=True)
 
     def _status(self, server: _Server, error: APIStatusError) -> str:
         """The reason, where another try may help; raises for a refusal."""

@@ -28,10 +28,10 @@ class ServerGenerator:
     equal samples depends on the servers.
 
     `finish_reason` is the server's word: "stop", "length", or what else it says ("content_filter"). An empty message
-    is an empty response. `n_tokens` is None where a server only tells the sum over several samples.
+    is an empty response. `n_tokens` is None where a server only reports the sum over several samples.
 
-    The limit of a response goes by `max_tokens`, which every server knows, or by `max_completion_tokens` as soon as a
-    server says that it does not support the former.
+    The limit of a response is sent as `max_tokens`, which every server knows, or as `max_completion_tokens` as soon as
+    a server says that it does not support the former.
     """
 
     engine = "openai"
@@ -43,7 +43,7 @@ class ServerGenerator:
         self.model = os.path.basename(model) if os.path.isabs(model) else model
         self._servers = Servers(servers, **connection)
         self.version = self._servers.version
-        # vLLM tells the tokens of each sample; other servers may refuse what they do not know
+        # vLLM reports the tokens of each sample; other servers may refuse what they do not know
         self._extra = {"return_token_ids": True} if self._servers.are_vllm else {}
         self._limit = "max_tokens"
         self._unfinished = 0  # questions
@@ -62,7 +62,7 @@ class ServerGenerator:
         )
 
     def close(self) -> None:
-        """Ends what still runs, and the connections. Closing twice is closing once."""
+        """Ends what still runs, and the connections. May be called twice."""
         self._servers.close()
 
     async def _has_capacity(self) -> bool:
@@ -127,7 +127,7 @@ def samples_in(body: Any) -> list[Sample]:
 def _sample(choice: dict[str, Any], total: int | None) -> Sample:
     text = choice["message"]["content"] or ""
     reason = choice["finish_reason"]
-    if reason in (None, "abort"):  # broken off by the server, which may be going down
+    if reason in (None, "abort"):  # aborted by the server, which may be shutting down
         raise ValueError(f"a sample ended with {reason!r}")
     tokens = choice.get("token_ids")
     return Sample(

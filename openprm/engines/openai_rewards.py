@@ -29,8 +29,8 @@ class ServerRewardEngine:
     in whole blocks, where the server's prefix cache is on (it is by default). Rewards are raw logits, whatever
     activation the checkpoint asks for. In which dtype they are computed depends on the servers.
 
-    Connections last until `close`. Raises InputError where no server knows the model, or tells its longest sequence;
-    when rewarding, where no server answers any more, or one refuses a request.
+    Connections last until `close`. Raises InputError where no server knows the model, or says how long its sequences
+    may be; when rewarding, where no server answers any more, or one refuses a request.
     """
 
     engine = "server"
@@ -51,7 +51,7 @@ class ServerRewardEngine:
             raise InputError(f"{failure}. What is finished is kept") from None
 
     def close(self) -> None:
-        """Ends what still runs, and the connections. Closing twice is closing once."""
+        """Ends what still runs, and the connections. May be called twice."""
         self._servers.close()
 
     async def _reward(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
@@ -83,10 +83,12 @@ def _longest(servers: Servers, model: str) -> int:
                 listed[one["id"]].append(one.get("max_model_len"))
     if not listed:
         urls = ", ".join(servers.urls)
-        raise InputError(f"none of the servers ({urls}) tells its models (GET /models); start them first")
+        raise InputError(f"none of the servers ({urls}) lists its models (GET /models); start them first")
     if model not in listed:
         raise InputError(f"no server knows the model {model!r}; they serve {', '.join(sorted(listed))}")
     lengths = [length for length in listed[model] if isinstance(length, int)]
     if not lengths:
-        raise InputError("the servers do not tell the longest sequence (max_model_len); rewards need servers of vLLM")
+        raise InputError(
+            "the servers do not report the longest sequence (max_model_len); rewards need servers of vLLM"
+        )
     return min(lengths)

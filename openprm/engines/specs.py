@@ -75,7 +75,7 @@ class EngineSpec(ABC, Generic[E]):
         if (self.engine == "server") != bool(self.servers):
             raise InputError("the engine `server` needs the addresses of servers, and no other engine takes any")
         if self.engine == "server" and self.dtype != type(self).dtype:
-            raise InputError("dtype is the servers' matter; start them with it")
+            raise InputError("dtype is chosen where the servers are started; start them with it")
         if taken := sorted(_RESERVED & self.options.keys()):
             raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         recorded_options(self.options)
@@ -128,7 +128,9 @@ class GeneratorSpec(EngineSpec[GenerationEngine]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.engine == "server" and (self.revision or self.trust_remote_code):
-            raise InputError("revision and trust_remote_code are the servers' matter; start them so")
+            raise InputError(
+                "revision and trust_remote_code are chosen where the servers are started; start them with these"
+            )
 
     def _make(self) -> GenerationEngine:
         if self.engine == "server":

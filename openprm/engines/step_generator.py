@@ -145,10 +145,10 @@ class StepGenerator:
         return _Known(request, [replace(row, seed=request.seed + i) for i in range(request.n)])
 
     def _is_step(self, so_far: PartialResponse, text: str, new: Sequence[int]) -> bool:
-        """Whether the answer with these tokens behind what is written has one more complete step."""
-        # first by what comes behind the last complete step alone, which is short
-        behind = text[len(so_far.text) :] + self._text(new)
-        if self._stop not in behind if self._stop else not complete_steps(behind, self.separator):
+        """Whether these new tokens give the answer one more complete step."""
+        # first by the text after the last complete step alone, which is short
+        rest = text[len(so_far.text) :] + self._text(new)
+        if self._stop not in rest if self._stop else not complete_steps(rest, self.separator):
             return False
         return len(complete_steps(self._text([*so_far.tokens, *new]), self.separator)) > len(so_far.steps)
 

@@ -82,5 +82,5 @@ class PrefixRewards:
 
 #: For each request its `n` extensions, or why there are none; requests are independent of each other.
 Generate = Callable[[Sequence[StepRequest]], list[list[Extension] | Failure]]
-#: For each prefix its rewards, or why there are none; the same whatever stands beside it.
+#: For each prefix its rewards, or why there are none; the same whatever else is scored with it.
 Score = Callable[[Sequence[Prefix]], list[PrefixRewards | Failure]]

@@ -4,8 +4,8 @@
     (answers,) = generator.sample([[{"role": "user", "content": "2+2?"}]], Sampling(n=16), seed=7)
     answers.samples[3]["text"]
 
-`generate` of transformers takes no random generator, so all samples of one batch draw from one stream, which the
-batch's seed begins: the same questions in the same order, with the same sampling, batch size, versions and device,
+`generate` of transformers takes no random generator, so all samples of one batch draw from one stream, which starts
+from the batch's seed: the same questions in the same order, with the same sampling, batch size, versions and device,
 give the same samples. A run that may be resumed repeats whole batches.
 """
 
@@ -99,7 +99,7 @@ class TransformersGenerator:
             )
         if torch.cuda.is_available():
             lm.to("cuda")
-        name = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
+        name = Path(model).name if Path(model).exists() else model  # of a folder only its name
         return cls(lm, tokenizer, name=name, revision=revision, batch_size=batch_size)
 
     def generate(
@@ -220,7 +220,7 @@ class TransformersGenerator:
             max_new_tokens=budget,
             num_return_sequences=n,
             eos_token_id=self.end_ids,
-            pad_token_id=self.end_ids[0],  # behind the end of finished rows: any token does
+            pad_token_id=self.end_ids[0],  # after the end of finished rows: any token does
             **(
                 {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
                 if sampling.temperature

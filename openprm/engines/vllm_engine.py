@@ -36,7 +36,7 @@ class VllmEngine:
         from transformers.utils.hub import extract_commit_hash
 
         self.version: str | None = vllm.__version__
-        self.model = Path(model).name if Path(model).exists() else model  # an id is told whole, a place is not
+        self.model = Path(model).name if Path(model).exists() else model  # of a folder only its name
         self._ids = count()
         self.thread = EventLoopThread("vllm")
         own()
@@ -58,7 +58,7 @@ class VllmEngine:
             self.thread.close()
             raise InputError(f"{model}: vLLM cannot load it: {_reason(error)}") from error
         self.max_length: int = self.llm.model_config.max_model_len
-        atexit.register(self.close)  # at the end of a program vLLM would look for a loop that is gone
+        atexit.register(self.close)  # at the end of a program vLLM would look for a closed event loop
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -86,7 +86,7 @@ class VllmEngine:
         return [output async for output in outputs][-1].outputs.data.item()
 
     def close(self) -> None:
-        """Ends vLLM's processes. Closing twice is closing once."""
+        """Ends vLLM's processes. May be called twice."""
         atexit.unregister(self.close)
         if not self.thread.closed:
             self.thread.run(_end(self.llm))

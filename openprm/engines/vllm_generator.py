@@ -7,10 +7,10 @@
 
 vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
 
-A sample is drawn from its own seed, whatever else is sampled beside it. So it can be repeated as far as the model's
+A sample is drawn from its own seed, whatever else is sampled with it. So it can be repeated as far as the model's
 arithmetic does not depend on the rest of a batch. In float32 on a CPU it never did here: the same questions in other
 batches, in another order and one by one gave the same samples. bfloat16 and GPU kernels round by the shape of a batch,
-and in the end draw another token: there, expect samples of the same distribution. vLLM has a batch-invariant mode
+and may then draw another token: there, expect samples of the same distribution. vLLM has a batch-invariant mode
 (`VLLM_BATCH_INVARIANT=1`) for the GPUs that can do it.
 """
 
@@ -45,7 +45,7 @@ class VllmGenerator:
     the engine never idles, and each is given back when it is complete. The samples of a question are one request with
     its seed, of which vLLM draws the i-th sample from `seed + i`. A response ends at the tokenizer's EOS token or one
     of those in the model's generation config; nothing else is taken from that config. `n_tokens` counts the
-    end-of-turn token too. A response cut amid a character ends before it.
+    end-of-turn token too. A response that is cut inside a character ends before it.
 
     Raises InputError as `VllmEngine` does; when sampling, where there is no chat template or vLLM's engine has died.
     """
@@ -125,7 +125,7 @@ class VllmGenerator:
             return Failure(first_line(error), "change the question or leave it out", False)
 
     async def _continue_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
-        """vLLM runs ahead of whoever reads, so the row ends at the first token that completes it."""
+        """vLLM generates ahead of its reader, so the row ends at the first token that completes it."""
         from vllm.sampling_params import RequestOutputKind
 
         assert row.is_complete is not None
@@ -142,7 +142,7 @@ class VllmGenerator:
         return _gave_up(found)
 
     async def _has_capacity(self) -> bool:
-        await asyncio.sleep(0)  # behind everything submitted before, which then has been counted
+        await asyncio.sleep(0)  # until everything submitted before has been counted
         return self._engine.llm.get_num_unfinished_requests() < self._capacity
 
     async def _answer_all(self, batch: Batch, sampling: Sampling, report: Report) -> tuple[Batch, list[PromptSamples]]:

@@ -16,7 +16,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-#: Environment variable by which workers, however they are started, know whom they work for.
+#: Environment variable by which workers, however they are started, know the process they work for.
 OWNER = "OPENPRM_ENGINE_OWNER"
 
 
@@ -28,7 +28,7 @@ def own() -> None:
 class EndWithOwner:
     """vLLM puts this class behind its worker's other bases (`worker_extension_cls`), and then makes the worker.
 
-    So the watch begins before the model is loaded. (Before there are workers, nothing is loaded, and vLLM's engine
+    So the watch starts before the model is loaded. (Before there are workers, nothing is loaded, and vLLM's engine
     waits five minutes for who started it, then ends by itself.)
     """
 
@@ -43,7 +43,7 @@ class EndWithOwner:
 def _end_with(owner: int) -> None:
     """Ends this worker, and the engine's process, where that is not the worker's own.
 
-    vLLM's engine ends when it sees that a worker is gone; but that takes seconds, and now and then it hangs instead.
+    vLLM's engine ends when it sees that a worker is gone; but that takes seconds, and sometimes it hangs instead.
     """
     engine = multiprocessing.parent_process()  # the owner, where the engine has the worker in its own process
     with suppress(ProcessLookupError):  # it has ended already

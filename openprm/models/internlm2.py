@@ -1,7 +1,7 @@
 """InternLM2 reward models (internlm/internlm2-7b-reward and its sizes) as plain Llama checkpoints.
 
-Theirs run code of their own (`InternLM2ForRewardModel`), but compute what Llama computes, with other names and with
-queries, keys and values in one matrix. So only weights are renamed and cut apart, and no number changes.
+These models need code of their own (`InternLM2ForRewardModel`), but compute what Llama computes, with other names and
+with queries, keys and values in one matrix. So weights are only renamed and split, and no number changes.
 
 Up to `max_position_embeddings` tokens, rewards are theirs. Beyond, their code stretches the rotary frequencies with
 the length ("dynamic" scaling); here sequences end there, for engines differ beyond: in transformers a long sequence
@@ -127,7 +127,7 @@ def _llama_config(theirs: Mapping[str, Any], source: Path) -> Any:
         settings["rope_parameters"] = {"rope_type": "default", "rope_theta": theirs["rope_theta"]}
     except KeyError as error:
         raise InputError(f"{source}: config.json has no {error}; get it again") from error
-    return LlamaConfig(**settings, tie_word_embeddings=False, num_labels=1)
+    return LlamaConfig(**settings, tie_word_embeddings=False, num_labels=1)  # type: ignore[call-arg]
 
 
 def _load_weights(llama: Any, source: Path) -> None:

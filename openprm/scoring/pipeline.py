@@ -82,7 +82,7 @@ class OpenPRMScoringPipeline(_Pipeline):
             raise ValueError("the tokenizer has no padding token: set one of its own (not EOS), or use batch_size=1")
         if isinstance(inputs, (list, tuple)):
             return super().__call__(list(_parse_each(inputs)), **kwargs) if inputs else []
-        # `Pipeline` tells the inputs of a dataset apart by the first alone, so that a chat or two would mislead it.
+        # `Pipeline` judges the inputs of a dataset by the first alone, and would mistake chats.
         if isinstance(inputs, (Iterable, Dataset)) and not isinstance(inputs, (str, bytes)):
             return super().__call__(_parse_each(inputs), **kwargs)
         raise ValueError(f"{_FORMS}; this one is {type(inputs).__name__}")

@@ -105,7 +105,7 @@ class SequenceRewarder:
                     groups_done = len(asked) * computed // len(packs) - len(asked) * before // len(packs)
                     report(groups_done, sum(len(packs[index].tokens) for index in batch))
         flat = iter([found[row][position] for row, position in where])
-        # Equal sequences in different packs may differ in their last bits: one of them speaks for all, so that answers
+        # Equal sequences in different packs may differ in their last bits: the first is used for all, so that answers
         # that share their worst step are tied.
         first: dict[tuple[int, ...], float] = {}
         rewards = {group: [first.setdefault(sequence, next(flat)) for sequence in group] for group in distinct}

@@ -156,7 +156,7 @@ def test_models_that_cannot_score(base: Path, tmp_path: Path):
     [
         ("unknown engine 'jax'", {"model": "m", "engine": "jax"}),
         ("needs the addresses", {"model": "m", "engine": "server"}),
-        ("dtype is the servers' matter", {"model": "a/b", **SERVED, "dtype": "bfloat16"}),
+        ("dtype is chosen where the servers are started", {"model": "a/b", **SERVED, "dtype": "bfloat16"}),
         ("give the checkpoint", {"model": "reward", **SERVED}),
         ("hf_token", {"model": "m", "options": {"hf_token": "x"}}),
         ("nonsense", {"model": "m", "options": {"nonsense": 1}}),

@@ -149,7 +149,7 @@ def test_engines_servers_and_options_must_fit(policy: Path):
         ("vlm", {}, "unknown engine 'vlm'"),
         ("server", {}, "needs the addresses"),
         ("vllm", {"servers": SERVERS}, "no other engine takes any"),
-        ("server", {"servers": SERVERS, "revision": "main"}, "the servers' matter"),
+        ("server", {"servers": SERVERS, "revision": "main"}, "where the servers are started"),
         ("transformers", {"options": {"nonsense": 3}}, r"transformers cannot be made with .*nonsense"),
         ("transformers", {"dtype": "float99"}, "unknown dtype 'float99'"),
     ]:
