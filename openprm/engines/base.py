@@ -137,8 +137,8 @@ class RewardEngine(Protocol):
 
         A group is sequences that share prefixes, such as the growing prefixes of one answer: what they share
         is computed once, where the engine can. A reward is the same whatever else is rewarded with it, up to
-        the arithmetic of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees that, and
-        InputError where nothing can be rewarded anymore (no server answers).
+        the arithmetic of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees
+        that, and InputError where nothing can be rewarded anymore (no server answers).
         """
 
     def close(self) -> None:
