@@ -130,8 +130,7 @@ def added(
         given = Path(folder, "prompts")
 
         def write(folder: Path) -> dict[str, Any]:
-            write_shard(folder, 0, prompts(), Prompt)
-            return finish_dataset(folder, Prompt, "prompts", 1, {})
+            return finish_dataset(folder, Prompt, "prompts", write_shard(folder, 0, prompts(), Prompt), {})
 
         run_stage(given, "prompts", {}, {}, write)
         out = Path(folder, "out")
