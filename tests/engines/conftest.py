@@ -77,9 +77,9 @@ def vllm_rewards(reward_model: Path) -> Iterator[VllmRewardEngine]:
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Starts a vLLM server of a model, with options of its command line; gives its base address."""
+    """Starts a vLLM server of a model, with command-line options, until the module ends; gives its base address."""
     with contextlib.ExitStack() as running:
 
         def start(model: Path, *options: str) -> str:

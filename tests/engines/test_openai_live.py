@@ -17,7 +17,7 @@ pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(policy: Path, serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("served") / "policy"
     shutil.copytree(policy, folder)
