@@ -83,7 +83,7 @@ def hard_to_read(page: Any, selector: str = "*") -> list[str]:
     """The visible, enabled texts whose contrast with what is behind them is below 4.5 to 1 (WCAG 2.2 AA)."""
     return page.evaluate(
         """(selector) => {
-            const channels = (colour) => colour.match(/[0-9.]+/g).map(Number);
+            const channels = (color) => color.match(/[0-9.]+/g).map(Number);
             const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
                 .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
                 .reduce((sum, c, index) => sum + c * [0.2126, 0.7152, 0.0722][index], 0);

@@ -44,7 +44,7 @@ class Language:
 
 
 class Rewards:
-    """Rewards each beginning of an answer by a draw of its own, of few distinct values, so that ties are common.
+    """Rewards each prefix of an answer by a hash of its text, with few distinct values, so that ties are common.
 
     `max_steps`: what is longer does not fit. `failing`: failures by the text of a prefix.
     """

@@ -14,7 +14,7 @@ whose answers are scored to the end:
     P(S > threshold) <= risk: all n + 1 ranks of its S are equally likely.
 
 So `risk` bounds the share of prompts whose best-of-N answer is stopped, over prompts and calibrations alike, if the
-answers are drawn and rewarded as those of the calibration were. What takes its place is often as good: `simulate`
+answers are sampled and rewarded as those of the calibration were. What takes its place is often as good: `simulate`
 measures that. Partial scores are compared at equal depth only, so that any aggregation will do.
 """
 

@@ -31,16 +31,16 @@ class Hypothesis:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Higher is better: by the score, but whatever was not scored to its end comes behind all that was."""
+        """Higher is better: by the score, but answers not scored to their end rank below all that were."""
         return bool(self.step_rewards) and not self.truncated, self.score
 
     @property
     def weight(self) -> float:
-        """What it brings to a weighted vote: its score, or -inf where it was not scored to its end."""
+        """Its log-weight in a weighted vote: the score, or -inf where it was not scored to its end."""
         return -math.inf if self.truncated else self.score
 
 
-#: Where every answer begins.
+#: The empty prefix.
 EMPTY = Hypothesis(PartialResponse())
 
 

@@ -120,8 +120,8 @@ class Method:
 
     def _vote(self, found: SearchResult, question: Sequence[Message]) -> SearchResult:
         responses = [answer.partial.text for answer in found.complete]
-        said = labels(responses, self.equivalence, self.pattern, question)
-        return replace(found, best=vote(found.complete, said, weighted=self.name == WEIGHTED))
+        by_answer = labels(responses, self.equivalence, self.pattern, question)
+        return replace(found, best=vote(found.complete, by_answer, weighted=self.name == WEIGHTED))
 
     @property
     def _aggregation(self) -> str:

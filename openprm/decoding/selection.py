@@ -5,7 +5,7 @@ and a tie goes to the candidate that comes first. `expected_best_of_n` and `expe
 average over the tied, so that an accuracy does not depend on the order in which samples are stored.
 
 A higher score is better. A score of -inf marks a candidate that could not be scored, such as an empty
-response; NaN is a ValueError everywhere, as nothing can be said about its rank.
+response; NaN is a ValueError everywhere, as it has no rank.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _votes(answers: Sequence[str | None], scores: Sequence[float] | None) -> lis
         return [1.0] * len(answers)
     _check_scores(scores)
     _check_lengths(answers, scores)
-    # Relative to the best candidate that has a vote, whatever the others score: exp neither overflows
+    # Relative to the best candidate that has a vote: exp neither overflows
     # nor takes all the weights to 0. The best weighs 1 even at -inf, where all are equally unscored.
     top = max((score for answer, score in zip(answers, scores, strict=True) if answer is not None), default=0)
     return [1.0 if score >= top else math.exp(score - top) for score in scores]

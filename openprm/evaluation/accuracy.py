@@ -204,8 +204,8 @@ def intervals(table: np.ndarray, seed: int, n_resamples: int) -> tuple[list[floa
     means = []
     for start in range(0, n_resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, n_resamples - start)
-        drawn = rng.integers(prompts, size=(size, prompts)) + prompts * np.arange(size)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * prompts).reshape(size, prompts)
+        chosen = rng.integers(prompts, size=(size, prompts)) + prompts * np.arange(size)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=size * prompts).reshape(size, prompts)
         means.append(counts.astype(float) @ table.T / prompts)
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
     return low.tolist(), high.tolist()

@@ -8,10 +8,10 @@ exact means over all subsets of n candidates; only votes, and the paper's own pr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, islice
 from statistics import fmean, stdev
 from typing import Any, TypedDict
 
@@ -117,10 +117,10 @@ def line_values(
     found: dict[str, LineValues] = {}
     for index, prompt in enumerate(prompts):
         correct, available = prompt["correct"], len(prompt["correct"])
-        values = {"coverage": np.array([coverage(correct, n)])}
-        for group, scorers in groups.items():
-            best = fmean(expected_best_of_n(prompt["scores"][scorer], correct, n) for scorer in scorers)
-            values[f"best of n: {group}"] = np.array([best])
+        by_scorer = [prompt["scores"][scorer] for scorers in groups.values() for scorer in scorers]
+        scores = np.array(by_scorer, float).reshape(-1, available)
+        best = [np.array([expected_best_of_n(one, correct, n)]) for one in by_scorer]
+        values = {"coverage": np.array([coverage(correct, n)]), **_by_group("best of n", groups, best)}
         if votes:
             if n == 1:
                 chosen = np.eye(available, dtype=bool)
@@ -128,11 +128,12 @@ def line_values(
                 chosen = np.ones((1, available), dtype=bool)
             else:
                 chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
-            values |= _votes(prompt, groups, chosen)
+            values |= _votes(prompt, groups, scores, chosen)
         repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
-        paper = {"coverage": covered_in(repeated, correct), **_best(prompt, groups, repeated)}
+        repeated_best = best_in(repeated, scores, correct)
+        paper = {"coverage": covered_in(repeated, correct), **_by_group("best of n", groups, repeated_best)}
         if votes:
-            paper |= _votes(prompt, groups, repeated)
+            paper |= _votes(prompt, groups, scores, repeated)
         for line in _line_names(groups, votes):
             one = found.setdefault(line, LineValues())
             one.values.append(float(values[line].mean()))
@@ -148,31 +149,18 @@ def _line_names(groups: Groups, votes: bool) -> list[str]:
     return plain + [f"{choice}: {group}" for group in groups for choice in choices]
 
 
-def _best(prompt: PromptCandidates, groups: Groups, subsets: np.ndarray) -> dict[str, np.ndarray]:
-    """The correctness of the best of each subset, the mean over the scorers of a group."""
-    by_scorer = best_in(subsets, _scores(prompt, groups), prompt["correct"])
-    return {f"best of n: {group}": mean for group, mean in _by_group(groups, by_scorer).items()}
+def _votes(prompt: PromptCandidates, groups: Groups, scores: np.ndarray, subsets: np.ndarray) -> dict[str, np.ndarray]:
+    """The correctness of the votes in each subset; `scores` are (scorers, candidates), group by group."""
+    every = np.concatenate([np.zeros((1, subsets.shape[1])), scores])
+    majority, *weighted = vote_in(subsets, prompt["answers"], prompt["correct"], every)
+    return {"majority vote": majority, **_by_group("weighted vote", groups, weighted)}
 
 
-def _votes(prompt: PromptCandidates, groups: Groups, subsets: np.ndarray) -> dict[str, np.ndarray]:
-    """The same of the votes in each subset."""
-    scores = np.concatenate([np.zeros((1, subsets.shape[1])), _scores(prompt, groups)])
-    majority, *weighted = vote_in(subsets, prompt["answers"], prompt["correct"], scores)
-    means = _by_group(groups, np.array(weighted))
-    return {"majority vote": majority, **{f"weighted vote: {group}": mean for group, mean in means.items()}}
-
-
-def _scores(prompt: PromptCandidates, groups: Groups) -> np.ndarray:
-    """(scorers, candidates), group by group."""
-    scores = [prompt["scores"][scorer] for scorers in groups.values() for scorer in scorers]
-    return np.array(scores, float).reshape(len(scores), len(prompt["correct"]))
-
-
-def _by_group(groups: Groups, by_scorer: np.ndarray) -> dict[str, np.ndarray]:
-    ends = list(accumulate(map(len, groups.values())))
+def _by_group(choice: str, groups: Groups, by_scorer: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """The mean over the scorers of each group."""
+    rows = iter(by_scorer)
     return {
-        group: by_scorer[end - len(scorers) : end].mean(axis=0)
-        for (group, scorers), end in zip(groups.items(), ends, strict=True)
+        f"{choice}: {group}": np.mean(list(islice(rows, len(scorers))), axis=0) for group, scorers in groups.items()
     }
 
 

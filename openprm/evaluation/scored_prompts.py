@@ -112,8 +112,8 @@ def to_choose_from(
 
 def graded_by(candidates: str | Path) -> dict[str, Any] | None:
     """The rule that gave candidates their last reward, as it describes itself; None where no stage recorded one."""
-    said = read_manifest(candidates)["parameters"].get("reward") if is_folder(candidates) else None
-    return said if isinstance(said, dict) else None
+    rule = read_manifest(candidates)["parameters"].get("reward") if is_folder(candidates) else None
+    return rule if isinstance(rule, dict) else None
 
 
 def scored_by(scores: str | Path) -> dict[str, Any] | None:

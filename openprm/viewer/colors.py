@@ -1,8 +1,7 @@
 """Values as colors, on the tree page and in the demo: from orange (low) over gray to blue (high).
 
 Told apart with any common color blindness, and by lightness at either end. The number is always written on the
-color, in an ink that can be read on it (WCAG 2.2 AA), whatever the page around it. Pure Python: it travels with the
-demo.
+color, in an ink that can be read on it (WCAG 2.2 AA), in light and dark mode. Pure Python, and copied with the demo.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The demo page: a question and some answers in; each step colored by its reward, and the best answer said.
+"""The demo page: a question and some answers in; each step colored by its reward, and the best answer marked.
 
 It travels to the demo's Space with the two modules it imports, and needs Gradio only (the extra `demo`).
 """
@@ -144,7 +144,7 @@ def score_answers(
 
 
 def result(outputs: Outputs, aggregation: str) -> str:
-    """Scored answers as HTML: the best one said first, then each with its steps. Texts are escaped."""
+    """Scored answers as HTML: the best one named first, then each with its steps. Texts are escaped."""
     rewards = [[reward for reward in output["rewards"] if reward is not None] for output in outputs]
     scores = [aggregate(given, aggregation) for given in rewards]
     low, high = min(map(min, rewards)), max(map(max, rewards))

@@ -92,20 +92,6 @@ def test_a_finished_answer_that_loses_its_place_can_still_be_the_best():
     assert found.best.partial.text == "A"
 
 
-def test_an_end_without_a_step_is_not_rewarded_again():
-    calls = []
-    score = rewarding({"A": 1.0})
-    (found,) = beam_search(
-        questions("q"),
-        Scripted({"": ["A"], "A": ["."]}),
-        lambda prefixes: calls.append(prefixes) or score(prefixes),
-        BeamParameters(1, 1),
-        [0],
-    )
-    assert len(calls) == 1
-    assert (found.best.partial.finished, found.best.step_rewards, found.best.score) == (True, (1.0,), 1.0)
-
-
 def test_an_empty_answer_ranks_last():
     score = rewarding({"A": -9.0})
     (found,) = beam_search(questions("q"), Scripted({"": [".", "A."]}), score, BeamParameters(2, 1), [0])
@@ -219,33 +205,6 @@ def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, langu
         assert len(texts) == len(set(texts))
 
 
-@given(st.sampled_from([(1, 2, 4), (2, 3, 5)]), languages, seeds)
-def test_groups_never_mix(groups, language, seed):
-    # The first sub-beams do not change when others come.
-    results = [search(["x"], language, Rewards(), BeamParameters(n, 3, groups=n), seed)[0] for n in groups]
-    for few, many in zip(results, results[1:], strict=False):
-        assert many.complete[: len(few.complete)] == few.complete
-
-
-@given(languages, seeds)
-def test_one_beam_of_one_way_is_plain_generation(language, seed):
-    (found,) = search(["x"], language, Rewards(), BeamParameters(1, 1, max_steps=30), seed)
-    partial = PartialResponse()
-    while not partial.finished and len(partial.steps) < 30:
-        request = StepRequest(questions("x")[0], partial, 1, prompt_seed(seed, f"0\0{partial.text}"))
-        partial = language([request])[0][0].partial
-    assert found.best.partial.steps == partial.steps
-    assert found.best.partial.finish_reason == (partial.finish_reason or "length")
-    assert len(found.complete) == 1
-
-
-def test_what_is_open_at_the_last_depth_is_cut():
-    language = Language(ending=0.0)
-    (found,) = search(["x"], language, Rewards(), BeamParameters(2, 2, max_steps=5))
-    assert {(a.partial.finish_reason, len(a.partial.steps)) for a in found.complete} == {("length", 5)}
-    assert found.depths == 5
-
-
 def test_what_does_not_fit_into_the_reward_model_ranks_last():
     language = Scripted({"": ["A", "B."], "A": ["a.", "b."]})
 
@@ -282,26 +241,6 @@ def test_rewards_that_fail(transient):
         assert run("Aa").best.partial.text == "Ab"
         assert run("Aa", "Ab").best.partial.text == "B"
         assert run("A").best.partial.text == "B"
-
-
-@pytest.mark.parametrize("reward", [math.nan, math.inf])
-def test_a_reward_that_is_no_number_is_none(reward):
-    language = Scripted({"": ["A.", "B."]})
-    (found,) = beam_search(questions("q"), language, rewarding({"A": reward, "B": 0.0}), BeamParameters(2, 1), [0])
-    assert found.best.partial.text == "B"
-    (failed,) = beam_search(
-        questions("q"), language, rewarding(dict.fromkeys("AB", reward)), BeamParameters(2, 1), [0]
-    )
-    assert isinstance(failed, Failure)
-    assert "finite" in failed.reason
-
-
-def test_a_prompt_that_cannot_be_extended_fails_alone():
-    depths: list[DepthReport] = []
-    found = search(NAMES, Language(failing="y"), Rewards(), BeamParameters(2, 2), watch=depths.append)
-    assert [isinstance(f, Failure) for f in found] == [False, True, False, False]
-    assert found[0] == search(["x"], Language(), Rewards(), BeamParameters(2, 2))[0]
-    assert depths[0].prunings.keys() == {0, 2, 3}
 
 
 def test_no_questions():

@@ -15,7 +15,6 @@ from openprm.decoding.early_rejection import (
 from openprm.decoding.hypotheses import Hypothesis
 from openprm.decoding.loop import DepthReport
 from openprm.engines.step_requests import PartialResponse
-from openprm.errors import Failure
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
 from ..injected import Language, Rewards, questions
@@ -78,7 +77,7 @@ def test_without_a_reward_model_the_first_is_the_best():
 
 
 @given(languages, seeds, st.integers(1, 6))
-def test_a_rule_that_stops_nothing_draws_n_whole_answers_a_step_at_a_time(language, seed, n):
+def test_a_rule_that_stops_nothing_samples_n_whole_answers_a_step_at_a_time(language, seed, n):
     rewards, depths = Rewards(), []
     language.calls.clear()
     found = run(language, rewards, n, seed=seed, rule=never(n), watch=depths.append)
@@ -96,7 +95,7 @@ def test_a_rule_that_stops_nothing_draws_n_whole_answers_a_step_at_a_time(langua
     assert sum(one.generated_tokens for one in found) == sum(way.n_tokens for way in ways)
 
 
-def test_equal_beginnings_are_drawn_on_independently():
+def test_equal_prefixes_are_extended_independently():
     (found,) = run(Language("a", ending=0.3), Rewards(), n=64, rule=never(64), names=["x"])
     assert len({answer.partial.text for answer in found.complete}) > 3
 
@@ -138,26 +137,6 @@ def test_live_early_rejection_keeps_to_its_risk(seed, aggregation, risk):
     assert lost <= math.floor(risk * 21) - 1
 
 
-def test_a_prompt_that_fails_leaves_the_others_alone():
-    failing = NAMES[1]
-    for rule in (None, never(4)):
-        found = run(Language(failing=[failing]), Rewards(), rule=rule)
-        assert [isinstance(one, Failure) for one in found] == [False, True, False, False]
-        assert found[2] == run(Language(), Rewards(), rule=rule)[2]
-
-
-def test_rewards_that_fail():
-    dead = Failure("no answer", "look at the server", transient=True)
-    bad = Failure("too odd", "look at it", transient=False)
-    (whole, *_) = run(Language(), Rewards())
-    texts = {answer.partial.text for answer in whole.complete if answer.partial.steps}
-    assert run(Language(), Rewards(failing=dict.fromkeys(texts, bad)))[0] == bad
-    assert run(Language(), Rewards(failing={whole.best.partial.text: dead}))[0] == dead
-    rest = run(Language(), Rewards(failing={whole.best.partial.text: bad}))[0]
-    assert rest.best.partial.text != whole.best.partial.text
-    assert len(rest.complete) == 4
-
-
 @pytest.mark.parametrize(
     ("n", "rewards", "rule", "message"),
     [
@@ -167,7 +146,7 @@ def test_rewards_that_fail():
         (4, Rewards(), never(4, "mean"), "for 4 answers scored by mean, not for 4 by min"),
     ],
 )
-def test_what_cannot_be_drawn(n, rewards, rule, message):
+def test_what_cannot_be_sampled(n, rewards, rule, message):
     with pytest.raises(ValueError, match=message):
         run(Language(), rewards, n, rule=rule)
 

@@ -18,15 +18,3 @@ def test_functions_that_do_not_answer_every_request_are_refused(n_replies):
         sample_answers(questions("x", "y"), generate, None, 2, "min", [0, 1])
     with pytest.raises(ValueError, match=r"shorter|longer"):
         beam_search(questions("x", "y"), Language(), score, BeamParameters(2, 2), [0, 1])
-
-
-def test_prompts_that_are_done_are_not_asked_for_again():
-    language, depths = Language(ending=0.5), []
-    qs = questions(*map(str, range(12)))
-    found = beam_search(qs, language, Rewards(), BeamParameters(1, 2), range(12), depths.append)
-    for depth, call in enumerate(language.calls, start=1):
-        going = [i for i, one in enumerate(found) if one.depths >= depth]
-        assert [request.question for request in call] == [qs[i] for i in going]
-        assert sorted(depths[depth - 1].prunings) == going
-        assert depths[depth - 1].open == sum(one.depths > depth for one in found)
-    assert len({one.depths for one in found}) > 2

@@ -127,13 +127,6 @@ def test_the_seed_decides_the_intervals():
     assert table(prompts, seed=1) != table(prompts, seed=2)
 
 
-def test_the_rows_intervals_are_those_of_the_values():
-    prompts = make_prompts()
-    single = [fmean(prompt["correct"]) for prompt in prompts]
-    row = table(prompts)["single sample"]
-    assert (row["low"], row["high"]) == pytest.approx(bootstrap_interval(single, n_resamples=500))
-
-
 def test_open_ended_prompts_have_no_vote():
     prompts = [{**prompt, "answers": [None] * 8} for prompt in make_prompts()]
     assert not [method for method in table(prompts) if "vote" in method]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
+from openprm.decoding.selection import coverage, expected_vote
 from openprm.evaluation.accuracy import evaluate_selection
 from openprm.evaluation.pair_accuracy import first_error, first_error_f1, pair_accuracy
 
@@ -26,7 +26,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         patch.setattr("evaluate.config.HF_MODULES_CACHE", cache / "modules")
         patch.setattr(sys, "path", [*sys.path])
         for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
-            patch.delitem(sys.modules, name)  # of another test's cache
+            patch.delitem(sys.modules, name)  # of another cache
         yield lambda name: evaluate.load(str(files("openprm.evaluation.metrics") / f"{name}.py"), cache_dir=str(cache))
 
 
@@ -51,14 +51,6 @@ def test_best_of_n_is_the_packages(load, rows):
     assert list(results.values()) == pytest.approx(
         [table[f"best of {len(scores[0])}: it"], table["single sample"], table[f"coverage@{len(scores[0])}"]]
     )
-
-
-def test_best_of_n_of_fewer(load):
-    scores, correct = [[3.0, 2.0, 1.0], [1.0, 1.0, 0.0, 5.0]], [[1, 0, 0], [0, 1, 1, 0]]
-    results = load("best_of_n").compute(predictions=scores, references=correct, n=2)
-    expected = fmean(expected_best_of_n(s, c, 2) for s, c in zip(scores, correct, strict=True))
-    assert results["best_of_n"] == pytest.approx(expected)
-    assert results["coverage"] == pytest.approx(fmean([2 / 3, 5 / 6]))
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

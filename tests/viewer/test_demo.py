@@ -94,22 +94,15 @@ def test_errors_name_the_text(question, answers, message):
         score_answers(score, question, answers)
 
 
-def test_the_extra_is_named_where_gradio_is_missing(monkeypatch):
+def test_what_cannot_be_launched_is_explained(served, tmp_path, monkeypatch):
+    url, scorer = served
+    with pytest.raises(InputError, match="nowhere cannot be read as a model"):
+        launch(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="choose another --port"):
+        launch(scorer.model.name_or_path, port=int(url.rstrip("/").rpartition(":")[2]))
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(InputError, match=r"pip install 'openprm\[demo\]'"):
         launch("anything")
-
-
-def test_a_model_that_is_not_there_is_said(tmp_path):
-    pytest.importorskip("gradio", reason="needs the extra demo")
-    with pytest.raises(InputError, match="nowhere cannot be read as a model"):
-        launch(str(tmp_path / "nowhere"))
-
-
-def test_a_port_that_is_taken_is_said(served):
-    url, scorer = served
-    with pytest.raises(InputError, match="choose another --port"):
-        launch(scorer.model.name_or_path, port=int(url.rstrip("/").rpartition(":")[2]))
 
 
 def test_the_spaces_files():

@@ -84,12 +84,6 @@ def test_hostile_texts_come_back_whole(tmp_path):
     assert HOSTILE in {node["text"] for node in data["nodes"]}
 
 
-def test_without_a_tree_there_is_no_page(tmp_path):
-    with pytest.raises(InputError, match="no trees to show"):
-        write(tmp_path / "page.html")
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.fixture
 def page(tmp_path, open_page):  # noqa: F811
     path = write(tmp_path / "page.html", tree_of(FORK, "first"), tree_of({"One": 1.0, "Two": 0.5}, "second"))
@@ -271,7 +265,10 @@ def test_a_deep_tree_fits_a_phone(tmp_path, open_page):  # noqa: F811
     assert not unlabelled(page)
 
 
-def test_a_page_gets_its_folder_and_does_not_take_a_folders_place(tmp_path):
+def test_a_page_needs_a_tree_gets_its_folder_and_does_not_replace_a_folder(tmp_path):
+    with pytest.raises(InputError, match="no trees to show"):
+        write(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
     assert write(tmp_path / "new" / "trees.html", tree_of(FORK)).is_file()
     with pytest.raises(InputError, match=r"new is a folder; .*new/trees\.html"):
         write(tmp_path / "new", tree_of(FORK))

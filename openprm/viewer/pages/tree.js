@@ -10,7 +10,7 @@
 
   let tree; // the data
   let items; // the branches by the id of their first node: a run of steps that the same responses share
-  let order; // the branches in the order they are drawn, were all open
+  let order; // the branches in display order, as if all were open
   let partners; // by node id: [partner, gap, whether this node is the chosen one]
   let opened; // ids of open branches
   let active; // id of the branch that has, or had, the focus
@@ -257,7 +257,7 @@
   });
   treeElement.addEventListener("click", (event) => {
     const row = event.target.closest(".row");
-    if (!row || !getSelection().isCollapsed) return; // selecting text is no wish to open
+    if (!row || !getSelection().isCollapsed) return; // selecting text does not toggle
     const id = idOf(row.parentElement);
     setOpen(id, !opened.has(id));
     focus(id);
@@ -311,8 +311,8 @@
     activate(matches[match]);
     markMatch();
     byId(`row-${matches[match]}`).scrollIntoView({ block: "nearest" });
-    const said = byId("found").textContent.split("; ")[0];
-    byId("found").textContent = `${said}; branch ${match + 1} of ${matches.length}`;
+    const summary = byId("found").textContent.split("; ")[0];
+    byId("found").textContent = `${summary}; branch ${match + 1} of ${matches.length}`;
   }
 
   function markMatch() {
