@@ -213,7 +213,7 @@ def test_errors_are_shown(served, open_page):  # noqa: F811
     page.get_by_label("Answer 2", exact=True).fill("far too long " * 200)
     score(page)
     page.get_by_role("alert").filter(has_text="cannot be scored").wait_for()
-    assert "fit" in page.get_by_role("alert").inner_text()
+    assert "reads at most 256" in page.get_by_role("alert").inner_text()
     page.get_by_label("Answer 2", exact=True).fill("Short.\n" + "far too long " * 200)
     score(page)
     page.get_by_text("Too long for the model: the steps from 2 on").wait_for()
