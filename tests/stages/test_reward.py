@@ -1,4 +1,4 @@
-"""Rewards as a stage: candidates keep all they had, failures are listed or tried again, and rewards stand in a row."""
+"""Rewards as a stage: candidates keep all they had, failures are listed or retried, and rewards stand in a row."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_processes_are_for_rules(tmp_path: Path, given: CandidateSource):
         reward(given, Lengths(), tmp_path / "out", num_proc=2)
 
 
-def test_what_failed_is_tried_again_alone(tmp_path: Path, given: CandidateSource):
+def test_what_failed_is_retried_alone(tmp_path: Path, given: CandidateSource):
     expected = reward(given, Lengths(), tmp_path / "whole")
     down = Lengths(["p0/1", "p2/3"])
     with pytest.raises(InputError, match=r"2 failed that a retry may fix.*prompt 'p0', sample 1: no server"):

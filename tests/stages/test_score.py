@@ -74,7 +74,7 @@ def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, mo
         run_score(found, model, tmp_path / "scores", strict=True)
 
 
-def test_scoring_goes_on_when_its_servers_are_back(
+def test_scoring_resumes_when_its_servers_are_back(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring_stage, "RESPONSES_PER_SHARD", 4)

@@ -170,10 +170,11 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
         "    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
         "    Path(f'{out}-threads-{os.environ[\"RANK\"]}').write_text(''.join(names))\n"
         "atexit.register(list_threads)\n"
-        "from tests.stage_runs import train as train_model\n"
+        "from openprm.stages.train import Train\n"
         "pairs, held, base, out, options = sys.argv[1:]\n"
         "for _ in range(2):\n"  # the second is skipped
-        "    found = train_model({'pairs': pairs}, base, out, eval(options), eval_pairs=held)\n"
+        "    stage = Train(pairs={'pairs': pairs}, base=base, eval_pairs=held, trainer_options=eval(options))\n"
+        "    found = stage.run(out)\n"
         "    with open(f'{out}-{os.environ[\"RANK\"]}.jsonl', 'a') as file:\n"
         "        file.write(json.dumps(found) + '\\n')\n"
     )
