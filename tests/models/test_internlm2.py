@@ -25,7 +25,7 @@ from openprm.schema import Message
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.convert import Convert
-from tests.rewards.test_reward_model import candidate
+from tests.folders import candidate
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
@@ -207,7 +207,7 @@ def test_the_rewards_are_theirs(converted: Path, expected: list[float]):
 
 
 def test_everything_that_reads_a_checkpoint_gives_them(converted: Path, expected: list[float]):
-    candidates = [candidate(response, question) for question, response in CONVERSATIONS]
+    candidates: Any = [candidate("p", 0, response, question=question) for question, response in CONVERSATIONS]
     ((_, outcomes),) = ModelRewarder(converted).rewards([RewardBatch(0, candidates)])
     rewards = [outcome.reward["value"] for outcome in outcomes if outcome.reward]
     assert rewards == pytest.approx(expected, abs=1e-5)
@@ -270,7 +270,7 @@ def test_a_template_may_render_the_reward_token_itself(tmp_path: Path, expected:
     (source / "chat_template.jinja").write_text(TEMPLATE + "[UNUSED_TOKEN_2]")
     convert_internlm2(source, tmp_path / "ours")
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["openprm"]["suffix"] == ""
-    candidates = [candidate(response, question) for question, response in CONVERSATIONS]
+    candidates: Any = [candidate("p", 0, response, question=question) for question, response in CONVERSATIONS]
     ((_, outcomes),) = ModelRewarder(tmp_path / "ours").rewards([RewardBatch(0, candidates)])
     assert [one.reward["value"] for one in outcomes if one.reward] == pytest.approx(expected, abs=1e-5)
 
