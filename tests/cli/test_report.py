@@ -74,8 +74,8 @@ def test_a_tree(capsys):
     print_tree(shown)
     out = capsys.readouterr().out
     assert out == (
-        "p (s), reward reward\n"
-        "user: q\n"
+        "p (test), reward golden\n"
+        "user: Which logical fallacy is used in the text?\n"
         "+0.167 ×3 all responses\n"
         "├── +0.500 ×2 Add.\n"
         "│   ├── +1.000 ×1 4\n"

@@ -163,7 +163,7 @@ def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: 
         with pytest.raises(InputError, match=problem):
             search(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
     server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
-    with pytest.raises(InputError, match="servers cannot go on"):
+    with pytest.raises(InputError, match="servers cannot continue"):
         search(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
 
 
