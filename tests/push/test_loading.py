@@ -148,7 +148,9 @@ def test_every_command_of_a_card_runs(machine: FreshMachine, finished_run: Path)
     lines = "".join(found).replace("\\\n", "").splitlines()
     assert all(line.startswith("openprm ") for line in lines)
     lines = [line for line in lines if not line.startswith("openprm demo ")]
-    lines = [line.replace("openprm/candidates --split", "openprm/candidates@v1.0 --split") for line in lines]
+    lines = [
+        line.replace("openprm trees openprm/candidates ", "openprm trees openprm/candidates@v1.0 ") for line in lines
+    ]
     machine.python(COMMANDS.format(lines=lines))
     for name in DATASETS:
         assert rebuilt(machine.folder, name) == published(finished_run, name)
