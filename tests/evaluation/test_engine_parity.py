@@ -94,7 +94,8 @@ def test_nothing_that_can_be_rewarded(base: Path):
         list(check_parity([candidate("p", 0, "word " * 400)], RewardSpec(str(base)), []))  # type: ignore[list-item]
 
 
-def test_the_command(base: Path, tmp_path: Path):
+def test_the_command(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("openprm.cli.engine_comparison.find_spec", lambda _: None)  # vLLM has tests of its own
     folder = dataset(tmp_path / "candidates", Candidate, rows())
     result = CliRunner().invoke(app, ["score", str(folder), "--model", str(base), "--compare-engines"])
     assert result.exit_code == 0, result.output
