@@ -1,8 +1,8 @@
 """What search is made of: partial answers, and the two functions that extend and reward them.
 
-A search (`openprm.search.beam_search`, `openprm.search.best_of_n`) takes a `Generate` and a `Score` and knows nothing
-of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine is never
-served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
+A search (`openprm.decoding.beam_search`, `openprm.decoding.best_of_n`) takes a `Generate` and a `Score` and knows
+nothing of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine
+is never served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
 `openprm.engines.step_scorer` a `Score` of a reward model.
 """
 

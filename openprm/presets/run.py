@@ -1,9 +1,9 @@
 """Run a preset: a YAML file whose stages are made one after the other, each in a folder of its own.
 
     stages:
-      candidates: {run: candidates, prompts: prompts, model: policy, n: 16}
+      samples: {run: sample, prompts: prompts, model: policy, n: 16}
 
-`run` names a kind of stage (see `openprm.presets.runners`); an input that is the name of an earlier stage is that
+`run` names a kind of stage (see `openprm.runs.declaration`); an input that is the name of an earlier stage is that
 stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage
 whose inputs and parameters have not changed is skipped.
 """
