@@ -152,7 +152,7 @@ def test_where_all_servers_die_what_was_finished_is_kept() -> None:
     assert_complete(finished)
     failures = [answer.failure for answer in found.values() if answer.failure is not None]
     assert all(failure.transient for failure in failures)
-    assert failures[-1].reason == "no server answers"
+    assert "no server answers" in {failure.reason for failure in failures}  # said to those that waited
 
 
 def test_a_refused_request_is_a_failure_of_that_question_alone() -> None:
