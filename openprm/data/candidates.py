@@ -110,6 +110,10 @@ class CandidateSource:
         """The candidates in lists of up to `size`, without failures."""
         return batched((row for row in self.read() if not isinstance(row, Failure)), size)
 
+    def failures(self, counts: Counter[str] | None = None) -> Iterator[Failure]:
+        """What `read` gives for rows and responses that cannot be used."""
+        return (item for item in self.read(counts) if isinstance(item, Failure))
+
     def count(self) -> int | None:
         """How many candidates there are, where that is known without reading them."""
         return read_manifest(self.path)["rows"] if is_folder(self.path) else None

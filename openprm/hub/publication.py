@@ -61,7 +61,6 @@ class _Manifest(TypedDict):
 SCORING = Path(__file__).parents[1] / "scoring"
 CODE = tuple(sorted(file.name for file in SCORING.glob("[!_]*.py")))
 _ADDED = ("statistics.png", *CODE)
-_ROWS_PER_SHARD = 20_000
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def content_hash(manifest: Mapping[str, Any]) -> str:
 
 def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
     record = RECORDS[publication.kind]
-    digests = write_shards(folder, part_rows(publication, part), record, _ROWS_PER_SHARD)
+    digests = write_shards(folder, part_rows(publication, part), record)
     return finish_dataset(folder, record, publication.kind, digests, publication.parts[part]["counts"])["row_hash"]
 
 

@@ -13,6 +13,8 @@ from ..errors import Failure, InputError
 from .dataset_card import SplitFiles, write_card
 from .folder import DATA, REJECTED, count_and_hash, write_shard
 
+ROWS_PER_FILE = 20_000
+
 
 class Rejections:
     """Lists what cannot be used, and why, in a new file; with `strict` raises InputError at the first.
@@ -52,10 +54,10 @@ def read_rejected(folder: str | Path) -> Iterator[Failure]:
                 yield Failure(**json.loads(line))
 
 
-def write_shards(folder: Path, rows: Iterator[Any], record: type, per_shard: int) -> bytes:
-    """Writes all rows in shards of `per_shard`, streaming; returns their digests."""
+def write_shards(folder: Path, rows: Iterator[Any], record: type) -> bytes:
+    """Writes all rows in files of `ROWS_PER_FILE`, streaming; returns their digests."""
     return b"".join(
-        write_shard(folder, index, chain([first], islice(rows, per_shard - 1)), record)
+        write_shard(folder, index, chain([first], islice(rows, ROWS_PER_FILE - 1)), record)
         for index, first in enumerate(rows)
     )
 

@@ -14,12 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..errors import Failure, InputError, first_line
 from ..schema import features
-from .dataset import Rejections, most_common
+from .dataset import ROWS_PER_FILE, Rejections, most_common
 from .folder import row_digest, write_tables
 from .manifest import WORK, Part, is_running, partial_folder
 from .progress import Progress, Report, duration
@@ -52,24 +53,31 @@ class Note:
         return self.items - sum(failure.transient for failure in self.failures)
 
 
+#: Takes shards as (index, items) and a callback for its progress; yields each index with what was made of every item,
+#: in any order of shards. Called only where a shard is missing, so it may load a model first.
+Compute = Callable[[Iterable[tuple[int, Items]], Report], Iterable[tuple[int, Sequence[Made]]]]
+#: The counts of a shard's rows, by name.
+Count = Callable[[Items], Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Work:
     """Work that is done in shards.
 
-    name, unit, total, rows, rows_per_unit: see `Progress`; a unit is an item. per_shard: items in each shard but the
-    last. shards: all shards, in order; called once for each run. compute: takes shards as (index, items) and a
-    callback for its progress, and yields each index with what was made of every item, in any order of shards. key:
-    identifies an item, and the rows made of it. count: the counts of a shard's rows, by name.
+    name, unit, total, rows, rows_per_unit: see `Progress`; a unit is an item. source: what the items are read from.
+    per_shard: items in each shard but the last. shards: all shards, in order; called once for each run. key:
+    identifies an item, and the rows made of it.
     """
 
     name: str
     unit: str
+    source: str
     total: int | None
     per_shard: int
     shards: Callable[[], Iterable[Items]]
-    compute: Callable[[Iterable[tuple[int, Items]], Report], Iterable[tuple[int, Sequence[Made]]]]
+    compute: Compute
     key: Callable[[Mapping[str, Any]], str]
-    count: Callable[[Items], Mapping[str, Any]]
+    count: Count
     rows: str = ""
     rows_per_unit: int = 1
 
@@ -182,7 +190,11 @@ def compute_missing(shards: Shards, work: Work, part: Part | None = None, *, str
         rows_per_unit=work.rows_per_unit,
         note=shards.folder / ("progress.txt" if part is None else f"progress-{part.name}.txt"),
     ) as progress:
-        for index, results in work.compute(missing(), progress.report):
+        pending = missing()
+        first = next(pending, None)
+        if first is None:  # no model is loaded where nothing is missing
+            return
+        for index, results in work.compute(chain([first], pending), progress.report):
             items, chosen = taken.pop(index)
             made = [_named(one, work.key(item)) for item, one in zip(chosen, results, strict=True)]
             new = [row for one in made for row in one.rows]
@@ -211,7 +223,13 @@ def _kept(shards: Shards, index: int, note: Note, work: Work) -> dict[str, Made]
 
 
 def write_dataset(
-    folder: Path, shards: Shards, rejections: Rejections, source: str, *, per_file: int, allow_failures: bool = False
+    folder: Path,
+    shards: Shards,
+    rejections: Rejections,
+    source: str,
+    *,
+    per_file: int = ROWS_PER_FILE,
+    allow_failures: bool = False,
 ) -> tuple[bytes, list[Note]]:
     """Writes the rows of all shards as a dataset; returns the digests of all rows, and the shards' notes.
 

@@ -15,8 +15,6 @@ from ..runs.progress import shown
 from ..schema import Candidate
 from .shared_options import ReadsCandidates
 
-CANDIDATES_PER_SHARD = 20_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImportCandidates(ReadsCandidates, kind="import"):
@@ -37,7 +35,7 @@ class ImportCandidates(ReadsCandidates, kind="import"):
                 marks.update(row["marks"])
                 yield row
 
-        digests = write_shards(folder, rows(), Candidate, CANDIDATES_PER_SHARD)
+        digests = write_shards(folder, rows(), Candidate)
         result = {"prompts": len(prompts), "marks": dict(marks), "skipped": counts["skipped"]}
         return finish_dataset(
             folder, Candidate, "candidates", digests, {**result, "rejected": dict(rejections.counts)}

@@ -25,8 +25,6 @@ from ..trees.tree import revalue, with_rewards
 from .prompts import read_source_pairs, source_version
 from .shared_options import ReadsRows
 
-PAIRS_PER_SHARD = 20_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs(Stage, kind="pairs"):
@@ -153,7 +151,7 @@ def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics
                         statistics.add(pair)
                         yield pair
 
-    digests = write_shards(folder, kept(), Pair, PAIRS_PER_SHARD)
+    digests = write_shards(folder, kept(), Pair)
     scratch.unlink()
     statistics.duplicates, statistics.contradictions = duplicates.duplicates, duplicates.contradictions
     return digests

@@ -24,8 +24,6 @@ from ..runs.provenance import inherited
 from ..schema import Pair, Prompt
 from .shared_options import ReadsRows
 
-PROMPTS_PER_SHARD = 20_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts(ReadsRows, kind="prompts"):
@@ -75,7 +73,7 @@ class Prompts(ReadsRows, kind="prompts"):
                 counts["with_reference"] += prompt["reference"] is not None
                 yield prompt
 
-        digests = write_shards(folder, rows(), Prompt, PROMPTS_PER_SHARD)
+        digests = write_shards(folder, rows(), Prompt)
         told = {
             **{name: counts[name] for name in ("prompts", "drawn_from", "with_reference", "duplicates", "skipped")},
             "in_the_paper": source.paper_rows if source else None,

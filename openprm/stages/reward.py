@@ -9,28 +9,26 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..data.candidates import CandidateSource
 from ..errors import InputError
 from ..rewards.base import RewardBatch, Rewarder, RewardResult, RuleRewarder
 from ..rewards.registry import make_rewarder
-from ..runs.dataset import Rejections, finish_dataset, most_common
+from ..runs.dataset import most_common
 from ..runs.declaration import execution, input_path, parameter
-from ..runs.folder import REJECTED
 from ..runs.processes import in_processes
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
-from ..runs.shards import Items, Made, Shards, Work, added, compute_missing, response_key, write_dataset
+from ..runs.shards import Items, Made, Shards, response_key
 from ..schema import Candidate
-from .import_candidates import CANDIDATES_PER_SHARD
-from .shared_options import ReadsCandidates, RunsEngine, Sharded
+from .sharded import Sharded, work_on_candidates
+from .shared_options import ReadsCandidates, RunsEngine
 
-CANDIDATES_PER_STORED_SHARD = 1024
+CANDIDATES_PER_SHARD = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,64 +86,43 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
         source, rewarder = self.candidate_source(rewards=False), self._rewarder[0]
         if self.num_proc > 1 and not isinstance(rewarder, RuleRewarder):
             raise InputError("several processes serve rewards by rule alone; leave --num-proc out")
-        stored = Shards(folder, Candidate)
-        compute_missing(stored, _work(source, rewarder, self.num_proc), self.part, strict=self.strict)
-        if self.part:
-            return {}
-        rejections = Rejections(folder / REJECTED, self.strict)
         skipped: Counter[str] = Counter()
-        for _ in rejections.filter(source.read(skipped)):
-            pass
-        digests, notes = write_dataset(
-            folder, stored, rejections, source.path, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
+
+        def compute(shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+            if self.num_proc > 1:
+                yield from in_processes(partial(_by_rule, rewarder, source.path), shards, self.num_proc)
+                return
+            batches = (RewardBatch(index, rows) for index, rows in shards)  # type: ignore[arg-type]
+            with closing(rewarder):
+                for batch, outcomes in rewarder.rewards(batches, report):
+                    yield batch.index, _all_made(batch, outcomes, source.path)
+
+        def count(rows: Items) -> dict[str, Any]:
+            values = [reward["value"] for row in rows for reward in row["rewards"] if reward["name"] == rewarder.name]
+            marks = Counter(mark for row in rows for mark in row["marks"])
+            return {"rewarded": len(values), "sum": math.fsum(values), "marks": dict(marks)}
+
+        def counts(totals: dict[str, Any]) -> dict[str, Any]:
+            rewarded, rejected = totals["rewarded"], totals["rejected"]
+            if not rewarded:
+                Shards(folder, Candidate).discard()
+                raise InputError(f"{source.path}: no candidate could be rewarded; " + most_common(Counter(rejected)))
+            mean = round(totals["sum"] / rewarded, 4)
+            return {
+                "rewarded": rewarded,
+                "mean_reward": mean,
+                "marks": totals["marks"],
+                "skipped": skipped["skipped"],
+                "rejected": rejected,
+            }
+
+        described = work_on_candidates(f"reward {rewarder.name!r}", source, CANDIDATES_PER_SHARD, compute, count)
+        result = self.make_dataset(
+            folder, described, Candidate, "candidates", counts, strict=self.strict, unusable=source.failures(skipped)
         )
-        totals = added(notes)
-        if not totals.get("rewarded"):
-            stored.discard()
-            raise InputError(f"{source.path}: no candidate could be rewarded; " + most_common(rejections.counts))
-        counts = {
-            "rewarded": totals["rewarded"],
-            "mean_reward": round(totals["sum"] / totals["rewarded"], 4),
-            "marks": totals["marks"],
-            "skipped": skipped["skipped"],
-            "rejected": dict(rejections.counts),
-        }
-        described = rewarder.describe()  # servers tell nothing of a judge but its name
-        judge = [Origin(name=described["judge"], kind="model", license=None)] if "judge" in described else []
-        origins = unique([*inherited(self.inputs()), *judge])
-        return {**finish_dataset(folder, Candidate, "candidates", digests, counts), "origins": origins}
-
-
-def _work(source: CandidateSource, rewarder: Rewarder, num_proc: int) -> Work:
-    def compute(taken: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
-        if num_proc > 1:
-            yield from in_processes(partial(_by_rule, rewarder, source.path), taken, num_proc)
-            return
-        batches = (RewardBatch(index, rows) for index, rows in taken)  # type: ignore[arg-type]
-        first = next(batches, None)
-        if first is None:  # nothing is loaded where nothing is missing
-            return
-        try:
-            for batch, outcomes in rewarder.rewards(chain([first], batches), report):
-                yield batch.index, _all_made(batch, outcomes, source.path)
-        finally:
-            rewarder.close()
-
-    def count(rows: Items) -> dict[str, Any]:
-        values = [reward["value"] for row in rows for reward in row["rewards"] if reward["name"] == rewarder.name]
-        marks = Counter(mark for row in rows for mark in row["marks"])
-        return {"rewarded": len(values), "sum": math.fsum(values), "marks": dict(marks)}
-
-    return Work(
-        name=f"reward {rewarder.name!r}",
-        unit="candidates",
-        total=source.count(),
-        per_shard=CANDIDATES_PER_STORED_SHARD,
-        shards=lambda: source.shards(CANDIDATES_PER_STORED_SHARD),
-        compute=compute,
-        key=response_key,
-        count=count,
-    )
+        facts = rewarder.describe()  # servers tell nothing of a judge but its name
+        judge = [Origin(name=facts["judge"], kind="model", license=None)] if "judge" in facts else []
+        return {**result, "origins": unique([*inherited(self.inputs()), *judge])}
 
 
 def _by_rule(rewarder: Rewarder, file: str, taken: tuple[int, Items]) -> tuple[int, list[Made]]:

@@ -7,9 +7,10 @@ rewards yet; `openprm.stages.reward` gives them some.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,13 @@ from .. import schema as records
 from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampling, prompt_seed
 from ..engines.continuation import ContinuationEngine
 from ..engines.specs import GeneratorSpec
-from ..errors import InputError
-from ..runs.dataset import Rejections, finish_dataset
 from ..runs.declaration import input_path, parameter
-from ..runs.folder import REJECTED, batched, read_rows
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
-from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
-from ..schema import SCHEMA_VERSION, Candidate, Prompt
-from .import_candidates import CANDIDATES_PER_SHARD
-from .shared_options import Samples, Sharded
+from ..runs.shards import Items, Made
+from ..schema import SCHEMA_VERSION, Candidate
+from .sharded import Sharded, work_on_prompts
+from .shared_options import Samples
 
 PROMPTS_PER_SHARD = 16  # with 64 samples each: about a thousand responses, which a killed run loses at most
 
@@ -50,84 +48,45 @@ class SampleResponses(Samples, Sharded, kind="sample"):
         self.sampling(self.n, tuple(self.stop))  # raises for what does not fit together
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        sampling, spec = self.sampling(self.n, tuple(self.stop)), self.generator
-        rows = read_prompts(self.prompts)
-        shards = list(batched(rows, self.prompts_per_shard))
-        stored = Shards(folder, Candidate)
-        compute_missing(stored, _work(spec, sampling, shards, self.prompts_per_shard, len(rows)), self.part)
-        if self.part:
-            return {}
-        rejections = Rejections(folder / REJECTED)
-        digests, notes = write_dataset(
-            folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
+        def counts(totals: dict[str, Any]) -> dict[str, Any]:
+            return {"prompts": described.total, **totals}
+
+        compute = partial(_sample, self.generator, self.sampling(self.n, tuple(self.stop)))
+        described = work_on_prompts(
+            "sample", self.prompts, self.prompts_per_shard, compute, _count, rows="responses", rows_per_unit=self.n
         )
-        totals = added(notes)
-        counts = {
-            "prompts": len(rows),
-            "tokens": totals["tokens"],
-            "marks": totals["marks"],
-            "rejected": dict(rejections.counts),
-        }
+        result = self.make_dataset(folder, described, Candidate, "candidates", counts)
         # a server tells nothing of its model but the name
-        model = [Origin(name=spec.model, kind="model", license=None)] if self.servers else []
-        origins = unique([*inherited(self.inputs()), *model])
-        return {**finish_dataset(folder, Candidate, "candidates", digests, counts), "origins": origins}
+        model = [Origin(name=self.model, kind="model", license=None)] if self.servers else []
+        return {**result, "origins": unique([*inherited(self.inputs()), *model])}
 
 
-def read_prompts(prompts: str | Path) -> list[Prompt]:
-    """Raises InputError where a prompt_id stands in several rows."""
-    rows: list[Prompt] = list(read_rows(prompts, Prompt))  # type: ignore[arg-type]
-    repeated = [prompt_id for prompt_id, count in Counter(row["prompt_id"] for row in rows).items() if count > 1]
-    if repeated:
-        raise InputError(f"{prompts}: prompt_id {repeated[0]!r} stands in several rows; give each prompt one")
-    return rows
+def _sample(
+    spec: GeneratorSpec, sampling: Sampling, shards: Iterable[tuple[int, Items]], report: Report
+) -> Iterator[tuple[int, list[Made]]]:
+    pending: dict[int, Items] = {}
+
+    def batches() -> Iterator[Batch]:
+        for index, prompts in shards:
+            pending[index] = prompts
+            yield Batch(
+                index,
+                [prompt["question"] for prompt in prompts],
+                seed=sampling.seed * 1_000_003 + index,  # shards must not repeat one another's samples
+                seeds=[prompt_seed(sampling.seed, prompt["prompt_id"]) for prompt in prompts],
+            )
+
+    with closing(spec.make()) as generator:
+        for batch, answers in generator.generate(batches(), sampling, report):
+            pairs = zip(pending.pop(batch.index), answers, strict=True)
+            yield batch.index, [_made(prompt, some, sampling, generator) for prompt, some in pairs]
 
 
-def _work(
-    spec: GeneratorSpec, sampling: Sampling, shards: Sequence[Sequence[Prompt]], per_shard: int, total: int
-) -> Work:
-    def compute(
-        taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]], report: Report
-    ) -> Iterator[tuple[int, list[Made]]]:
-        waiting: dict[int, Sequence[Mapping[str, Any]]] = {}
-
-        def batches() -> Iterator[Batch]:
-            for index, prompts in taken:
-                waiting[index] = prompts
-                yield Batch(
-                    index,
-                    [prompt["question"] for prompt in prompts],
-                    seed=sampling.seed * 1_000_003 + index,  # shards must not repeat one another's samples
-                    seeds=[prompt_seed(sampling.seed, prompt["prompt_id"]) for prompt in prompts],
-                )
-
-        source = batches()
-        first = next(source, None)
-        if first is None:  # nothing is loaded where nothing is missing
-            return
-        generator = spec.make()
-        try:
-            for batch, answers in generator.generate(chain([first], source), sampling, report):
-                pairs = zip(waiting.pop(batch.index), answers, strict=True)
-                yield batch.index, [_made(prompt, some, sampling, generator) for prompt, some in pairs]
-        finally:
-            generator.close()
-
-    return Work(
-        name="sample",
-        unit="prompts",
-        total=total,
-        per_shard=per_shard,
-        shards=lambda: shards,
-        compute=compute,
-        key=prompt_key,
-        count=lambda candidates: {
-            "tokens": sum(row["n_tokens"] or 0 for row in candidates),
-            "marks": dict(Counter(mark for row in candidates for mark in row["marks"])),
-        },
-        rows="responses",
-        rows_per_unit=sampling.n,
-    )
+def _count(candidates: Items) -> dict[str, Any]:
+    return {
+        "tokens": sum(row["n_tokens"] or 0 for row in candidates),
+        "marks": dict(Counter(mark for row in candidates for mark in row["marks"])),
+    }
 
 
 def _made(prompt: Mapping[str, Any], answers: PromptSamples, sampling: Sampling, generator: GenerationEngine) -> Made:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +13,13 @@ from typing import Any
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure
-from ..runs.dataset import Rejections, finish_dataset
 from ..runs.declaration import input_path, parameter
-from ..runs.folder import REJECTED
 from ..runs.progress import Report
-from ..runs.shards import Made, Shards, Work, added, compute_missing, response_key, write_dataset
-from ..schema import SCHEMA_VERSION, Candidate, Scored
+from ..runs.shards import Items, Made
+from ..schema import SCHEMA_VERSION, Scored
 from ..scoring.scored_answer import ScoredAnswer
-from .shared_options import ReadsCandidates, RunsEngine, Sharded, spec_of
+from .sharded import Sharded, work_on_candidates
+from .shared_options import ReadsCandidates, RunsEngine, spec_of
 
 RESPONSES_PER_SHARD = 2048
 
@@ -48,58 +48,31 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         candidates = self.candidate_source(rewards=False)
-        stored = Shards(folder, Scored)
-        described = Work(
-            name="score",
-            unit="responses",
-            total=candidates.count(),
-            per_shard=RESPONSES_PER_SHARD,
-            shards=lambda: candidates.shards(RESPONSES_PER_SHARD),
-            compute=self._compute,
-            key=response_key,
-            count=lambda rows: {
-                "sum": math.fsum(row["score"] for row in rows),
-                "truncated": sum(row["truncated"] for row in rows),
-            },
+        described = work_on_candidates("score", candidates, RESPONSES_PER_SHARD, self._compute, _count)
+        return self.make_dataset(
+            folder, described, Scored, "scores", _counts, strict=self.strict, unusable=candidates.failures()
         )
-        compute_missing(stored, described, self.part, strict=self.strict)
-        if self.part:
-            return {}
-        rejections = Rejections(folder / REJECTED, self.strict)
-        for _ in rejections.filter(candidates.read()):
-            pass
-        digests, notes = write_dataset(
-            folder,
-            stored,
-            rejections,
-            candidates.path,
-            per_file=RESPONSES_PER_SHARD,
-            allow_failures=self.allow_failures,
-        )
-        totals = added(notes)
-        counts = {
-            "mean_score": round(totals["sum"] / max(sum(note.rows for note in notes), 1), 4),
-            "truncated": totals["truncated"],
-            "rejected": dict(rejections.counts),
-        }
-        return finish_dataset(folder, Scored, "scores", digests, counts)
 
-    def _compute(self, taken: Iterable[tuple[int, Sequence[Any]]], report: Report) -> Iterator[tuple[int, list[Made]]]:
-        scorer: StepScorer | None = None
-        try:
-            for index, rows in taken:
-                scorer = scorer or StepScorer.load(self.spec, self.separator, self.aggregation)
-                yield index, _score(scorer, rows, report)
-        finally:
-            if scorer is not None:
-                scorer.close()
+    def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        with closing(StepScorer.load(self.spec, self.separator, self.aggregation)) as scorer:
+            for index, rows in shards:
+                yield index, [_made(*one) for one in zip(rows, scorer.score_rows(rows, report), strict=True)]
 
 
-def _score(scorer: StepScorer, rows: Sequence[Candidate], report: Report) -> list[Made]:
-    return [_made(row, scored) for row, scored in zip(rows, scorer.score_rows(rows, report), strict=True)]
+def _count(rows: Items) -> dict[str, Any]:
+    return {
+        "rows": len(rows),
+        "sum": math.fsum(row["score"] for row in rows),
+        "truncated": sum(row["truncated"] for row in rows),
+    }
 
 
-def _made(row: Candidate, scored: ScoredAnswer | Failure) -> Made:
+def _counts(totals: Mapping[str, Any]) -> dict[str, Any]:
+    mean = round(totals["sum"] / totals["rows"], 4)
+    return {"mean_score": mean, "truncated": totals["truncated"], "rejected": totals["rejected"]}
+
+
+def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:
     if isinstance(scored, Failure):
         return Made([], scored)
     return Made(

@@ -7,7 +7,8 @@ candidates, with what was searched and what that cost beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +18,21 @@ from ..decoding.early_rejection import RejectionRule, StepRewards, calibrate
 from ..decoding.loop import SearchResult
 from ..decoding.methods import Method
 from ..decoding.searcher import Searcher, check, with_defaults
-from ..engines.base import Sampling, prompt_seed
-from ..engines.specs import GeneratorSpec, RewardSpec
+from ..engines.base import prompt_seed
+from ..engines.specs import RewardSpec
 from ..errors import Failure, InputError
 from ..evaluation.scored_prompts import scored_by
 from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE
 from ..rewards.exact_answer import DEFAULT_PATTERN
-from ..runs.dataset import Rejections, finish_dataset
 from ..runs.declaration import execution, input_path, parameter
-from ..runs.folder import REJECTED, batched, read_rows
+from ..runs.folder import read_rows
 from ..runs.manifest import describe_input, resolve_model
 from ..runs.progress import Report
-from ..runs.shards import Made, Shards, Work, added, compute_missing, prompt_key, write_dataset
+from ..runs.shards import Items, Made
 from ..schema import SCHEMA_VERSION, Answer, Scored
-from .import_candidates import CANDIDATES_PER_SHARD
-from .sample import drawn_by, read_prompts
-from .shared_options import Samples, Sharded, engine_parameters
+from .sample import drawn_by
+from .sharded import Sharded, work_on_prompts
+from .shared_options import Samples, engine_parameters
 
 PROMPTS_PER_SHARD = 64  # searched together: with a budget of 16 about a thousand sequences, which fill an engine
 
@@ -126,29 +126,16 @@ class Search(Samples, Sharded, kind="search"):
     def work(self, folder: Path) -> Mapping[str, Any]:
         if self.prompts is None:
             raise InputError("a search needs prompts")
+        described = work_on_prompts("search", self.prompts, self.prompts_per_shard, self._compute, _count)
+        return self.make_dataset(folder, described, Answer, "answers")
+
+    def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
         method, separator = self.settings
-        rows = read_prompts(self.prompts)
-        shards = list(batched(rows, self.prompts_per_shard))
-        stored = Shards(folder, Answer)
-        described = _work(
-            self.generator,
-            self.reward_spec,
-            method,
-            self.sampling(1),
-            separator,
-            shards,
-            self.prompts_per_shard,
-            len(rows),
-        )
-        compute_missing(stored, described, self.part)
-        if self.part:
-            return {}
-        rejections = Rejections(folder / REJECTED)
-        digests, notes = write_dataset(
-            folder, stored, rejections, self.prompts, per_file=CANDIDATES_PER_SHARD, allow_failures=self.allow_failures
-        )
-        counts = {**added(notes), "rejected": dict(rejections.counts)}
-        return finish_dataset(folder, Answer, "answers", digests, counts)
+        with closing(Searcher.load(self.generator, self.reward_spec, method, self.sampling(1), separator)) as searcher:
+            for index, rows in shards:
+                seeds = [prompt_seed(self.seed, row["prompt_id"]) for row in rows]
+                found = searcher([row["question"] for row in rows], seeds, report=report)
+                yield index, [_made(searcher, *one) for one in zip(rows, found, seeds, strict=True)]
 
 
 def read_rule(
@@ -193,50 +180,15 @@ def read_rule(
         raise InputError(f"{scores}: {error}") from error
 
 
-def _work(
-    spec: GeneratorSpec,
-    prm: RewardSpec | None,
-    method: Method,
-    sampling: Sampling,
-    separator: str,
-    shards: Sequence[Sequence[Mapping[str, Any]]],
-    per_shard: int,
-    total: int,
-) -> Work:
-    def compute(
-        taken: Iterable[tuple[int, Sequence[Mapping[str, Any]]]], report: Report
-    ) -> Iterator[tuple[int, list[Made]]]:
-        searcher = None
-        try:
-            for index, rows in taken:
-                searcher = searcher or Searcher.load(spec, prm, method, sampling, separator)  # only where needed
-                seeds = [prompt_seed(sampling.seed, row["prompt_id"]) for row in rows]
-                found = searcher([row["question"] for row in rows], seeds, report=report)
-                yield index, [_made(searcher, *one) for one in zip(rows, found, seeds, strict=True)]
-        finally:
-            if searcher:
-                searcher.close()
-
-    def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-        return {
-            "prompts": len(rows),
-            "tokens": sum(row["generated_tokens"] for row in rows),
-            "scored_tokens": sum(row["scored_tokens"] for row in rows),
-            "merged": sum(row["merged"] for row in rows),
-            "stopped": sum(row["stopped"] for row in rows),
-            "truncated_scores": sum(None in row["step_rewards"] and "empty" not in row["marks"] for row in rows),
-        }
-
-    return Work(
-        name="search",
-        unit="prompts",
-        total=total,
-        per_shard=per_shard,
-        shards=lambda: shards,
-        compute=compute,
-        key=prompt_key,
-        count=count,
-    )
+def _count(rows: Items) -> dict[str, int]:
+    return {
+        "prompts": len(rows),
+        "tokens": sum(row["generated_tokens"] for row in rows),
+        "scored_tokens": sum(row["scored_tokens"] for row in rows),
+        "merged": sum(row["merged"] for row in rows),
+        "stopped": sum(row["stopped"] for row in rows),
+        "truncated_scores": sum(None in row["step_rewards"] and "empty" not in row["marks"] for row in rows),
+    }
 
 
 def _made(searcher: Searcher, prompt: Mapping[str, Any], found: SearchResult | Failure, seed: int) -> Made:

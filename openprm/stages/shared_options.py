@@ -1,4 +1,4 @@
-"""Parameters that several stages share: columns of candidates, the engine of a model, where the work is done."""
+"""Parameters that several stages share: columns of candidates, the engine of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..engines.base import Sampling
 from ..engines.specs import EngineSpec, GeneratorSpec, recorded_options
 from ..runs.dataset import strictly
 from ..runs.declaration import Stage, execution, input_path, parameter
-from ..runs.manifest import Part, resolve_model
+from ..runs.manifest import resolve_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +140,6 @@ class Samples(RunsEngine):
             system_prompt=self.system_prompt,
             chat_template=self.chat_template,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sharded(Stage):
-    """A stage whose work is cut into shards that are kept when it is killed, and may be split over processes."""
-
-    shard: str | None = execution("I/N: compute only the Ith of N parts of the shards.", None)
-    allow_failures: bool = execution("Finish although something failed that a retry may get.", False)
-
-    @property
-    def part(self) -> Part | None:
-        return None if self.shard is None else Part.parse(self.shard)
 
 
 def spec_of(kind: type[EngineSpec[Any]], stage: RunsEngine, model: str, **more: Any) -> Any:

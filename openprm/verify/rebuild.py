@@ -21,7 +21,6 @@ from ..runs.dataset import finish_dataset, write_shards
 from ..runs.declaration import stage_from_manifest
 from ..runs.manifest import run_stage
 from ..schema import Candidate
-from ..stages.import_candidates import CANDIDATES_PER_SHARD
 from ..stages.reward import RewardResponses
 from ..stages.trees import Trees
 from ..trees.similarity import EDIT_SIMILARITIES
@@ -99,7 +98,7 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
 
     def work(unfinished: Path) -> dict[str, Any]:
         rows = map(without, part_rows(publication, part))
-        digests = write_shards(unfinished, rows, Candidate, CANDIDATES_PER_SHARD)
+        digests = write_shards(unfinished, rows, Candidate)
         return finish_dataset(unfinished, Candidate, "candidates", digests, {})
 
     out = _folder(publication, part, folder, "-unrewarded")

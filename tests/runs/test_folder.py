@@ -86,9 +86,10 @@ def test_a_shard_without_rows(tmp_path):
 
 
 @pytest.mark.parametrize("per_shard", [1, 3, 7, 100])
-def test_the_hash_does_not_depend_on_the_shards(tmp_path, per_shard):
+def test_the_hash_does_not_depend_on_the_shards(tmp_path, monkeypatch, per_shard):
+    monkeypatch.setattr("openprm.runs.dataset.ROWS_PER_FILE", per_shard)
     rows = prompts(7)
-    digests = write_shards(tmp_path, iter(rows), Prompt, per_shard)
+    digests = write_shards(tmp_path, iter(rows), Prompt)
     assert count_and_hash(digests) == (7, rows_hash(rows))
     assert rows_hash(read_rows(tmp_path)) == rows_hash(rows)
     assert len(list((tmp_path / "data").iterdir())) == math.ceil(7 / per_shard)

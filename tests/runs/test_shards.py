@@ -63,6 +63,7 @@ def stage(out: Path, compute: Any = None, *, seed: int = 0, **options: Any) -> d
     work = Work(
         name="answer",
         unit="prompts",
+        source="names",
         total=5,
         per_shard=2,
         shards=lambda: [[row(name) for name in shard] for shard in SHARDS],

@@ -81,7 +81,7 @@ def test_a_subset_of_an_earlier_stage(tmp_path, file):
 
 def test_a_subset_is_the_same_whatever_the_shards_and_where_it_was_cut_off(tmp_path, file, monkeypatch):
     make_prompts(file, tmp_path / "whole", limit=12)
-    monkeypatch.setattr(prompts_stage, "PROMPTS_PER_SHARD", 5)
+    monkeypatch.setattr("openprm.runs.dataset.ROWS_PER_FILE", 5)
     write, written = prompts_stage.write_shards, []
 
     def cut_off(*arguments):

@@ -32,7 +32,7 @@ ANSWERS = ["The answer is 4", "The answer is 5", "Well.", "So 2 and 2 is 4"]
 @pytest.fixture
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CandidateSource:
     """Three prompts with four candidates each; five a shard."""
-    monkeypatch.setattr(reward_stage, "CANDIDATES_PER_STORED_SHARD", 5)
+    monkeypatch.setattr(reward_stage, "CANDIDATES_PER_SHARD", 5)
     rows = [candidate(f"p{p}", i, text, reference="4") for p in range(3) for i, text in enumerate(ANSWERS)]
     return CandidateSource(str(dataset(tmp_path / "candidates", Candidate, rows)))
 
