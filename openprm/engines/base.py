@@ -1,19 +1,19 @@
-"""The one small interface of all engines: questions in, samples out; token sequences in, rewards out.
+"""The interface of all engines: questions in, samples out; token sequences in, rewards or continuations out.
 
     for batch, answers in generator.generate(batches, sampling):
         ...
     step_rewards = rewarder.rewards([encode_prefixes(tokenizer, question, steps)])
 
-`transformers_generator`, `transformers_rewards`, `vllm_generator`, `vllm_rewards` (in this process),
-`openai_generator` (any OpenAI-compatible servers) and `openai_rewards` (vLLM's servers) implement it.
+The modules `transformers_*` and `vllm_*` (in this process), `openai_generator` (any OpenAI-compatible servers) and
+`openai_rewards` (vLLM's servers) implement it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from ..errors import Failure
 from ..runs.progress import Report
@@ -122,6 +122,47 @@ class GenerationEngine(Protocol):
 
     def close(self) -> None:
         """Gives back what the engine holds: processes, memory, connections."""
+
+
+@dataclass(frozen=True)
+class ContinuationRequest:
+    """A sequence to continue.
+
+    tokens: the prompt and the response so far
+    budget: how many tokens it may grow by, at least one; the model's context holds them
+    seed: for the sampling, where each sequence has its own; else the first one's starts the random stream of all
+    is_complete: whether it has grown enough, by the ids of the new tokens; asked after each, except after an
+        end-of-turn token and the last of the budget, which end it anyway. None where only these do.
+    stop: a text in what is new that says the same as `is_complete`, for an engine that looks for texts faster
+    """
+
+    tokens: list[int]
+    budget: int
+    seed: int
+    is_complete: Callable[[Sequence[int]], bool] | None = None
+    stop: str | None = None
+
+
+class ContinuationEngine(GenerationEngine, Protocol):
+    """A generator that continues partial responses from their token ids.
+
+    `transformers` and `vllm` do. A server cannot: its interface takes texts, and a text tokenized again may not be
+    the tokens that were generated.
+    """
+
+    tokenizer: Any
+    #: The tokens that end a turn.
+    end_ids: list[int]
+    #: Of prompt and response together, in tokens; None where there is no limit.
+    max_length: int | None
+
+    def continue_tokens(
+        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
+    ) -> list[list[int] | Failure]:
+        """The new tokens of each row, an end-of-turn token included, in order.
+
+        Of `sampling` only temperature and top_p count. Raises InputError where the engine has died.
+        """
 
 
 class RewardEngine(Protocol):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
 B = TypeVar("B")
@@ -27,17 +26,39 @@ class EventLoopThread:
     def closed(self) -> bool:
         return self._loop.is_closed()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Starts the work."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of the work; cancels it where the caller is interrupted."""
-        future = self.submit(work)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         finally:
             future.cancel()
+
+    def overlapping(
+        self,
+        batches: Iterable[B],
+        work: Callable[[B], Coroutine[Any, Any, T]],
+        has_capacity: Callable[[], Coroutine[Any, Any, bool]],
+    ) -> Generator[T, None, None]:
+        """The results of the batches, each as soon as it is complete.
+
+        The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one batch
+        do not leave an engine idle. The first exception ends the loop; a loop left early leaves nothing running.
+        """
+        waiting = iter(batches)
+        running: set[Future[T]] = set()
+        try:
+            while True:
+                while self.run(has_capacity()) and (batch := next(waiting, None)) is not None:
+                    running.add(asyncio.run_coroutine_threadsafe(work(batch), self._loop))
+                if not running:
+                    return
+                complete, running = wait(running, _INTERVAL, FIRST_COMPLETED)
+                for future in complete:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
 
     def close(self) -> None:
         """Cancels what still runs, and ends the thread. May be called twice."""
@@ -55,41 +76,11 @@ async def _cancel_all() -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
-async def gathered(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gathered(work: Iterable[Awaitable[T]]) -> list[T]:
     """The results in order. The first exception cancels the rest."""
-    tasks = [asyncio.ensure_future(one) for one in work]
+    tasks = list(map(asyncio.ensure_future, work))
     try:
         return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
-
-
-def overlapping(
-    batches: Iterable[B], submit: Callable[[B], Future[T]], has_capacity: Callable[[], bool]
-) -> Generator[T, None, None]:
-    """The results of the batches, each as soon as it is complete.
-
-    The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one batch
-    do not leave an engine idle. The first exception ends the loop; a loop that is left early leaves nothing running.
-    """
-    waiting = iter(batches)
-    complete: SimpleQueue[Future[T]] = SimpleQueue()
-    running: set[Future[T]] = set()
-    try:
-        while True:
-            while has_capacity() and (batch := next(waiting, None)) is not None:
-                future = submit(batch)
-                running.add(future)
-                future.add_done_callback(complete.put)
-            if not running:
-                return
-            try:
-                future = complete.get(timeout=_INTERVAL)
-            except Empty:
-                continue
-            running.remove(future)
-            yield future.result()
-    finally:
-        for future in running:
-            future.cancel()

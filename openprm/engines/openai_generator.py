@@ -15,23 +15,20 @@ from typing import Any
 from ..errors import Failure, InputError
 from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .event_loop import gathered, overlapping
+from .event_loop import gathered
 from .openai_client import Servers, UnsupportedParameter
 
 
 class ServerGenerator:
-    """Samples by chat completions of `model`, as the servers call it. The keywords are those of `Connection`.
+    """Samples by chat completions of `model`, as the servers call it. The keywords are those of `Servers`.
 
     All samples of a question are asked for in one request, with the question's seed. A server that gives fewer
     (`transformers serve` gives one) is asked again for the rest, with the seed plus the number there are: vLLM counts
     its seeds in the same way, so that the samples do not depend on how many came at once. Whether equal seeds give
-    equal samples depends on the servers.
+    equal samples depends on the servers. An empty message is an empty response. `n_tokens` is None where a server only
+    reports the sum over several samples.
 
-    `finish_reason` is the server's word: "stop", "length", or what else it says ("content_filter"). An empty message
-    is an empty response. `n_tokens` is None where a server only reports the sum over several samples.
-
-    The limit of a response is sent as `max_tokens`, which every server knows, or as `max_completion_tokens` as soon as
-    a server says that it does not support the former.
+    The limit of a response is sent as `max_tokens`, or as `max_completion_tokens` once a server does not support that.
     """
 
     engine = "openai"
@@ -54,15 +51,12 @@ class ServerGenerator:
         """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
-        thread = self._servers.thread
-        return overlapping(
-            batches,
-            lambda batch: thread.submit(self._sample_batch(batch, sampling, report)),
-            lambda: thread.run(self._has_capacity()),
+        return self._servers.thread.overlapping(
+            batches, lambda batch: self._sample_batch(batch, sampling, report), self._has_capacity
         )
 
     def close(self) -> None:
-        """Ends what still runs, and the connections. May be called twice."""
+        """Ends open requests and connections. May be called twice."""
         self._servers.close()
 
     async def _has_capacity(self) -> bool:
@@ -90,7 +84,6 @@ class ServerGenerator:
         return PromptSamples(samples, seed)
 
     async def _ask(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:
-        limit = self._limit
         request = {
             "model": self._name,
             "messages": sampling.conversation(question),
@@ -98,16 +91,16 @@ class ServerGenerator:
             "seed": seed,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            limit: sampling.max_new_tokens,
+            self._limit: sampling.max_new_tokens,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **self._extra,
         }
         try:
             return await self._servers.post("chat/completions", request, samples_in)
         except UnsupportedParameter as error:
-            if error.parameter != "max_tokens" or limit != "max_tokens":
+            if error.parameter != "max_tokens" or "max_tokens" not in request:
                 raise
-        self._limit = "max_completion_tokens"
+            self._limit = "max_completion_tokens"
         return await self._ask(question, n, seed, sampling)
 
 

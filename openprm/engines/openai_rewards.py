@@ -23,7 +23,7 @@ _CLASSIFY = "../classify"
 
 
 class ServerRewardEngine:
-    """A `RewardEngine` by servers that know the model as `model`. The keywords are those of `Connection`.
+    """A `RewardEngine` by servers that know the model as `model`. The keywords are those of `Servers`.
 
     A group is one request, of token ids, and all of it goes to one server: what its sequences share is computed once,
     in whole blocks, where the server's prefix cache is on (it is by default). Rewards are raw logits, whatever

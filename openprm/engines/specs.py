@@ -1,23 +1,21 @@
-"""Engines: what generates responses and rewards them. See `base` for the interface."""
+"""Which engine generates or rewards with which model, declared before anything is loaded."""
 
 from __future__ import annotations
 
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ..errors import InputError
 from .base import GenerationEngine, RewardEngine
 
 E = TypeVar("E")
 
-ENGINES = ("transformers", "vllm", "server")
-
-#: Options that change how fast an engine is and where it runs and looks, but not what it computes: another machine may
-#: resume a run with others. All other options are part of what identifies a run.
+#: Options that change how fast an engine is and where it runs, but not what it computes: another machine may resume a
+#: run with others. All other options are part of what identifies a run.
 SPEED_OPTIONS = frozenset(
     {
         "tensor_parallel_size",
@@ -39,27 +37,28 @@ _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)
 
 
 def recorded_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that what an engine gives may depend on, as a manifest may show them: of a place only its name.
+    """The options that results may depend on, as a manifest may show them: of an absolute path only its name.
 
     Raises InputError for an option that holds a secret.
     """
     for name in options:
         if _SECRET.search(name):
             raise InputError(f"the option {name!r} would be written down; give secrets by the environment (HF_TOKEN)")
-    return {name: _name_of(options[name]) for name in sorted(options.keys() - SPEED_OPTIONS)}
-
-
-def _name_of(value: Any) -> Any:
-    return os.path.basename(value.rstrip("/")) if isinstance(value, str) and os.path.isabs(value) else value
+    recorded = {name: options[name] for name in sorted(options.keys() - SPEED_OPTIONS)}
+    paths = {name: value for name, value in recorded.items() if isinstance(value, str) and os.path.isabs(value)}
+    return recorded | {name: os.path.basename(path.rstrip("/")) for name, path in paths.items()}
 
 
 @dataclass(frozen=True)
-class EngineSpec(ABC, Generic[E]):
+class EngineSpec(Generic[E]):
     """Which engine runs which model; nothing is loaded before `make`.
 
     `model`: a folder or a Hub id; for servers the name they know it by. `servers`: base addresses of OpenAI-compatible
     servers. `options` go to the engine as they are.
     """
+
+    #: What makes the engine, by its name: the module, and the class or its method.
+    makers: ClassVar[Mapping[str, str]]
 
     model: str
     engine: str = "transformers"
@@ -70,8 +69,8 @@ class EngineSpec(ABC, Generic[E]):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise InputError(f"unknown engine {self.engine!r}; choose one of {', '.join(ENGINES)}")
+        if self.engine not in self.makers:
+            raise InputError(f"unknown engine {self.engine!r}; choose one of {', '.join(self.makers)}")
         if (self.engine == "server") != bool(self.servers):
             raise InputError("the engine `server` needs the addresses of servers, and no other engine takes any")
         if self.engine == "server" and self.dtype != type(self).dtype:
@@ -80,26 +79,16 @@ class EngineSpec(ABC, Generic[E]):
             raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         recorded_options(self.options)
 
-    def parameters(self) -> dict[str, Any]:
-        """What a result is determined by, besides the model itself. All options of servers are about speed."""
-        if self.engine == "server":
-            return {"engine": self.engine, "model": _name_of(self.model)}
-        return {
-            "engine": self.engine,
-            "dtype": self.dtype,
-            "trust_remote_code": self.trust_remote_code,
-            "engine_options": recorded_options(self.options),
-        }
-
     def make(self) -> E:
         """The engine, with its model loaded. Raises InputError where that cannot be."""
+        maker = resolve_name(f"{__package__}.{self.makers[self.engine]}")
         try:
-            return self._make()
+            if self.engine == "server":
+                return maker(self.servers, self.model, **self.options)
+            origin = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+            return maker(self.model, dtype=self.dtype, **origin, **self.options)
         except TypeError as error:
             raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
-
-    @abstractmethod
-    def _make(self) -> E: ...
 
     @property
     def source(self) -> str:
@@ -110,14 +99,6 @@ class EngineSpec(ABC, Generic[E]):
         """The model as an input of a stage: a folder, or a Hub id with its revision."""
         return f"{self.source}@{self.revision}" if self.revision else self.source
 
-    def _loading(self) -> dict[str, Any]:
-        return {
-            "revision": self.revision,
-            "dtype": self.dtype,
-            "trust_remote_code": self.trust_remote_code,
-            **self.options,
-        }
-
 
 @dataclass(frozen=True)
 class GeneratorSpec(EngineSpec[GenerationEngine]):
@@ -125,25 +106,18 @@ class GeneratorSpec(EngineSpec[GenerationEngine]):
     servers' `concurrency`.
     """
 
+    makers: ClassVar = {
+        "transformers": "transformers_generator:TransformersGenerator.load",
+        "vllm": "vllm_generator:VllmGenerator",
+        "server": "openai_generator:ServerGenerator",
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.engine == "server" and (self.revision or self.trust_remote_code):
             raise InputError(
                 "revision and trust_remote_code are chosen where the servers are started; start them with these"
             )
-
-    def _make(self) -> GenerationEngine:
-        if self.engine == "server":
-            from .openai_generator import ServerGenerator
-
-            return ServerGenerator(self.servers, self.model, **self.options)
-        if self.engine == "vllm":
-            from .vllm_generator import VllmGenerator
-
-            return VllmGenerator(self.model, **self._loading())
-        from .transformers_generator import TransformersGenerator
-
-        return TransformersGenerator.load(self.model, **self._loading())
 
 
 @dataclass(frozen=True)
@@ -155,6 +129,12 @@ class RewardSpec(EngineSpec[RewardEngine]):
     know the model by another name. `revision` and `trust_remote_code` are about the checkpoint.
     """
 
+    makers: ClassVar = {
+        "transformers": "transformers_rewards:TransformersRewardEngine",
+        "vllm": "vllm_rewards:VllmRewardEngine",
+        "server": "openai_rewards:ServerRewardEngine",
+    }
+
     dtype: str = "float32"
     checkpoint: str | None = None
 
@@ -163,21 +143,8 @@ class RewardSpec(EngineSpec[RewardEngine]):
         if self.engine == "server" and "/" not in self.source and not os.path.isdir(self.source):
             raise InputError(
                 f"the servers' name {self.source!r} is neither a folder nor OWNER/NAME on the Hub; give the "
-                "checkpoint that they serve, for its tokenizer (--checkpoint; of generate, --prm-checkpoint)"
+                "checkpoint that they serve, for its tokenizer (--checkpoint; of search, --prm-checkpoint)"
             )
-
-    def _make(self) -> RewardEngine:
-        if self.engine == "server":
-            from .openai_rewards import ServerRewardEngine
-
-            return ServerRewardEngine(self.servers, self.model, **self.options)
-        if self.engine == "vllm":
-            from .vllm_rewards import VllmRewardEngine
-
-            return VllmRewardEngine(self.model, **self._loading())
-        from .transformers_rewards import TransformersRewardEngine
-
-        return TransformersRewardEngine(self.model, **self._loading())
 
     @property
     def source(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure, InputError
 from ..scoring.scored_answer import ScoredAnswer, ScoringError, ScoringSettings, check_finite
 from ..scoring.steps import split
 from .base import Report, RewardEngine, no_report
@@ -40,16 +40,12 @@ class StepScorer:
         Raises InputError for what is no reward model, or cannot be loaded; ValueError for an unknown aggregation or a
         separator that cannot be read.
         """
-        from transformers import AutoTokenizer
-
         from ..models.reward_checkpoint import reward_model_config
+        from .transformers_loading import load_tokenizer
 
         origin: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
         config = reward_model_config(spec.source, **origin)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(spec.source, **origin)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{spec.source}: its tokenizer cannot be loaded: {first_line(error)}") from error
+        tokenizer = load_tokenizer(spec.source, **origin)
         settings = ScoringSettings.of(config, tokenizer, separator=separator, aggregation=aggregation)
         _check_template(tokenizer)  # before a model is loaded, which may take long
         return cls(spec.make(), tokenizer, settings)

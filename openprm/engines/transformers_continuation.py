@@ -1,4 +1,4 @@
-"""How transformers continues many rows together (see `continuation`)."""
+"""How transformers continues many rows together (see `base.ContinuationEngine`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 from transformers import DynamicCache, StoppingCriteria
 from transformers.cache_utils import DynamicLayer
 
-from .base import Report
-from .continuation import ContinuationRequest
+from .base import ContinuationRequest, Report
 
 
 @dataclass

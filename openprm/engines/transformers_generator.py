@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteriaList
+from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteriaList
 
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure, InputError
 from ..schema import Message
-from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
+from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
-from .continuation import ContinuationRequest
 from .transformers_continuation import Going, RowEnds, in_batches, is_plain
+from .transformers_loading import load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -81,22 +81,9 @@ class TransformersGenerator:
         batch_size: int | None = None,
     ) -> TransformersGenerator:
         """Loads a folder or a Hub id, onto a GPU where there is one. Raises InputError where it cannot be loaded."""
-        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise InputError(f"unknown dtype {dtype!r}; choose auto, float32, bfloat16 or float16")
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                model, revision=revision, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{model} cannot be loaded as a language model: {first_line(error)}") from error
-        lm, found = loaded
-        if found["missing_keys"]:
-            missing = ", ".join(sorted(found["missing_keys"]))
-            raise InputError(
-                f"{model} lacks weights ({missing}), and a language model would write with random ones; get it whole, "
-                "or name the language model that it was made from"
-            )
+        origin: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        lm = load_model(AutoModelForCausalLM, model, dtype, **origin)
+        tokenizer = load_tokenizer(model, **origin)
         if torch.cuda.is_available():
             lm.to("cuda")
         name = Path(model).name if Path(model).exists() else model  # of a folder only its name
@@ -146,7 +133,7 @@ class TransformersGenerator:
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
     ) -> list[list[int] | Failure]:
-        """See `continuation.ContinuationEngine`. Rows of about the same length are generated together."""
+        """See `ContinuationEngine`. Rows of about the same length are generated together."""
         going = [Going(row) for row in rows]
         with self._random(rows[0].seed if rows else 0):
             while open_ := [one for one in going if not one.ended]:

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class VllmEngine:
-    """vLLM's engine, on an event loop of its own (`thread`): it keeps running while the caller is busy.
+    """A model in vLLM, on an event loop of its own (`thread`): it keeps running while the caller is busy.
 
     `engine_args` are vLLM's own: tensor_parallel_size, data_parallel_size, max_model_len and so on. Raises InputError
     where vLLM is not installed or cannot load the model.
     """
 
-    def __init__(self, model: str, *, revision: str | None, trust_remote_code: bool, **engine_args: Any) -> None:
+    engine = "vllm"
+
+    def __init__(
+        self, model: str | Path, *, revision: str | None = None, trust_remote_code: bool = False, **engine_args: Any
+    ) -> None:
         try:
             import vllm
         except ImportError as error:
@@ -36,7 +40,7 @@ class VllmEngine:
         from transformers.utils.hub import extract_commit_hash
 
         self.version: str | None = vllm.__version__
-        self.model = Path(model).name if Path(model).exists() else model  # of a folder only its name
+        self.model = Path(model).name if Path(model).exists() else str(model)  # of a folder only its name
         self._ids = count()
         self.thread = EventLoopThread("vllm")
         own()
@@ -46,7 +50,7 @@ class VllmEngine:
             # the Hub's commit, by where the file lies in its cache
             self.revision: str | None = extract_commit_hash(cached_file(model, "config.json", revision=revision), None)
             arguments = vllm.AsyncEngineArgs(
-                model=model,
+                model=str(model),
                 revision=revision,
                 tokenizer_revision=revision,
                 trust_remote_code=trust_remote_code,

@@ -1,4 +1,4 @@
-"""Sample with vLLM in this process: for the GPUs of one machine (`server` reaches a fleet of machines).
+"""Sample with vLLM in this process: for the GPUs of one machine (`openai_generator` reaches several).
 
     generator = VllmGenerator("meta-llama/Llama-3.1-8B-Instruct", tensor_parallel_size=2)
     for batch, answers in generator.generate(batches, sampling):
@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Failure, first_line
 from ..schema import Message
-from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
+from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens
-from .continuation import ContinuationRequest
-from .event_loop import overlapping
+from .event_loop import gathered
 from .vllm_engine import VllmEngine
 
 if TYPE_CHECKING:
-    from vllm import CompletionOutput, RequestOutput, SamplingParams
+    from vllm import CompletionOutput, SamplingParams
 
 #: Batches are taken while fewer sequences are unfinished than this many times what the engine runs at once.
 AHEAD = 2
+_ENDS = ("stop", "length")  # finish reasons of whole samples
 
 
-class VllmGenerator:
+class VllmGenerator(VllmEngine):
     """A `GenerationEngine` (see `base`) with vLLM.
 
     Batches overlap: the next one is taken while the longest answers of those before are still being written, so that
@@ -50,31 +50,13 @@ class VllmGenerator:
     Raises InputError as `VllmEngine` does; when sampling, where there is no chat template or vLLM's engine has died.
     """
 
-    engine = "vllm"
-
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        revision: str | None = None,
-        dtype: str = "auto",
-        trust_remote_code: bool = False,
-        **engine_args: Any,
-    ) -> None:
-        self._engine = VllmEngine(
-            str(model),
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            dtype=dtype,
-            runner="generate",
-            generation_config="vllm",  # its own defaults of sampling, not the model's
-            **{**_for_seeds(), **engine_args},
-        )
-        self.version, self.model, self.revision = self._engine.version, self._engine.model, self._engine.revision
-        self.max_length = self._engine.max_length
-        settings = self._engine.llm.vllm_config
+    def __init__(self, model: str | Path, *, dtype: str = "auto", **engine_args: Any) -> None:
+        # generation_config: vLLM's own defaults of sampling, not the model's
+        fixed: dict[str, Any] = {"dtype": dtype, "runner": "generate", "generation_config": "vllm"}
+        super().__init__(model, **fixed, **{**_for_seeds(), **engine_args})
+        settings = self.llm.vllm_config
         self._capacity = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
-        self.tokenizer: Any = self._engine.llm.get_tokenizer()
+        self.tokenizer: Any = self.llm.get_tokenizer()
         self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
     def generate(
@@ -82,34 +64,23 @@ class VllmGenerator:
     ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
         """See `GenerationEngine`. A loop that is left early leaves nothing running."""
         check_template(self.tokenizer, sampling, self.model)
-        thread = self._engine.thread
-        with self._engine.alive():
-            yield from overlapping(
-                batches,
-                lambda batch: thread.submit(self._answer_all(batch, sampling, report)),
-                lambda: thread.run(self._has_capacity()),
+        with self.alive():
+            yield from self.thread.overlapping(
+                batches, lambda batch: self._answer_all(batch, sampling, report), self._has_capacity
             )
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
     ) -> list[list[int] | Failure]:
-        """See `continuation.ContinuationEngine`. Rows share prefixes through the prefix cache."""
-        with self._engine.alive():
-            return self._engine.thread.run(self._continue_all(rows, sampling, report))
+        """See `ContinuationEngine`. Rows share prefixes through the prefix cache."""
 
-    def close(self) -> None:
-        """Ends vLLM's processes."""
-        self._engine.close()
-
-    async def _continue_all(
-        self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report
-    ) -> list[list[int] | Failure]:
         async def continued(row: ContinuationRequest) -> list[int] | Failure:
             new = await self._continue(row, sampling)
             report(1, 0 if isinstance(new, Failure) else len(new))
             return new
 
-        return await asyncio.gather(*map(continued, rows))
+        with self.alive():
+            return self.thread.run(gathered(map(continued, rows)))
 
     async def _continue(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
         from vllm.exceptions import VLLMClientError
@@ -118,11 +89,11 @@ class VllmGenerator:
         params = self._params(one, row.seed, row.budget)
         try:
             if row.is_complete is None or row.stop is not None:
-                (found,) = (await self._engine.sample(row.tokens, params)).outputs
-                return list(found.token_ids) if found.finish_reason in ("stop", "length") else _gave_up(found)
+                (found,) = (await self.sample(row.tokens, params)).outputs
+                return list(found.token_ids) if found.finish_reason in _ENDS else _gave_up(found)
             return await self._continue_until(row, params)
         except VLLMClientError as error:
-            return Failure(first_line(error), "change the question or leave it out", False)
+            return _refused(error)
 
     async def _continue_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
         """vLLM generates ahead of its reader, so the row ends at the first token that completes it."""
@@ -132,7 +103,7 @@ class VllmGenerator:
         params.output_kind = RequestOutputKind.DELTA
         params.detokenize = False
         new: list[int] = []
-        async with aclosing(self._engine.stream(row.tokens, params)) as outputs:
+        async with aclosing(self.stream(row.tokens, params)) as outputs:
             async for output in outputs:
                 (found,) = output.outputs
                 for token in found.token_ids:
@@ -143,13 +114,11 @@ class VllmGenerator:
 
     async def _has_capacity(self) -> bool:
         await asyncio.sleep(0)  # until everything submitted before has been counted
-        return self._engine.llm.get_num_unfinished_requests() < self._capacity
+        return self.llm.get_num_unfinished_requests() < self._capacity
 
     async def _answer_all(self, batch: Batch, sampling: Sampling, report: Report) -> tuple[Batch, list[PromptSamples]]:
         pairs = zip(batch.questions, batch.seeds, strict=True)
-        return batch, await asyncio.gather(
-            *(self._answer(question, seed, sampling, report) for question, seed in pairs)
-        )
+        return batch, await gathered(self._answer(question, seed, sampling, report) for question, seed in pairs)
 
     async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
         from vllm.exceptions import VLLMClientError
@@ -159,11 +128,17 @@ class VllmGenerator:
             return PromptSamples([], seed, prompt)
         try:
             budget = max_new_tokens(len(prompt), sampling, self.max_length)
-            output = await self._engine.sample(prompt, self._params(sampling, seed, budget))
+            output = await self.sample(prompt, self._params(sampling, seed, budget))
         except VLLMClientError as error:
-            return PromptSamples([], seed, Failure(first_line(error), "change the question or leave it out", False))
+            return PromptSamples([], seed, _refused(error))
         report(len(output.outputs), sum(len(one.token_ids) for one in output.outputs))
-        return _answers(output, seed)
+        samples = [
+            Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason)
+            for one in output.outputs
+            if one.finish_reason in _ENDS
+        ]
+        failures = [_gave_up(one) for one in output.outputs if one.finish_reason not in _ENDS]
+        return PromptSamples(samples, seed, next(iter(failures), None))
 
     def _params(self, sampling: Sampling, seed: int, budget: int) -> SamplingParams:
         from vllm import SamplingParams
@@ -192,12 +167,8 @@ def _for_seeds() -> dict[str, Any]:
     return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
 
 
-def _answers(output: RequestOutput, seed: int) -> PromptSamples:
-    whole = [one for one in output.outputs if one.finish_reason in ("stop", "length")]
-    samples = [Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason) for one in whole]
-    if len(whole) == len(output.outputs):
-        return PromptSamples(samples, seed)
-    return PromptSamples(samples, seed, _gave_up(next(one for one in output.outputs if one not in whole)))
+def _refused(error: Exception) -> Failure:
+    return Failure(first_line(error), "change the question or leave it out")
 
 
 def _gave_up(output: CompletionOutput) -> Failure:

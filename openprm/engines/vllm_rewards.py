@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from .base import Report, check_lengths, no_report
+from .event_loop import gathered
 from .vllm_engine import VllmEngine
 
 
-class VllmRewardEngine:
+class VllmRewardEngine(VllmEngine):
     """A `RewardEngine` (see `base`) with vLLM: any sequence-classification checkpoint with one label.
 
     Rewards are raw logits, whatever activation the checkpoint asks for, read at the last token of each sequence.
@@ -26,8 +27,6 @@ class VllmRewardEngine:
 
     Raises InputError as `VllmEngine` does, for what is no reward model, and where vLLM's engine has died.
     """
-
-    engine = "vllm"
 
     def __init__(
         self,
@@ -40,31 +39,15 @@ class VllmRewardEngine:
     ) -> None:
         from ..models.reward_checkpoint import reward_model_config
 
-        reward_model_config(model, revision=revision, trust_remote_code=trust_remote_code)
-        self._engine = VllmEngine(
-            str(model),
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            dtype=dtype,
-            runner="pooling",
-            **engine_args,
-        )
-        self.model = self._engine.model
-        self.version = self._engine.version
-        self.max_length = self._engine.max_length
+        origin: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        reward_model_config(model, **origin)
+        super().__init__(model, dtype=dtype, runner="pooling", **origin, **engine_args)
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
         check_lengths(groups, self.max_length)
-        with self._engine.alive():
-            return self._engine.thread.run(self._rewards(groups, report))
-
-    def close(self) -> None:
-        """Ends vLLM's processes."""
-        self._engine.close()
-
-    async def _rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report) -> list[list[float]]:
-        return await asyncio.gather(*(self._group(group, report) for group in groups))
+        with self.alive():
+            return self.thread.run(gathered(self._group(group, report) for group in groups))
 
     async def _group(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         from vllm import PoolingParams
@@ -72,6 +55,6 @@ class VllmRewardEngine:
         # all at once: vLLM finds a block in its prefix cache as soon as another request is scheduled to compute it, so
         # that waiting for the shorter prefixes saves no token; not token_classify, which would skip that cache
         params = [PoolingParams(task="classify", use_activation=False) for _ in group]
-        rewards = await asyncio.gather(*map(self._engine.pool, group, params))
+        rewards = await asyncio.gather(*map(self.pool, group, params))
         report(1, sum(map(len, group)))
         return rewards

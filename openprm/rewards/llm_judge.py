@@ -52,7 +52,7 @@ _VERDICT = re.compile(r"Verdict: ([0-9]{1,9})")
 class Judge:
     """A `Rewarder` by `model` behind OpenAI-compatible servers.
 
-    connection: further keywords, see `openprm.engines.openai_client.Connection`.
+    connection: further keywords, see `openprm.engines.openai_client.Servers`.
     rubric: the principles to grade by, as text; `RUBRIC` where None.
     k: judgements of each response; the reward is the mean of those that can be read (see `verdict`), with
       their standard deviation (that of a sample; None for a single one).

@@ -16,7 +16,6 @@ from typing import Any
 
 from .. import schema as records
 from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampling, prompt_seed
-from ..engines.continuation import ContinuationEngine
 from ..engines.specs import GeneratorSpec
 from ..runs.declaration import input_path, parameter
 from ..runs.progress import Report
@@ -111,9 +110,7 @@ def _made(prompt: Mapping[str, Any], answers: PromptSamples, sampling: Sampling,
     return Made(candidates, answers.failure)
 
 
-def drawn_by(
-    generator: GenerationEngine | ContinuationEngine, sampling: Sampling, seed: int | None
-) -> records.Generator:
+def drawn_by(generator: GenerationEngine, sampling: Sampling, seed: int | None) -> records.Generator:
     """The origin of what an engine drew, for its row."""
     return records.generated_by(
         model=generator.model,

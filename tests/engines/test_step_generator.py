@@ -13,8 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from openprm.engines.base import Sampling
-from openprm.engines.continuation import ContinuationRequest
+from openprm.engines.base import ContinuationRequest, Sampling
 from openprm.engines.specs import GeneratorSpec
 from openprm.engines.step_generator import StepGenerator, complete_steps, is_stop
 from openprm.engines.step_requests import Extension, PartialResponse, StepRequest

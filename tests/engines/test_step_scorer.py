@@ -170,5 +170,4 @@ def test_specs_that_are_refused(message: str, spec: dict[str, Any]):
 def test_where_the_settings_of_a_spec_come_from():
     served = RewardSpec("/models/reward", **SERVED, checkpoint="a/b", revision="main")
     assert served.identity() == "a/b@main"
-    assert served.parameters() == {"engine": "server", "model": "reward"}
     assert RewardSpec("a/b").identity() == "a/b"

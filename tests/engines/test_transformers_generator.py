@@ -220,7 +220,7 @@ def test_errors_and_no_prompts(generator, tokenizer, tmp_path):
     model.generation_config.eos_token_id = None
     with pytest.raises(ValueError, match="end-of-turn"):
         TransformersGenerator(model, endless)
-    with pytest.raises(InputError, match="cannot be loaded as a language model"):
+    with pytest.raises(InputError, match="cannot be loaded by AutoModelForCausalLM"):
         TransformersGenerator.load(str(tmp_path))
     for size in (0, "two", 1.5):
         with pytest.raises(InputError, match="batch_size"):

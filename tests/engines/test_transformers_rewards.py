@@ -89,7 +89,7 @@ def test_what_is_no_reward_model_is_refused(tmp_path: Path):
     edit_config(tmp_path / "language", num_labels=1, architectures=["LlamaForSequenceClassification"])
     with pytest.raises(InputError, match=r"lacks weights \(score.weight\)"):
         TransformersRewardEngine(tmp_path / "language")
-    with pytest.raises(InputError, match="unknown dtype 'int8'; choose one of float32"):
+    with pytest.raises(InputError, match="unknown dtype 'int8'; choose one of auto, float32"):
         TransformersRewardEngine(tmp_path / "language", dtype="int8")
     with pytest.raises(InputError, match="nowhere cannot be read as a model"):
         TransformersRewardEngine(tmp_path / "nowhere")

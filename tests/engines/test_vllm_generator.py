@@ -99,7 +99,7 @@ class TestGenerator:
 
         def batches() -> Iterator[Batch]:
             for index in range(6):
-                unfinished.append(vllm_generator._engine.llm.get_num_unfinished_requests())
+                unfinished.append(vllm_generator.llm.get_num_unfinished_requests())
                 yield batch(index, ["Hi", "What?", "Count."], [index, index + 100, index + 200])
 
         found = [asked.index for asked, _ in vllm_generator.generate(batches(), SAMPLING)]
@@ -122,9 +122,9 @@ class TestGenerator:
         for _ in vllm_generator.generate((batch(i, ["Hi"] * 8, list(range(8))) for i in range(9)), SAMPLING):
             break
         deadline = time.monotonic() + 30
-        while vllm_generator._engine.llm.get_num_unfinished_requests() and time.monotonic() < deadline:
+        while vllm_generator.llm.get_num_unfinished_requests() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert vllm_generator._engine.llm.get_num_unfinished_requests() == 0
+        assert vllm_generator.llm.get_num_unfinished_requests() == 0
 
     def test_how_answers_end(self, vllm_generator: VllmGenerator) -> None:
         long = Sampling(n=64, temperature=1.0, max_new_tokens=120)

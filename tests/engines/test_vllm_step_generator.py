@@ -57,7 +57,7 @@ def test_a_step_is_a_prefix_of_the_whole_answer_with_its_seed(vllm_generator: Vl
                 assert len(way.tokens) < len(answer.tokens) or way.finished
                 assert way.steps or way.finished
     assert len({answer.tokens for answers in whole for answer in answers}) > len(DIALS)
-    assert vllm_generator._engine.llm.get_num_unfinished_requests() == 0
+    assert vllm_generator.llm.get_num_unfinished_requests() == 0
 
 
 def test_every_way_has_a_seed_of_its_own(vllm_generator: VllmGenerator):

@@ -1,0 +1,41 @@
+"""Load models and tokenizers with transformers, with errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from ..errors import InputError, first_line
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load_model(auto_class: Any, model: str | Path, dtype: str, **options: Any) -> Any:
+    """The model in evaluation mode. `options` are those of `from_pretrained`.
+
+    Raises InputError for an unknown dtype, a model that cannot be loaded, and one that lacks weights.
+    """
+    name = auto_class.__name__
+    if dtype not in _DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}; choose one of {', '.join(_DTYPES)}")
+    try:
+        loaded, found = auto_class.from_pretrained(model, dtype=dtype, output_loading_info=True, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model} cannot be loaded by {name}: {first_line(error)}; check the checkpoint") from error
+    if found["missing_keys"]:
+        missing = ", ".join(sorted(found["missing_keys"]))
+        raise InputError(
+            f"{model} lacks weights ({missing}), and random ones would stand in for them; give a checkpoint that has "
+            f"all those of {name}"
+        )
+    return loaded.eval()
+
+
+def load_tokenizer(model: str | Path, **options: Any) -> Any:
+    """Raises InputError where it cannot be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(model, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model}: its tokenizer cannot be loaded: {first_line(error)}") from error
