@@ -22,10 +22,11 @@ from openprm.runs.licenses import HUB_LICENSES, is_permissive
 from openprm.schema import described_columns
 
 from .inputs import Input, inputs, measured
-from .repositories import CARD
 from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]
+
+CARD = "README.md"
 
 _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
 _BEFORE = {"trees": "candidates", "pairs": "trees"}

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 
 from openprm.errors import InputError
-from openprm.runs.folder import MANIFEST
-from openprm.runs.manifest import files_hash
+from openprm.hub.publication import TYPE_OF, Publication, check_files, open_publication
 
 from .cards import documents
-from .repositories import Repository, file_names
 from .secret_scan import here, scan
 
 _SHOWN = 20
 
 
-def check_layout(repositories: Sequence[Repository], *, places: Sequence[str] = (), allow: Sequence[str] = ()) -> None:
-    """Checks an owner's repositories, all of them.
+def laid_out(root: Path) -> list[Publication]:
+    """The publications below `root`, in the order of sending. Touches no network.
+
+    Raises InputError where there is none, and for anything else in `root`.
+    """
+    found = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        if not path.is_dir():
+            raise InputError(f"{path} is not a repository; move it elsewhere")
+        found.append(open_publication(path))
+    if not found:
+        raise InputError(f"{root}: there is no repository to publish; lay out a finished run first")
+    order = list(TYPE_OF)
+    return sorted(found, key=lambda publication: order.index(publication.kind))
+
+
+def check_layout(
+    publications: Sequence[Publication], *, places: Sequence[str] = (), allow: Sequence[str] = ()
+) -> None:
+    """Checks an owner's publications, all of them.
 
     places: folders of this machine that nothing should name, besides those that the scan knows. allow: exact texts
     that are known to be harmless.
@@ -27,25 +44,15 @@ def check_layout(repositories: Sequence[Repository], *, places: Sequence[str] = 
     """
     secrets, known = here()
     problems: list[str] = []
-    for repository in repositories:
-        problems += [f"{repository.folder / problem}; lay it out again (--force)" for problem in _changed(repository)]
-        found = scan(repository.folder, secrets, [*known, *places], allow)
-        problems += [f"{repository.folder.name}/{finding}" for finding in found]
+    for publication in publications:
+        folder, listed = publication.folder, publication.manifest["files"]
+        changed = check_files(publication)
+        for name, text in documents(publication.manifest).items():
+            if listed.get(name) != sha256(text.encode()).hexdigest():
+                changed.append(f"{name} is not what its manifest says")
+        problems += [f"{folder / problem}; lay it out again (--force)" for problem in changed]
+        problems += [f"{folder.name}/{found}" for found in scan(folder, secrets, [*known, *places], allow)]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        listed = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-        raise InputError(f"this is not fit to be published:{listed}{more}")
-
-
-def _changed(repository: Repository) -> Iterator[str]:
-    """The files that are not as they were laid out (a card: as its manifest has it), and what is the matter."""
-    cards = {name: sha256(text.encode()).hexdigest() for name, text in documents(repository.manifest).items()}
-    hashes = {**repository.manifest["files"], **cards}
-    there = {*file_names(repository.folder)} - {MANIFEST}
-    for name in sorted(there | hashes.keys()):
-        if name not in there:
-            yield f"{name} is missing"
-        elif name not in hashes:
-            yield f"{name} was added"
-        elif files_hash(repository.folder / name) != hashes[name]:
-            yield f"{name} was changed"
+        listing = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        raise InputError(f"this is not fit to be published:{listing}{more}")

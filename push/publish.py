@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
-from openprm.hub.publication import MODEL, RECORDS
+from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
 from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
 from openprm.runs.licenses import choose_license
@@ -29,7 +29,6 @@ from .cards import documents
 from .dataset_files import copy_pairs, copy_shards, tree_page, write_files
 from .model_files import add_scoring_code, copy_checkpoint, kind_of
 from .plots import plot_evaluation, plot_statistics
-from .repositories import check_name, file_names
 
 OWNER = "openprm"  # the default
 DEMO = "demo"
@@ -96,7 +95,7 @@ class Publish(Stage, kind="publish"):
     def _check_names(self) -> None:
         """Raises InputError for a name that the Hub or `datasets` does not allow, or that two repositories have."""
         for name in (*RECORDS, *self.models):
-            check_name(f"{self.owner}/{name}")
+            _check_name(f"{self.owner}/{name}")
         for kind, name, _ in self._folders():
             if kind != "models" and not re.fullmatch(r"\w+(\.\w+)*", name):
                 raise InputError(
@@ -234,6 +233,20 @@ class Publish(Stage, kind="publish"):
             "models": {name: manifest["models"][name] for name in names},
             "kinds": kinds,
         }
+
+
+def _check_name(name: str) -> None:
+    """Raises InputError for a name OWNER/NAME that the Hub does not allow."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+        problem = "" if name.count("/") == 1 else "that is OWNER/NAME"
+    except HFValidationError as error:
+        problem = str(error)
+    if problem:
+        raise InputError(f"{name} cannot be the name of a repository: {problem}; rename it")
 
 
 def _finish(folder: Path, publication: Mapping[str, Any]) -> None:

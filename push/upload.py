@@ -9,42 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openprm.errors import InputError
+from openprm.hub.client_errors import HubProblem
+from openprm.hub.publication import Publication
 from openprm.runs.folder import MANIFEST
 
-from .repositories import CARD, Repository
-from .retry import retried
+from .cards import CARD
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+Result = TypeVar("Result")
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 #: What the Hub itself writes into a new repository: YAML, and in a Space one sentence.
 _NEW_CARD = re.compile(rb"\s*(---\r?\n(?:(?!---).*\n)*---\s*)?(Check out the configuration reference at \S+\s*)?")
 
-#: How often the first contact is tried again: an address that never answered is likely wrong.
+#: How often what failed for a while is tried again, for some 5 minutes; the Hub's client retries some requests only.
+RETRIES = 10
+#: The first contact: an address that never answered is likely wrong.
 _FIRST_RETRIES = 4
 
 
-@dataclass(frozen=True)
-class Head:
-    """The newest commit of a repository on the Hub (or the one of a tag)."""
-
-    commit: str
-    private: bool
-    files: frozenset[str]
-    manifest: Mapping[str, Any] | None
-    card: bytes | None
-
-
 def upload(
-    planned: Sequence[Repository],
+    planned: Sequence[Publication],
     *,
     private: bool | None,
     tag: str | None,
@@ -72,20 +68,50 @@ def upload(
     hub = _Hub(HfApi(endpoint=endpoint, token=token), private, tag, overwrite_card, say)
     done: dict[str, str] = {}
     try:
-        retried(partial(hub.check_writer, owner), owner, say, _FIRST_RETRIES)
+        _retried(partial(hub.check_writer, owner), owner, say, _FIRST_RETRIES)
         problems = []
-        for repository in planned:
-            problems += retried(partial(hub.obstacles, repository), repository.name, say)
+        for publication in planned:
+            problems += _retried(partial(hub.obstacles, publication), publication.name, say)
         if problems:
             raise InputError("; ".join(problems))
-        for repository in planned:
-            done[repository.name] = retried(partial(hub.publish, repository), repository.name, say)
+        for publication in planned:
+            done[publication.name] = _retried(partial(hub.publish, publication), publication.name, say)
     except InputError as error:
-        left = ", ".join(repository.name for repository in planned if repository.name not in done)
+        left = ", ".join(publication.name for publication in planned if publication.name not in done)
         standing = f"Published: {', '.join(done)}; not yet: {left}" if done else "Nothing was published"
         # a server may repeat the token in its message
         raise InputError(f"{error}. {standing}".replace(token, "hf_…")) from None
     return done
+
+
+def _retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], retries: int | None = None) -> Result:
+    """What `call` returns, retried while that may help. Raises InputError about `what` where it fails for good."""
+    from huggingface_hub.errors import HTTPError
+
+    for attempt in count():
+        try:
+            return call()
+        except InputError:
+            raise
+        except (HTTPError, OSError, RuntimeError, ValueError) as error:
+            problem = HubProblem(error)
+            if attempt >= (RETRIES if retries is None else retries) or not problem.is_transient:
+                raise InputError(f"{what}: {problem}") from error
+            wait = min(2.0**attempt, 60.0)
+            say(f"{what}: {problem.brief}; trying again in {wait:.0f} s")
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The newest commit of a repository on the Hub (or the one of a tag)."""
+
+    commit: str
+    private: bool
+    files: frozenset[str]
+    manifest: Mapping[str, Any] | None
+    card: bytes | None
 
 
 @dataclass(frozen=True)
@@ -111,42 +137,39 @@ class _Hub:
         if "read" in (role, roles[owner]):
             raise InputError(f"{owner}: your token may only read; use one that may write to its repositories")
 
-    def look(self, repository: Repository, revision: str | None = None) -> Head | None:
-        """The newest commit of a repository, or the commit of a revision; None where there is no such repository."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        try:
-            info: Any = self.api.repo_info(repository.name, repo_type=repository.type, revision=revision)
-        except RepositoryNotFoundError:
-            return None
+    def look(self, publication: Publication, revision: str | None = None) -> _Head:
+        """The newest commit of the repository, or the commit of a revision."""
+        info: Any = self.api.repo_info(publication.name, repo_type=publication.type, revision=revision)
         files = frozenset(file.rfilename for file in info.siblings or ())
-        read = {path: self._read(repository, str(info.sha), path) for path in (MANIFEST, CARD) if path in files}
-        return Head(str(info.sha), bool(info.private), files, _publication(read.get(MANIFEST)), read.get(CARD))
+        read = {path: self._read(publication, str(info.sha), path) for path in (MANIFEST, CARD) if path in files}
+        return _Head(str(info.sha), bool(info.private), files, _ours(read.get(MANIFEST)), read.get(CARD))
 
-    def _read(self, repository: Repository, revision: str, path: str) -> bytes:
+    def _read(self, publication: Publication, commit: str, path: str) -> bytes:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-        url = hf_hub_url(
-            repository.name, path, repo_type=repository.type, revision=revision, endpoint=self.api.endpoint
-        )
+        name, endpoint = publication.name, self.api.endpoint
+        url = hf_hub_url(name, path, repo_type=publication.type, revision=commit, endpoint=endpoint)
         answer = get_session().get(url, headers=build_hf_headers(token=self.api.token), follow_redirects=True)
         hf_raise_for_status(answer)
         return answer.content
 
-    def obstacles(self, repository: Repository, head: Head | None = None) -> list[str]:
-        """Why the repository must not be published over what is on the Hub. `head`: where it is known already."""
-        head = head or self.look(repository)
-        if head is None:
+    def obstacles(self, publication: Publication, head: _Head | None = None) -> list[str]:
+        """Why it must not be published over what is on the Hub. `head`: where it is known already."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            head = head or self.look(publication)
+        except RepositoryNotFoundError:
             return []
-        name, found = repository.name, []
+        name, found = publication.name, []
         others = sorted(head.files - {CARD, ".gitattributes"})
-        if (others and head.manifest is None) or (head.manifest and head.manifest["kind"] != repository.kind):
+        if (others and head.manifest is None) or (head.manifest and head.manifest["kind"] != publication.kind):
             found.append(
-                f"{name} holds something else than {repository.kind} of openprm ({', '.join(others[:3])}); publish"
+                f"{name} holds something else than {publication.kind} of openprm ({', '.join(others[:3])}); publish"
                 " under another name or owner, or delete it"
             )
-        elif not self.overwrite_card and _is_edited(head, (repository.folder / CARD).read_bytes()):
+        elif not self.overwrite_card and _is_edited(head, (publication.folder / CARD).read_bytes()):
             found.append(
                 f"the {CARD} of {name} was edited on the Hub, and publishing would replace it; keep a copy of the"
                 " edit, then replace it with --overwrite-card"
@@ -154,53 +177,43 @@ class _Hub:
         if self.private and not head.private:
             found.append(f"{name} is public; make it private on its page, or publish without --private")
         if self.tag is not None:
-            refs = self.api.list_repo_refs(name, repo_type=repository.type)
+            refs = self.api.list_repo_refs(name, repo_type=publication.type)
             if self.tag in {branch.name for branch in refs.branches}:
                 found.append(f"{name} has a branch {self.tag}; choose another name for the tag")
-            elif self.tag in {tag.name for tag in refs.tags}:
-                tagged = self.look(repository, self.tag)
-                if tagged is None or tagged.manifest != repository.manifest:
-                    found.append(f"{name} has a tag {self.tag} of other content; choose another, or delete that one")
+            is_there = self.tag in {tag.name for tag in refs.tags}
+            if is_there and self.look(publication, self.tag).manifest != publication.manifest:
+                found.append(f"{name} has a tag {self.tag} of other content; choose another, or delete that one")
         return found
 
-    def publish(self, repository: Repository) -> str:
+    def publish(self, publication: Publication) -> str:
         """One commit if anything differs, then the tag; returns the commit. May be repeated until it succeeds."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        head = self.look(repository)
-        if head is None:
-            sdk = "gradio" if repository.type == "space" else None
-            self.api.create_repo(
-                repository.name, repo_type=repository.type, private=self.private, space_sdk=sdk, exist_ok=True
-            )
-            head = self.look(repository)
-        if head is None:
-            raise InputError(f"{repository.name} was deleted meanwhile; run the same command again")
-        if problems := self.obstacles(repository, head):  # since the first look, or by whoever created it
+        name, repo_type = publication.name, publication.type
+        sdk = "gradio" if repo_type == "space" else None
+        self.api.create_repo(name, repo_type=repo_type, private=self.private, space_sdk=sdk, exist_ok=True)
+        head = self.look(publication)
+        if problems := self.obstacles(publication, head):  # since the first look, or by whoever created it
             raise InputError("; ".join(problems))
-        here, before = set(repository.files), set(head.manifest["files"] if head.manifest else ())
-        additions = [CommitOperationAdd(path, str(repository.folder / path)) for path in sorted(here)]
-        deletions = [CommitOperationDelete(path, is_folder=False) for path in sorted(head.files & before - here)]
+        sizes, before = publication.sizes(), set(head.manifest["files"] if head.manifest else ())
+        gone = head.files & before - sizes.keys()
+        operations: list[Any] = [CommitOperationAdd(path, str(publication.folder / path)) for path in sizes]
+        operations += [CommitOperationDelete(path, is_folder=False) for path in sorted(gone)]
+        message = f"Publish with openprm {version('openprm')}"
         commit = self.api.create_commit(
-            repository.name,
-            [*additions, *deletions],
-            repo_type=repository.type,
-            commit_message=f"Publish with openprm {version('openprm')}",
-            parent_commit=head.commit,
+            name, operations, repo_type=repo_type, commit_message=message, parent_commit=head.commit
         ).oid
         if self.tag is not None:
-            self.api.create_tag(
-                repository.name, tag=self.tag, revision=commit, repo_type=repository.type, exist_ok=True
-            )
-        done = "unchanged" if commit == head.commit else f"published ({repository.size / 1e6:.1f} MB)"
+            self.api.create_tag(name, repo_type=repo_type, tag=self.tag, revision=commit, exist_ok=True)
+        done = "unchanged" if commit == head.commit else f"published ({sum(sizes.values()) / 1e6:.1f} MB)"
         tagged = f", tag {self.tag}" if self.tag else ""
-        self.say(f"{repository}: {len(here)} files, {done}{tagged}")
-        if kept := sorted(head.files - before - here - {".gitattributes"}):
-            self.say(f"{repository} keeps what was not published from here: {', '.join(kept)}")
+        self.say(f"{repo_type} {name}: {len(sizes)} files, {done}{tagged}")
+        if kept := sorted(head.files - before - sizes.keys() - {".gitattributes"}):
+            self.say(f"{repo_type} {name} keeps what was not published from here: {', '.join(kept)}")
         return commit
 
 
-def _publication(content: bytes | None) -> dict[str, Any] | None:
+def _ours(content: bytes | None) -> dict[str, Any] | None:
     """A publication manifest, None where the content is something else."""
     try:
         manifest = json.loads(content or b"")
@@ -210,7 +223,7 @@ def _publication(content: bytes | None) -> dict[str, Any] | None:
     return manifest if ours and {"kind", "files"} <= manifest.keys() and isinstance(manifest["files"], dict) else None
 
 
-def _is_edited(head: Head, card: bytes) -> bool:
+def _is_edited(head: _Head, card: bytes) -> bool:
     """Whether the card on the Hub is neither the one that is to be published nor the one that was."""
     if head.card is None or head.card == card:
         return False

@@ -24,6 +24,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """The folders of a small run (see `tests.publication`), which no test may change."""
+    from tests.publication import make_model, make_run
+
+    folder = make_run(tmp_path_factory.mktemp("run") / "run")
+    make_model(folder, base)
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from openprm.push.publish import Publish
 
-from openprm.hub.publication import RECORDS
+from openprm.hub.publication import RECORDS, file_names
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Candidate
@@ -24,6 +23,7 @@ from openprm.stages.trees import Trees
 from .folders import candidate, dataset
 
 SPLITS = {"train": "", "test": "-test"}
+Fields = dict[str, Any]  # of `Publish`
 
 
 def make_run(run: Path) -> Path:
@@ -62,13 +62,17 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
     return run / name
 
 
+def datasets_of(run: Path) -> dict[str, dict[str, str]]:
+    """The folders of a run's datasets, as `Publish` takes them."""
+    return {kind: {split: str(run / f"{kind}{end}") for split, end in SPLITS.items()} for kind in RECORDS}
+
+
 def publish(run: Path, owner: Path, model: Path | None = None) -> Path:
     """A run as an owner's repositories: its datasets, and a model of `make_model`'s; a copy, to change at will."""
-    parts = {kind: {split: str(run / f"{kind}{end}") for split, end in SPLITS.items()} for kind in RECORDS}
     models = {model.name: str(model)} if model else {}
     evaluation = str(run / "evaluation") if model and model.parent == run else None
     out = run / ("hub-model" if model else "hub")  # laid out once
-    Publish(**parts, models=models, evaluation=evaluation, license="apache-2.0").run(out)
+    Publish(**datasets_of(run), models=models, evaluation=evaluation, license="apache-2.0").run(out)
     return shutil.copytree(out / "openprm", owner)
 
 
@@ -88,14 +92,10 @@ def change_rows(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> No
     change(rows)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
     name = file.relative_to(file.parents[1]).as_posix()
-    change_manifest(file.parents[1], partial(_list, name=name, content=files_hash(file)))
+    change_manifest(file.parents[1], lambda manifest: manifest["files"].update({name: files_hash(file)}))
 
 
-def _list(manifest: dict[str, Any], name: str, content: str) -> None:
-    manifest["files"][name] = content
-
-
-def listed(folder: Path) -> dict[str, str]:
-    """The hash of every file, as the manifest lists it."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "manifest.json")
-    return {file.relative_to(folder).as_posix(): files_hash(file) for file in files}
+def list_files(folder: Path) -> None:
+    """Lists in the manifest every file as it is now."""
+    hashes = {name: files_hash(folder / name) for name in file_names(folder) if name != "manifest.json"}
+    change_manifest(folder, lambda manifest: manifest.update(files=hashes))

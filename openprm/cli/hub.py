@@ -27,8 +27,7 @@ def _publish(
     allow: list[str] | None,
 ) -> bool:
     """Lays a run, or what the options name, out as repositories and sends them."""
-    from openprm.push.preflight import check_layout
-    from openprm.push.repositories import repositories
+    from openprm.push.preflight import check_layout, laid_out
     from openprm.push.upload import upload
 
     from ..presets.publish_run import lay_out_run
@@ -45,8 +44,7 @@ def _publish(
     else:
         layout = out
         Publish(**given).run(out, force=force)
-    owner = read_manifest(layout)["parameters"]["owner"]
-    planned = repositories(layout / owner, owner)
+    planned = laid_out(layout / read_manifest(layout)["parameters"]["owner"])
     check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
     if dry_run:
         print_upload_plan(planned, private, revision)

@@ -19,8 +19,7 @@ from ..schema import Tree
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 
 if TYPE_CHECKING:
-    from openprm.push.repositories import Repository
-
+    from ..hub.publication import Publication
     from ..presets.plan import StagePlan
 
 _MOSTLY_ONE_STEP = 0.5
@@ -99,16 +98,17 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
         print_table(*table)
 
 
-def print_upload_plan(planned: Sequence[Repository], private: bool, tag: str | None) -> None:
+def print_upload_plan(planned: Sequence[Publication], private: bool, tag: str | None) -> None:
     """What would be sent: repositories, files with their sizes, and the cards in full. Nothing was."""
     screen = console()
-    for repository in planned:
-        card = (repository.folder / "README.md").read_text("utf-8")
-        screen.rule(escape(str(repository)), align="left", characters="=")
-        print(card)  # as it is: no markup, no wrapping
-        files = [[name, f"{size:,}"] for name, size in repository.files.items()]
-        print_table(str(repository), ["file", "bytes"], [*files, ["all", f"{repository.size:,}"]])
-    total = sum(repository.size for repository in planned)
+    total = 0
+    for publication in planned:
+        title, sizes = f"{publication.type} {publication.name}", publication.sizes()
+        screen.rule(escape(title), align="left", characters="=")
+        print((publication.folder / "README.md").read_text("utf-8"))  # as it is: no markup, no wrapping
+        total += (size := sum(sizes.values()))
+        rows = [[name, f"{bytes:,}"] for name, bytes in [*sizes.items(), ("all", size)]]
+        print_table(title, ["file", "bytes"], rows)
     count = f"{len(planned)} repositories" if len(planned) > 1 else "one repository"
     seen = "private where they are new" if private else "public where they are new"
     tagged = f", tagged {tag}" if tag else ""

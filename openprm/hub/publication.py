@@ -28,6 +28,8 @@ from .repository import TYPES, Missing, NotFound, Repository, download
 
 RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
 MODELS = ("model", "policy")
+#: The type of repository that each kind is published in, in the order of sending: what others are made of first.
+TYPE_OF = {**dict.fromkeys(RECORDS, "dataset"), "policy": "model", "model": "model", "demo": "space"}
 #: The only part of a model or a policy.
 MODEL = "model"
 
@@ -52,6 +54,7 @@ class _Model(_Stage):
 
 
 class _Manifest(TypedDict):
+    repository: str
     kind: Literal["candidates", "trees", "pairs", "model", "policy", "demo"]
     parts: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], _Dataset | _Model]  # a key becomes a file's name
     files: dict[str, str]
@@ -65,12 +68,16 @@ _ADDED = ("statistics.png", *CODE)
 
 @dataclass(frozen=True)
 class Publication:
-    """A repository that this package published. `folder` holds what was downloaded so far, the manifest at least."""
+    """A repository that this package published, or laid out to be published.
+
+    repository: where it was found. folder: holds what was downloaded so far, the manifest at least. type: of the
+    repository on the Hub: dataset, model or space.
+    """
 
     repository: Repository
     folder: Path
     manifest: Mapping[str, Any]
-    type: str = "dataset"
+    type: str
 
     @property
     def kind(self) -> str:
@@ -78,9 +85,25 @@ class Publication:
         return self.manifest["kind"]
 
     @property
+    def name(self) -> str:
+        """OWNER/NAME that it was laid out for."""
+        return self.manifest["repository"]
+
+    @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         """The manifests of the stages, by split; of a model by `MODEL`."""
         return self.manifest["parts"]
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """The manifest of the stage that made a part. Raises InputError where there is no such part."""
+        if name not in self.parts:
+            there = ", ".join(self.parts) or "none"
+            raise InputError(f"{self.repository} has no part {name!r}; there are: {there}")
+        return self.parts[name]
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each of its files, by path, where all are in `folder`."""
+        return {name: (self.folder / name).stat().st_size for name in sorted([*self.manifest["files"], MANIFEST])}
 
     def fetch(self, *patterns: str) -> None:
         """Downloads the files that match the patterns (all, without one) into `folder`.
@@ -100,7 +123,8 @@ def open_publication(where: str | Path | Repository) -> Publication:
     repository = where if isinstance(where, Repository) else Repository.parse(where)
     if repository.is_local:
         folder = Path(repository.owner) / repository.name
-        return Publication(repository, folder, _manifest(folder, repository))
+        manifest = _manifest(folder, repository)
+        return Publication(repository, folder, manifest, TYPE_OF[manifest["kind"]])
     problems: list[InputError] = []
     for repo_type in TYPES:
         try:
@@ -132,27 +156,27 @@ def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
     return manifest
 
 
+def file_names(folder: Path) -> list[str]:
+    """The paths of all files in a repository's folder, in order."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
 def check_files(publication: Publication) -> list[str]:
     """Every file that differs from the manifest, is missing, or is not listed there, as a message each."""
     publication.fetch()
     listed = publication.manifest["files"]
+    there = file_names(publication.folder)
     problems = []
     for name, wanted in sorted(listed.items()):
-        file = publication.folder / name
-        if not file.is_file():
+        if name not in there:
             problems.append(f"{name} is missing")
-        elif files_hash(file) != wanted:
-            problems.append(f"{name} is not the file that was published: its SHA-256 is another")
-    for file in sorted(publication.folder.rglob("*")):
-        name = file.relative_to(publication.folder).as_posix()
-        if file.is_file() and name not in listed and not _is_of_the_hub(name, publication.repository):
-            problems.append(f"{name} is not listed in {MANIFEST}")
-    return problems
-
-
-def _is_of_the_hub(name: str, repository: Repository) -> bool:
-    """Whether the Hub adds this file to a repository, or its client to a folder that it downloads into."""
-    return name in (MANIFEST, ".gitattributes") or (repository.is_local and name.startswith(".cache/huggingface/"))
+        elif files_hash(publication.folder / name) != wanted:
+            problems.append(f"{name} was changed: its SHA-256 is not the one in {MANIFEST}")
+    # the Hub adds .gitattributes to a repository, its client .cache/ to a folder that it downloads into
+    added = {MANIFEST, ".gitattributes"}
+    if publication.repository.is_local:
+        added |= {name for name in there if name.startswith(".cache/huggingface/")}
+    return problems + [f"{name} is not listed in {MANIFEST}" for name in there if name not in {*listed, *added}]
 
 
 def part_files(publication: Publication, part: str) -> list[str]:
@@ -168,24 +192,12 @@ def part_rows(publication: Publication, part: str) -> Iterator[dict[str, Any]]:
 
     Raises InputError where there is no such split, and where a file is missing or damaged.
     """
-    _part(publication, part)
+    publication.part(part)
     names = part_files(publication, part)
     publication.fetch(*names)
     for name in names:
         shown = f"{publication.repository}: {name}"
         yield from parquet_rows(publication.folder / name, shown, "download or publish it again")
-
-
-def _part(publication: Publication, part: str) -> Mapping[str, Any]:
-    if part not in publication.parts:
-        there = ", ".join(publication.parts) or "none"
-        raise InputError(f"{publication.repository} has no part {part!r}; there are: {there}")
-    return publication.parts[part]
-
-
-def part_hash(publication: Publication, part: str) -> str:
-    """The `content_hash` of a part. Raises InputError where there is no such part."""
-    return content_hash(_part(publication, part))
 
 
 def restore(publication: Publication, part: str, out: str | Path) -> dict[str, Any]:
@@ -195,7 +207,7 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
     content does not have the recorded hash.
     """
     out = Path(out)
-    manifest = dict(_part(publication, part))
+    manifest = dict(publication.part(part))
     with locked(out, wait=True):
         there = finished_stage(out, manifest["stage"], manifest["fingerprint"])
         if there is not None and content_hash(there) == content_hash(manifest):

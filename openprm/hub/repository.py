@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, first_line, is_disk_full
+from ..errors import InputError
 from ..hub_id import HubId
 from ..runs.folder import MANIFEST
+from .client_errors import HubProblem
 
 TYPES = ("dataset", "model", "space")
 
@@ -107,33 +108,9 @@ def model_names(near: Repository) -> list[str]:
 
 @contextmanager
 def _client_errors(repository: Repository) -> Iterator[None]:
-    """Raises what the Hub's client raises as Missing, with what to do; a full disk as it is."""
-    from huggingface_hub import errors
-
+    """Raises what the Hub's client raises as Missing, with what to do."""
     try:
         yield
-    except Exception as raised:  # of whatever HTTP client the Hub's library uses
-        if is_disk_full(raised):
-            raise
-        error = raised
-        # without network or permission the library looks into its cache, and reports that
-        if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-            error = error.__cause__
-        status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-        if isinstance(error, errors.GatedRepoError) or status == 403:
-            problem = "you may not read it; log in with a token that may (`hf auth login`)"
-        elif isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
-            raise NotFound(
-                f"{repository}: there is no such repository or revision, or you may not see it; check the name and "
-                "what follows the @, or log in"
-            ) from raised
-        elif status == 401:
-            problem = "the Hub does not accept your token; log in again (`hf auth login`)"
-        elif isinstance(error, errors.HFValidationError):
-            problem = f"that is not the name of a repository: {first_line(error)}"
-        else:
-            problem = (
-                f"the Hub does not give it ({type(error).__name__}: {first_line(error)}); check the connection and "
-                "run the same command again: finished downloads are kept"
-            )
-        raise Missing(f"{repository}: {problem}") from raised
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        problem = HubProblem(error)
+        raise (NotFound if problem.is_not_found else Missing)(f"{repository}: {problem}") from error

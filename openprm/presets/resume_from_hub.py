@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, part_hash
+from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication
 from ..hub.repository import Repository
 
 Stages = Mapping[str, Mapping[str, Any]]
@@ -77,7 +77,7 @@ def published_as(stages: Stages) -> dict[str, tuple[str, str]]:
 def _open_part(owner: str, name: str, part: str) -> tuple[Publication, str]:
     """The publication, and the hash of its part."""
     publication = open_publication(Repository.of(owner, name))
-    return publication, part_hash(publication, part)
+    return publication, content_hash(publication.part(part))
 
 
 def compare_published(manifests: Mapping[str, Mapping[str, Any]], stages: Stages, owner: str) -> dict[str, str]:

@@ -7,15 +7,15 @@ and no remote code is run.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..hub.lookup import find_dataset, find_model
-from ..hub.publication import RECORDS, Publication, part_hash, part_rows, restore
-from ..hub.repository import Missing, Repository, download
+from ..hub.publication import MODELS, RECORDS, Publication, content_hash, open_publication, part_rows, restore
+from ..hub.repository import Missing, Repository, commits, download, model_names
 from ..rewards.base import UNPARSABLE
 from ..runs.dataset import finish_dataset, write_shards
 from ..runs.declaration import stage_from_manifest
@@ -62,7 +62,7 @@ def restored(publication: Publication, part: str, folder: Path) -> Path:
 
 
 def _folder(publication: Publication, part: str, folder: Path, suffix: str = "") -> Path:
-    return folder / f"{publication.kind}-{part_hash(publication, part)[:16]}{suffix}"
+    return folder / f"{publication.kind}-{content_hash(publication.part(part))[:16]}{suffix}"
 
 
 def _input(publication: Publication, part: str, role: str, folder: Path) -> Path:
@@ -76,14 +76,43 @@ def _input(publication: Publication, part: str, role: str, folder: Path) -> Path
         raise InputError(f"what its manifest records of the input {role!r} is not a hash")
     if role not in (*RECORDS, "model"):
         raise NotRebuildable(f"it was made from {role} that others gave")
+    near = publication.repository
     try:
         if role != "model":
-            return restored(*find_dataset(replace(publication.repository, name=role), role, content), folder)
-        if len(content) == 40:  # a commit on the Hub
+            found = _find(_revisions(replace(near, name=role)), (role,), content)
+        elif len(content) == 40:  # a commit on the Hub
             return download(Repository.parse(f"{recorded['name'].partition('@')[0]}@{content}"), "model", None)
-        return restored(*find_model(publication.repository, content), folder)
+        else:
+            found = _find((replace(near, name=name, revision=None) for name in model_names(near)), MODELS, content)
+        if found is None:
+            raise Missing(f"no {role} of {near.owner} has the content {content[:12]}...")
+        return restored(*found, folder)
     except InputError as error:
         raise Missing(str(error)) from error
+
+
+def _find(places: Iterable[Repository], kinds: Sequence[str], content: str) -> tuple[Publication, str] | None:
+    """The first publication of one of these kinds, and the part of it, with this content (see `content_hash`).
+
+    Of each only the manifest is downloaded.
+    """
+    for place in places:
+        with suppress(InputError):  # of another tool, or a commit before the first publication
+            publication = open_publication(place)
+            for part, manifest in publication.parts.items():
+                if publication.kind in kinds and content_hash(manifest) == content:
+                    return publication, part
+    return None
+
+
+def _revisions(repository: Repository) -> Iterator[Repository]:
+    """A repository at its revision, then at the newest, then as it was before, which is asked for only when needed."""
+    yield repository
+    newest = replace(repository, revision=None)
+    yield newest
+    publication = open_publication(newest)  # raises what is wrong with the repository
+    if not repository.is_local:
+        yield from (replace(repository, revision=commit) for commit in commits(repository, publication.type))
 
 
 def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:

@@ -23,9 +23,9 @@ from ..hub.publication import (
     RECORDS,
     Publication,
     check_files,
+    content_hash,
     open_publication,
     part_files,
-    part_hash,
     part_rows,
 )
 from ..hub.repository import Missing, Repository, commit
@@ -129,7 +129,7 @@ def _rows(publication: Publication, part: str) -> str:
 
 
 def _same_hash(rows: Iterable[Mapping[str, Any]], publication: Publication, part: str) -> str:
-    found, recorded = rows_hash(rows), part_hash(publication, part)
+    found, recorded = rows_hash(rows), content_hash(publication.part(part))
     if found != recorded:
         raise InputError(f"the hash of the rows is {found[:12]}..., not {recorded[:12]}... as recorded")
     return f"row hash {recorded[:12]}..."

@@ -10,21 +10,13 @@ from typing import Any
 import pytest
 
 from openprm.errors import InputError
-from openprm.hub.lookup import find_dataset, find_model
 from openprm.hub.publication import CODE, check_files, open_publication, part_rows, restore
 from openprm.hub.repository import Repository
 from openprm.runs.folder import read_manifest, read_rows
 from openprm.runs.manifest import describe_input, files_hash
 from openprm.stages.trees import Trees
 from tests.folders import contents
-from tests.publication import SPLITS, change_manifest, change_rows, make_model, make_run, publish
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    folder = make_run(tmp_path_factory.mktemp("published") / "run")
-    make_model(folder, base)
-    return folder
+from tests.publication import SPLITS, change_manifest, change_rows, publish
 
 
 @pytest.fixture
@@ -80,7 +72,7 @@ def test_every_file_is_checked(owner: Path):
     (owner / "pairs" / "process" / "test-00000.parquet").unlink()
     (owner / "pairs" / "pairs.py").write_text("")
     assert check_files(publication) == [
-        "README.md is not the file that was published: its SHA-256 is another",
+        "README.md was changed: its SHA-256 is not the one in manifest.json",
         "process/test-00000.parquet is missing",
         ".cache/pairs.py is not listed in manifest.json",
         "pairs.py is not listed in manifest.json",
@@ -150,20 +142,6 @@ def test_changed_damaged_and_missing_content_is_not_restored(owner: Path, tmp_pa
     file.unlink()
     with pytest.raises(InputError, match=r"train-00000.parquet is missing"):
         restore(open_publication(owner / "pairs"), "train", tmp_path / "pairs")
-
-
-def test_datasets_and_models_are_found_by_their_content(owner: Path, run: Path):
-    near = Repository.of(owner, "trees")
-    content = read_manifest(run / "candidates-test")["row_hash"]
-    publication, part = find_dataset(Repository.of(owner, "candidates"), "candidates", content)
-    assert (publication.kind, part) == ("candidates", "test")
-    publication, part = find_model(near, read_manifest(run / "openprm")["files_hash"])
-    assert (publication.repository.name, part) == ("openprm", "model")
-    for content in ("0123", read_manifest(run / "candidates")["row_hash"]):
-        with pytest.raises(InputError, match="no revision of it has trees with the content"):
-            find_dataset(near, "trees", content)
-        with pytest.raises(InputError, match=r"no model of .* has the content"):
-            find_model(near, content)
 
 
 def test_a_checkpoint_s_folders_are_restored_whatever_its_files_are_called(owner: Path, tmp_path: Path):

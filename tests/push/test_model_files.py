@@ -14,12 +14,13 @@ from openprm.push.publish import Publish
 from openprm.errors import InputError
 from openprm.hub.publication import MODEL, open_publication, restore
 from openprm.runs.manifest import files_hash, run_stage
+from tests.publication import Fields
 
 
-def checkpoint(run: dict[str, Any], kind: str, out: Path, change: Callable[[Path], Any] = lambda folder: None) -> str:
+def checkpoint(fields: Fields, kind: str, out: Path, change: Callable[[Path], Any] = lambda folder: None) -> str:
     def work(folder: Path) -> dict[str, Any]:
         ignored = shutil.ignore_patterns("manifest.json", "log.jsonl")
-        shutil.copytree(run["models"]["prm"], folder, dirs_exist_ok=True, ignore=ignored)
+        shutil.copytree(fields["models"]["prm"], folder, dirs_exist_ok=True, ignore=ignored)
         if kind == "policy":  # with the weights of another kind, which are not loaded here
             set_config(folder, architectures=["LlamaForCausalLM"])
         change(folder)
@@ -45,8 +46,8 @@ def write(name: str) -> Callable[[Path], Any]:
 
 @pytest.mark.parametrize("kind", ["model", "policy"])
 @pytest.mark.parametrize("name", ["left_out.jsonl", "additional_chat_templates/rag.jinja", "code/deep/README.md"])
-def test_a_checkpoint_is_given_back_with_its_folders(run: dict[str, Any], tmp_path: Path, kind: str, name: str):
-    model = checkpoint(run, kind, tmp_path / "made", write(name))
+def test_a_checkpoint_is_given_back_with_its_folders(fields: Fields, tmp_path: Path, kind: str, name: str):
+    model = checkpoint(fields, kind, tmp_path / "made", write(name))
     Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
     manifest = restore(open_publication(tmp_path / "hub" / "openprm" / "prm"), MODEL, tmp_path / "restored")
     assert files_hash(tmp_path / "restored") == manifest["files_hash"] == files_hash(model)
@@ -60,16 +61,16 @@ def test_a_checkpoint_is_given_back_with_its_folders(run: dict[str, Any], tmp_pa
         (lambda folder: set_config(folder, custom_pipelines={}), "names a pipeline of its own"),
     ],
 )
-def test_what_could_not_be_given_back_is_refused(run: dict[str, Any], tmp_path: Path, change: Any, said: str):
-    model = checkpoint(run, "model", tmp_path / "made", change)
+def test_what_could_not_be_given_back_is_refused(fields: Fields, tmp_path: Path, change: Any, said: str):
+    model = checkpoint(fields, "model", tmp_path / "made", change)
     with pytest.raises(InputError, match=said):
         Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
-    policy = checkpoint(run, "policy", tmp_path / "policy", change)  # to which nothing is added
+    policy = checkpoint(fields, "policy", tmp_path / "policy", change)  # to which nothing is added
     Publish(models={"policy": policy}, license="mit").run(tmp_path / "hub")
 
 
-def test_a_checkpoint_that_was_changed_is_not_published(run: dict[str, Any], tmp_path: Path):
-    model = checkpoint(run, "model", tmp_path / "made")
+def test_a_checkpoint_that_was_changed_is_not_published(fields: Fields, tmp_path: Path):
+    model = checkpoint(fields, "model", tmp_path / "made")
     (Path(model) / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(InputError, match=r"is not as its manifest.json says"):
         Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")

@@ -25,6 +25,7 @@ from openprm.schema import LEVELS, Candidate, Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.pairs import Pairs
 from tests.folders import candidate, dataset
+from tests.publication import Fields
 
 
 def publication(folder: Path) -> dict[str, Any]:
@@ -32,26 +33,26 @@ def publication(folder: Path) -> dict[str, Any]:
 
 
 def test_the_repositories_are_the_owners(layout: Path):
-    assert sorted(part.name for part in layout.iterdir()) == ["candidates", "pairs", "prm", "trees"]
+    assert sorted(part.name for part in layout.iterdir()) == ["candidates", "demo", "pairs", "prm", "trees"]
     counts = read_manifest(layout.parent)["counts"]
-    assert counts["repositories"] == "somebody/candidates, somebody/pairs, somebody/prm, somebody/trees"
+    assert counts["repositories"] == "openprm/candidates, openprm/demo, openprm/pairs, openprm/prm, openprm/trees"
 
 
 @pytest.mark.parametrize("kind", ["candidates", "trees"])
-def test_datasets_load_with_their_splits(layout: Path, run: dict[str, Any], tmp_path: Path, kind: str):
+def test_datasets_load_with_their_splits(layout: Path, fields: Fields, tmp_path: Path, kind: str):
     loaded = load_dataset(str(layout / kind), cache_dir=str(tmp_path))
     assert [*loaded] == ["train", "test"]
     for split, rows in loaded.items():
-        assert [*map(dict, rows)] == [*read_rows(run[kind][split])]
+        assert [*map(dict, rows)] == [*read_rows(fields[kind][split])]
 
 
-def test_pairs_load_by_level_and_together(layout: Path, run: dict[str, Any], tmp_path: Path):
+def test_pairs_load_by_level_and_together(layout: Path, fields: Fields, tmp_path: Path):
     configs = {
         name: load_dataset(str(layout / "pairs"), name, cache_dir=str(tmp_path)) for name in ("process", "outcome")
     }
     whole = load_dataset(str(layout / "pairs"), cache_dir=str(tmp_path))  # `all` is the default
     for split in ("train", "test"):
-        pairs = [*read_rows(run["pairs"][split])]
+        pairs = [*read_rows(fields["pairs"][split])]
         for level, loaded in configs.items():
             expected = [row for row in pairs if row["level"] == level]
             assert len(expected) >= 2
@@ -59,10 +60,10 @@ def test_pairs_load_by_level_and_together(layout: Path, run: dict[str, Any], tmp
         assert [*map(dict, whole[split])] == pairs  # in the stage's order, so that training is the same
 
 
-def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(run: dict[str, Any], tmp_path: Path):
-    rows = [row for row in read_rows(run["pairs"]["test"]) if row["level"] == "process"]
+def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(fields: Fields, tmp_path: Path):
+    rows = [row for row in read_rows(fields["pairs"]["test"]) if row["level"] == "process"]
     one_level = str(dataset(tmp_path / "test", Pair, rows))
-    Publish(pairs={"train": run["pairs"]["train"], "test": one_level}, license="mit").run(tmp_path / "hub")
+    Publish(pairs={"train": fields["pairs"]["train"], "test": one_level}, license="mit").run(tmp_path / "hub")
     repository = str(tmp_path / "hub" / "openprm" / "pairs")
     sizes = {name: load_dataset(repository, name, cache_dir=str(tmp_path / "cache")).num_rows for name in LEVELS}
     assert sizes["process"]["test"] == len(rows)
@@ -71,38 +72,38 @@ def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(run: dict[str,
     assert get_dataset_config_names(str(tmp_path / "other" / "openprm" / "pairs")) == ["all", "process"]
 
 
-def test_a_model_brings_its_scoring_code_and_its_results(layout: Path, run: dict[str, Any]):
+def test_a_model_brings_its_scoring_code_and_its_results(layout: Path, fields: Fields):
     folder = layout / "prm"
     code = {path.name for path in folder.glob("*.py")}
     assert code == set(CODE)
     config = json.loads((folder / "config.json").read_text())
     assert config["custom_pipelines"]["openprm-scoring"]["impl"] == "pipeline.OpenPRMScoringPipeline"
     assert "_name_or_path" not in config
-    assert publication(folder)["parts"] == {"model": read_manifest(run["models"]["prm"])}
-    table = json.loads((Path(run["evaluation"]) / "results.json").read_text())["metrics"]
+    assert publication(folder)["parts"] == {"model": read_manifest(fields["models"]["prm"])}
+    table = json.loads((Path(fields["evaluation"]) / "results.json").read_text())["metrics"]
     assert publication(folder)["evaluation"]["metrics"] == table  # there is only one model
-    assert publication(folder)["evaluation"]["dataset"] == {"name": "somebody/candidates", "part": "test"}
+    assert publication(folder)["evaluation"]["dataset"] == {"name": "openprm/candidates", "part": "test"}
     assert (folder / ".eval_results" / "best_of_n.yaml").exists()
     answer = {"question": "What is it?", "response": "The sum.\nThe answer is five."}
-    published, trained = (load_scorer(str(path))(answer) for path in (folder, run["models"]["prm"]))
+    published, trained = (load_scorer(str(path))(answer) for path in (folder, fields["models"]["prm"]))
     assert published == trained
 
 
 def test_a_models_files_are_those_that_transformers_saves_with_the_pipeline(
-    layout: Path, run: dict[str, Any], tmp_path: Path
+    layout: Path, fields: Fields, tmp_path: Path
 ):
-    load_scorer(run["models"]["prm"]).save_pretrained(str(tmp_path / "saved"))
+    load_scorer(fields["models"]["prm"]).save_pretrained(str(tmp_path / "saved"))
     for path in (tmp_path / "saved").iterdir():
         assert (layout / "prm" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path, run: dict[str, Any], tmp_path: Path):
+def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path, fields: Fields, tmp_path: Path):
     assert publication(layout / "candidates")["repositories"] == {"train": {}, "test": {}}
     for kind, source in (("trees", "candidates"), ("pairs", "trees")):
         assert publication(layout / kind)["repositories"] == {
-            split: {source: {"name": f"somebody/{source}", "part": split}} for split in ("train", "test")
+            split: {source: {"name": f"openprm/{source}", "part": split}} for split in ("train", "test")
         }
-    Publish(pairs=run["pairs"], models=run["models"], evaluation=run["evaluation"], license="mit").run(
+    Publish(pairs=fields["pairs"], models=fields["models"], evaluation=fields["evaluation"], license="mit").run(
         tmp_path / "hub"
     )
     root = tmp_path / "hub" / "openprm"
@@ -110,10 +111,10 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path,
     assert publication(root / "prm")["evaluation"]["dataset"] is None
 
 
-def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, Any], tmp_path: Path):
-    inputs = {"pairs": run["pairs"]["train"], "more": run["pairs"]["test"], "base": run["models"]["prm"]}
-    models = {**run["models"], "tuned": _again(run, tmp_path / "tuned", {"metrics": {}}, inputs)}
-    Publish(pairs=run["pairs"], models=models, license="mit").run(tmp_path / "hub")
+def test_a_model_names_its_base_and_its_pairs_by_their_content(fields: Fields, tmp_path: Path):
+    inputs = {"pairs": fields["pairs"]["train"], "more": fields["pairs"]["test"], "base": fields["models"]["prm"]}
+    models = {**fields["models"], "tuned": _again(fields, tmp_path / "tuned", {"metrics": {}}, inputs)}
+    Publish(pairs=fields["pairs"], models=models, license="mit").run(tmp_path / "hub")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
             "pairs": {"name": "openprm/pairs", "part": "train"},
@@ -123,8 +124,8 @@ def test_a_model_names_its_base_and_its_pairs_by_their_content(run: dict[str, An
     }
 
 
-def test_a_model_that_was_not_measured_has_no_results(run: dict[str, Any], tmp_path: Path):
-    Publish(models=run["models"], license="mit").run(tmp_path / "hub")
+def test_a_model_that_was_not_measured_has_no_results(fields: Fields, tmp_path: Path):
+    Publish(models=fields["models"], license="mit").run(tmp_path / "hub")
     folder = tmp_path / "hub" / "openprm" / "prm"
     assert "evaluation" not in publication(folder)
     assert not (folder / ".eval_results").exists()
@@ -142,19 +143,19 @@ def check(folder: Path, owner: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_everything_loads_without_the_package(layout: Path, run: dict[str, Any]):
-    done = check(layout.parent, "somebody")
+def test_everything_loads_without_the_package(layout: Path, fields: Fields):
+    done = check(layout.parent, "openprm")
     assert done.returncode == 0, done.stderr
-    train, test = (read_manifest(run["pairs"][split])["rows"] for split in ("train", "test"))
-    assert f"load_dataset('somebody/pairs', 'all'): {{'train': {train}, 'test': {test}}}" in done.stdout
-    assert "pipeline('openprm-scoring', model='somebody/prm'): {'score': " in done.stdout
+    train, test = (read_manifest(fields["pairs"][split])["rows"] for split in ("train", "test"))
+    assert f"load_dataset('openprm/pairs', 'all'): {{'train': {train}, 'test': {test}}}" in done.stdout
+    assert "pipeline('openprm-scoring', model='openprm/prm'): {'score': " in done.stdout
 
 
-def test_each_repository_says_what_is_in_it(layout: Path, run: dict[str, Any]):
+def test_each_repository_says_what_is_in_it(layout: Path, fields: Fields):
     for kind in ("candidates", "trees", "pairs"):
         said = publication(layout / kind)
         assert (said["kind"], said["license"]) == (kind, "mit")
-        assert said["parts"] == {split: read_manifest(path) for split, path in run[kind].items()}
+        assert said["parts"] == {split: read_manifest(path) for split, path in fields[kind].items()}
         files = {path.relative_to(layout / kind).as_posix() for path in (layout / kind).rglob("*") if path.is_file()}
         assert set(said["files"]) == files - {"manifest.json"}
         assert {"README.md", "statistics.png"} <= files
@@ -162,40 +163,40 @@ def test_each_repository_says_what_is_in_it(layout: Path, run: dict[str, Any]):
             assert hashlib.sha256((layout / kind / name).read_bytes()).hexdigest() == digest
 
 
-def test_the_tree_page_marks_the_pairs_that_were_taken(layout: Path, run: dict[str, Any], tmp_path: Path):
+def test_the_tree_page_marks_the_pairs_that_were_taken(layout: Path, fields: Fields, tmp_path: Path):
     assert "Marked are the siblings" in (layout / "trees" / "trees.html").read_text()
-    Publish(trees=run["trees"], license="mit").run(tmp_path / "hub")
+    Publish(trees=fields["trees"], license="mit").run(tmp_path / "hub")
     assert "Marked are the siblings" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text()
 
 
-def test_nothing_published_tells_where_it_was_made(layout: Path, run: dict[str, Any]):
+def test_nothing_published_tells_where_it_was_made(layout: Path, fields: Fields):
     published = [path for path in layout.parent.rglob("*") if path.is_file()]
     assert len(published) > 20
-    places = [str(layout.parent.parent).encode(), str(Path(run["evaluation"]).parent).encode(), b"/tmp/", b"/home/"]
+    places = [str(layout.parent.parent).encode(), str(Path(fields["evaluation"]).parent).encode(), b"/tmp/", b"/home/"]
     for path in published:
         content = path.read_bytes()
         assert not [place for place in places if place in content], path
         assert not path.name.startswith("."), path
         assert not path.name.endswith((".partial", ".lock", ".pyc", ".digests")), path
-    assert {path.name for path in published if path.suffix == ".jsonl"} == {"log.jsonl"}
+    assert {path.name for path in published if path.suffix == ".jsonl"} == {"log.jsonl", "left_out.jsonl"}
 
 
-def test_a_killed_publication_starts_over(layout: Path, run: dict[str, Any], tmp_path: Path, monkeypatch):
+def test_a_killed_publication_starts_over(layout: Path, fields: Fields, tmp_path: Path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("openprm.push.publish.copy_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            Publish(**run, owner="somebody").run(tmp_path / "hub")
+            Publish(**fields).run(tmp_path / "hub")
     assert not (tmp_path / "hub").exists()
     # and gives the same again
-    assert Publish(**run, owner="somebody").run(tmp_path / "hub") == read_manifest(layout.parent)
+    assert Publish(**fields).run(tmp_path / "hub") == read_manifest(layout.parent)
 
 
 @pytest.mark.parametrize("owner", ["..", "", "a/b", "../victim", "a--b"])
-def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any], tmp_path: Path, owner: str):
+def test_nothing_outside_the_layout_is_touched_for_an_owner(fields: Fields, tmp_path: Path, owner: str):
     (tmp_path / "victim").mkdir()
     for name in (owner, str(tmp_path / "victim")):
         with pytest.raises(InputError, match="cannot be the name of a repository"):
-            Publish(candidates=run["candidates"], owner=name, license="mit").run(tmp_path / "out" / "hub")
+            Publish(candidates=fields["candidates"], owner=name, license="mit").run(tmp_path / "out" / "hub")
     assert [path.name for path in tmp_path.iterdir()] == ["victim"]
 
 
@@ -209,24 +210,24 @@ def test_nothing_outside_the_layout_is_touched_for_an_owner(run: dict[str, Any],
         ("demo", "a model cannot be called 'demo'"),
     ],
 )
-def test_a_model_has_a_name_of_its_own_that_the_hub_allows(run: dict[str, Any], tmp_path: Path, name: str, said: str):
+def test_a_model_has_a_name_of_its_own_that_the_hub_allows(fields: Fields, tmp_path: Path, name: str, said: str):
     with pytest.raises(InputError, match=said):
-        Publish(models={name: run["models"]["prm"]}, license="mit").run(tmp_path / "hub")
+        Publish(models={name: fields["models"]["prm"]}, license="mit").run(tmp_path / "hub")
     assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("split", ["../../esc", "train-a", "", "train.", "train\n"])
-def test_a_split_is_called_as_datasets_calls_one(run: dict[str, Any], tmp_path: Path, split: str):
+def test_a_split_is_called_as_datasets_calls_one(fields: Fields, tmp_path: Path, split: str):
     with pytest.raises(InputError, match="trees: no split can be called"):
-        Publish(trees={split: run["trees"]["train"]}, license="mit").run(tmp_path / "hub")
+        Publish(trees={split: fields["trees"]["train"]}, license="mit").run(tmp_path / "hub")
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_layout_of_another_owner_is_not_replaced(run: dict[str, Any], tmp_path: Path):
-    Publish(candidates=run["candidates"], license="mit", owner="first").run(tmp_path / "hub")
+def test_a_layout_of_another_owner_is_not_replaced(fields: Fields, tmp_path: Path):
+    Publish(candidates=fields["candidates"], license="mit", owner="first").run(tmp_path / "hub")
     with pytest.raises(InputError, match="holds the layout of first; choose another --out for second"):
-        Publish(candidates=run["candidates"], license="mit", owner="second").run(tmp_path / "hub")
-    Publish(candidates=run["candidates"], license="mit", owner="second").run(tmp_path / "hub", force=True)
+        Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub")
+    Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub", force=True)
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
 
 
@@ -260,8 +261,8 @@ def test_a_license_is_asked_for_unless_the_sources_have_one_that_is_permissive(t
     assert publication(tmp_path / "hub" / "openprm" / "candidates")["license"] == "cc-by-nc-4.0"
 
 
-def test_texts_of_others_are_shown_where_their_source_is_named(run: dict[str, Any], tmp_path: Path):
-    found = {"candidates": under(tmp_path / "candidates", "MIT"), "models": run["models"], "demo": "prm"}
+def test_texts_of_others_are_shown_where_their_source_is_named(fields: Fields, tmp_path: Path):
+    found = {"candidates": under(tmp_path / "candidates", "MIT"), "models": fields["models"], "demo": "prm"}
     Publish(**found, license="apache-2.0").run(tmp_path / "hub")
     root = tmp_path / "hub" / "openprm"
     assert sorted(path.name for path in root.iterdir()) == ["candidates", "demo", "prm"]
@@ -269,17 +270,17 @@ def test_texts_of_others_are_shown_where_their_source_is_named(run: dict[str, An
     assert "Red. Blue." in (root / "demo" / "example.json").read_text("utf-8")
     assert publication(root / "demo")["origins"] == [{"name": "data0", "license": "MIT"}]
     assert "openprm/prm" in (root / "demo" / "app.py").read_text()
-    model = _again(run, tmp_path / "prm", {"origins": [{"name": "data0", "license": "MIT"}]})
+    model = _again(fields, tmp_path / "prm", {"origins": [{"name": "data0", "license": "MIT"}]})
     Publish(**{**found, "models": {"prm": model}}).run(tmp_path / "open")
     assert "Red. Blue." in (tmp_path / "open" / "openprm" / "prm" / "README.md").read_text("utf-8")
     with pytest.raises(InputError, match="the demo shows 'other'"):
-        Publish(models=run["models"], demo="other").run(tmp_path / "other")
+        Publish(models=fields["models"], demo="other").run(tmp_path / "other")
 
 
-def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[str, Any] | None = None) -> str:
+def _again(fields: Fields, out: Path, more: dict[str, Any], inputs: dict[str, Any] | None = None) -> str:
     def work(folder: Path) -> dict[str, Any]:
         left = shutil.ignore_patterns("manifest.json", "log.jsonl")
-        shutil.copytree(run["models"]["prm"], folder, dirs_exist_ok=True, ignore=left)
+        shutil.copytree(fields["models"]["prm"], folder, dirs_exist_ok=True, ignore=left)
         return {"files_hash": files_hash(folder), "counts": {}, **more}
 
     run_stage(out, "train", {"levels": ["process"]}, inputs or {}, work)
@@ -287,20 +288,20 @@ def _again(run: dict[str, Any], out: Path, more: dict[str, Any], inputs: dict[st
 
 
 @pytest.mark.parametrize("other", [{"shuffle_rewards": 0}, {"reward_name": "golden"}])
-def test_the_tree_page_marks_no_pairs_of_other_values(run: dict[str, Any], tmp_path: Path, other: dict[str, Any]):
-    trees = run["trees"]["train"]
+def test_the_tree_page_marks_no_pairs_of_other_values(fields: Fields, tmp_path: Path, other: dict[str, Any]):
+    trees = fields["trees"]["train"]
     Pairs(trees=str(trees), min_gap="0.01", select="all", **other).run(tmp_path / "pairs")
     Publish(trees={"train": trees}, pairs={"control": str(tmp_path / "pairs")}, license="mit").run(tmp_path / "hub")
     assert "Marked are" not in (tmp_path / "hub" / "openprm" / "trees" / "trees.html").read_text("utf-8")
 
 
-def test_a_folder_of_another_kind_is_told(run: dict[str, Any], tmp_path: Path):
+def test_a_folder_of_another_kind_is_told(fields: Fields, tmp_path: Path):
     with pytest.raises(InputError, match="holds no trees"):
-        Publish(trees={"train": run["pairs"]["train"]}, license="mit").run(tmp_path / "hub")
+        Publish(trees={"train": fields["pairs"]["train"]}, license="mit").run(tmp_path / "hub")
 
 
-def test_an_evaluation_of_other_models_is_told(run: dict[str, Any], tmp_path: Path):
+def test_an_evaluation_of_other_models_is_told(fields: Fields, tmp_path: Path):
     with pytest.raises(InputError, match=r"measured none of the models \(none\)"):
-        Publish(trees=run["trees"], evaluation=run["evaluation"], license="mit").run(tmp_path / "hub")
+        Publish(trees=fields["trees"], evaluation=fields["evaluation"], license="mit").run(tmp_path / "hub")
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        Publish(trees=run["trees"], evaluation=str(tmp_path / "nowhere"), license="mit").run(tmp_path / "hub")
+        Publish(trees=fields["trees"], evaluation=str(tmp_path / "nowhere"), license="mit").run(tmp_path / "hub")

@@ -18,12 +18,7 @@ from openprm.runs.folder import rows_hash
 from openprm.schema import plain_reward
 from openprm.verify.compare import compare_datasets, compare_rows
 from tests.folders import candidate
-from tests.publication import change_manifest, change_rows, make_run, publish
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("compare") / "run")
+from tests.publication import change_manifest, change_rows, publish
 
 
 def difference(one: dict[str, Any], other: dict[str, Any], tolerance: float = 0.0) -> list[str]:

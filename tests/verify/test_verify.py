@@ -17,14 +17,7 @@ from openprm.schema import Candidate
 from openprm.stages.reward import RewardResponses
 from openprm.verify.verify import DIFFERS, IDENTICAL, NOT_REBUILDABLE, UNCHECKED, Check, exit_code, verify
 from tests.folders import Killed, candidate, dataset, kill
-from tests.publication import change_manifest, change_rows, listed, make_model, make_run, publish
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
-    folder = make_run(tmp_path_factory.mktemp("verify") / "run")
-    make_model(folder, base)
-    return folder
+from tests.publication import change_manifest, change_rows, list_files, publish
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def test_a_model_is_verified(owner: Path):
     (owner / "openprm" / "config.json").write_text("{}")
     checks = verified(owner / "openprm")
     assert {check.result for check in checks.values()} == {DIFFERS}
-    assert checks["files"].detail.startswith("config.json is not the file that was published")
+    assert checks["files"].detail.startswith("config.json was changed")
     assert "it does not load" in checks["from_pretrained"].detail
 
 
@@ -230,10 +223,6 @@ def test_a_missing_extra_leaves_the_check_open(owner: Path, monkeypatch: pytest.
 
 def _train(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     return lambda folder: change_manifest(folder, lambda manifest: change(manifest["parts"]["train"]))
-
-
-def list_files(folder: Path) -> None:
-    change_manifest(folder, lambda manifest: manifest.update(files=listed(folder)))
 
 
 def _text(name: str, old: str, new: str) -> Callable[[Path], None]:
