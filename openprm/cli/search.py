@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from .stage_command import cli_option, stage_command
 from .stage_commands import finished
 
 if TYPE_CHECKING:
-    from ..decoding.loop import DepthReport
+    from ..decoding.loop import Pruning
     from ..decoding.methods import Method
 
 _SHOWN = 100  # characters of a step
@@ -83,13 +84,13 @@ def _plan(method: Method) -> str:
     return f"{method.name}: {method.budget} answers{stopped}"
 
 
-def _show(depth: DepthReport) -> None:
-    for decision in depth.prunings.values():
+def _show(depth: int, prunings: Mapping[int, Pruning]) -> None:
+    for decision in prunings.values():
         going = sum(not answer.partial.finished for answer in decision.kept)
         told = [f"{len(decision.kept)} kept", f"{going} of them unfinished"]
         told += [f"{decision.dropped} dropped"] * bool(decision.dropped)
         told += [f"{decision.merged} duplicates"] * bool(decision.merged)
-        typer.echo(f"step {depth.depth}: {', '.join(told)}", err=True)
+        typer.echo(f"step {depth}: {', '.join(told)}", err=True)
         best = decision.kept[0] if decision.kept else None
         if best and best.partial.steps and best.step_rewards:
             step = " ".join(best.partial.steps[-1].split())

@@ -1,7 +1,7 @@
 """Early rejection: stop answers whose prefix scores too far below the best, at a stated risk of stopping the best.
 
-    rule = calibrate(step_rewards_by_prompt, "min", risk=0.1)
-    results = sample_answers(questions, generate, score, n, "min", seeds, rule)
+    rule = calibrate([ScoredSamples(step_rewards, "min") for step_rewards in by_prompt], risk=0.1)
+    results = Method("best-of-n", n, "min", rule).run(questions, generate, score, seeds)
 
 N answers of a prompt grow side by side, a step at a time. At depth d their partial scores are compared, which are the
 aggregates of the first d step rewards (of all, where an answer is finished). An unfinished answer that is more than
@@ -21,9 +21,10 @@ measures that. Partial scores are compared at equal depth only, so that any aggr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from statistics import fmean
 
 from ..scoring.aggregation import aggregate
@@ -56,23 +57,54 @@ class RejectionRule:
 
 @dataclass(frozen=True)
 class ScoredSamples:
-    """The N answers to one prompt, for `simulate`, in lists of one order.
+    """The N answers to one prompt, written and scored to their ends; lists in one order.
 
-    step_rewards: of each answer
+    step_rewards: of each answer; aggregation: how they become a score
     step_tokens: how many tokens each of its steps has (or another measure of length, the same for all prompts)
     correct: 1 or 0 (or a share between)
+
+    The last two are for `simulate` only.
     """
 
     step_rewards: Sequence[StepRewards]
-    step_tokens: Sequence[Sequence[int]]
-    correct: Sequence[float]
-    _partial_scores: dict[str, list[list[float]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    aggregation: str
+    step_tokens: Sequence[Sequence[int]] = ()
+    correct: Sequence[float] = ()
 
-    def partial_scores(self, aggregation: str) -> list[list[float]]:
-        """See the function of this name; computed once."""
-        if aggregation not in self._partial_scores:
-            self._partial_scores[aggregation] = partial_scores(self.step_rewards, aggregation)
-        return self._partial_scores[aggregation]
+    @cached_property
+    def partial_scores(self) -> list[list[float]]:
+        """For each depth from 1 to the last step of the longest, the partial scores of all answers."""
+        longest = max([1, *map(len, self.step_rewards)])
+        return [
+            [partial_score(rewards, depth, self.aggregation) for rewards in self.step_rewards]
+            for depth in range(1, longest + 1)
+        ]
+
+    def best(self, among: Iterable[int] | None = None) -> int:
+        """What best-of-N chooses (of all): rewarded to its end, if any is, and of the highest score."""
+        answers, scores = self.step_rewards, self.partial_scores[-1]
+        return max(
+            range(len(answers)) if among is None else among,
+            key=lambda i: (bool(answers[i]) and answers[i][-1] is not None, scores[i]),
+        )
+
+    @cached_property
+    def deficit(self) -> float:
+        """S above: how far the answer that best-of-N chooses is ever behind, while it is written; 0 or more."""
+        winner = self.best()
+        rows = self.partial_scores[: len(self.step_rewards[winner])]
+        return max((_below(row[winner], max(row)) for row in rows), default=0.0)
+
+    def stopped_after(self, rule: RejectionRule) -> list[int]:
+        """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
+        lengths = list(map(len, self.step_rewards))
+        alive = list(range(len(lengths)))
+        for depth, row in enumerate(self.partial_scores[:-1], start=1):
+            for i, kept in zip(list(alive), rule.keeps([row[i] for i in alive]), strict=True):
+                if not kept and depth < lengths[i]:
+                    lengths[i] = depth
+                    alive.remove(i)
+        return lengths
 
 
 @dataclass(frozen=True)
@@ -94,62 +126,30 @@ class RejectionEffect:
 
 def partial_score(rewards: StepRewards, depth: int, aggregation: str) -> float:
     """The aggregate of the first `depth` step rewards, or of as many as there are; -inf where there is none."""
-    known = _known(rewards)[:depth]
-    return aggregate(known, aggregation) if known else -math.inf
+    known = [reward for reward in rewards if reward is not None]
+    if any(map(math.isnan, known)):
+        raise ValueError("a step's reward is NaN: score the answers again")
+    return aggregate(known[:depth], aggregation) if known else -math.inf
 
 
-def partial_scores(answers: Sequence[StepRewards], aggregation: str) -> list[list[float]]:
-    """For each depth from 1 to the last step of the longest, the partial scores of all answers."""
-    longest = max(map(len, answers), default=0)
-    return [[partial_score(one, depth, aggregation) for one in answers] for depth in range(1, max(longest, 1) + 1)]
+def calibrate(prompts: Sequence[ScoredSamples], risk: float) -> RejectionRule:
+    """The rule whose risk is `risk`, from prompts with N scored answers each: the threshold is the
+    ceil((n + 1)(1 - risk))-th smallest of their deficits.
 
-
-def calibrate(step_rewards_by_prompt: Sequence[Sequence[StepRewards]], aggregation: str, risk: float) -> RejectionRule:
-    """The rule whose risk is `risk`, from prompts with the rewards of all steps of N answers each.
-
-    Raises ValueError where the prompts differ in N, a prompt has no answers, a reward is NaN, or as
-    `conformal_threshold` does.
-    """
-    sizes = sorted({len(answers) for answers in step_rewards_by_prompt})
-    if len(sizes) > 1 or 0 in sizes:
-        raise ValueError(f"the prompts have {sizes} answers; calibrate on prompts with the same number, at least 1")
-    deficits = [winner_deficit(answers, partial_scores(answers, aggregation)) for answers in step_rewards_by_prompt]
-    return RejectionRule(conformal_threshold(deficits, risk), aggregation, sizes[0], risk, len(deficits))
-
-
-def conformal_threshold(deficits: Sequence[float], risk: float) -> float:
-    """The ceil((n + 1)(1 - risk))-th smallest of the winners' deficits, one a prompt.
-
-    Raises ValueError where `risk` is not between 0 and 1, or there are fewer than (1 - risk) / risk prompts.
+    Raises ValueError where `risk` is not between 0 and 1, there are fewer than (1 - risk) / risk prompts, they differ
+    in N or have no answers, or a reward is NaN.
     """
     if not 0 < risk < 1:
         raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
-    n, exact = len(deficits), Fraction(str(risk))
+    n, exact = len(prompts), Fraction(str(risk))
     needed = math.ceil((1 - exact) / exact)
     if n < needed:
         raise ValueError(f"{n} prompts are too few to calibrate a risk of {risk}: give at least {needed}")
-    return sorted(deficits)[math.ceil((n + 1) * (1 - exact)) - 1]
-
-
-def winner_deficit(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]]) -> float:
-    """S above: how far the answer that best-of-N chooses is ever behind, while it is written; 0 or more.
-
-    `scores` are the answers' `partial_scores`.
-    """
-    winner = _best(answers, scores, range(len(answers)))
-    return max((_below(row[winner], max(row)) for row in scores[: len(answers[winner])]), default=0.0)
-
-
-def stopped_after(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]], rule: RejectionRule) -> list[int]:
-    """How many steps of each answer are written until the rule stops it; all of them, where it does not."""
-    alive = list(range(len(answers)))
-    lengths = [len(rewards) for rewards in answers]
-    for depth, row in enumerate(scores[:-1], start=1):
-        for i, kept in zip(list(alive), rule.keeps([row[i] for i in alive]), strict=True):
-            if not kept and depth < len(answers[i]):
-                lengths[i] = depth
-                alive.remove(i)
-    return lengths
+    sizes = sorted({len(prompt.step_rewards) for prompt in prompts})
+    if len(sizes) > 1 or 0 in sizes:
+        raise ValueError(f"the prompts have {sizes} answers; calibrate on prompts with the same number, at least 1")
+    threshold = sorted(prompt.deficit for prompt in prompts)[math.ceil((n + 1) * (1 - exact)) - 1]
+    return RejectionRule(threshold, prompts[0].aggregation, sizes[0], risk, n)
 
 
 def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> RejectionEffect:
@@ -162,15 +162,15 @@ def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> Rejection
     lost, before, after = [], [], []
     written = total = 0
     for prompt in prompts:
-        answers, scores = prompt.step_rewards, prompt.partial_scores(rule.aggregation)
-        if len(answers) != rule.n_answers:
-            raise ValueError(f"a prompt has {len(answers)} answers, but the rule was calibrated with {rule.n_answers}")
-        lengths = stopped_after(answers, scores, rule)
-        alive = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
-        winner = _best(answers, scores, range(len(answers)))
+        if len(prompt.step_rewards) != rule.n_answers:
+            raise ValueError(
+                f"a prompt has {len(prompt.step_rewards)} answers, but the rule was calibrated with {rule.n_answers}"
+            )
+        lengths, winner = prompt.stopped_after(rule), prompt.best()
+        alive = [i for i, rewards in enumerate(prompt.step_rewards) if lengths[i] == len(rewards)]
         lost.append(winner not in alive)
         before.append(prompt.correct[winner])
-        after.append(prompt.correct[_best(answers, scores, alive)])
+        after.append(prompt.correct[prompt.best(alive)])
         written += sum(sum(tokens[:length]) for tokens, length in zip(prompt.step_tokens, lengths, strict=True))
         total += sum(map(sum, prompt.step_tokens))
     return RejectionEffect(
@@ -180,18 +180,6 @@ def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> Rejection
         accuracy_after=fmean(after),
         n_prompts=len(prompts),
     )
-
-
-def _best(answers: Sequence[StepRewards], scores: Sequence[Sequence[float]], among: Sequence[int]) -> int:
-    """The one that best-of-N chooses: rewarded to its end, if any is, and of the highest score."""
-    return max(among, key=lambda i: (bool(answers[i]) and answers[i][-1] is not None, scores[-1][i]))
-
-
-def _known(rewards: StepRewards) -> list[float]:
-    known = [reward for reward in rewards if reward is not None]
-    if any(map(math.isnan, known)):
-        raise ValueError("a step's reward is NaN: score the answers again")
-    return known
 
 
 def _below(score: float, top: float) -> float:

@@ -1,30 +1,33 @@
-"""Searches of many prompts side by side: one call to generate and one to score at every depth, for all of them.
+"""The loop of every search: all prompts side by side, one call to generate and one to score at each depth.
 
-A `PromptSearch` decides for one prompt; `run` takes them all from depth to depth. `openprm.decoding.beam_search` and
-`openprm.decoding.best_of_n` are the searches.
+A `PromptSearch` decides for one prompt what to extend and what to keep (`openprm.decoding.beam_search`,
+`openprm.decoding.best_of_n`); `run` takes them all from depth to depth.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from typing import TypeVar
 
-from ..engines.step_requests import Extension, Generate, Score, StepRequest
+from ..engines.step_requests import Extension, Generate, Prefix, PrefixRewards, Score, StepRequest
 from ..errors import Failure
 from ..schema import Message
-from .hypotheses import Expansion, Hypothesis, ScoredExpansion, fatal_failure, ranked, score_expansions
+from ..scoring.aggregation import aggregate
+from .hypotheses import Expansion, Hypothesis, ranked
 
 T = TypeVar("T")
+Reply = TypeVar("Reply")
 
 
 @dataclass(frozen=True)
 class SearchResult:
     """What a search found for one prompt.
 
-    best: the highest-ranked answer; of tied ones, the first
+    best: the method's choice; of tied answers, the first
     complete: the answers that it was chosen from: of a beam search every finished one, in the order in which they
         were finished, and what was cut at the last depth; of best-of-N all that were not stopped, in the order in
         which they were sampled, equal ones included
@@ -72,27 +75,20 @@ class Pruning:
     merged: int
 
 
-@dataclass(frozen=True)
-class DepthReport:
-    """One depth (from 1) of all searches: how many prompts remain open, and what was pruned, by the prompt's index,
-    of those that were extended and did not fail."""
-
-    depth: int
-    open: int
-    prunings: Mapping[int, Pruning]
-
-
-#: Called after every depth.
-Watch = Callable[[DepthReport], None]
+#: Called after every depth (from 1) with the prunings by the prompt's index, of those extended that did not fail.
+Watch = Callable[[int, Mapping[int, Pruning]], None]
 
 
 @dataclass
 class PromptSearch(ABC):
-    """The search for an answer to question number `prompt`: what it has, and what it took so far."""
+    """The search for an answer to one question: what it has, and what it took so far.
 
-    prompt: int
+    Without an aggregation nothing is scored.
+    """
+
     question: Sequence[Message]
     seed: int
+    aggregation: str | None
     failure: Failure | None = field(default=None, init=False)
     generated_tokens: int = field(default=0, init=False)
     scored_tokens: int = field(default=0, init=False)
@@ -100,14 +96,9 @@ class PromptSearch(ABC):
     stopped: int = field(default=0, init=False)
     depths: int = field(default=0, init=False)
 
-    @property
-    @abstractmethod
-    def open(self) -> bool:
-        """Whether there is something to extend."""
-
     @abstractmethod
     def requests(self, depth: int) -> list[StepRequest]:
-        """What to extend at this depth (from 1): at least one request where the search is open."""
+        """What to extend at this depth (from 1); nothing where the search is over."""
 
     @abstractmethod
     def expand(self, extensions: Sequence[Sequence[Extension]]) -> list[Expansion]:
@@ -121,28 +112,56 @@ class PromptSearch(ABC):
     def complete(self) -> list[Hypothesis]:
         """The answers to choose from when the search is over, at least one."""
 
-    def receive(self, replies: Sequence[list[Extension] | Failure]) -> list[Expansion]:
-        """What to score of the replies to `requests`; nothing where one is a failure, which is then the search's."""
+    def receive(self, replies: Sequence[list[Extension] | Failure]) -> list[Prefix]:
+        """What to score of the replies to `requests`, the same steps once; a failed request fails the search."""
         self.depths += 1
-        extensions = [reply for reply in replies if not isinstance(reply, Failure)]
-        if len(extensions) < len(replies):
-            self.failure = next(reply for reply in replies if isinstance(reply, Failure))
+        self.failure = next((reply for reply in replies if isinstance(reply, Failure)), None)
+        if self.failure:
             return []
+        extensions = [reply for reply in replies if not isinstance(reply, Failure)]
         ways = list(chain.from_iterable(extensions))
         self.generated_tokens += sum(way.n_tokens for way in ways)
-        expansions = self.expand(extensions)
-        self._merged = len(ways) - len({(one.partial.text, one.partial.finished) for one in expansions})
+        self._expansions = self.expand(extensions)
+        self._merged = len(ways) - len({(one.partial.text, one.partial.finished) for one in self._expansions})
         self.merged += self._merged
-        return expansions
+        self._firsts: dict[tuple[str, ...], Expansion] = {}
+        for one in self._expansions:
+            if self.aggregation and one.needs_rewards:
+                self._firsts.setdefault(one.partial.steps, one)
+        return [Prefix(self.question, steps, len(one.known_rewards)) for steps, one in self._firsts.items()]
 
-    def take(self, scored: Sequence[ScoredExpansion], depth: int) -> Pruning | None:
-        """Prunes the scored expansions; None where the search has failed."""
-        self.failure = self.failure or fatal_failure(scored)
+    def take(self, replies: Sequence[PrefixRewards | Failure], depth: int) -> Pruning | None:
+        """Prunes the expansions by the replies to `receive`; None where the search has failed.
+
+        A transient failure of the reward model fails the search, or else its result would depend on a server's
+        health. Other failures only rank last, unless nothing has a reward.
+        """
         if self.failure:
             return None
-        self.scored_tokens += sum(one.n_tokens for one in scored)
-        kept, dropped = self.prune([one.hypothesis for one in scored], depth)
+        failures: list[Failure] = []
+        rewards: dict[tuple[str, ...], tuple[float, ...]] = {}
+        for (steps, first), reply in zip(self._firsts.items(), replies, strict=True):
+            rewards[steps] = first.known_rewards
+            if isinstance(reply, Failure):
+                failures.append(reply)
+            elif not all(map(math.isfinite, reply.rewards)):
+                remedy = "load the reward model in bfloat16 or float32"
+                failures.append(Failure("a step's reward is not a finite number", remedy))
+            else:
+                rewards[steps] += reply.rewards
+                self.scored_tokens += reply.n_tokens
+        scored = [self._scored(one, rewards) for one in self._expansions]
+        failures.sort(key=lambda failure: not failure.transient)
+        if failures and (failures[0].transient or not any(one.step_rewards for one in scored)):
+            self.failure = failures[0]
+            return None
+        kept, dropped = self.prune(scored, depth)
         return Pruning(tuple(ranked(kept)), dropped, self._merged)
+
+    def _scored(self, one: Expansion, rewards: Mapping[tuple[str, ...], tuple[float, ...]]) -> Hypothesis:
+        found = rewards[one.partial.steps] if self.aggregation and one.needs_rewards else one.known_rewards
+        score = aggregate(found, self.aggregation) if self.aggregation and found else -math.inf
+        return Hypothesis(one.partial, found, score)
 
     def result(self) -> SearchResult | Failure:
         if self.failure:
@@ -160,39 +179,34 @@ class PromptSearch(ABC):
 
 
 def run(
-    searches: Sequence[PromptSearch],
-    generate: Generate,
-    score: Score | None,
-    aggregation: str,
-    watch: Watch | None = None,
-    max_depth: int | None = None,
+    searches: Sequence[PromptSearch], generate: Generate, score: Score | None, watch: Watch | None = None
 ) -> list[SearchResult | Failure]:
-    """The result of each search, which all proceed depth by depth while one is open, at most to `max_depth`.
+    """The result of each search, or why it failed; the others continue.
 
-    `searches[i].prompt` is i. Without `score` nothing has a reward. A prompt fails where it cannot be extended, or
-    for the reasons of `openprm.decoding.hypotheses.fatal_failure`; the others continue.
+    At every depth there is one call of `generate` and at most one of `score`, for all prompts. A prompt's result does
+    not depend on what stands beside it, as far as that holds for the two functions. `score` may be None where no
+    search has an aggregation.
     """
-    questions = [search.question for search in searches]
-    for depth in count(1) if max_depth is None else range(1, max_depth + 1):
-        active = [search for search in searches if search.open and not search.failure]
-        if not active:
+    for depth in count(1):
+        active = {i: search for i, search in enumerate(searches) if not search.failure}
+        requests = {i: asked for i, search in active.items() if (asked := search.requests(depth))}
+        if not requests:
             break
-        requests = [search.requests(depth) for search in active]
-        replies = _grouped(generate(list(chain.from_iterable(requests))), requests)
-        expansions = [search.receive(reply) for search, reply in zip(active, replies, strict=True)]
-        scored = score_expansions(questions, list(chain.from_iterable(expansions)), score, aggregation)
-        prunings = {}
-        for search, own in zip(active, _grouped(scored, expansions), strict=True):
-            if pruning := search.take(own, depth):
-                prunings[search.prompt] = pruning
+        prefixes = {i: searches[i].receive(replies) for i, replies in _answered(generate, requests).items()}
+        rewards = _answered(score, prefixes)
+        prunings = {i: pruning for i, own in rewards.items() if (pruning := searches[i].take(own, depth))}
         if watch:
-            watch(DepthReport(depth, sum(search.open for search in active if not search.failure), prunings))
+            watch(depth, prunings)
     return [search.result() for search in searches]
 
 
-def _grouped(flat: Sequence[T], like: Sequence[Sequence[object]]) -> list[list[T]]:
-    """`flat`, cut into lists as long as those of `like`."""
-    if len(flat) != sum(map(len, like)):
-        raise ValueError(f"{len(flat)} replies to {sum(map(len, like))} requests")
-    replies = iter(flat)
-    return [list(islice(replies, len(group))) for group in like]
+def _answered(
+    function: Callable[[Sequence[T]], list[Reply]] | None, asked: Mapping[int, Sequence[T]]
+) -> dict[int, list[Reply]]:
+    """The replies to what each search asks for, all in one call."""
+    every = list(chain.from_iterable(asked.values()))
+    replies = function(every) if function and every else []
+    if len(replies) != len(every):
+        raise ValueError(f"{len(replies)} replies to {len(every)} requests")
+    rest = iter(replies)
+    return {i: list(islice(rest, len(own))) for i, own in asked.items()}

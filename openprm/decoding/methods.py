@@ -15,10 +15,10 @@ from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE, EQUIVALENCES, labe
 from ..rewards.exact_answer import DEFAULT_PATTERN, extract_answer
 from ..schema import Message
 from ..scoring.aggregation import AGGREGATIONS
-from .beam_search import BeamParameters, beam_search
-from .best_of_n import sample_answers, vote
+from .beam_search import BeamSearch, BeamShape
+from .best_of_n import BestOfN, vote
 from .early_rejection import RejectionRule
-from .loop import SearchResult, Watch
+from .loop import PromptSearch, SearchResult, Watch, run
 
 MAJORITY, WEIGHTED = "majority-vote", "weighted-vote"
 BEAMS = ("pbs", "diverse-pbs")
@@ -61,6 +61,12 @@ class Method:
             extract_answer("", self.pattern)  # raises for a pattern that cannot be read
         if self.rule:
             self.check_rejection()
+            made = self.rule.n_answers, self.rule.aggregation
+            if made != (self.budget, self.aggregation or self.rule.aggregation):
+                raise InputError(
+                    f"the rule of early rejection was calibrated for {made[0]} answers scored by {made[1]}, not for "
+                    f"{self.budget} by {self.aggregation}: calibrate it again"
+                )
 
     def check_rejection(self) -> None:
         """Raises InputError where it cannot have a rule of early rejection."""
@@ -76,11 +82,9 @@ class Method:
         return self.name in (MAJORITY, WEIGHTED)
 
     @property
-    def beam(self) -> BeamParameters | None:
+    def beam(self) -> BeamShape | None:
         """Of a beam search."""
-        if self.name not in BEAMS:
-            return None
-        return BeamParameters.for_budget(self.budget, self._aggregation, diverse=self.name == "diverse-pbs")
+        return BeamShape.for_budget(self.budget, diverse=self.name == "diverse-pbs") if self.name in BEAMS else None
 
     def run(
         self,
@@ -93,18 +97,14 @@ class Method:
         """For each question what was found, or why nothing was; `seeds` are one a question.
 
         `best` of the result is the method's choice: of votes, the highest-ranked answer among those that say what won.
-        Raises ValueError as `beam_search` and `sample_answers` do.
+        All prompts are searched together, see `openprm.decoding.loop.run`.
         """
-        if self.beam:
-            assert score is not None
-            return beam_search(questions, generate, score, self.beam, seeds, watch)
-        scored = score if self.uses_rewards else None
-        found = sample_answers(questions, generate, scored, self.budget, self._aggregation, seeds, self.rule, watch)
-        if not self.votes:
-            return found
+        if self.uses_rewards and self.aggregation is None:
+            raise InputError(f"{self.name} needs an aggregation, such as the reward model's own")
+        searches = [self._search(question, seed) for question, seed in zip(questions, seeds, strict=True)]
         return [
-            one if isinstance(one, Failure) else self._vote(one, question)
-            for one, question in zip(found, questions, strict=True)
+            self._vote(found, question) if self.votes and isinstance(found, SearchResult) else found
+            for found, question in zip(run(searches, generate, score, watch), questions, strict=True)
         ]
 
     def parameters(self) -> dict[str, Any]:
@@ -118,13 +118,12 @@ class Method:
             **({"rule": asdict(self.rule)} if self.rule else {}),
         }
 
+    def _search(self, question: Sequence[Message], seed: int) -> PromptSearch:
+        if self.beam:
+            return BeamSearch(question, seed, self.aggregation, self.beam)
+        return BestOfN(question, seed, self.aggregation, self.budget, self.rule)
+
     def _vote(self, found: SearchResult, question: Sequence[Message]) -> SearchResult:
         responses = [answer.partial.text for answer in found.complete]
         by_answer = labels(responses, self.equivalence, self.pattern, question)
         return replace(found, best=vote(found.complete, by_answer, weighted=self.name == WEIGHTED))
-
-    @property
-    def _aggregation(self) -> str:
-        if self.aggregation is None and self.uses_rewards:
-            raise InputError(f"{self.name} needs an aggregation, such as the reward model's own")
-        return self.aggregation or "last"  # of no rewards at all

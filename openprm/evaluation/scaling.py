@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ..decoding.early_rejection import RejectionRule, ScoredSamples, conformal_threshold, simulate, winner_deficit
+from ..decoding.early_rejection import ScoredSamples, calibrate, simulate
 from ..decoding.selection import coverage, expected_best_of_n
 from .accuracy import (
     Groups,
@@ -201,12 +201,7 @@ def search_point(
 
 
 def early_rejection_rows(
-    prompts: Sequence[ScoredSamples],
-    scorer: str,
-    aggregation: str,
-    risks: Sequence[float],
-    seed: int = 0,
-    unit: str = "tokens",
+    prompts: Sequence[ScoredSamples], scorer: str, risks: Sequence[float], seed: int = 0, unit: str = "tokens"
 ) -> list[dict[str, Any]]:
     """What early rejection at each risk would have saved and cost: the rule is calibrated on a random half of the
     prompts and measured on the other, some times.
@@ -217,25 +212,20 @@ def early_rejection_rows(
     """
     half = len(prompts) // 2
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(prompts)).tolist() for _ in range(_SPLITS)]
-    deficits = [winner_deficit(prompt.step_rewards, prompt.partial_scores(aggregation)) for prompt in prompts]
-    n = len(prompts[0].step_rewards)
+    splits = [[prompts[i] for i in rng.permutation(len(prompts))] for _ in range(_SPLITS)]
     rows = []
     for risk in risks:
         if (half + 1) * Fraction(str(risk)) < 1:
             continue
-        thresholds = [conformal_threshold([deficits[i] for i in order[:half]], risk) for order in orders]
-        effects = [
-            asdict(simulate([prompts[i] for i in order[half:]], RejectionRule(at, aggregation, n, risk, half)))
-            for order, at in zip(orders, thresholds, strict=True)
-        ]
+        rules = [calibrate(split[:half], risk) for split in splits]
+        effects = [asdict(simulate(split[half:], rule)) for split, rule in zip(splits, rules, strict=True)]
         rows.append(
             {
                 "scorer": scorer,
-                "aggregation": aggregation,
+                "aggregation": prompts[0].aggregation,
                 "risk": risk,
-                "threshold": fmean(thresholds),
-                "n_answers": n,
+                "threshold": fmean(rule.threshold for rule in rules),
+                "n_answers": len(prompts[0].step_rewards),
                 "n_splits": _SPLITS,
                 "n_calibration": half,
                 "unit": unit,

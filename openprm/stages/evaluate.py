@@ -164,6 +164,7 @@ def _early_rejection(
         samples = [
             ScoredSamples(
                 step_rewards=prompt.step_rewards[model],
+                aggregation=entry["aggregation"],
                 step_tokens=[
                     step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)
                     for row, steps in zip(prompt.rows, prompt.steps[model], strict=True)
@@ -172,5 +173,5 @@ def _early_rejection(
             )
             for prompt in prompts
         ]
-        found += early_rejection_rows(samples, model, entry["aggregation"], risks, seed, unit)
+        found += early_rejection_rows(samples, model, risks, seed, unit)
     return found

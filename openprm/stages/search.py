@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..decoding.early_rejection import RejectionRule, StepRewards, calibrate
+from ..decoding.early_rejection import RejectionRule, ScoredSamples, StepRewards, calibrate
 from ..decoding.loop import SearchResult
 from ..decoding.methods import Method
 from ..decoding.searcher import Searcher, check, with_defaults
@@ -170,12 +170,14 @@ def read_rule(
     if max(sampled.values(), default=0) < n:
         most = max(sampled.values(), default=0)
         raise InputError(f"{scores} have {most} responses to a prompt; calibrate on {n}, as many as the budget")
-    answers = [
-        [some.get(index, ()) for index in range(n)] for prompt_id, some in found.items() if sampled[prompt_id] >= n
-    ]
     assert method.aggregation is not None
+    answers = [
+        ScoredSamples([some.get(index, ()) for index in range(n)], method.aggregation)
+        for prompt_id, some in found.items()
+        if sampled[prompt_id] >= n
+    ]
     try:
-        return calibrate(answers, method.aggregation, risk)
+        return calibrate(answers, risk)
     except ValueError as error:
         raise InputError(f"{scores}: {error}") from error
 
