@@ -165,16 +165,15 @@ def read_rule(
     for row in read_rows(scores, Scored):
         found.setdefault(row["prompt_id"], {})[row["sample_index"]] = row["step_rewards"]
     n = method.budget
-    # a prompt's last responses tell how many it has: what could not be scored, an empty one for instance, has no row
-    sampled = {prompt_id: 1 + max(some) for prompt_id, some in found.items()}
-    if max(sampled.values(), default=0) < n:
-        most = max(sampled.values(), default=0)
+    # a prompt's last response tells how many it has: what could not be scored, an empty one for instance, has no row
+    most = max((1 + max(some) for some in found.values()), default=0)
+    if most < n:
         raise InputError(f"{scores} have {most} responses to a prompt; calibrate on {n}, as many as the budget")
     assert method.aggregation is not None
     answers = [
         ScoredSamples([some.get(index, ()) for index in range(n)], method.aggregation)
-        for prompt_id, some in found.items()
-        if sampled[prompt_id] >= n
+        for some in found.values()
+        if 1 + max(some) >= n
     ]
     try:
         return calibrate(answers, risk)
@@ -186,9 +185,7 @@ def _count(rows: Items) -> dict[str, int]:
     return {
         "prompts": len(rows),
         "tokens": sum(row["generated_tokens"] for row in rows),
-        "scored_tokens": sum(row["scored_tokens"] for row in rows),
-        "merged": sum(row["merged"] for row in rows),
-        "stopped": sum(row["stopped"] for row in rows),
+        **{name: sum(row[name] for row in rows) for name in ("scored_tokens", "merged", "stopped")},
         "truncated_scores": sum(None in row["step_rewards"] and "empty" not in row["marks"] for row in rows),
     }
 

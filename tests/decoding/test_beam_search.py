@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.decoding.beam_search import BeamParameters, beam_search
-from openprm.decoding.loop import DepthReport
+from openprm.decoding.beam_search import BeamSearch, BeamShape
+from openprm.decoding.loop import run
 from openprm.engines.base import prompt_seed
 from openprm.engines.step_requests import Extension, PartialResponse, PrefixRewards, StepRequest
 from openprm.errors import Failure
@@ -15,21 +15,19 @@ from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 from ..injected import Language, Rewards, questions
 
 NAMES = ["x", "y", "z", "w"]
-shapes = st.sampled_from([(1, 1, 1), (1, 4, 1), (2, 2, 1), (4, 4, 1), (4, 2, 2), (3, 3, 3), (4, 1, 2)])
-parameters = st.builds(
-    lambda shape, aggregation, max_steps: BeamParameters(*shape[:2], aggregation, shape[2], max_steps),
-    shapes,
-    st.sampled_from(list(AGGREGATIONS)),
-    st.integers(1, 8),
-)
+sizes = st.sampled_from([(1, 1, 1), (1, 4, 1), (2, 2, 1), (4, 4, 1), (4, 2, 2), (3, 3, 3), (4, 1, 2)])
+shapes = st.builds(lambda size, max_steps: BeamShape(*size, max_steps), sizes, st.integers(1, 8))
+aggregations = st.sampled_from(list(AGGREGATIONS))
 languages = st.builds(
     Language, letters=st.sampled_from(["a", "ab", "abcdef"]), ending=st.sampled_from([0.1, 0.4, 0.9])
 )
 seeds = st.integers(0, 10_000)
 
 
-def search(names, language, rewards, parameters, seed=0, watch=None):
-    return beam_search(questions(*names), language, rewards, parameters, [seed + NAMES.index(n) for n in names], watch)
+def search(names, language, rewards, shape, seed=0, watch=None, aggregation="min"):
+    asked = zip(questions(*names), names, strict=True)
+    searches = [BeamSearch(question, seed + NAMES.index(name), aggregation, shape) for question, name in asked]
+    return run(searches, language, rewards, watch)
 
 
 class Scripted:
@@ -71,11 +69,12 @@ def test_a_search_by_hand():
     language = Scripted({"": ["A", "B.", "C", "A"], "A": ["a", "b"], "Aa": ["x."]})
     score = rewarding({"A": 5.0, "B": 2.0, "C": 1.0, "Aa": 3.0, "Ab": 0.0, "Aax": 2.5})
     # B, finished, keeps its place beside Aa; C and Ab are dropped.
-    depths: list[DepthReport] = []
-    (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 2), [0], depths.append)
-    assert [[a.partial.text for a in d.prunings[0].kept] for d in depths] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
-    assert [(d.prunings[0].dropped, d.prunings[0].merged) for d in depths] == [(1, 1), (1, 0), (0, 1)]
-    assert [d.open for d in depths] == [1, 1, 0]
+    seen = []
+    (found,) = search(["x"], language, score, BeamShape(2, 2), watch=lambda *depth: seen.append(depth))
+    assert [depth for depth, _ in seen] == [1, 2, 3]
+    prunings = [prunings[0] for _, prunings in seen]
+    assert [[a.partial.text for a in one.kept] for one in prunings] == [["A", "B"], ["Aa", "B"], ["Aax", "B"]]
+    assert [(one.dropped, one.merged) for one in prunings] == [(1, 1), (1, 0), (0, 1)]
     assert (found.best.partial.text, found.best.step_rewards, found.best.score) == ("Aax", (5.0, 3.0, 2.5), 2.5)
     assert [a.partial.text for a in found.complete] == ["B", "Aax"]
     assert (found.generated_tokens, found.scored_tokens, found.merged, found.depths) == (80, 6, 2, 3)
@@ -85,35 +84,33 @@ def test_a_finished_answer_that_loses_its_place_can_still_be_the_best():
     language = Scripted({"": ["A.", "B"], "B": ["a.", "b."]})
     score = rewarding({"A": 1.0, "B": 2.0, "Ba": 0.0, "Bb": -1.0})
     kept = []
-    (found,) = beam_search(
-        questions("q"), language, score, BeamParameters(1, 2), [0], lambda d: kept.append(d.prunings[0].kept)
-    )
+    (found,) = search(["x"], language, score, BeamShape(1, 2), watch=lambda _, prunings: kept.append(prunings[0].kept))
     assert [[a.partial.text for a in k] for k in kept] == [["B"], ["Ba"]]
     assert found.best.partial.text == "A"
 
 
 def test_an_empty_answer_ranks_last():
     score = rewarding({"A": -9.0})
-    (found,) = beam_search(questions("q"), Scripted({"": [".", "A."]}), score, BeamParameters(2, 1), [0])
+    (found,) = search(["x"], Scripted({"": [".", "A."]}), score, BeamShape(2, 1))
     assert [a.partial.text for a in found.complete] == ["", "A"]
     assert found.best.partial.text == "A"
-    (found,) = beam_search(questions("q"), Scripted({"": ["."]}), score, BeamParameters(1, 1), [0])
+    (found,) = search(["x"], Scripted({"": ["."]}), score, BeamShape(1, 1))
     assert (found.best.partial.text, found.best.score, found.scored_tokens) == ("", -math.inf, 0)
 
 
-def reference(name, language, rewards, parameters, group_seed):
+def reference(name, language, rewards, shape, aggregation, group_seed):
     """One sub-beam of one prompt, written without haste: what the paper's section 3.3 says."""
-    size = parameters.beam // parameters.groups
+    size = shape.beam // shape.groups
     open_, finished, complete = [PartialResponse()], [], []
 
     def value(partial):
         r = rewards.of(name, partial.steps)
-        return (True, aggregate(r, parameters.aggregation)) if r else (False, -math.inf)
+        return (True, aggregate(r, aggregation)) if r else (False, -math.inf)
 
-    for depth in range(parameters.max_steps):
+    for depth in range(shape.max_steps):
         new = []
         for partial in open_:
-            n = parameters.expand * (size if depth == 0 else 1)
+            n = shape.expand * (size if depth == 0 else 1)
             request = StepRequest(questions(name)[0], partial, n, prompt_seed(*group_seed(partial)))
             for way in language([request])[0]:
                 same = [p for p in new + complete if (p.text, p.finished) == (way.partial.text, way.partial.finished)]
@@ -128,14 +125,17 @@ def reference(name, language, rewards, parameters, group_seed):
     return complete, max(complete, key=value)
 
 
-@given(parameters, languages, seeds)
-def test_each_sub_beam_is_what_it_would_be_alone(parameters, language, seed):
+@given(shapes, languages, seeds, aggregations)
+def test_each_sub_beam_is_what_it_would_be_alone(shape, language, seed, aggregation):
     rewards = Rewards()
-    for name, found in zip(NAMES, search(NAMES, language, rewards, parameters, seed), strict=True):
+    together = search(NAMES, language, rewards, shape, seed, aggregation=aggregation)
+    for name, found in zip(NAMES, together, strict=True):
         complete, bests = [], []
-        for group in range(parameters.groups):
+        for group in range(shape.groups):
             own = seed + NAMES.index(name)
-            alone = reference(name, language, rewards, parameters, lambda p, g=group, s=own: (s, f"{g}\0{p.text}"))
+            alone = reference(
+                name, language, rewards, shape, aggregation, lambda p, g=group, s=own: (s, f"{g}\0{p.text}")
+            )
             complete += alone[0]
             bests.append(alone[1])
         assert [answer.partial for answer in found.complete] == complete
@@ -145,37 +145,35 @@ def test_each_sub_beam_is_what_it_would_be_alone(parameters, language, seed):
             assert list(answer.step_rewards) == rewards.of(name, answer.partial.steps)
 
 
-@given(parameters, languages, seeds, st.permutations(NAMES), st.integers(1, 4))
-def test_a_prompt_is_answered_alike_whatever_stands_beside_it(parameters, language, seed, names, n):
-    together = dict(zip(NAMES, search(NAMES, language, Rewards(), parameters, seed), strict=True))
-    assert search(names[:n], language, Rewards(), parameters, seed) == [together[name] for name in names[:n]]
+@given(shapes, languages, seeds, st.permutations(NAMES), st.integers(1, 4))
+def test_a_prompt_is_answered_alike_whatever_stands_beside_it(shape, language, seed, names, n):
+    together = dict(zip(NAMES, search(NAMES, language, Rewards(), shape, seed), strict=True))
+    assert search(names[:n], language, Rewards(), shape, seed) == [together[name] for name in names[:n]]
 
 
-@given(parameters, languages, seeds)
-def test_calls_and_budget(parameters, language, seed):
+@given(shapes, languages, seeds)
+def test_calls_and_budget(shape, language, seed):
     rewards, depths = Rewards(), []
     language.calls.clear()
-    found = search(NAMES, language, rewards, parameters, seed, depths.append)
+    found = search(NAMES, language, rewards, shape, seed, lambda _, prunings: depths.append(prunings))
     # One call a depth, and never more than one to reward it.
-    assert len(language.calls) == len(depths) == max(f.depths for f in found) <= parameters.max_steps
+    assert len(language.calls) == len(depths) == max(f.depths for f in found) <= shape.max_steps
     assert len(rewards.calls) <= len(depths)
     finished = dict.fromkeys(range(len(NAMES)), 0)
-    for number, (call, depth) in enumerate(zip(language.calls, depths, strict=True)):
+    for number, (call, prunings) in enumerate(zip(language.calls, depths, strict=True)):
         asked = {
             NAMES.index(name): sum(request.n for request in group)
             for name, group in groupby(call, lambda request: request.question[0]["content"])
         }
-        assert asked.keys() == depth.prunings.keys()
-        for prompt, decision in depth.prunings.items():
-            assert asked[prompt] <= parameters.width
-            assert asked[prompt] == parameters.width or number > 0
-            assert 1 <= len(decision.kept) <= parameters.beam
-            if parameters.groups == 1:  # what was finished and what was generated is kept, dropped or merged
+        assert asked.keys() == prunings.keys()
+        for prompt, decision in prunings.items():
+            assert asked[prompt] <= shape.width
+            assert asked[prompt] == shape.width or number > 0
+            assert len(decision.kept) <= shape.beam  # none where all were found before
+            if shape.groups == 1:  # what was finished and what was generated is kept, dropped or merged
                 left = len(decision.kept) + decision.dropped + decision.merged
                 assert left == finished[prompt] + asked[prompt]
             finished[prompt] = sum(answer.partial.finished for answer in decision.kept)
-        going = sum(any(not a.partial.finished for a in d.kept) for d in depth.prunings.values())
-        assert depth.open == going
     for call in rewards.calls:
         prefixes = [(prefix.question[0]["content"], prefix.steps) for prefix in call]
         assert len(prefixes) == len(set(prefixes)), "nothing is rewarded twice"
@@ -184,18 +182,17 @@ def test_calls_and_budget(parameters, language, seed):
     assert sum(f.generated_tokens for f in found) == sum(way.n_tokens for reply in replies for way in reply)
 
 
-@given(parameters, languages, seeds)
-def test_a_finished_answer_gives_its_place_only_to_better_ones(parameters, language, seed):
-    if parameters.groups > 1:
-        parameters = BeamParameters(parameters.beam, parameters.expand, parameters.aggregation)
-    depths: list[DepthReport] = []
-    found = search(NAMES, language, Rewards(), parameters, seed, depths.append)
+@given(shapes, languages, seeds)
+def test_a_finished_answer_gives_its_place_only_to_better_ones(shape, language, seed):
+    shape = BeamShape(shape.beam, shape.expand)
+    depths = []
+    found = search(NAMES, language, Rewards(), shape, seed, lambda _, prunings: depths.append(prunings))
     for prompt, result in enumerate(found):
-        kept = [depth.prunings[prompt].kept for depth in depths if prompt in depth.prunings]
+        kept = [prunings[prompt].kept for prunings in depths if prompt in prunings]
         for before, after in zip(kept, kept[1:], strict=False):
             for answer in before:
                 if answer.partial.finished and answer not in after:
-                    assert len(after) == parameters.beam
+                    assert len(after) == shape.beam
                     assert all(other.rank > answer.rank for other in after if other not in before)
         for answers in kept:
             assert {a.partial for a in answers if a.partial.finished} <= {a.partial for a in result.complete}
@@ -213,10 +210,10 @@ def test_what_does_not_fit_into_the_reward_model_ranks_last():
             PrefixRewards({"A": (5.0,), "B": (-5.0,)}.get(p.steps[0], ()) if p.known == 0 else (), 1) for p in prefixes
         ]
 
-    (found,) = beam_search(questions("q"), language, score, BeamParameters(2, 1), [0])
+    (found,) = search(["x"], language, score, BeamShape(2, 1))
     assert found.best.partial.text == "B"
     # Where none fits, the search goes on without rewards, and the score is made of those before.
-    (found,) = search(["x"], Language(ending=0.2), Rewards(max_steps=1), BeamParameters(1, 1, max_steps=9), seed=4)
+    (found,) = search(["x"], Language(ending=0.2), Rewards(max_steps=1), BeamShape(1, 1, max_steps=9), seed=4)
     assert len(found.best.partial.steps) > len(found.best.step_rewards) == 1
     assert found.best.score == found.best.step_rewards[0]
 
@@ -231,39 +228,27 @@ def test_rewards_that_fail(transient):
         score = rewarding(by_text)
         return lambda prefixes: [failure if "".join(p.steps) in texts else score([p])[0] for p in prefixes]
 
-    def run(*texts):
-        return beam_search(questions("q"), language, failing(*texts), BeamParameters(2, 2), [0])[0]
+    def found(*texts):
+        return search(["x"], language, failing(*texts), BeamShape(2, 2))[0]
 
-    assert run("A", "B") == failure  # nothing has a reward
+    assert found("A", "B") == failure  # nothing has a reward
     if transient:
-        assert run("Aa") == run("A") == failure
+        assert found("Aa") == found("A") == failure
     else:
-        assert run("Aa").best.partial.text == "Ab"
-        assert run("Aa", "Ab").best.partial.text == "B"
-        assert run("A").best.partial.text == "B"
+        assert found("Aa").best.partial.text == "Ab"
+        assert found("Aa", "Ab").best.partial.text == "B"
+        assert found("A").best.partial.text == "B"
 
 
 def test_no_questions():
-    assert beam_search([], Language(), Rewards(), BeamParameters(1, 1), []) == []
+    assert search([], Language(), Rewards(), BeamShape(1, 1)) == []
 
 
 @pytest.mark.parametrize(
-    ("n", "diverse", "beam", "expand", "groups", "width"),
-    [(1, False, 1, 1, 1, 1), (16, False, 4, 4, 1, 16), (16, True, 4, 4, 4, 16), (18, False, 4, 4, 1, 16),
-     (8, False, 2, 4, 1, 8), (2, True, 1, 2, 1, 2)],
+    ("n", "diverse", "shape", "width"),
+    [(1, False, (1, 1, 1), 1), (16, False, (4, 4, 1), 16), (16, True, (4, 4, 4), 16), (18, False, (4, 4, 1), 16),
+     (8, False, (2, 4, 1), 8), (2, True, (1, 2, 1), 2)],
 )  # fmt: skip
-def test_parameters_for_a_budget(n, diverse, beam, expand, groups, width):
-    parameters = BeamParameters.for_budget(n, "mean", diverse)
-    assert parameters == BeamParameters(beam, expand, "mean", groups)
-    assert parameters.width == width
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [((0, 1), "at least 1"), ((4, 1, "min", 3), "equal groups"), ((1, 1, "median"), "unknown aggregation 'median'")],
-)
-def test_parameters_that_cannot_be(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        BeamParameters(*arguments)
-    with pytest.raises(ValueError, match="budget of 0"):
-        BeamParameters.for_budget(0)
+def test_the_shape_for_a_budget(n, diverse, shape, width):
+    assert BeamShape.for_budget(n, diverse) == BeamShape(*shape)
+    assert BeamShape(*shape).width == width

@@ -1,19 +1,14 @@
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openprm.decoding.best_of_n import sample_answers, vote
-from openprm.decoding.early_rejection import (
-    RejectionRule,
-    calibrate,
-    partial_scores,
-    stopped_after,
-    winner_deficit,
-)
+from openprm.decoding.best_of_n import vote
+from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, calibrate
 from openprm.decoding.hypotheses import Hypothesis
-from openprm.decoding.loop import DepthReport
+from openprm.decoding.methods import Method
 from openprm.engines.step_requests import PartialResponse
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
@@ -29,7 +24,7 @@ seeds = st.integers(0, 10_000)
 
 def run(language, rewards, n=4, aggregation="min", seed=0, rule=None, watch=None, names=NAMES):
     numbers = [seed + NAMES.index(name) if name in NAMES else seed for name in names]
-    return sample_answers(questions(*names), language, rewards, n, aggregation, numbers, rule, watch)
+    return Method("best-of-n", n, aggregation, rule).run(questions(*names), language, rewards, numbers, watch)
 
 
 def never(n, aggregation="min"):
@@ -44,11 +39,11 @@ def of(text, score):
 def test_best_of_n(language, seed, n, aggregation):
     rewards, depths = Rewards(), []
     language.calls.clear()
-    found = run(language, rewards, n, aggregation, seed, watch=depths.append)
+    found = run(language, rewards, n, aggregation, seed, watch=lambda depth, _: depths.append(depth))
     (requests,) = language.calls
     assert [(r.n, r.seed, r.whole) for r in requests] == [(n, seed + i, True) for i in range(4)]
     assert len(rewards.calls) <= 1
-    assert [(depth.depth, depth.open) for depth in depths] == [(1, 0)]
+    assert depths == [1]
     for name, one, ways in zip(NAMES, found, language(requests), strict=True):
         assert [answer.partial for answer in one.complete] == [way.partial for way in ways]
         for answer in one.complete:
@@ -69,18 +64,11 @@ def test_a_prompt_is_answered_alike_whatever_stands_beside_it(language, seed, na
     assert run(language, Rewards(), seed=seed, rule=rule, names=names[:n]) == [together[name] for name in names[:n]]
 
 
-def test_without_a_reward_model_the_first_is_the_best():
-    (found, *_) = run(Language(), None)
-    assert found.best == found.complete[0]
-    assert {(answer.step_rewards, answer.score) for answer in found.complete} == {((), -math.inf)}
-    assert found.scored_tokens == 0
-
-
 @given(languages, seeds, st.integers(1, 6))
 def test_a_rule_that_stops_nothing_samples_n_whole_answers_a_step_at_a_time(language, seed, n):
     rewards, depths = Rewards(), []
     language.calls.clear()
-    found = run(language, rewards, n, seed=seed, rule=never(n), watch=depths.append)
+    found = run(language, rewards, n, seed=seed, rule=never(n), watch=lambda depth, _: depths.append(depth))
     assert len(language.calls) == len(depths) == max(one.depths for one in found)
     assert len(rewards.calls) <= len(depths)
     for name, one in zip(NAMES, found, strict=True):
@@ -104,17 +92,23 @@ def test_equal_prefixes_are_extended_independently():
 def test_live_early_rejection_does_what_is_simulated(letters, seed, aggregation, threshold):
     language = Language(letters, ending=0.3, odd=False)
     rule = RejectionRule(threshold, aggregation, 6, 0.1, 9)
-    depths: list[DepthReport] = []
+    dropped = Counter()
     whole = run(language, Rewards(), 6, aggregation, seed, never(6, aggregation))
-    stopped = run(language, Rewards(), 6, aggregation, seed, rule, depths.append)
+    stopped = run(
+        language,
+        Rewards(),
+        6,
+        aggregation,
+        seed,
+        rule,
+        lambda _, prunings: dropped.update({prompt: one.dropped for prompt, one in prunings.items()}),
+    )
     for prompt, (before, after) in enumerate(zip(whole, stopped, strict=True)):
         answers = [answer.step_rewards for answer in before.complete]
-        lengths = stopped_after(answers, partial_scores(answers, aggregation), rule)
+        lengths = ScoredSamples(answers, aggregation).stopped_after(rule)
         kept = [i for i, rewards in enumerate(answers) if lengths[i] == len(rewards)]
         assert after.complete == tuple(before.complete[i] for i in kept)
-        assert (
-            after.stopped == 6 - len(kept) == sum(d.prunings[prompt].dropped for d in depths if prompt in d.prunings)
-        )
+        assert after.stopped == 6 - len(kept) == dropped[prompt]
         # A token a step, and one for the end of those that come to it.
         assert after.generated_tokens == sum(lengths) + len(kept)
 
@@ -125,30 +119,16 @@ def test_live_early_rejection_keeps_to_its_risk(seed, aggregation, risk):
     # Ends that come behind the last step, too, as models give them.
     language, names = Language(ending=0.3), [f"prompt {i}" for i in range(20)]
     whole = run(language, Rewards(), 5, aggregation, seed, never(5, aggregation), names=names)
-    rule = calibrate([[a.step_rewards for a in one.complete] for one in whole], aggregation, risk)
+    scored = [ScoredSamples([answer.step_rewards for answer in one.complete], aggregation) for one in whole]
+    rule = calibrate(scored, risk)
     stopped = run(language, Rewards(), 5, aggregation, seed, rule, names=names)
     lost = 0
-    for before, after in zip(whole, stopped, strict=True):
+    for samples, before, after in zip(scored, whole, stopped, strict=True):
         if before.best not in after.complete:
             lost += 1
-            rewards = [answer.step_rewards for answer in before.complete]
-            assert winner_deficit(rewards, partial_scores(rewards, aggregation)) > rule.threshold
+            assert samples.deficit > rule.threshold
         assert set(after.complete) <= set(before.complete)
     assert lost <= math.floor(risk * 21) - 1
-
-
-@pytest.mark.parametrize(
-    ("n", "rewards", "rule", "message"),
-    [
-        (0, Rewards(), None, "cannot sample 0"),
-        (4, None, never(4), "give a reward model"),
-        (4, Rewards(), never(8), "for 8 answers scored by min, not for 4 by min"),
-        (4, Rewards(), never(4, "mean"), "for 4 answers scored by mean, not for 4 by min"),
-    ],
-)
-def test_what_cannot_be_sampled(n, rewards, rule, message):
-    with pytest.raises(ValueError, match=message):
-        run(Language(), rewards, n, rule=rule)
 
 
 def test_votes_by_hand():

@@ -4,14 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.decoding import early_rejection
 from openprm.decoding.early_rejection import (
     RejectionEffect,
     RejectionRule,
     ScoredSamples,
     calibrate,
     partial_score,
-    partial_scores,
     simulate,
 )
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
@@ -28,15 +26,19 @@ ANSWERS = [[3.0, -1.0], [1.0, 1.0, 0.0], [-5.0, 4.0]]
 
 
 def drawn(answers, correct=(0.0, 1.0, 0.0)):
-    return ScoredSamples(answers, [[10] * len(rewards) for rewards in answers], correct)
+    return ScoredSamples(answers, "min", [[10] * len(rewards) for rewards in answers], correct)
 
 
-def winner_deficit(answers, aggregation):
-    return early_rejection.winner_deficit(answers, partial_scores(answers, aggregation))
+def deficit(answers, aggregation):
+    return ScoredSamples(answers, aggregation).deficit
 
 
 def stopped_after(answers, rule):
-    return early_rejection.stopped_after(answers, partial_scores(answers, rule.aggregation), rule)
+    return ScoredSamples(answers, rule.aggregation).stopped_after(rule)
+
+
+def calibrated(prompts, aggregation, risk):
+    return calibrate([ScoredSamples(answers, aggregation) for answers in prompts], risk)
 
 
 def winner(answers, aggregation):
@@ -56,11 +58,11 @@ def loses_its_winner(answers, rule):
 
 
 def test_the_deficit_of_the_winner_by_hand():
-    assert winner_deficit(ANSWERS, "min") == 2.0
-    assert winner_deficit(ANSWERS, "last") == 8.0  # the third wins, and is 8 behind at depth 1
-    assert winner_deficit([[], []], "min") == 0.0
+    assert deficit(ANSWERS, "min") == 2.0
+    assert deficit(ANSWERS, "last") == 8.0  # the third wins, and is 8 behind at depth 1
+    assert deficit([[], []], "min") == 0.0
     # Once the winner is written, others may be ahead of it for a while: that does not count.
-    assert winner_deficit([[1.0], [1.0, 5.0, -9.0]], "mean") == 0.0
+    assert deficit([[1.0], [1.0, 5.0, -9.0]], "mean") == 0.0
 
 
 def test_a_rule_by_hand():
@@ -85,7 +87,7 @@ def test_what_is_saved_and_lost_by_hand():
 
 def test_an_answer_that_was_not_scored_to_its_end_does_not_win():
     answers = [[5.0, 5.0, None], [0.0, -1.0], [0.0, -2.0]]
-    assert winner_deficit(answers, "min") == 6.0
+    assert deficit(answers, "min") == 6.0
     assert simulate([drawn(answers)], RejectionRule(math.inf, "min", 3, 0.1, 9)).accuracy_after == 1.0
 
 
@@ -103,10 +105,10 @@ def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggrega
     # promise is that at most risk * (n + 1) of them lose their winner to the rule made of the others.
     if len(prompts) - 1 < (1 - risk) / risk:
         with pytest.raises(ValueError, match="too few"):
-            calibrate(prompts[1:], aggregation, risk)
+            calibrated(prompts[1:], aggregation, risk)
         return
     lost = [
-        loses_its_winner(one, calibrate(prompts[:i] + prompts[i + 1 :], aggregation, risk))
+        loses_its_winner(one, calibrated(prompts[:i] + prompts[i + 1 :], aggregation, risk))
         for i, one in enumerate(prompts)
     ]
     assert sum(lost) <= risk * len(prompts)
@@ -116,24 +118,24 @@ def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggrega
 def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answers, aggregation, threshold):
     rule = RejectionRule(threshold, aggregation, 3, 0.1, 9)
     lengths = stopped_after(answers, rule)
-    assert not loses_its_winner(answers, rule) or winner_deficit(answers, aggregation) > threshold
+    assert not loses_its_winner(answers, rule) or deficit(answers, aggregation) > threshold
     assert all(1 <= length <= len(rewards) for length, rewards in zip(lengths, answers, strict=True) if rewards)
     assert any(length == len(rewards) for length, rewards in zip(lengths, answers, strict=True))
 
 
 @pytest.mark.parametrize(("risk", "needed"), [(0.1, 9), (0.05, 19), (0.01, 99), (0.5, 1), (0.3, 3)])
 def test_how_many_prompts_a_risk_needs(risk, needed):
-    calibrate([ANSWERS] * needed, "min", risk)
+    calibrated([ANSWERS] * needed, "min", risk)
     if needed > 1:
         with pytest.raises(ValueError, match=f"{needed - 1} prompts are too few .* at least {needed}"):
-            calibrate([ANSWERS] * (needed - 1), "min", risk)
+            calibrated([ANSWERS] * (needed - 1), "min", risk)
 
 
 def test_the_threshold_is_the_stated_order_statistic():
     prompts = [[[float(gap), 0.0], [0.0, 0.5]] for gap in range(1, 20)]  # the second wins, `gap` behind
-    assert calibrate(prompts, "last", 0.05).threshold == 19
-    assert calibrate(prompts, "last", 0.1).threshold == 18
-    assert calibrate(prompts, "last", 0.5).threshold == 10
+    assert calibrated(prompts, "last", 0.05).threshold == 19
+    assert calibrated(prompts, "last", 0.1).threshold == 18
+    assert calibrated(prompts, "last", 0.5).threshold == 10
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_the_threshold_is_the_stated_order_statistic():
 )
 def test_what_cannot_be_calibrated(prompts, risk, message):
     with pytest.raises(ValueError, match=message):
-        calibrate(prompts, "min", risk)
+        calibrated(prompts, "min", risk)
 
 
 def test_what_cannot_be_simulated():

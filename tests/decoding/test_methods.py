@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from openprm.decoding.beam_search import BeamParameters, beam_search
-from openprm.decoding.best_of_n import sample_answers, vote
+from openprm.decoding import loop
+from openprm.decoding.beam_search import BeamSearch, BeamShape
+from openprm.decoding.best_of_n import vote
 from openprm.decoding.early_rejection import RejectionRule
 from openprm.decoding.loop import SearchResult
 from openprm.decoding.methods import METHODS, Method
@@ -23,19 +26,11 @@ def run(method: Method, language: Any = None, **options: Any) -> list[SearchResu
     return method.run(ASKED, language or Language(), Rewards(), SEEDS, **options)
 
 
-def test_beam_searches():
-    for name, diverse in (("pbs", False), ("diverse-pbs", True)):
-        parameters = BeamParameters.for_budget(9, "mean", diverse=diverse)
-        assert run(Method(name, 9, "mean")) == beam_search(ASKED, Language(), Rewards(), parameters, SEEDS)
-    assert run(Method("pbs", 9, "mean")) != run(Method("diverse-pbs", 9, "mean"))
-
-
-def test_best_of_n_with_and_without_early_rejection():
-    rule = RejectionRule(1.0, "min", 8, 0.1, 20)
-    assert run(Method("best-of-n", 8, "min")) == sample_answers(ASKED, Language(), Rewards(), 8, "min", SEEDS)
-    stopped = run(Method("best-of-n", 8, "min", rule))
-    assert stopped == sample_answers(ASKED, Language(), Rewards(), 8, "min", SEEDS, rule)
-    assert sum(found.stopped for found in stopped if isinstance(found, SearchResult)) > 0
+@pytest.mark.parametrize(("name", "diverse"), [("pbs", False), ("diverse-pbs", True)])
+def test_beam_searches(name: str, diverse: bool):
+    shape = BeamShape.for_budget(9, diverse)
+    searches = [BeamSearch(question, seed, "mean", shape) for question, seed in zip(ASKED, SEEDS, strict=True)]
+    assert run(Method(name, 9, "mean")) == loop.run(searches, Language(), Rewards())
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -43,15 +38,19 @@ def test_votes_choose_among_the_answers_that_won(weighted: bool):
     method = Method(
         "weighted-vote" if weighted else "majority-vote", 8, "min" if weighted else None, pattern="re:[ab]"
     )
-    drawn = sample_answers(ASKED, Language(), Rewards() if weighted else None, 8, "min", SEEDS)
+    drawn = run(Method("best-of-n", 8, "min"))
     for found, plain in zip(run(method), drawn, strict=True):
         assert isinstance(found, SearchResult)
         assert isinstance(plain, SearchResult)
         texts = [answer.partial.text for answer in plain.complete]
         said = [next((letter for letter in text[::-1] if letter in "ab"), None) for text in texts]  # the last one
-        assert found.best == vote(plain.complete, said, weighted)
-        assert (found.complete, found.generated_tokens) == (plain.complete, plain.generated_tokens)
-        assert bool(found.scored_tokens) == weighted
+        assert found.best == vote(found.complete, said, weighted)
+        assert [answer.partial.text for answer in found.complete] == texts
+        if weighted:
+            assert found == replace(plain, best=found.best)
+        else:  # nothing has a reward
+            assert {(answer.step_rewards, answer.score) for answer in found.complete} == {((), -math.inf)}
+            assert found.scored_tokens == 0
 
 
 def test_a_prompt_that_fails_leaves_the_others():
@@ -61,13 +60,6 @@ def test_a_prompt_that_fails_leaves_the_others():
         assert isinstance(failed, Failure)
         whole = run(method)
         assert [first, last] == [whole[0], whole[2]]
-
-
-def test_watching():
-    for name in ("pbs", "best-of-n"):
-        seen: list[int] = []
-        run(Method(name, 4, "min"), watch=lambda depth, seen=seen: seen.append(depth.depth))
-        assert seen == list(range(1, len(seen) + 1)) != []
 
 
 def test_what_does_not_fit_together():
@@ -80,6 +72,8 @@ def test_what_does_not_fit_together():
         ({"name": "majority-vote", "pattern": "foo"}, "unknown pattern 'foo'"),
         ({"name": "weighted-vote", "pattern": "re:("}, "not a regular expression"),
         ({"name": "pbs", "rule": RejectionRule(1.0, "min", 16, 0.1, 20)}, "early rejection is for best-of-n"),
+        ({"rule": RejectionRule(1.0, "min", 8, 0.1, 20)}, "for 8 answers scored by min, not for 16"),
+        ({"rule": RejectionRule(1.0, "min", 16, 0.1, 20), "aggregation": "mean"}, "scored by min, not for 16 by mean"),
     ]:
         with pytest.raises(InputError, match=problem):
             Method(**options)

@@ -111,8 +111,8 @@ def test_a_search_without_a_scorer_or_beyond_the_samples():
 def test_early_rejection_is_measured_on_other_prompts_than_it_is_calibrated_on():
     # Half of the answers are bad from their first step on, and never the best: all can be stopped there.
     good, bad = [2.0, 2.0, 2.0], [-2.0, -2.0, -2.0]
-    prompts = [ScoredSamples([good, bad], [[1, 1, 2], [1, 1, 2]], [1.0, 0.0]) for _ in range(41)]
-    (row,) = early_rejection_rows(prompts, "prm", "min", risks=[0.01, 0.1])  # 20 prompts cannot promise 1 %
+    prompts = [ScoredSamples([good, bad], "min", [[1, 1, 2], [1, 1, 2]], [1.0, 0.0]) for _ in range(41)]
+    (row,) = early_rejection_rows(prompts, "prm", risks=[0.01, 0.1])  # 20 prompts cannot promise 1 %
     assert (row["risk"], row["n_calibration"], row["n_prompts"]) == (0.1, 20, 21)
     assert (row["unit"], row["tokens_saved"]) == ("tokens", pytest.approx(3 / 8))
     assert (row["winners_lost"], row["accuracy_before"], row["accuracy_after"]) == (0, 1, 1)
