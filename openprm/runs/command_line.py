@@ -1,14 +1,20 @@
-"""The command line that runs a stage again, from its declaration."""
+"""How the values of a stage are typed on the command line, and the command that runs it again."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING
+from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .declaration import Stage, options_of
+
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
 def rerun_command(stage: Stage, out: str) -> str:
@@ -21,15 +27,13 @@ def rerun_command(stage: Stage, out: str) -> str:
     for field, hint in options_of(type(stage)):
         value = getattr(stage, field.name)
         default = field.default_factory() if field.default_factory is not MISSING else field.default
+        flag = option_name(field)
         if field.metadata.get("argument"):
-            words += _named_paths(field.name, value) if isinstance(value, Mapping) else _texts(value)
-        elif value != default and value is not None:
-            flag = option_name(field)
-            if hint is bool:
-                options.append(flag if value else f"--no-{flag[2:]}")
-            else:
-                for text in _texts(value):
-                    options += [flag, escape(text) if field.metadata.get("escapes") else text]
+            words += _named_paths(field.name, value) if isinstance(value, Mapping) else _texts(field, value)
+        elif value != default and hint is bool:
+            options.append(flag if value else f"--no-{flag[2:]}")
+        elif value != default:
+            options += [word for text in _texts(field, value) for word in (flag, text)]
     return _wrapped([*words, *options, "--out", out])
 
 
@@ -38,28 +42,53 @@ def option_name(field: Any) -> str:
     return field.metadata.get("flag", "--" + field.name.replace("_", "-"))
 
 
+def from_text(field: Any, text: str) -> str:
+    """A field's value from what was typed: with `escapes` see `unescape`, with `file` a text, or @FILE."""
+    if not field.metadata.get("file"):
+        return unescape(text) if field.metadata.get("escapes") else text
+    if not text.startswith("@"):
+        if os.path.isfile(text):
+            raise InputError(f"{text} is a file; write @{text} for what it holds")
+        return text
+    if text.startswith("@@"):
+        return text[1:]
+    try:
+        return Path(text[1:]).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{text[1:]} cannot be read: {error}") from error
+
+
+def to_text(field: Any, value: str) -> str:
+    """What is typed for a field's value, so that `from_text` reads it back."""
+    if field.metadata.get("file"):
+        return f"@{value}" if value.startswith("@") else value
+    return escape(value) if field.metadata.get("escapes") else value
+
+
 def unescape(text: str) -> str:
-    r"""A shell passes `\n` as two characters. Regular expressions understand them as they are."""
-    return text if text.startswith("re:") else text.replace("\\n", "\n").replace("\\t", "\t")
+    r"""A text in which `\n`, `\t` and `\\` were typed in two characters each. Regular expressions stay as they are."""
+    return text if text.startswith("re:") else re.sub(r"\\([nt\\])", lambda found: _ESCAPES[found[1]], text)
 
 
 def escape(text: str) -> str:
-    r"""A text as the command line takes it: `\n` in two characters, but for regular expressions."""
-    return text if text.startswith("re:") else text.replace("\n", "\\n").replace("\t", "\\t")
+    """What is typed for a text, so that `unescape` reads it back."""
+    if text.startswith("re:"):
+        return text
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace("\t", r"\t")
 
 
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [f"{name}={_item(item)}" for name, item in value.items()]
+def _texts(field: Any, value: Any) -> list[str]:
     if value is None:
         return []
-    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+    if isinstance(value, Mapping):
+        return [f"{name}={_item(field, item)}" for name, item in value.items()]
+    return [_item(field, item) for item in (value if isinstance(value, list | tuple) else [value])]
 
 
-def _item(value: Any) -> str:
+def _item(field: Any, value: Any) -> str:
     if isinstance(value, list):
         return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
+    return to_text(field, value) if isinstance(value, str) else json.dumps(value)
 
 
 def _named_paths(name: str, paths: Mapping[str, str]) -> list[str]:

@@ -35,7 +35,7 @@ def parameter(help: str, default: Any = MISSING, **cli: Any) -> Any:
     """A field that the result depends on: it is recorded in the manifest.
 
     `cli` is about the command line alone: `flag` (the option's name, where it is not the field's), `argument` (without
-    a name), `escapes` (`\\n` is typed as two characters), `file` (the option names a file that holds the value).
+    a name), `escapes` (`\\n` is typed as two characters), `file` (`@FILE` is what the file holds).
     """
     return _field(help, default, "parameter", cli)
 
@@ -77,16 +77,16 @@ class Stage(ABC):
         says of it (see `openprm.runs.manifest.run_stage`)."""
 
     def inputs(self) -> dict[str, str]:
-        """What the stage reads, by role: a field's name, or the names that its mapping gives."""
+        """What the stage reads, by role: a field's name, or the names in its mapping (in a second one FIELD/NAME)."""
         found: dict[str, str] = {}
-        for field in _fields(type(self), "input"):
-            value = getattr(self, field.name)
-            named = value if isinstance(value, Mapping) else {field.name: value}
-            for role, path in named.items():
-                if role in found:
+        for name in input_names(type(self)):
+            value = getattr(self, name)
+            prefix = f"{name}/" if name in _input_mappings(type(self))[1:] else ""
+            for role, path in value.items() if isinstance(value, Mapping) else [(name, value)]:
+                if prefix + role in found:
                     raise InputError(f"two inputs are called {role!r}; give one of them another name")
                 if path is not None:
-                    found[role] = str(path)
+                    found[prefix + role] = str(path)
         return found
 
     def recorded(self) -> dict[str, Any]:
@@ -167,21 +167,28 @@ def stage_from_manifest(manifest: Mapping[str, Any], inputs: Mapping[str, str | 
     if parameters.get("trust_remote_code"):
         raise InputError("it was made with --trust-remote-code, and code of others is not run here")
     values: dict[str, Any] = {key: value for key, value in parameters.items() if key not in STAGES[kind].derived}
-    read = {field.name: hint for field, hint in options_of(STAGES[kind]) if field.metadata["role"] == "input"}
-    mapping = next((name for name, hint in read.items() if typing.get_origin(hint) is dict), None)
+    known, mappings = input_names(STAGES[kind]), _input_mappings(STAGES[kind])
     for role, path in inputs.items():
-        if role == mapping or role not in read:  # a name that the mapping gives
-            if mapping is None:
-                raise InputError(f"its manifest: {kind} has no input {role!r}{nearest(role, read)}")
-            values.setdefault(mapping, {})[role] = str(path)
-        else:
+        mapping, _, name = role.partition("/")
+        if mapping in mappings[1:]:
+            values.setdefault(mapping, {})[name] = str(path)
+        elif role in known and role not in mappings:
             values[role] = str(path)
+        elif mappings:
+            values.setdefault(mappings[0], {})[role] = str(path)
+        else:
+            raise InputError(f"its manifest: {kind} has no input {role!r}{nearest(role, known)}")
     return make_stage(kind, values, "its manifest")
 
 
 def input_names(stage: type[Stage]) -> list[str]:
     """The fields that name what a stage reads."""
     return [field.name for field in _fields(stage, "input")]
+
+
+def _input_mappings(stage: type[Stage]) -> list[str]:
+    hints = typing.get_type_hints(stage)
+    return [name for name in input_names(stage) if typing.get_origin(hints[name]) is dict]
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:

@@ -69,10 +69,6 @@ class Evaluate(Stage, kind="evaluate"):
         if self.answers and not self.curve:
             raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
 
-    def inputs(self) -> dict[str, str]:
-        answers = {f"answers/{name}": path for name, path in self.answers.items()}
-        return {name: str(path) for name, path in {"candidates": self.candidates, **self.scores, **answers}.items()}
-
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward,
         scores or answers are of other responses or prompts, answers are to a part of the prompts, there is no rule to

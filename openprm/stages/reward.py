@@ -47,7 +47,7 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
     model: str | None = input_path("Reward model, or the judge: a folder, a Hub id, or its name on the servers.", None)
     checkpoint: str | None = parameter("The reward model's folder or id, where servers know it by another name.", None)
     dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
-    rubric: str | None = parameter("File with what the judge is to look at.", None, file=True)
+    rubric: str | None = parameter("What the judge is to look at: a text, or @FILE.", None, file=True)
     judgements: int = parameter("How often the judge is asked about each response.", 1)
     file: str | None = input_path("File of rewards by prompt_id and sample_index, for --by file.", None)
     file_column: str = parameter("The reward's column in that file.", "reward")

@@ -111,7 +111,7 @@ class Samples(RunsEngine):
     top_p: float = parameter("Nucleus sampling.", 1.0)
     max_new_tokens: int = parameter("Longest response, in tokens.", 1024)
     system_prompt: str | None = parameter("For questions without a system message.", None)
-    chat_template: str | None = parameter("File with a chat template instead of the model's.", None, file=True)
+    chat_template: str | None = parameter("Chat template instead of the model's: a text, or @FILE.", None, file=True)
     seed: int = parameter("Seed of the random numbers.", 0)
 
     @cached_property

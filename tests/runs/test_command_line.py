@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm import cli
-from openprm.runs.command_line import escape, rerun_command, unescape
-from openprm.runs.declaration import STAGES, Stage
+from openprm.errors import InputError
+from openprm.runs.command_line import escape, from_text, rerun_command, unescape
+from openprm.runs.declaration import STAGES, Stage, options_of
 from openprm.stages.pairs import Pairs
 from openprm.stages.train import Train
 
@@ -49,8 +51,19 @@ def test_defaults_are_left_out():
     assert command == f"openprm train p --base {'b' * 80} \\\n    --seed 1 --out out"
 
 
-@given(st.text(st.sampled_from("\n\t .\\da")).filter(lambda text: "\\n" not in text and "\\t" not in text))
+@given(st.text(st.sampled_from("\n\t .\\dnta")))
 def test_separators_are_typed_as_they_are_read(text: str):
     assert unescape(escape(text)) == text
     assert unescape(escape(f"re:{text}")) == f"re:{text}"
     assert "\n" not in escape(text)
+
+
+def test_a_text_may_be_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    Path("rubric.txt").write_text("Only {brevity}\ncounts.\n", "utf-8")
+    rubric = next(field for field, _ in options_of(STAGES["reward"]) if field.name == "rubric")
+    assert from_text(rubric, "@rubric.txt") == "Only {brevity}\ncounts.\n"
+    with pytest.raises(InputError, match=r"nowhere\.txt cannot be read"):
+        from_text(rubric, "@nowhere.txt")
+    with pytest.raises(InputError, match=r"rubric\.txt is a file; write @rubric\.txt for what it holds"):
+        from_text(rubric, "rubric.txt")

@@ -8,20 +8,17 @@ import pytest
 
 import openprm.stages  # noqa: F401 (declares them)
 from openprm.errors import InputError
-from openprm.runs.declaration import STAGES, Stage, make_stage, nearest, options_of, stage_from_manifest
+from openprm.runs.declaration import STAGES, Stage, input_names, make_stage, nearest, options_of, stage_from_manifest
 from openprm.stages.train import Train
 
 #: Values that not any would do for.
-VALUES = {"declared": None, "shard": "2/3", "stop": ["\n\n", "END"], "curve": True}
+VALUES = {"declared": None, "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True, "rubric": "@name: {x}\n"}
 
 
 def with_every_option(kind: str) -> Stage:
     """A stage none of whose parameters has its default."""
     stage = STAGES[kind]
-    values = {
-        field.name: other_value(field, hint) for field, hint in options_of(stage) if "file" not in field.metadata
-    }
-    return stage(**values)
+    return stage(**{field.name: other_value(field, hint) for field, hint in options_of(stage)})
 
 
 def other_value(field: Any, hint: Any) -> Any:
@@ -38,13 +35,16 @@ def other_value(field: Any, hint: Any) -> Any:
     return {str: "a\nb" if "escapes" in field.metadata else "it's, so", int: 3, float: 0.25}[kind]
 
 
-@pytest.mark.parametrize("kind", ["import", "pairs", "preferences", "prompts", "train", "trees"])
+@pytest.mark.parametrize("kind", ["evaluate", "import", "pairs", "preferences", "prompts", "train", "trees"])
 def test_a_stage_is_rebuilt_from_its_manifest(kind: str):
     stage = with_every_option(kind)
     manifest = {"stage": kind, "parameters": stage.recorded()}
     again = stage_from_manifest(manifest, stage.inputs())
     assert type(again) is type(stage)
     assert (again.recorded(), again.inputs()) == (stage.recorded(), stage.inputs())
+    assert [getattr(again, name) for name in input_names(type(stage))] == [
+        getattr(stage, name) for name in input_names(type(stage))
+    ]
 
 
 def test_what_has_no_value_is_not_recorded():
