@@ -18,7 +18,7 @@ from openprm.hub.publication import RECORDS
 from openprm.runs.command_line import rerun_command
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
 from openprm.runs.declaration import make_stage, stage_from_manifest
-from openprm.runs.licenses import HUB_LICENSES, is_permissive
+from openprm.runs.provenance import HUB_LICENSES, is_permissive
 from openprm.schema import described_columns
 
 from .inputs import Input, inputs, measured

@@ -20,9 +20,8 @@ from openprm.errors import InputError
 from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
 from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
-from openprm.runs.licenses import choose_license
 from openprm.runs.manifest import describe_input, files_hash
-from openprm.runs.provenance import unique, with_licenses
+from openprm.runs.provenance import choose_license, unique, with_licenses
 from openprm.schema import Candidate
 
 from .cards import documents

@@ -1,6 +1,7 @@
 """The data and models of others that something was made of, with their licenses: passed on from stage to stage.
 
 A manifest lists its origins; a stage inherits those of its inputs. The card of a published repository shows the list.
+The license to publish under is the permissive one that all have, else the user's choice.
 """
 
 from __future__ import annotations
@@ -35,6 +36,19 @@ class Origin(TypedDict, total=False):
     citation: str | None
 
 
+#: Licenses that ask for no more than naming the authors, by SPDX id in lower case, as the Hub writes it.
+PERMISSIVE = frozenset(
+    "apache-2.0 mit bsd bsd-2-clause bsd-3-clause isc unlicense cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0"
+    " odc-by pddl".split()
+)
+#: Ids that the Hub knows; any other is shown there as the name of another license.
+HUB_LICENSES = PERMISSIVE | frozenset(
+    "cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0"
+    " cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 odbl openrail gemma"
+    " llama2 llama3 llama3.1 llama3.2 llama3.3 llama4".split()
+)
+
+
 def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
     """The origins of what a stage reads, each once: folders of stages, published repositories, Hub ids, or files.
 
@@ -59,26 +73,48 @@ def unique(origins: Iterable[Origin]) -> list[Origin]:
 
 def _origins(path: str, types: Sequence[str]) -> list[Origin]:
     location = locate(path)
-    if location.kind == "file":
-        return [Origin(name=os.path.basename(path), kind="data", license=None)]
     if location.hub:
         return _hub_origins(location.hub, types)
     folder = Path(location.path)
-    manifest = _manifest(folder / MANIFEST)
-    if "published_by" in manifest:
-        kind = "model" if manifest.get("kind") in ("model", "policy") else "data"
-        return published_origins(manifest, Origin(name=folder.resolve().name, kind=kind))
-    if "origins" in manifest:
-        return manifest["origins"]
-    kind = "model" if (folder / "config.json").exists() else "data"
-    return [Origin(name=folder.resolve().name, kind=kind, license=_card_license(folder))]
+    itself = Origin(
+        name=Path(os.path.abspath(folder)).name, kind="model" if (folder / "config.json").exists() else "data"
+    )
+    return _folder_origins(folder, itself)
 
 
-def _manifest(file: Path) -> dict[str, Any]:
+def _hub_origins(hub: HubId, types: Sequence[str]) -> list[Origin]:
+    from huggingface_hub import snapshot_download
+
+    for hub_type in types:
+        try:
+            folder = snapshot_download(
+                hub.repository, repo_type=hub_type, revision=hub.revision, allow_patterns=[MANIFEST, "README.md"]
+            )
+        except Exception:  # of whatever HTTP client the Hub's library uses; what reads the data says what is wrong
+            continue
+        return _folder_origins(Path(folder), _on_hub(hub, hub_type, Path(folder).name))
+    return [Origin(**_on_hub(hub, types[0], hub.revision), license=None)]
+
+
+def _on_hub(hub: HubId, hub_type: str, revision: str | None) -> Origin:
+    kind = "model" if hub_type == "model" else "data"
+    return Origin(name=hub.repository, kind=kind, hub=hub.repository, revision=revision)
+
+
+def _folder_origins(folder: Path, itself: Origin) -> list[Origin]:
+    """The origins that a folder's manifest names, else `itself` under the license of its card."""
+    from huggingface_hub import metadata_load
+
+    manifest, card = None, None
     with suppress(OSError, ValueError):
-        manifest = json.loads(file.read_text("utf-8"))
-        return manifest if isinstance(manifest, dict) else {}
-    return {}
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    if isinstance(manifest, dict) and "published_by" in manifest:
+        return published_origins(manifest, itself)
+    if isinstance(manifest, dict) and "origins" in manifest:
+        return manifest["origins"]
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        card = metadata_load(folder / "README.md")
+    return [Origin(**itself, license=_license(card or {}))]
 
 
 def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origin]:
@@ -94,14 +130,6 @@ def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origi
     return [*origins, Origin(**{**itself, "license": license if isinstance(license, str) else None})]
 
 
-def _card_license(folder: Path) -> str | None:
-    from huggingface_hub import metadata_load
-
-    with suppress(OSError, ValueError, yaml.YAMLError):
-        return _license(metadata_load(folder / "README.md") or {})
-    return None
-
-
 def _license(card: Mapping[str, Any]) -> str | None:
     """None where the card leaves it open: several licenses, of which it does not say what each is of, or `other`."""
     license = card.get("license")
@@ -112,28 +140,6 @@ def _license(card: Mapping[str, Any]) -> str | None:
     return license if isinstance(license, str) and license.lower() not in ("", "other", "unknown") else None
 
 
-def _hub_origins(hub: HubId, types: Sequence[str]) -> list[Origin]:
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    itself = Origin(name=hub.repository, hub=hub.repository, revision=hub.revision)
-    for hub_type in types:
-        kind = "model" if hub_type == "model" else "data"
-        try:
-            info = HfApi().repo_info(hub.repository, repo_type=hub_type, revision=hub.revision)
-        except Exception:  # of whatever HTTP client the Hub's library uses; what reads the data says what is wrong
-            continue
-        itself |= Origin(kind=kind, revision=info.sha)
-        with suppress(EntryNotFoundError):
-            file = hf_hub_download(hub.repository, MANIFEST, repo_type=hub_type, revision=info.sha)
-            published = _manifest(Path(file))
-            if "published_by" in published:
-                return published_origins(published, itself)
-        card = getattr(info, "card_data", None)
-        return [Origin(**itself, license=_license(card) if card else None)]
-    return [Origin(**itself, kind="model" if types[0] == "model" else "data", license=None)]
-
-
 def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> list[Origin]:
     """The origins, with the licenses that the user names (by an origin's name) where none is known."""
     return [
@@ -142,3 +148,25 @@ def with_licenses(origins: Iterable[Origin], licenses: Mapping[str, str]) -> lis
         else origin
         for origin in origins
     ]
+
+
+def is_permissive(origin: Origin) -> bool:
+    """Whether a source may be passed on under any license; not where its license is unknown."""
+    return str(origin.get("license")).lower() in PERMISSIVE
+
+
+def choose_license(origins: Sequence[Origin], wanted: str | None) -> str:
+    """The license to publish under, in lower case: `wanted`, or the one permissive license that all sources have.
+
+    Raises InputError where the user has to choose.
+    """
+    if wanted:
+        return wanted.lower()
+    found = {str(origin.get("license")).lower() for origin in origins}
+    if len(found) == 1 and found <= PERMISSIVE:
+        return found.pop()
+    sources = ", ".join(f"{origin['name']} ({origin.get('license') or 'unknown'})" for origin in origins) or "nothing"
+    raise InputError(
+        f"this derives from {sources}, which leaves the license open; read the terms of these sources, and say under "
+        "which license you publish: --license"
+    )

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub.errors import EntryNotFoundError
 
 from openprm.errors import InputError
 from openprm.runs.folder import read_manifest
 from openprm.runs.manifest import describe_input, run_stage
-from openprm.runs.provenance import Origin, inherited, with_licenses
+from openprm.runs.provenance import Origin, choose_license, inherited, with_licenses
 
 MATH = Origin(name="math", kind="data", license="MIT")
 POLICY = Origin(name="policy", kind="model", license="llama3.1")
@@ -64,8 +63,6 @@ def test_a_published_folder_says_its_own(tmp_path):
     (folder / "manifest.json").write_text(json.dumps(said))
     itself = {"name": "trees", "kind": "data", "license": "cc-by-nc-4.0"}
     assert inherited({"trees": folder}) == inherited({"trees": f"{folder}:process"}) == [MATH, itself]
-    (folder / "manifest.json").write_text(json.dumps({**said, "kind": "policy", "origins": []}))
-    assert inherited({"base": folder}) == [{**itself, "kind": "model"}]
     (folder / "manifest.json").write_text(json.dumps({**said, "license": "mit"}))
     assert inherited({"trees": folder}) == [MATH]
     (folder / "manifest.json").write_text(json.dumps({**said, "origins": ["math"]}))
@@ -89,20 +86,34 @@ def test_the_license_of_a_card(tmp_path, lines: str, license: str | None):
     assert inherited({"data": tmp_path})[0]["license"] == license
 
 
-def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(monkeypatch: pytest.MonkeyPatch):
-    def info(self: Any, name: str, *, repo_type: str, revision: str | None) -> Any:
-        there = {"dataset": ("d" * 40, {"license": "mit"}), "model": ("m" * 40, {"license": ["llama3.1"]})}
-        return SimpleNamespace(sha=there[repo_type][0], card_data=there[repo_type][1])
+def test_the_role_tells_a_model_from_a_dataset_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for letter, license in (("d", "mit"), ("m", "[llama3.1]")):
+        (tmp_path / (letter * 40)).mkdir()
+        (tmp_path / (letter * 40) / "README.md").write_text(f"---\nlicense: {license}\n---\n")
 
-    def none(*_: Any, **__: Any) -> str:
-        raise EntryNotFoundError("none")
+    def commit(repo_type: str) -> str:
+        return repo_type[0] * 40
 
-    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", info)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", none)
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.repo_info", lambda *_, repo_type, **__: SimpleNamespace(sha=commit(repo_type))
+    )
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, repo_type, **__: str(tmp_path / commit(repo_type))
+    )
     for role, kind, letter, license in (("base", "model", "m", "llama3.1"), ("pairs", "data", "d", "mit")):
         (origin,) = inherited({role: "somebody/both"})
         assert (origin["kind"], origin["revision"], origin["license"]) == (kind, letter * 40, license)
         assert describe_input("somebody/both", role) == {"name": "somebody/both", "hash": letter * 40}
+
+
+@pytest.mark.parametrize("licenses", [("mit", "CC-BY-NC-4.0"), ("my-own",), (None,), ("mit", "isc"), ()])
+def test_only_sources_under_one_permissive_license_need_no_choice(licenses: tuple[str | None, ...]):
+    assert choose_license([Origin(name="a", license="MIT"), Origin(name="b", license="mit")], None) == "mit"
+    origins = [Origin(name=f"data{index}", license=license) for index, license in enumerate(licenses)]
+    with pytest.raises(InputError, match="--license") as told:
+        choose_license(origins, None)
+    assert all(f"{origin['name']} ({origin['license'] or 'unknown'})" in str(told.value) for origin in origins)
+    assert choose_license(origins, "CC-BY-NC-4.0") == "cc-by-nc-4.0"
 
 
 def test_licenses_named_by_the_user():
