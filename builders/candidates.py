@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datasets
-from openprm.builders.stage import StageBuilder, config_of
+from openprm.builders.stage import StageBuilder
 
 from openprm.schema import Candidate
 from openprm.stages.import_candidates import ImportCandidates
@@ -12,6 +11,5 @@ from openprm.stages.import_candidates import ImportCandidates
 class Candidates(StageBuilder):
     """One row per response, in the unified format."""
 
-    VERSION = datasets.Version("1.0.0")
-    BUILDER_CONFIG_CLASS = config_of(ImportCandidates)
+    STAGE = ImportCandidates
     RECORD = Candidate

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ import datasets
 import pyarrow.parquet as pq
 from datasets.builder import Key
 
-from openprm.runs.declaration import Stage, options_of
+from openprm.runs.declaration import Stage, make_stage, options_of
 from openprm.runs.folder import DATA
 from openprm.runs.manifest import describe_input
 from openprm.schema import features
@@ -31,12 +31,10 @@ class StageConfig(datasets.BuilderConfig):
     STAGE: ClassVar[type[Stage]]
 
     def stage(self) -> Stage:
-        """The stage with this config's values. Raises ValueError where a required one is missing."""
+        """The stage with this config's values. Raises InputError where one is missing or of another type."""
         values = {field.name: getattr(self, field.name) for field, _ in options_of(self.STAGE)}
-        for field, _ in options_of(self.STAGE):
-            if values[field.name] is None and _is_required(field):
-                raise ValueError(f"give {field.name}: {field.metadata['help']}")
-        return self.STAGE(**values)
+        given = {name: value for name, value in values.items() if value is not None}
+        return make_stage(self.STAGE.kind, given, "the builder")
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         stage = self.stage()
@@ -45,29 +43,35 @@ class StageConfig(datasets.BuilderConfig):
         return f"{self.name}-{digest[:32]}"
 
 
-def config_of(stage: type[Stage]) -> type[StageConfig]:
+def _config_of(stage: type[Stage]) -> type[StageConfig]:
     """The config class whose fields are those of a stage."""
     fields: list[Any] = []
     for field, hint in options_of(stage):
-        default = dataclasses.field(default_factory=field.default_factory) if _has_factory(field) else field.default
-        fields.append((field.name, hint, None if _is_required(field) else default))
-    config = dataclasses.make_dataclass(f"{stage.__name__}Config", fields, bases=(StageConfig,))
-    config.STAGE = stage  # type: ignore[attr-defined]
-    return config
-
-
-def _has_factory(field: dataclasses.Field[Any]) -> bool:
-    return field.default_factory is not dataclasses.MISSING
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and not _has_factory(field)
+        required = field.default is field.default_factory is MISSING
+        default = None if required else field.default
+        if field.default_factory is not MISSING:
+            default = dataclasses.field(default_factory=field.default_factory)
+        fields.append((field.name, hint, default))
+    return dataclasses.make_dataclass(
+        f"{stage.__name__}Config", fields, bases=(StageConfig,), namespace={"STAGE": stage}
+    )
 
 
 class StageBuilder(datasets.ArrowBasedBuilder):
-    """A dataset of `RECORD`s with one split, `train`; `num_proc` reads the stage's shards in parallel."""
+    """The `RECORD`s of a `STAGE` as one split, `train`; `num_proc` reads the stage's shards in parallel.
 
+    DECLARED: the datasets of the paper that the stage knows, a config each.
+    """
+
+    VERSION = datasets.Version("1.0.0")
+    STAGE: ClassVar[type[Stage]]
     RECORD: ClassVar[type]
+    DECLARED: ClassVar[Iterable[str]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        config = cls.BUILDER_CONFIG_CLASS = _config_of(cls.STAGE)
+        cls.BUILDER_CONFIGS = [config(name=name, version=cls.VERSION, declared=name) for name in cls.DECLARED]
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=features(self.RECORD))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datasets
-from openprm.builders.stage import StageBuilder, config_of
+from openprm.builders.stage import StageBuilder
 
 from openprm.schema import Tree
 from openprm.stages.trees import Trees as TreesStage
@@ -12,6 +11,5 @@ from openprm.stages.trees import Trees as TreesStage
 class Trees(StageBuilder):
     """One tree per prompt."""
 
-    VERSION = datasets.Version("1.0.0")
-    BUILDER_CONFIG_CLASS = config_of(TreesStage)
+    STAGE = TreesStage
     RECORD = Tree

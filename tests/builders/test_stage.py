@@ -87,7 +87,7 @@ def test_files_of_ones_own(tmp_path: Path):
 
 
 def test_what_is_missing_is_named(tmp_path: Path):
-    with pytest.raises(ValueError, match="give candidates: Candidates: "):
+    with pytest.raises(ValueError, match="the builder: import needs `candidates`: Candidates: "):
         builder(Candidates, tmp_path)
     with pytest.raises(InputError, match="preferences need a file"):
         builder(Preferences, tmp_path, question_column="q")
