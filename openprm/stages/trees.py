@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,19 +51,13 @@ class Trees(ReadsCandidates, kind="trees"):
     num_proc: int = execution("Processes.", 1)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        parameters = MergeParameters(self.separator, self.similarity, self.threshold, self.distinct_numbers)
+        for separator in (self.separator, *self.separators.values()):
+            self._parameters(separator)  # raises for what cannot be
         buckets = _bucket(folder, self.candidate_source(), self.strict)
         stored = Shards(folder, Tree)
-        grow = partial(
-            _grow_shard,
-            folder=folder,
-            parameters=parameters,
-            separators=self.separators,
-            reward_name=buckets["reward_name"],
-            strict=self.strict,
-        )
         finished = stored.notes()
         missing = [index for index in range(buckets["shards"]) if index not in finished]
+        grow = partial(self._grow_shard, folder, buckets["reward_name"])
         done = sum(note.items for note in finished.values())
         with Progress("trees", "prompts", buckets["prompts"], done, note=folder / WORK / "progress.txt") as progress:
             for prompts in in_processes(grow, missing, self.num_proc):
@@ -82,6 +76,35 @@ class Trees(ReadsCandidates, kind="trees"):
             "rejected": dict(rejections.counts),
         }
         return finish_dataset(folder, Tree, "trees", digests, counts)
+
+    def _parameters(self, separator: str) -> MergeParameters:
+        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers)
+
+    def _grow_shard(self, folder: Path, reward_name: str, index: int) -> int:
+        """Builds and stores the trees of one bucket; returns its number of prompts."""
+        prompts: dict[str, list[Candidate]] = {}
+        with _bucket_path(folder, index).open(encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                prompts.setdefault(row["prompt_id"], []).append(row)
+        trees: list[Tree] = []
+        failures: list[Failure] = []
+        statistics = TreeStatistics()
+        for candidates in prompts.values():
+            usable = []
+            for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
+                problem = _unusable(candidate, reward_name)
+                if problem and self.strict:
+                    raise InputError(f"{problem} (stopped by --strict)")
+                if problem:
+                    failures.append(problem)
+                else:
+                    usable.append(candidate)
+            if usable:
+                separator = self.separators.get(usable[0]["source"], self.separator)
+                trees.append(build_tree(usable, reward_name, self._parameters(separator)))
+                statistics.add(trees[-1])
+        Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
+        return len(prompts)
 
 
 def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
@@ -138,51 +161,12 @@ def _bucket_path(folder: Path, index: int) -> Path:
     return folder / WORK / f"bucket-{index:05d}.jsonl"
 
 
-def _grow_shard(
-    index: int,
-    *,
-    folder: Path,
-    parameters: MergeParameters,
-    separators: dict[str, str],
-    reward_name: str | None,
-    strict: bool,
-) -> int:
-    """Builds and stores the trees of one bucket; returns its number of prompts."""
-    prompts: dict[str, list[Candidate]] = {}
-    with _bucket_path(folder, index).open(encoding="utf-8") as lines:
-        for line in lines:
-            row: Candidate = json.loads(line)
-            prompts.setdefault(row["prompt_id"], []).append(row)
-    trees: list[Tree] = []
-    failures: list[Failure] = []
-    for candidates in prompts.values():
-        usable = []
-        for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
-            problem = _unusable(candidate, reward_name)
-            if problem and strict:
-                raise InputError(f"{problem} (stopped by --strict)")
-            if problem:
-                failures.append(problem)
-            else:
-                usable.append(candidate)
-        if usable:
-            source = usable[0]["source"]
-            chosen = replace(parameters, separator=separators.get(source, parameters.separator))
-            assert reward_name is not None  # without any reward none is usable
-            trees.append(build_tree(usable, reward_name, chosen))
-    statistics = TreeStatistics()
-    for tree in trees:
-        statistics.add(tree)
-    Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
-    return len(prompts)
-
-
-def _unusable(candidate: Candidate, reward_name: str | None) -> Failure | None:
+def _unusable(candidate: Candidate, reward_name: str) -> Failure | None:
+    key = response_key(candidate)
     if not candidate["response"].strip():
-        return Failure("empty response", "leave it out, or sample it again", key=response_key(candidate))
-    names = [reward["name"] for reward in candidate["rewards"]]
-    if reward_name not in names:
-        return Failure("no reward", "reward it, or name another with --reward-name", key=response_key(candidate))
+        return Failure("empty response", "leave it out, or sample it again", key=key)
+    if all(reward["name"] != reward_name for reward in candidate["rewards"]):
+        return Failure("no reward", "reward it, or name another with --reward-name", key=key)
     return None
 
 
