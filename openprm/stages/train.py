@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,55 @@ class Train(Stage, kind="train"):
         flag="--trainer-option",
     )
 
-    def options(self) -> dict[str, Any]:
-        """The options of `OpenPRMConfig`."""
-        return {
+    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+        """Of several processes the first runs the stage; the others work with it, in the folder that it names."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return super().run(out, force=force, replace_finished=replace_finished)
+        import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
+        from accelerate import PartialState
+        from accelerate.utils import broadcast_object_list
+
+        state = PartialState(cpu=bool(self.trainer_options.get("use_cpu")))
+        chosen: list[str | None] = [None]
+
+        def lead(folder: Path) -> Mapping[str, Any]:
+            chosen[0] = str(folder)
+            broadcast_object_list(chosen)
+            return self.work(folder)
+
+        if state.is_main_process:
+            try:
+                parameters, inputs = self.recorded(), self.inputs()
+                run_stage(out, self.kind, parameters, inputs, lead, force=force, replace_finished=replace_finished)
+            finally:
+                if chosen[0] is None:  # finished before, or refused: no process should wait for a folder
+                    broadcast_object_list(chosen)
+        else:
+            broadcast_object_list(chosen)
+            if chosen[0] is not None:
+                self.work(Path(chosen[0]))
+        state.wait_for_everyone()  # until the first has put the folder in its place
+        atexit.register(_leave_group)
+        return read_manifest(out)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        import torch
+        from transformers.trainer_utils import get_last_checkpoint
+
+        from ..models.reward_checkpoint import load_reward_model
+        from ..training.trainer import OpenPRMConfig, OpenPRMTrainer
+
+        aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
+        if aggregation is None:
+            aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
+        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair) if row["level"] in self.levels]
+        if not rows:
+            raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
+        checkpoints = folder / WORK / "checkpoints"
+        options: dict[str, Any] = {
+            "save_total_limit": 2,  # survives a kill while the newest is being written
+            "disable_tqdm": not sys.stderr.isatty(),
+            "dataloader_pin_memory": torch.cuda.is_available(),
             "learning_rate": self.learning_rate,
             "num_train_epochs": self.epochs,
             "max_steps": self.max_steps or -1,
@@ -93,39 +139,7 @@ class Train(Stage, kind="train"):
             **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
             **self.trainer_options,
         }
-
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return super().run(out, force=force, replace_finished=replace_finished)
-
-        def stage(work: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-            parameters, inputs = self.recorded(), self.inputs()
-            return run_stage(out, self.kind, parameters, inputs, work, force=force, replace_finished=replace_finished)
-
-        return _together(stage, self.work, out, cpu=bool(self.trainer_options.get("use_cpu")))
-
-    def work(self, folder: Path) -> Mapping[str, Any]:
-        import torch
-        from transformers.trainer_utils import get_last_checkpoint
-
-        from ..models.reward_checkpoint import load_reward_model
-        from ..training.trainer import OpenPRMConfig, OpenPRMTrainer
-
-        aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
-        if aggregation is None:
-            aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
-        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair) if row["level"] in self.levels]
-        if not rows:
-            raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
-        checkpoints = folder / WORK / "checkpoints"
-        # a limit of two survives a kill while the newest is being written
-        arguments = OpenPRMConfig(
-            output_dir=str(checkpoints),
-            save_total_limit=2,
-            disable_tqdm=not sys.stderr.isatty(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-            **self.options(),
-        )
+        arguments = OpenPRMConfig(output_dir=str(checkpoints), **options)
         model, tokenizer = load_reward_model(
             self.base,
             separator=self.separator or _separator(self.pairs.values()),
@@ -166,43 +180,6 @@ class Train(Stage, kind="train"):
             "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
             "plateau": plateau,
         }
-
-
-def _together(
-    stage: Callable[[Callable[[Path], Mapping[str, Any]]], dict[str, Any]],
-    work: Callable[[Path], Mapping[str, Any]],
-    out: str | Path,
-    cpu: bool,
-) -> dict[str, Any]:
-    """The first process runs the stage; the others do the stage's work with it, in the folder that it tells them."""
-    import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    state = PartialState(cpu=cpu)
-    told: list[str | None] = [None]
-    if state.is_main_process:
-
-        def lead(folder: Path) -> Mapping[str, Any]:
-            told[0] = str(folder)
-            broadcast_object_list(told)
-            return work(folder)
-
-        try:
-            manifest = stage(lead)
-        except BaseException:
-            if told[0] is None:  # refused before any work: no process should wait for a folder
-                broadcast_object_list(told)
-            raise
-        if told[0] is None:  # skipped
-            broadcast_object_list(told)
-    else:
-        broadcast_object_list(told)
-        if told[0] is not None:
-            work(Path(told[0]))
-    state.wait_for_everyone()  # until the first has put the folder in its place
-    atexit.register(_leave_group)
-    return manifest if state.is_main_process else read_manifest(out)
 
 
 def _leave_group() -> None:
