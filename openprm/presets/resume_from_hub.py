@@ -6,7 +6,6 @@ The preset's own `publish` stage says which stage is published as which reposito
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
@@ -16,37 +15,15 @@ from ..hub.repository import Repository
 Stages = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class ResumePlan:
-    """Which stages are restored and which run, each in the preset's order.
+def before_start(
+    stages: Stages, chosen: Sequence[str], owner: str, inputs_of: Callable[[str], Sequence[str]]
+) -> tuple[dict[str, tuple[Publication, str]], list[str]]:
+    """What the `chosen` stages of a run need from before them, each in the preset's order.
 
-    restored: by stage, the publication and its part. made: stages that run. unpublished: those of them from before
-    the start, which are needed and not published.
+    Returns the stages to be restored, each with its publication and the part of it, and those that are not published,
+    so that they are run, too. owner: `OWNER[@REVISION]`, or a local folder of publications. inputs_of: the stages that
+    a stage reads. Downloads only manifests. Raises InputError where what the preset publishes cannot be opened.
     """
-
-    restored: Mapping[str, tuple[Publication, str]]
-    made: Sequence[str]
-    unpublished: Sequence[str]
-
-
-def plan_resume(
-    stages: Stages, start: str, end: str, owner: str, inputs_of: Callable[[str], Sequence[str]]
-) -> ResumePlan:
-    """The plan to run the stages from `start` (a stage's name, or a kind: its first stage) to the stage `end`.
-
-    owner: `OWNER[@REVISION]`, or a local folder of publications. inputs_of: the stages that a stage reads. A needed
-    stage from before the start is restored where the preset publishes it, else it is run, too. Downloads only
-    manifests. Raises InputError where there is no such start, it comes after the end, or what the preset publishes
-    cannot be opened.
-    """
-    names = [*stages]
-    first = start if start in stages else next((name for name in names if stages[name]["run"] == start), None)
-    if first is None:
-        kinds = dict.fromkeys(entry["run"] for entry in stages.values())
-        raise InputError(f"the preset has no stage {start!r}; its kinds are {', '.join(kinds)}")
-    chosen = names[names.index(first) : names.index(end) + 1]
-    if not chosen:
-        raise InputError(f"the run would end (at {end!r}) before it starts (at {first!r})")
     published = published_as(stages)
     needed, pending = set(chosen), [before for name in chosen for before in inputs_of(name)]
     while pending:
@@ -54,13 +31,11 @@ def plan_resume(
         if name not in needed and name not in published:
             pending += inputs_of(name)
         needed.add(name)
-    before = [name for name in names if name in needed and name not in chosen]
-    restored = {name: published[name] for name in before if name in published}
-    return ResumePlan(
-        {name: (_open_part(owner, *place)[0], place[1]) for name, place in restored.items()},
-        [name for name in names if name in needed and name not in restored],
-        [name for name in before if name not in restored],
-    )
+    before = [name for name in stages if name in needed and name not in chosen]
+    restored = {
+        name: (_open_part(owner, *published[name])[0], published[name][1]) for name in before if name in published
+    }
+    return restored, [name for name in before if name not in restored]
 
 
 def published_as(stages: Stages) -> dict[str, tuple[str, str]]:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,16 @@ import yaml
 
 from .. import stages as _stages  # noqa: F401 (declares the stages, as the two below)
 from ..errors import InputError
-from ..hub.publication import restore
+from ..hub.publication import Publication, restore
+from ..hub_id import HubId
 from ..push import publish  # noqa: F401
 from ..runs.declaration import STAGES, Stage, input_names, make_stage
 from ..runs.manifest import write_whole
 from . import toy_stages  # noqa: F401
-from .resume_from_hub import compare_published, plan_resume
+from .resume_from_hub import before_start, compare_published
 
 #: A run's folder holds its preset under this name.
 PRESET = "preset.yaml"
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # no path to somewhere else: not ../x, ./x or /x
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -58,27 +57,28 @@ def load_preset(name: str) -> dict[str, Any]:
     for stage, entry in preset["stages"].items():
         if not isinstance(entry, dict) or "run" not in entry:
             raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(STAGES)}")
-        make_stage(entry["run"], parameters_of(entry), f"{name}: stage {stage!r}")  # raises for what does not fit
-        for key in input_names(STAGES[entry["run"]]):
-            for value in _references(entry.get(key)):
-                if value not in earlier and not _exists(value):
-                    raise InputError(
-                        f"{name}: stage {stage!r} takes {value!r} for its {key}: that is no stage before it "
-                        f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
-                    )
+        make_stage(entry["run"], _parameters(entry), f"{name}: stage {stage!r}")  # raises for what does not fit
+        for key, value in _references(entry):
+            if value not in earlier and not _exists(value):
+                raise InputError(
+                    f"{name}: stage {stage!r} takes {value!r} for its {key}: that is no stage before it "
+                    f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
+                )
         earlier.append(stage)
     return preset
 
 
-def _references(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return [] if value is None else [value]
+def _references(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The inputs that a preset's entry names, by key."""
+    for key in input_names(STAGES[entry["run"]]):
+        value = entry.get(key)
+        for one in value.values() if isinstance(value, dict) else [] if value is None else [value]:
+            yield key, one
 
 
 def _exists(value: Any) -> bool:
     """Whether an input is there, or may be on the Hub, which is asked when the stage runs."""
-    return isinstance(value, str) and (Path(value).exists() or _HUB_ID.fullmatch(value) is not None)
+    return isinstance(value, str) and (Path(value).exists() or ("/" in value and HubId.parse(value) is not None))
 
 
 def run_preset(
@@ -99,77 +99,70 @@ def run_preset(
 
     Raises InputError before anything is made where a stage is unknown or what is needed is not published.
     """
-    stages = preset["stages"]
-    end = _last(stages, until)
+    stages, out = preset["stages"], Path(out)
+    names = [*stages]
+    chosen = names[: names.index(_named(stages, until)[-1]) + 1] if until else names
     if (start is None) != (published is None):
         raise InputError("a run starts in the middle from what is published: give both --start and --from")
-    resumed = None
+    restored: Mapping[str, tuple[Publication, str]] = {}
+    unpublished: list[str] = []
     if start is not None and published is not None:
-        resumed = plan_resume(stages, start, end, published, lambda name: stages_of(stages, name))
-    Path(out).mkdir(parents=True, exist_ok=True)
-    write_whole(Path(out) / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
+        first = start if start in stages else _named(stages, start)[0]
+        if first not in chosen:
+            raise InputError(f"the run would end (at {chosen[-1]!r}) before it starts (at {first!r})")
+        chosen = chosen[names.index(first) :]
+        restored, unpublished = before_start(stages, chosen, published, lambda name: stages_of(stages, name))
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
     manifests: dict[str, dict[str, Any]] = {}
-    if resumed is not None:
-        for name, (publication, part) in resumed.restored.items():
-            say(f"{name}: from {publication.repository} ({part})")
-            manifests[name] = restore(publication, part, Path(out) / name)
-        for name in resumed.unpublished:
-            say(f"{name}: not published, so it is made here")
-    names = [*stages][: [*stages].index(end) + 1] if resumed is None else resumed.made
-    for name in names:
+    for name, (publication, part) in restored.items():
+        say(f"{name}: from {publication.repository} ({part})")
+        manifests[name] = restore(publication, part, out / name)
+    for name in unpublished:
+        say(f"{name}: not published, so it is made here")
+    for name in [*unpublished, *chosen]:
         started = time.monotonic()
         say(f"{name} ...")
-        manifests[name] = stage_of(stages, name, Path(out)).run(Path(out) / name, replace_finished=True)
-        say(f"{name}: {Path(out) / name} ({time.monotonic() - started:.1f} s)")
-    if resumed is not None and published is not None:
-        made = {name: manifests[name] for name in names}
+        manifests[name] = stage_of(stages, name, out).run(out / name, replace_finished=True)
+        say(f"{name}: {out / name} ({time.monotonic() - started:.1f} s)")
+    if published is not None:
+        made = {name: manifests[name] for name in [*unpublished, *chosen]}
         for name, result in compare_published(made, stages, published).items():
             say(f"{name}: {result}")
     return manifests
 
 
+def _named(stages: Mapping[str, Any], text: str) -> list[str]:
+    """The stages of this name or kind."""
+    found = [name for name, entry in stages.items() if text in (name, entry["run"])]
+    if not found:
+        kinds = dict.fromkeys(entry["run"] for entry in stages.values())
+        raise InputError(f"the preset has no stage {text!r}; its kinds are {', '.join(kinds)}")
+    return found
+
+
 def stage_of(stages: Mapping[str, Any], name: str, out: Path) -> Stage:
     """A stage of a run below `out`: with folders in place of the stages that it takes as inputs."""
-    kind = stages[name]["run"]
-    folders = {earlier: out / earlier for earlier in _before(stages, name)}
-    inputs = input_names(STAGES[kind])
-    values = {
-        key: _resolve(value, folders) if key in inputs else value for key, value in parameters_of(stages[name]).items()
-    }
+    kind, values = stages[name]["run"], _parameters(stages[name])
+    folders = {earlier: str(out / earlier) for earlier in stages_of(stages, name)}
+    for key in values.keys() & {*input_names(STAGES[kind])}:
+        value = values[key]
+        is_mapping = isinstance(value, dict)
+        values[key] = (
+            {role: folders.get(one, one) for role, one in value.items()} if is_mapping else folders.get(value, value)
+        )
     return make_stage(kind, values, f"stage {name!r}")
 
 
-def parameters_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What a preset's entry gives its stage."""
-    return {key: value for key, value in entry.items() if key != "run"}
-
-
-def _last(stages: Mapping[str, Any], until: str | None) -> str:
-    last = [name for name, entry in stages.items() if until in (None, name, entry["run"])]
-    if not last:
-        kinds = dict.fromkeys(entry["run"] for entry in stages.values())
-        raise InputError(f"the preset has no stage {until!r}; its kinds are {', '.join(kinds)}")
-    return last[-1]
-
-
 def stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
-    """The stages that one takes as inputs."""
-    entry = stages[name]
-    values = [value for key in input_names(STAGES[entry["run"]]) for value in _references(entry.get(key))]
-    return [value for value in values if value in _before(stages, name)]
-
-
-def _before(stages: Mapping[str, Any], name: str) -> list[str]:
-    """The stages that a stage may name; what is called like a later one is a path."""
+    """The stages that one takes as inputs: earlier ones. (What is called like a later one is a path.)"""
     names = [*stages]
-    return names[: names.index(name)]
+    earlier = names[: names.index(name)]
+    return [value for _, value in _references(stages[name]) if value in earlier]
 
 
-def _resolve(value: Any, folders: Mapping[str, Path]) -> Any:
-    """An input of a stage, or several by name, with the folder of each stage in its place."""
-    if isinstance(value, dict):
-        return {key: _resolve(item, folders) for key, item in value.items()}
-    return str(folders.get(value, value))
+def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "run"}
 
 
 def check_published(folder: str | Path, owner: str) -> str:
