@@ -1,7 +1,7 @@
 """Process and outcome pairs in the unified format [Q, C, Pc, Pr] (paper, sections 3.1-3.2, appendix B.1).
 
-Process pairs are siblings of a tree whose values differ enough; outcome pairs are whole responses, of a
-tree or of any preference dataset. All functions are pure; rows go in, rows come out.
+Process pairs are siblings of a tree whose values differ enough; outcome pairs are whole responses, of a tree or of any
+preference dataset.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from ..schema import SCHEMA_VERSION, Message, Node, Pair, Support, Tree
-from .tree import response_text, siblings
+from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree
+from .tree import response_text, sibling_gaps, siblings
 
-PROCESS, OUTCOME = "process", "outcome"
+PROCESS, OUTCOME = LEVELS
 
 
 @dataclass(frozen=True)
 class MinGap:
-    """The least difference of two values that makes a pair, and its units.
+    """The smallest difference between two values that makes a pair, and its units.
 
-    `units` is "reward" (as it is: the paper's 1.0 is one logit of one particular reward model), "sd"
-    (standard deviations of the source's rewards) or "quantile" (of the source's sibling gaps, in [0, 1]).
+    `units` is "reward" (the paper's 1.0 is one logit of one particular reward model), "sd" (standard deviations of the
+    source's rewards) or "quantile" (of the source's gaps between siblings, in [0, 1]).
     """
 
     amount: float
@@ -52,20 +53,17 @@ class MinGap:
         return {"reward": f"{self.amount:g}", "sd": f"{self.amount:g}sd", "quantile": f"q{self.amount:g}"}[self.units]
 
     def in_reward_units(self, trees: Iterable[Tree]) -> dict[str, float]:
-        """The least gap of each source, in the units of its reward. Reads the trees once."""
-        rewards: dict[str, list[float]] = {}
-        gaps: dict[str, list[float]] = {}
+        """The smallest gap for each source, in the units of its reward. Reads the trees once."""
+        rewards: dict[str, list[float]] = defaultdict(list)
+        gaps: dict[str, list[float]] = defaultdict(list)
         for tree in trees:
-            rewards.setdefault(tree["source"], []).extend(response["reward"] for response in tree["responses"])
+            rewards[tree["source"]] += [response["reward"] for response in tree["responses"]]
             if self.units == "quantile":
-                gaps.setdefault(tree["source"], []).extend(
-                    max(node["value"] for node in nodes) - min(node["value"] for node in nodes)
-                    for nodes in siblings(tree)
-                )
+                gaps[tree["source"]] += sibling_gaps(tree)
         if self.units == "sd":
             return {source: self.amount * float(np.std(values)) for source, values in rewards.items()}
         if self.units == "quantile":
-            return {source: float(np.quantile(gaps.get(source) or [0.0], self.amount)) for source in rewards}
+            return {source: float(np.quantile(gaps[source] or [0.0], self.amount)) for source in rewards}
         return dict.fromkeys(rewards, self.amount)
 
 
@@ -73,11 +71,11 @@ class MinGap:
 class PairParameters:
     """Which pairs to take from a tree.
 
-    `select` is "max" (one pair per parent: the most divergent children, as the paper's p_c and p_r), "all"
-    (every two siblings), or a number k (the k widest gaps of a tree). `min_support` is the least number of responses
-    behind each side. With `shared_prefix` both sides follow the chosen side's own prefix; without, each
-    keeps its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses:
-    "none", "best" (best against worst) or "all" (every two whose rewards differ by the least gap).
+    `select` is "max" (one pair per parent: the children with the largest difference, as the paper's p_c and p_r),
+    "all" (every two siblings), or a number k (the k largest gaps of a tree). `min_support` is the smallest number of
+    responses behind each side. With `shared_prefix` both sides follow the chosen side's prefix; without it, each keeps
+    its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses: "none", "best" (the best
+    against the worst) or "all" (every two whose rewards differ enough).
     """
 
     select: str = "max"
@@ -98,25 +96,26 @@ class PairParameters:
 def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = None) -> list[Pair]:
     """The pairs of one tree; `min_gap` in the units of its reward. In order of parents, then of selection."""
     parameters = parameters or PairParameters()
-    pairs = process_pairs(tree, min_gap, parameters) if parameters.process else []
-    return pairs + outcome_pairs(tree, min_gap, parameters.outcome)
-
-
-def process_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
-    """Siblings whose values differ by `min_gap` or more, selected as `parameters.select` says."""
-    couples = sibling_pairs(tree, min_gap, parameters)
-    return [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
+    couples = sibling_pairs(tree, min_gap, parameters) if parameters.process else []
+    pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
+    return pairs + _outcome_pairs(tree, min_gap, parameters.outcome)
 
 
 def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
-    """The nodes (chosen, rejected) that process pairs are made of, in their order."""
+    """The nodes (chosen, rejected) of process pairs: siblings whose values differ by `min_gap` or more.
+
+    On equal values, the best and the worst of some siblings are those with more responses, then the earlier ones.
+    """
     found: list[tuple[Node, Node]] = []
     for nodes in siblings(tree):
         supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
-        if parameters.select == "max":
-            couples = _most_divergent(supported)
-        else:
-            couples = [_better_first(*couple) for couple in combinations(supported, 2)]
+        couples: list[Any] = []
+        if parameters.select != "max":
+            couples = [sorted(couple, key=lambda node: -node["value"]) for couple in combinations(supported, 2)]
+        elif supported:
+            best = min(supported, key=lambda node: (-node["value"], -node["n_leaves"], node["id"]))
+            worst = min(supported, key=lambda node: (node["value"], -node["n_leaves"], node["id"]))
+            couples = [(best, worst)]
         found += [(better, worse) for better, worse in couples if _far(better["value"], worse["value"], min_gap)]
     if parameters.select.isdigit():
         found.sort(key=lambda couple: couple[1]["value"] - couple[0]["value"])  # stable: earlier parents first
@@ -124,8 +123,7 @@ def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> lis
     return found
 
 
-def outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
-    """Pairs of whole responses of one tree: its best against its worst, or all that differ enough."""
+def _outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
     if mode == "none":
         return []
     ranked = sorted(tree["responses"], key=lambda response: -response["reward"])  # stable
@@ -142,7 +140,7 @@ def outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
 def preference_pair(
     question: list[Message], chosen: str, rejected: str, source: str, prompt_id: str, gap: float | None = None
 ) -> Pair:
-    """An outcome pair of two whole answers; `gap` is None where no reward says by how much one is better."""
+    """An outcome pair of two whole answers; `gap` is None if no reward says by how much one is better."""
     return Pair(
         schema_version=SCHEMA_VERSION,
         prompt_id=prompt_id,
@@ -178,8 +176,8 @@ def to_trl(pair: Pair) -> dict[str, list[Message]]:
 class Duplicates:
     """Finds duplicates and contradictions (a pair and its reverse), in two readings of the same pairs.
 
-    First `add` every pair; then `keep` says of each, in the same order, whether it stays. Of duplicates
-    the first stays, of contradictions none. Holds two 16-byte digests per distinct pair.
+    First `add` every pair; then `keep` says of each, in the same order, whether it stays. The first of several
+    duplicates stays, and neither side of a contradiction. Holds two 16-byte digests per distinct pair.
     """
 
     def __init__(self) -> None:
@@ -215,21 +213,8 @@ def _far(better: float, worse: float, min_gap: float) -> bool:
     return gap > 0 and (gap >= min_gap or math.isclose(gap, min_gap, rel_tol=1e-9, abs_tol=1e-12))
 
 
-def _better_first(first: Node, second: Node) -> tuple[Node, Node]:
-    return (second, first) if second["value"] > first["value"] else (first, second)
-
-
-def _most_divergent(nodes: Sequence[Node]) -> list[tuple[Node, Node]]:
-    """Best and worst of some siblings; on equal values the one with more responses behind it, then the earlier."""
-    if len(nodes) < 2:
-        return []
-    best = min(nodes, key=lambda node: (-node["value"], -node["n_leaves"], node["id"]))
-    worst = min(nodes, key=lambda node: (node["value"], -node["n_leaves"], node["id"]))
-    return [(best, worst)]
-
-
 def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) -> Pair:
-    """Each side is the step of the response that opened its node, after that response's own prefix."""
+    """Each side is the step of the response that opened the node, after that response's own prefix."""
     depth = better["depth"]
     chosen_steps, rejected_steps = (
         tree["responses"][node["members"][0]["response"]]["steps"] for node in (better, worse)

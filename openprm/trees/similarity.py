@@ -1,15 +1,15 @@
-"""How alike two steps are, and which of several a step is most like.
+"""How similar two steps are, and which of several steps a step is most similar to.
 
-The edit similarities are rapidfuzz's, in [0, 1]; the paper measures edit distance (section 3.1,
-after Ristad & Yianilos) without naming the normalization, so it is an argument here. They miss
-what matters in a calculation, see `numbers`.
+The edit similarities are rapidfuzz's, in [0, 1]. The paper measures edit distance (section 3.1, after Ristad &
+Yianilos) without naming the normalization, so it is an argument here. They miss what matters in a calculation: see
+`numbers`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from rapidfuzz import process
@@ -22,20 +22,8 @@ EDIT_SIMILARITIES: dict[str, Callable[..., float]] = {
 }
 DEFAULT_SIMILARITY = "levenshtein"
 
-#: Maps texts to vectors, one row per text; any length, not zero.
+#: Maps texts to vectors of any length, one per text; none may be zero.
 Embed = Callable[[Sequence[str]], Any]
-
-
-class Similarity(Protocol):
-    """Finds the nearest of several steps. `prepare` turns texts into what `nearest` compares."""
-
-    name: str
-
-    def prepare(self, texts: Sequence[str]) -> Sequence[Any]:
-        """One comparable item per text."""
-
-    def nearest(self, item: Any, others: Sequence[Any], threshold: float) -> int | None:
-        """Index of the most similar of `others`, the first on a tie; None if all are below `threshold`."""
 
 
 class EditSimilarity:
@@ -45,21 +33,22 @@ class EditSimilarity:
         if name not in EDIT_SIMILARITIES:
             raise ValueError(f"unknown similarity {name!r}; choose one of {', '.join(EDIT_SIMILARITIES)}")
         self.name = name
-        self._scorer = EDIT_SIMILARITIES[name]
 
     def prepare(self, texts: Sequence[str]) -> Sequence[str]:
+        """One item per text, which `nearest` can compare."""
         return texts
 
     def nearest(self, item: str, others: Sequence[str], threshold: float) -> int | None:
+        """Index of the most similar of `others`, the first on a tie; None if all are below `threshold`."""
         # score_cutoff lets rapidfuzz give up early on every comparison that cannot reach the threshold
-        found = process.extractOne(item, others, scorer=self._scorer, score_cutoff=threshold)
+        found = process.extractOne(item, others, scorer=EDIT_SIMILARITIES[self.name], score_cutoff=threshold)
         return None if found is None else int(found[2])
 
 
 class EmbeddingSimilarity:
-    """Cosine similarity of vectors from `embed`, a function the user passes: texts in, one vector each out.
+    """Cosine similarity of the vectors that `embed`, a function of the user's, gives for texts.
 
-    Called once per tree, with all its distinct steps. Not deterministic where `embed` is not.
+    It is called once per tree, with all distinct steps. Merging is only as deterministic as `embed`.
     """
 
     def __init__(self, embed: Embed, name: str = "embedding"):
@@ -87,18 +76,19 @@ class EmbeddingSimilarity:
         return best if cosines[best] >= threshold else None
 
 
+Similarity = EditSimilarity | EmbeddingSimilarity
+
+
 def similarity(measure: str | Embed | Similarity) -> Similarity:
     """A similarity from its name, from a function that embeds texts, or as it is."""
     if isinstance(measure, str):
         return EditSimilarity(measure)
-    if isinstance(measure, (EditSimilarity, EmbeddingSimilarity)):
-        return measure
-    return EmbeddingSimilarity(measure)  # type: ignore[arg-type]
+    return measure if isinstance(measure, Similarity) else EmbeddingSimilarity(measure)
 
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def numbers(text: str) -> tuple[str, ...]:
-    """The numbers in a text, in order. `17 + 25 = 42` and `17 + 25 = 43` are 0.92 alike and not the same step."""
+    """The numbers in a text, in order. `17 + 25 = 42` and `17 + 25 = 43` are 0.92 similar, but differ."""
     return tuple(_NUMBER.findall(text))

@@ -1,4 +1,4 @@
-"""How alike sibling steps are, as a figure to choose a threshold from (paper, Figure 5; needs the extra `plots`)."""
+"""A figure of how similar sibling steps are, to choose a threshold from (paper, Figure 5; needs the extra `plots`)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from .similarity import EDIT_SIMILARITIES
 from .tree import DEFAULT_THRESHOLD
 
 _THRESHOLDS = (0.7, 0.8, DEFAULT_THRESHOLD, 0.95)
-_DEEPEST = 5  # steps compared, from the first: further down, prefixes have parted
+_DEEPEST = 5  # the first steps only: later on, few responses share a prefix
 
 
 def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) -> dict[str, np.ndarray]:
-    """By measure, how alike two different steps are that stand at one index in two responses to one prompt.
+    """By measure, the similarities of every two different steps at one index in two responses to one prompt.
 
-    These are what a threshold decides about (paper, Figure 5). Responses are given as lists of steps; equal steps are
-    not compared, since they merge in any case.
+    Responses are given as lists of steps. Equal steps are not compared, since they merge in any case.
     """
     found: dict[str, list[np.ndarray]] = {name: [] for name in EDIT_SIMILARITIES}
     for responses in responses_by_prompt:
@@ -36,7 +35,7 @@ def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) ->
 
 
 def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: str) -> list[list[list[str]]]:
-    """The responses of the first `prompts` prompts, as steps. Reads to the end: they may lie anywhere."""
+    """The responses to the first `prompts` prompts, as steps. Reads all rows, since they may be in any order."""
     grouped: dict[str, list[list[str]]] = {}
     for row in rows:
         if isinstance(row, Failure) or (len(grouped) == prompts and row["prompt_id"] not in grouped):
@@ -48,15 +47,22 @@ def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: 
 def plot_similarities(
     candidates: Iterable[Candidate | Failure], separator: str, path: Path, prompts: int = 200
 ) -> list[str]:
-    """Plots the similarities of the first `prompts` prompts' steps, a histogram for each measure.
+    """Plots the similarities of the first `prompts` prompts' steps, one histogram per measure.
 
-    Returns a line for each measure: how many pairs were compared, and the share that each threshold would merge.
+    Returns a line per measure: how many pairs were compared, and the share that each threshold would merge.
     Raises InputError without data, or without matplotlib.
     """
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("figures need matplotlib: pip install 'openprm[plots]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
     similarities = step_similarities(first_prompts(candidates, prompts, separator))
     if not any(len(values) for values in similarities.values()):
         raise InputError("there are no two different steps at one index to compare: check the separator")
-    figure, axes = _subplots(len(similarities))
+    figure, axes = pyplot.subplots(len(similarities), sharex=True, figsize=(7, 2.4 * len(similarities)))
     lines = []
     for axis, (name, values) in zip(axes, similarities.items(), strict=True):
         axis.hist(values, bins=np.linspace(0, 1, 51), color="0.6")
@@ -69,14 +75,3 @@ def plot_similarities(
     figure.tight_layout()
     figure.savefig(path)
     return lines
-
-
-def _subplots(rows: int):
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise InputError("figures need matplotlib: pip install 'openprm[plots]'") from None
-    return pyplot.subplots(rows, sharex=True, figsize=(7, 2.4 * rows))

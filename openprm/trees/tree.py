@@ -2,11 +2,10 @@
 
 Merging is deterministic and depends only on the order of the responses:
 
-- Two steps can merge only if they are children of one parent, so they have the same index in their
-  responses (appendix B.3).
+- Two steps can merge only if they have the same parent, and so the same index in their responses (appendix B.3).
 - Steps are compared without the whitespace around them. Equal texts merge first.
-- Then each distinct text, in order of its first response, joins the node it is most similar to, if that
-  similarity reaches the threshold (the older node on a tie); else it opens a new node.
+- Then each distinct text, in order of its first response, joins the most similar node (the older one on a tie) if
+  that similarity reaches the threshold; otherwise it opens a new node.
 - A node is represented by the text that opened it.
 - With `distinct_numbers`, a text joins only nodes whose representative has the same numbers in the same order.
 
@@ -18,8 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Node, Tree, TreeResponse
+from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Node, Reward, Tree, TreeResponse
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, numbers, similarity
 
@@ -34,7 +34,7 @@ class MergeParameters:
     The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
     Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge).
 
-    Raises ValueError for a threshold outside (0, 1].
+    Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
     """
 
     separator: str = DEFAULT_SEPARATOR
@@ -59,22 +59,19 @@ class MergeParameters:
 
 
 def merge(
-    responses: Sequence[Sequence[str]],
-    rewards: Sequence[float],
-    measure: str | Embed | Similarity = DEFAULT_SIMILARITY,
-    threshold: float = DEFAULT_THRESHOLD,
-    distinct_numbers: bool = False,
+    responses: Sequence[Sequence[str]], rewards: Sequence[float], parameters: MergeParameters | None = None
 ) -> list[Node]:
-    """The nodes of the tree over responses given as steps, with their values.
+    """The nodes of the tree over n responses, each a list of steps, with their values. `rewards` has n numbers.
 
-    `responses` has n lists of steps (a list may be empty: that response ends at the root), `rewards` n numbers.
+    A response without steps ends at the root.
     """
+    parameters = parameters or MergeParameters()
     if len(responses) != len(rewards):
         raise ValueError(f"{len(responses)} responses but {len(rewards)} rewards")
     texts = [[step.strip() for step in steps] for steps in responses]
     distinct = list(dict.fromkeys(step for steps in texts for step in steps))
-    nearest = similarity(measure)
-    items = dict(zip(distinct, nearest.prepare(distinct), strict=True))
+    measure = similarity(parameters.similarity)
+    items: dict[str, Any] = dict(zip(distinct, measure.prepare(distinct), strict=True))
 
     def children(members: list[int], depth: int) -> list[list[int]]:
         """Groups the responses that continue below a node by their step at index `depth`."""
@@ -85,11 +82,11 @@ def merge(
         if len(exact) == 1:  # most nodes of a real tree are links of a chain
             return list(exact.values())
         groups: list[list[int]] = []
-        # similar texts are looked for among representatives with one key: all, or those with equal numbers
+        # the representatives to compare with, and their groups: all, or by the numbers in them
         candidates: dict[tuple[str, ...], tuple[list, list[int]]] = {}
         for text, same in exact.items():
-            others, where = candidates.setdefault(numbers(text) if distinct_numbers else (), ([], []))
-            found = nearest.nearest(items[text], others, threshold)
+            others, where = candidates.setdefault(numbers(text) if parameters.distinct_numbers else (), ([], []))
+            found = measure.nearest(items[text], others, parameters.threshold)
             if found is None:
                 others.append(items[text])
                 where.append(len(groups))
@@ -99,8 +96,8 @@ def merge(
         return groups
 
     nodes: list[Node] = []
-    everyone = list(range(len(responses)))
-    pending: list[tuple[int | None, int, list[int]]] = [(None, 0, everyone)]  # parent, depth, responses through
+    # parent, depth and responses of the nodes to make
+    pending: list[tuple[int | None, int, list[int]]] = [(None, 0, list(range(len(responses))))]
     while pending:
         parent, depth, through = pending.pop()
         members = [Member(response=response, step=depth - 1) for response in through] if depth else []
@@ -121,17 +118,15 @@ def merge(
 
 
 def _mean(rewards: Iterable[float]) -> float:
-    # fsum: the value must not depend on the order of the responses
     rewards = list(rewards)
-    return math.fsum(rewards) / len(rewards)
+    return math.fsum(rewards) / len(rewards)  # fsum: the value must not depend on the order of the responses
 
 
 def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: MergeParameters | None = None) -> Tree:
     """The tree of one prompt, from its candidates.
 
-    Values follow the paper's formula V(P) = sum of R_k over the responses through P / their number. Raises
-    ValueError where there is no candidate, where they are not of one prompt, or where one has no
-    finite reward of that name or no step.
+    The value of a node is the mean reward of the responses through it, V(P) in the paper. Raises ValueError if there
+    is no candidate, if they answer several prompts, or if one has no finite reward of that name or no step.
     """
     parameters = parameters or MergeParameters()
     if not candidates:
@@ -141,19 +136,19 @@ def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: Me
     for candidate in candidates:
         if candidate["prompt_id"] != first["prompt_id"]:
             raise ValueError(f"candidates of two prompts: {first['prompt_id']!r} and {candidate['prompt_id']!r}")
+        where = f"prompt {first['prompt_id']!r}, sample {candidate['sample_index']}"
+        steps = split(candidate["response"], parameters.separator)
+        if not steps:
+            raise ValueError(f"{where}: the response is empty")
         responses.append(
             TreeResponse(
                 sample_index=candidate["sample_index"],
                 model=candidate["generator"]["model"],
-                steps=split(candidate["response"], parameters.separator),
-                reward=named_reward(candidate, reward_name),
+                steps=steps,
+                reward=_named_reward(candidate["rewards"], reward_name, where),
                 rewards=candidate["rewards"],
             )
         )
-        if not responses[-1]["steps"]:
-            raise ValueError(
-                f"prompt {first['prompt_id']!r}, sample {candidate['sample_index']}: the response is empty"
-            )
     return Tree(
         schema_version=SCHEMA_VERSION,
         prompt_id=first["prompt_id"],
@@ -163,22 +158,17 @@ def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: Me
         reward_name=reward_name,
         responses=responses,
         nodes=merge(
-            [response["steps"] for response in responses],
-            [response["reward"] for response in responses],
-            parameters.similarity,
-            parameters.threshold,
-            parameters.distinct_numbers,
+            [response["steps"] for response in responses], [response["reward"] for response in responses], parameters
         ),
         build=parameters.record(),
     )
 
 
-def named_reward(candidate: Candidate, name: str) -> float:
-    """The candidate's reward of that name; raises ValueError where it has none, or one that is not finite."""
-    where = f"prompt {candidate['prompt_id']!r}, sample {candidate['sample_index']}"
-    values = [reward["value"] for reward in candidate["rewards"] if reward["name"] == name]
+def _named_reward(rewards: Sequence[Reward], name: str, where: str) -> float:
+    """The reward of that name; raises ValueError if there is none, or if it is not finite."""
+    values = [reward["value"] for reward in rewards if reward["name"] == name]
     if not values:
-        known = ", ".join(sorted(reward["name"] for reward in candidate["rewards"])) or "none"
+        known = ", ".join(sorted(reward["name"] for reward in rewards)) or "none"
         raise ValueError(f"{where}: no reward named {name!r} (it has: {known})")
     if not math.isfinite(values[0]):
         raise ValueError(f"{where}: the reward {name!r} is {values[0]}")
@@ -191,19 +181,17 @@ def response_text(response: TreeResponse) -> str:
 
 
 def revalue(tree: Tree, reward_name: str) -> Tree:
-    """The same tree with the values of another reward its responses carry. Needs no new merging."""
-    rewards = []
-    for response in tree["responses"]:
-        values = [reward["value"] for reward in response["rewards"] if reward["name"] == reward_name]
-        if not values:
-            where = f"prompt {tree['prompt_id']!r}, sample {response['sample_index']}"
-            raise ValueError(f"{where}: no reward named {reward_name!r}")
-        rewards.append(values[0])
+    """The same tree with the values of another reward of its responses. Nothing is merged again."""
+    where = f"prompt {tree['prompt_id']!r}, sample"
+    rewards = [
+        _named_reward(response["rewards"], reward_name, f"{where} {response['sample_index']}")
+        for response in tree["responses"]
+    ]
     return with_rewards(tree, rewards, reward_name)
 
 
 def with_rewards(tree: Tree, rewards: Sequence[float], reward_name: str) -> Tree:
-    """The same tree with these rewards of its responses, back-propagated."""
+    """The same tree with these rewards, one per response, back-propagated."""
     if len(rewards) != len(tree["responses"]):
         raise ValueError(f"{len(rewards)} rewards for {len(tree['responses'])} responses")
     nodes = []
@@ -224,3 +212,9 @@ def siblings(tree: Tree) -> list[list[Node]]:
         if node["parent"] is not None:
             children.setdefault(node["parent"], []).append(node)
     return [children[parent] for parent in sorted(children) if len(children[parent]) > 1]
+
+
+def sibling_gaps(tree: Tree) -> list[float]:
+    """For each node with at least two children, the largest difference between their values."""
+    values = [[node["value"] for node in nodes] for nodes in siblings(tree)]
+    return [max(among) - min(among) for among in values]

@@ -113,7 +113,7 @@ THRESHOLDS = st.sampled_from([0.11, 0.37, 0.45, 0.62, 0.88, 1.0])
 @given(data=st.data(), responses=RESPONSES, threshold=THRESHOLDS, distinct_numbers=st.booleans())
 def test_equals_brute_force(data, responses, threshold, distinct_numbers):
     rewards = data.draw(st.lists(st.integers(-4, 4).map(float), min_size=len(responses), max_size=len(responses)))
-    nodes = merge(responses, rewards, "levenshtein", threshold, distinct_numbers)
+    nodes = merge(responses, rewards, MergeParameters(threshold=threshold, distinct_numbers=distinct_numbers))
     everyone = tuple(range(len(responses)))
     found = {
         (node["depth"], tuple(member["response"] for member in node["members"]) or everyone): node["value"]
@@ -125,7 +125,7 @@ def test_equals_brute_force(data, responses, threshold, distinct_numbers):
 @given(responses=RESPONSES, threshold=st.floats(0.1, 1))
 def test_invariants(responses, threshold):
     rewards = [float(len(steps)) for steps in responses]
-    nodes = merge(responses, rewards, threshold=threshold)
+    nodes = merge(responses, rewards, MergeParameters(threshold=threshold))
     assert [node["id"] for node in nodes] == list(range(len(nodes)))
     placed = [(member["response"], member["step"]) for node in nodes for member in node["members"]]
     assert sorted(placed) == [(i, j) for i, steps in enumerate(responses) for j in range(len(steps))]
@@ -149,13 +149,14 @@ def test_values_do_not_depend_on_the_order_of_equal_responses(rewards, seed):
 def test_distinct_numbers_keeps_wrong_results_apart():
     responses = [["The sum of both is 17 + 25 = 42"], ["The sum of both is 17 + 25 = 43"]]
     assert len(merge(responses, [1.0, 0.0])) == 2
-    assert len(merge(responses, [1.0, 0.0], distinct_numbers=True)) == 3
+    assert len(merge(responses, [1.0, 0.0], MergeParameters(distinct_numbers=True))) == 3
 
 
 def test_embeddings_can_merge_what_edits_cannot():
     responses = [["Hello there"], ["Good day"], ["The moon"]]
     vectors = {"Hello there": [1, 0.1], "Good day": [1, 0], "The moon": [0, 1]}
-    nodes = merge(responses, [0.0, 1.0, 1.0], lambda texts: [vectors[text] for text in texts], 0.9)
+    parameters = MergeParameters(similarity=lambda texts: [vectors[text] for text in texts], threshold=0.9)
+    nodes = merge(responses, [0.0, 1.0, 1.0], parameters)
     assert [node["n_leaves"] for node in nodes] == [3, 2, 1]
 
 
