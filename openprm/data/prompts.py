@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure
+from ..runs.folder import download
 from ..schema import SCHEMA_VERSION, Message, Prompt
 from .columns import require_column, resolve_columns
 from .paper_datasets import PromptSource, Source
@@ -105,7 +106,7 @@ def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterato
 
     path: see `read_declared_prompts`. Raises InputError where the Hub or the path does not give them.
     """
-    place = _download(source) if path is None else path
+    place = str(download(source.hub, "dataset", source.revision)) if path is None else path
     is_file = os.path.isfile(place)
     for config in ("",) if is_file else source.configs or ("",):
         suffix = f":{config}" if config else ""
@@ -114,24 +115,6 @@ def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterato
         for column in source.columns if names else ():
             require_column(name, f"{source.name}'s rows", column, names)
         yield name, rows
-
-
-def _download(source: Source) -> str:
-    """The source's folder in the cache of the Hub's library, downloaded unless it is there."""
-    from huggingface_hub import constants, snapshot_download
-
-    try:
-        return snapshot_download(
-            source.hub,
-            repo_type="dataset",
-            revision=source.revision,
-            local_files_only=constants.HF_HUB_OFFLINE,  # older versions ask for the list of files even then
-        )
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise InputError(
-            f"{source.name}: the Hub does not give {source.hub} at {source.revision}: {first_line(error)}; "
-            "check the connection, or give a copy of it by path"
-        ) from error
 
 
 class _Ledger:

@@ -1,4 +1,4 @@
-"""InternLM2's tokenizer as one of transformers' own, without running InternLM2's code."""
+"""InternLM2's tokenizer as a plain fast one, without remote code."""
 
 from __future__ import annotations
 
@@ -11,29 +11,43 @@ from typing import Any
 from ..errors import InputError
 
 
-def load_tokenizer(source: Path) -> tuple[Any, Callable[[str], list[int]]]:
-    """The tokenizer in `source`, and what gives the ids of a rendered conversation as theirs does.
+def load_tokenizer(source: Path, reward_token_id: int) -> tuple[Any, Callable[[str], list[int]]]:
+    """The tokenizer in `source` as a plain fast one, and a function from a rendered conversation to InternLM2's ids.
 
-    Raises InputError where there is none, it has no chat template, or the library that reads it is missing.
+    The reward token, and an unused token to pad with, are special tokens of the plain one.
+
+    Raises InputError if there is no tokenizer, chat template or such reward token, or if sentencepiece is needed but
+    not installed.
     """
+    from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     if (source / "tokenizer.json").is_file():
-        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(source)
-        ids = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+        original: Any = PreTrainedTokenizerFast.from_pretrained(source)
+        ids = lambda text: original(text, add_special_tokens=False)["input_ids"]  # noqa: E731
     elif (source / "tokenizer.model").is_file():
-        tokenizer, ids = _from_sentencepiece(source)
+        original, ids = _from_sentencepiece(source)
     else:
         raise InputError(f"{source} has neither tokenizer.json nor tokenizer.model; get the model again")
-    if not tokenizer.chat_template:
+    if not original.chat_template:
         raise InputError(
             f"{source}: its tokenizer has no chat template, as InternLM2's reward models do; get it again"
         )
-    return tokenizer, ids
+    reward = original.convert_ids_to_tokens(reward_token_id)
+    if reward is None:
+        raise InputError(f"{source}: reward_token_id is {reward_token_id}, which its tokenizer does not know")
+    backend = Tokenizer.from_str(original.backend_tokenizer.to_str())
+    vocabulary = sorted(backend.get_vocab().items(), key=lambda token: token[1])
+    unused = [text for text, _ in vocabulary if re.fullmatch(r"\[UNUSED_TOKEN_\d+\]", text) and text != reward]
+    special = [AddedToken(text, special=True, normalized=False) for text in [reward, *unused[:1]]]
+    backend.add_special_tokens(special)  # what is in the vocabulary keeps its id
+    kept = ("bos_token", "eos_token", "unk_token", "pad_token", "model_max_length", "chat_template")
+    settings = {name: getattr(original, name) for name in kept}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **settings), ids
 
 
 def _from_sentencepiece(source: Path) -> tuple[Any, Callable[[str], list[int]]]:
-    """A fast tokenizer of a SentencePiece BPE model with byte fallback and no normalization, as InternLM2's is."""
+    """A fast tokenizer from a SentencePiece BPE model like InternLM2's: byte fallback, no normalization."""
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError as error:
@@ -56,7 +70,7 @@ def _from_sentencepiece(source: Path) -> tuple[Any, Callable[[str], list[int]]]:
     listed = settings.get("added_tokens_decoder", {})
     added = {listed[index]["content"]: int(index) for index in sorted(listed, key=int)}
     added.update({text: texts.index(text) for text in special.values() if text not in added})
-    for text, index in added.items():  # some take the place of unused pieces
+    for text, index in added.items():  # some replace unused pieces
         texts[index] = text
     vocabulary = {text: index for index, text in enumerate(texts)}
     plain = [index for index in range(len(texts)) if not (pieces.is_control(index) or pieces.is_byte(index))]
@@ -79,28 +93,3 @@ def _from_sentencepiece(source: Path) -> tuple[Any, Callable[[str], list[int]]]:
         return [token for part in parts for token in ([added[part]] if part in added else pieces.encode(part))]
 
     return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=chat_template, **special), ids
-
-
-def plain_tokenizer(original: Any, reward_token_id: int, source: Path) -> Any:
-    """The tokenizer as one of transformers' own, its reward token and an unused one (for padding) known as special."""
-    from tokenizers import AddedToken, Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    reward = original.convert_ids_to_tokens(reward_token_id)
-    if reward is None:
-        raise InputError(f"{source}: reward_token_id is {reward_token_id}, which its tokenizer does not know")
-    backend = Tokenizer.from_str(original.backend_tokenizer.to_str())
-    vocabulary = sorted(backend.get_vocab().items(), key=lambda token: token[1])
-    unused = [text for text, _ in vocabulary if re.fullmatch(r"\[UNUSED_TOKEN_\d+\]", text) and text != reward]
-    special = [AddedToken(text, special=True, normalized=False) for text in [reward, *unused[:1]]]
-    backend.add_special_tokens(special)  # what is in the vocabulary keeps its id
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token=original.bos_token,
-        eos_token=original.eos_token,
-        unk_token=original.unk_token,
-        pad_token=original.pad_token,
-        model_max_length=original.model_max_length,
-        clean_up_tokenization_spaces=False,
-        chat_template=original.chat_template,
-    )

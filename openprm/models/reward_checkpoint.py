@@ -1,9 +1,9 @@
 """Reward models as plain checkpoints: load a base model as one, save one.
 
-A checkpoint is what `AutoModelForSequenceClassification` reads without any code of ours: one label, raw
-logits (`problem_type="regression"`), safetensors, a padding token of its own, a chat template, and one key
-`openprm` in config.json: `separator` (how answers are split into steps), `aggregation` (how step rewards
-become one score) and `suffix` (text behind the rendered conversation).
+A checkpoint is what `AutoModelForSequenceClassification` reads without this package: one label, raw logits
+(`problem_type="regression"`), safetensors, a padding token of its own, a chat template, and one key `openprm` in
+config.json: `separator` (how answers are split into steps), `aggregation` (how step rewards become one score) and
+`suffix` (text after the rendered conversation).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,17 +28,16 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ..errors import InputError, first_line
-from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION
 from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
-from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..scoring.scored_answer import ScoringSettings
 from .internlm2 import ARCHITECTURE, convert_internlm2, is_internlm2
 
 logger = logging.getLogger(__name__)
 
 PAD_TOKEN = "<|pad|>"
-#: Special tokens that a vocabulary holds in reserve; those named for padding come first.
+#: Special tokens that a vocabulary reserves; those named for padding come first.
 _RESERVED = re.compile(r"pad|reserved|unused|placeholder|control_\d", re.IGNORECASE)
-#: Checkpoints that may get a new score head. Others, say a reward model with code of its own, would lose theirs.
+#: Architectures that may get a new score head. Others, such as a reward model with remote code, would lose theirs.
 _HEADLESS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForPreTraining", "ForConditionalGeneration")
 
 
@@ -56,56 +55,45 @@ def load_reward_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model and its tokenizer, ready to be trained as a reward model.
 
-    `base` is a reward model (sequence classification with one label), which stays as it is; or a language
-    model, which gets a score head drawn from N(0, 1 / (hidden size + 1)) by `seed`: first rewards are of size 1.
-    An InternLM2 reward model, which needs code of its own, is converted first (see `openprm.models.internlm2`).
-    `separator`, `aggregation` and `suffix` are recorded in the config (default: what it has, else the paper's).
+    `base` is a reward model (sequence classification with one label), which stays as it is; or a language model,
+    which gets a score head drawn from N(0, 1 / (hidden size + 1)) by `seed`, so that initial rewards have size 1. An
+    InternLM2 reward model, which needs remote code, is converted first (see `openprm.models.internlm2`). `separator`,
+    `aggregation` and `suffix` are recorded in the config (default: what it has, else the paper's).
 
-    Weights are float32: the steps of a learning rate of 1e-6 are too small for the 8 bits of bfloat16 and would
-    be rounded away; compute in bfloat16 by the trainer's `bf16=True`. Dropout is switched off in the config: with
-    it, the difference of two rewards is noise of its own.
+    Weights are float32: in bfloat16 the updates of a learning rate of 1e-6 would be rounded away. To compute in
+    bfloat16, use the trainer's `bf16=True`. Dropout is switched off in the config, since it adds noise to the
+    difference of two rewards.
 
-    Raises ValueError for a classifier with several labels, a checkpoint with a head of another kind, or one
-    that lacks weights.
+    Raises ValueError for a classifier with several labels, a checkpoint with a head of another kind, or one with
+    missing weights.
     """
-    if is_internlm2(base, revision):
-        with TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        if is_internlm2(base, revision):
+            folder = stack.enter_context(TemporaryDirectory())
             convert_internlm2(base, folder, revision=revision)
-            return load_reward_model(
-                folder,
-                separator=separator,
-                aggregation=aggregation,
-                suffix=suffix,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
+            base, revision = folder, None
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(base, **options)
+        classifier = _is_classifier(config)
+        if classifier and config.num_labels != 1:
+            raise ValueError(
+                f"{base} is a classifier with {config.num_labels} labels; a reward model has one. Start from a reward "
+                "model, or from the language model that the classifier was made from"
             )
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    config = AutoConfig.from_pretrained(base, **options)
-    classifier = _is_classifier(config)
-    if classifier and config.num_labels != 1:
-        raise ValueError(
-            f"{base} is a classifier with {config.num_labels} labels; a reward model has one. Start from a reward "
-            "model, or from the language model that the classifier was made from"
-        )
-    config.num_labels = 1
-    config.problem_type = "regression"
-    for part in {id(part): part for part in (config, config.get_text_config())}.values():
-        for name, value in part.to_dict().items():
-            if "drop" in name and isinstance(value, float):
-                setattr(part, name, 0.0)
-    with _quiet():  # `_check_loaded` says what matters of the missing weights
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            base,
-            config=config,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            output_loading_info=True,
-            **options,
-        )
-    _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
-    if not classifier:
-        _draw_head(model, sorted(found["missing_keys"]), seed)
-    tokenizer = AutoTokenizer.from_pretrained(base, **options)
+        config.num_labels = 1
+        for part in {id(part): part for part in (config, config.get_text_config())}.values():
+            for name, value in part.to_dict().items():
+                if "drop" in name and isinstance(value, float):
+                    setattr(part, name, 0.0)
+        options |= {"dtype": dtype, "attn_implementation": attn_implementation}
+        with _quiet():  # `_check_loaded` reports the missing weights that matter
+            model, found = AutoModelForSequenceClassification.from_pretrained(
+                base, config=config, output_loading_info=True, **options
+            )
+        _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
+        if not classifier:
+            _draw_head(model, sorted(found["missing_keys"]), seed)
+        tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
     prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
     return model, tokenizer
 
@@ -127,11 +115,11 @@ def _is_classifier(config: Any) -> bool:
 def reward_model_config(
     model: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> PreTrainedConfig:
-    """The config of a model that is to give rewards as it stands, off-the-shelf ones included.
+    """The config of a model whose rewards are used as they are, such as an off-the-shelf reward model.
 
-    Raises InputError for a model that cannot be found, an InternLM2 reward model that is not converted yet, other code
-    of a model's own that the caller does not trust, a model without a sequence-classification head (transformers would
-    make up a random one), and one with several labels.
+    Raises InputError for a model that cannot be found, an InternLM2 reward model that is not converted yet, other
+    remote code that the caller does not trust, a model without a sequence-classification head (transformers would add
+    a random one), and one with several labels.
     """
     try:
         recorded, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
@@ -140,22 +128,22 @@ def reward_model_config(
     architectures = recorded.get("architectures") or []
     if ARCHITECTURE in architectures:
         raise InputError(
-            f"{model} is an InternLM2 reward model, which needs code of its own; convert it to a plain checkpoint and "
+            f"{model} is an InternLM2 reward model, which needs remote code; convert it to a plain checkpoint and "
             "give that one: a stage of the kind `convert` in a preset, or "
             "openprm.models.internlm2.convert_internlm2(model, folder) in Python (`openprm train --base` converts it)"
         )
-    own_code = recorded.get("auto_map") or {}
+    remote_code = recorded.get("auto_map") or {}
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        if own_code and not trust_remote_code:
+        if remote_code and not trust_remote_code:
             raise InputError(
-                f"{model} ({', '.join(architectures)}) needs code of its own to be loaded; read that code, and if you "
-                f"trust it, allow it with trust_remote_code=True"
+                f"{model} ({', '.join(architectures)}) needs remote code; read that code, and if you trust it, allow "
+                "it with trust_remote_code=True"
             ) from error
         raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the checkpoint") from error
-    brings_classifier = trust_remote_code and "AutoModelForSequenceClassification" in own_code
-    if not _is_classifier(config) and not brings_classifier:
+    remote_classifier = trust_remote_code and "AutoModelForSequenceClassification" in remote_code
+    if not _is_classifier(config) and not remote_classifier:
         raise InputError(
             f"{model} ({', '.join(architectures) or 'of no known kind'}) has no sequence-classification head, and its "
             "rewards would be those of a random one; give a reward model, or train one from it (openprm train --base)"
@@ -185,7 +173,7 @@ def _check_loaded(
 
 @torch.no_grad()
 def _draw_head(model: Any, names: list[str], seed: int) -> None:
-    """New matrices from the seed alone; transformers has set the head's biases to 0 and its norms to 1."""
+    """Draws the head's matrices; transformers has set its biases to 0 and its norms to 1."""
     generator = torch.Generator().manual_seed(seed)
     for name in names:
         parameter = model.get_parameter(name)
@@ -202,27 +190,20 @@ def prepare_reward_model(
     aggregation: str | None = None,
     suffix: str | None = None,
 ) -> None:
-    """Make model and tokenizer, in place, a plain reward checkpoint: see the module. `load_reward_model` does it.
+    """Makes model and tokenizer, in place, a plain reward checkpoint (see the module); `load_reward_model` calls it.
 
-    The padding token is the tokenizer's if it ends no turn; else a reserved token of the vocabulary; else a
-    new one, for which the embedding grows only where it has no row to spare.
+    The padding token is the tokenizer's if it does not end a turn; else a reserved token of the vocabulary; else a new
+    one, for which the embedding grows only if it has no spare row.
     """
-    known = getattr(model.config, "openprm", {})
-    chosen = {
-        "separator": separator if separator is not None else known.get("separator", DEFAULT_SEPARATOR),
-        "aggregation": aggregation if aggregation is not None else known.get("aggregation", DEFAULT_AGGREGATION),
-        "suffix": suffix if suffix is not None else known.get("suffix", ""),
-    }
-    split("", chosen["separator"])  # raises ValueError where it cannot be read
-    if chosen["aggregation"] not in AGGREGATIONS:
-        raise ValueError(f"unknown aggregation {chosen['aggregation']!r}; choose one of {', '.join(AGGREGATIONS)}")
+    given = {"separator": separator, "aggregation": aggregation, "suffix": suffix}
+    settings = ScoringSettings.of(model.config, tokenizer, **given)
     if not tokenizer.chat_template:
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
-    model.config.openprm = chosen
+    model.config.openprm = {name: getattr(settings, name) for name in given}
     model.config.problem_type = "regression"
     # A published checkpoint names its scoring code here; a plain copy without that code could not be loaded.
     vars(model.config).pop("custom_pipelines", None)
-    _set_pad_token(model, tokenizer, chosen["suffix"])
+    _set_pad_token(model, tokenizer, settings.suffix)
     check_reward_model(model, tokenizer)
 
 
@@ -244,9 +225,9 @@ def _set_pad_token(model: Any, tokenizer: Any, suffix: str) -> None:
         model.resize_token_embeddings(pad + 1, mean_resizing=False)
         embedding = model.get_input_embeddings()
         with torch.no_grad():
-            embedding.weight[pad] = 0.0  # never attended to: any fixed value does
+            embedding.weight[pad] = 0.0  # never attended to, so any fixed value will do
     if embedding.padding_idx is not None:
-        embedding.padding_idx = pad  # that of another token would keep it from being trained
+        embedding.padding_idx = pad  # the row at this index is not trained
     text.pad_token_id = model.config.pad_token_id = pad
 
 
@@ -269,7 +250,7 @@ def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
 
 
 def check_reward_model(model: Any, tokenizer: Any) -> None:
-    """Raises ValueError, saying what is wrong, for what is not a plain reward checkpoint."""
+    """Raises ValueError, which says what is wrong, unless this is a plain reward checkpoint."""
     config = model.config
     how = "load it with openprm.models.reward_checkpoint.load_reward_model, or call prepare_reward_model on it"
     if config.num_labels != 1:

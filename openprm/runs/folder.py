@@ -162,6 +162,26 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
         yield row
 
 
+def download(repository: str, repo_type: str, revision: str | None = None) -> Path:
+    """The folder of a Hub repository in the cache, downloaded unless it is there. Raises InputError."""
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                repository,
+                repo_type=repo_type,
+                revision=revision,
+                local_files_only=constants.HF_HUB_OFFLINE,  # older versions ask for the list of files even then
+            )
+        )
+    except Exception as error:  # of whatever HTTP client the Hub's library uses
+        raise InputError(
+            f"the Hub does not give {repository}{f' at {revision}' if revision else ''}: {first_line(error)}; check "
+            "the name and the connection, or give a local copy"
+        ) from error
+
+
 def load_from_hub(hub: HubId, split: str | None, *, streaming: bool = False) -> Any:
     """What `datasets.load_dataset` reads from the Hub, also where a local folder has the repository's name."""
     from datasets import load_dataset

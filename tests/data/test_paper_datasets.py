@@ -166,5 +166,5 @@ def test_what_the_hub_gave_once_is_read_from_its_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     prompts = list(read_declared_prompts(source))
     assert len(prompts) == 7
-    with pytest.raises(InputError, match="scienceqa: the Hub does not give derek-thomas/ScienceQA at f18b0a7"):
+    with pytest.raises(InputError, match="the Hub does not give derek-thomas/ScienceQA at f18b0a7"):
         list(read_declared_prompts(PROMPT_SOURCES["scienceqa"]))

@@ -120,7 +120,7 @@ def test_a_models_own_code_runs_only_when_trusted(tmp_path: Path):
     (folder / "own.py").write_text(OWN_CODE)
     own = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnModel"}
     edit_config(folder, model_type="own", architectures=["OwnModel"], auto_map=own)
-    with pytest.raises(InputError, match=r"needs code of its own.*trust_remote_code=True"):
+    with pytest.raises(InputError, match=r"needs remote code.*trust_remote_code=True"):
         TransformersRewardEngine(folder)
     engine = TransformersRewardEngine(folder, trust_remote_code=True)
     assert rewards(engine, SEQUENCES) == pytest.approx(expected, abs=1e-4)
