@@ -3,7 +3,7 @@
     for item in read_candidates("answers.jsonl", Columns(response="completion")):
         if isinstance(item, Failure): ...
 
-Memory holds a few words for each prompt and a number for each response; of the texts only a batch.
+In memory are a hash per prompt, a number per response, and the texts of one batch.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from ..runs.folder import batched, is_folder, read_manifest
 from ..schema import SCHEMA_VERSION, Candidate
 from .columns import Columns, one_per_response, require_column, resolve_columns, to_candidate
 from .readers import convert_rows, dataset_name, numbered_rows, row_key, with_columns
-from .values import as_record, question_id, to_id, to_messages, with_options
+from .values import as_record, question_id, to_id, to_question
 
 DEFAULT_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
 class CandidateSource:
-    """Where candidates come from, as one value that stages pass on.
+    """Where candidates come from.
 
     path: see `numbered_rows`.
-    columns: a column named here must exist. Left at None, the column of the field's own name is taken if
-      there is one (`""`: not even that); but `reward=None` means no rewards.
+    columns: a column named here must exist. A field that is None takes the column of its own name, if there is one.
+      `""` means no column, and so does `reward=None`.
     where: only rows whose columns have these values, compared as text; the others count as skipped.
-    questions: a second file with the questions, joined on the column of prompt_id. The question comes from
-      there, reference and source where `path` has no such column. It is held in memory.
+    questions: a second file with the questions, joined on the column of prompt_id. The question is taken from it, and
+      so are reference and source if `path` has no such column. It is held in memory.
     questions_options: its column with a list of options, added to the question as lines "A. ...".
     source: of all rows; else its column; else the name of the file or dataset.
-    reward_name: under which the rewards are stored; else the name of their column. Records have names already.
+    reward_name: name of the rewards; else that of their column. Records have names already.
     """
 
     path: str
@@ -55,10 +55,10 @@ class CandidateSource:
         numbered in order of appearance. Rows that are `Candidate` records already pass unchanged. A prompt_id with
         two questions and a repeated sample_index are failures.
 
-        counts: a counter to fill, of "rows" read and rows "skipped".
+        counts: filled with the number of "rows" read and of rows "skipped".
 
-        Raises InputError, with the first item: see `numbered_rows`; a missing column; records of a newer schema,
-        or options that records leave no use for. With the last: no row matches `where`.
+        Raises InputError, with the first item: see `numbered_rows`; a missing column; records of a newer schema, or
+        with options that do not apply to records. With the last item: no row matches `where`.
         """
         path, where, counts = self.path, self.where or {}, Counter() if counts is None else counts
         names, rows = with_columns(numbered_rows(path, self.split))
@@ -67,7 +67,11 @@ class CandidateSource:
         ledger, columns, questions = _Ledger(), self.columns, _Questions()
         records = set(names) >= Candidate.__annotations__.keys()
         if records:
-            self._check_records()
+            named = replace(columns, reward=columns.reward or DEFAULT_COLUMNS.reward) != DEFAULT_COLUMNS
+            if named or self.questions or self.source:
+                raise InputError(
+                    f"{path}: the rows are candidate records already; leave out columns, questions and source"
+                )
         elif names:
             if self.questions is not None:
                 yield from questions.read(self.questions, columns, self.questions_options)
@@ -82,7 +86,12 @@ class CandidateSource:
                 counts["skipped"] += 1
                 return
             if records:
-                _check_version(row_key(path, number), row)
+                version = row["schema_version"]
+                if isinstance(version, int) and version > SCHEMA_VERSION:
+                    raise InputError(
+                        f"{row_key(path, number)}: schema_version {version} is newer than {SCHEMA_VERSION}, the "
+                        "newest that this version of openprm knows; upgrade openprm"
+                    )
                 yield ledger.enter(as_record(row), number, numbered=True)
                 return
             parts = one_per_response(questions.join(row, columns) if self.questions else row, columns)
@@ -99,13 +108,6 @@ class CandidateSource:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in where.items())
             raise InputError(f"{path}: no row has {wanted}; check the filter")
 
-    def _check_records(self) -> None:
-        named = replace(self.columns, reward=self.columns.reward or DEFAULT_COLUMNS.reward) != DEFAULT_COLUMNS
-        if named or self.questions or self.source:
-            raise InputError(
-                f"{self.path}: the rows are candidate records already; leave out columns, questions and source"
-            )
-
     def shards(self, size: int) -> Iterator[list[Candidate]]:
         """The candidates in lists of up to `size`, without failures."""
         return batched((row for row in self.read() if not isinstance(row, Failure)), size)
@@ -115,7 +117,7 @@ class CandidateSource:
         return (item for item in self.read(counts) if isinstance(item, Failure))
 
     def count(self) -> int | None:
-        """How many candidates there are, where that is known without reading them."""
+        """How many candidates there are, if that is known without reading them."""
         return read_manifest(self.path)["rows"] if is_folder(self.path) else None
 
 
@@ -132,17 +134,8 @@ def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_version(key: str, row: Mapping[str, Any]) -> None:
-    version = row["schema_version"]
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{key}: schema_version {version} is newer than {SCHEMA_VERSION}, the newest this openprm knows; "
-            "upgrade openprm"
-        )
-
-
 class _Questions:
-    """By prompt id, the columns that candidates take from a second file."""
+    """The columns that candidates take from a second file, by prompt id."""
 
     def __init__(self) -> None:
         self.path = ""
@@ -150,7 +143,7 @@ class _Questions:
         self._table: dict[str, dict[str, Any]] = {}
 
     def read(self, path: str, columns: Columns, options: str | None) -> Iterator[Failure]:
-        """Fills the table; the rows that hold no question."""
+        """Fills the table; yields a Failure for each row that cannot be used."""
         names, rows = with_columns(numbered_rows(path))
         key = columns.prompt_id or "prompt_id"
         for what, name in (("prompt_id", key), ("question", columns.question), ("the options", options)):
@@ -160,10 +153,7 @@ class _Questions:
         self.path, self.columns = path, [*wanted, columns.question]
 
         def enter(number: int, row: dict[str, Any]) -> tuple[()]:
-            prompt_id = to_id(row, key)
-            question = to_messages(row.get(columns.question), columns.question)
-            if options:
-                question = with_options(question, row.get(options), options)
+            prompt_id, question = to_id(row, key), to_question(row, columns.question, options)
             entry = {**{name: row.get(name) for name in wanted}, columns.question: question}
             if self._table.setdefault(prompt_id, entry) != entry:
                 raise Failure(f"{key} {prompt_id!r} was another question before", "give each question its own id")
@@ -172,7 +162,7 @@ class _Questions:
         yield from convert_rows(rows, path, enter)
 
     def join(self, row: dict[str, Any], columns: Columns) -> dict[str, Any]:
-        """The row with what the file says of its prompt. Raises Failure where it says nothing."""
+        """The row with the columns of its prompt. Raises Failure if the file does not have the prompt."""
         prompt_id = to_id(row, str(columns.prompt_id))
         if prompt_id not in self._table:
             raise Failure(f"{self.path} has no question {prompt_id!r}", "add it there, or leave the row out")
@@ -182,12 +172,12 @@ class _Questions:
 
 @dataclass(slots=True)
 class _Prompt:
-    """What is remembered of a prompt. Rows count from 1."""
+    """The hash of a prompt's question, and the numbers of its rows: the first, and those of each sample_index."""
 
     digest: str
     row: int
     rows: array[int] = field(default_factory=lambda: array("q"))  # of sample_index 0, 1, 2, ...
-    others: dict[int, int] = field(default_factory=dict)  # of a sample_index that came too early
+    others: dict[int, int] = field(default_factory=dict)  # of a sample_index with a gap before it
 
 
 class _Ledger:
@@ -197,9 +187,9 @@ class _Ledger:
         self._prompts: dict[str, _Prompt] = {}
 
     def enter(self, candidate: Candidate, row: int, *, numbered: bool) -> Candidate:
-        """The candidate with its sample_index: its own where it is `numbered`, else the next.
+        """The candidate with a sample_index: its own if it is `numbered`, else the next.
 
-        Raises Failure for a prompt_id with another question, or a sample_index seen before.
+        Raises Failure for a prompt_id with another question, or a repeated sample_index.
         """
         prompt_id, digest = candidate["prompt_id"], question_id(candidate["question"])
         prompt = self._prompts.setdefault(prompt_id, _Prompt(digest, row))

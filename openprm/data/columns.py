@@ -1,4 +1,4 @@
-"""A user's row to a `Candidate`: which column is what. No I/O."""
+"""The columns of a user's rows, and the `Candidate` in a row. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, InputError
 from ..schema import SCHEMA_VERSION, Candidate, generated_by, plain_reward
-from .values import question_id, to_count, to_id, to_index, to_messages, to_response, to_reward, to_text
+from .values import question_id, to_count, to_id, to_index, to_question, to_response, to_reward, to_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,11 +19,11 @@ SomeColumns = TypeVar("SomeColumns", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class Columns:
-    """The column of each part of a candidate; None where there is none.
+    """The column of each part of a candidate, or None.
 
-    `question` holds text or chat messages (role and content; also as JSON text; other keys are left out), `response`
-    text, one assistant message, or a list of responses. With a list, reward and sample_index are lists of the same
-    length; model, finish_reason and n_tokens may be.
+    `question` holds text or chat messages (also as JSON text), `response` text, one assistant message, or a list of
+    responses. With a list, reward and sample_index are lists of the same length; model, finish_reason and n_tokens may
+    be.
     """
 
     question: str = "question"
@@ -39,11 +39,11 @@ class Columns:
 
 
 def resolve_columns(path: str, columns: SomeColumns, names: Collection[str], required: Collection[str]) -> SomeColumns:
-    """The same with every column checked, and None only where there is no such column.
+    """The same dataclass with the columns that are there: a field that is None takes the column of its own name, if
+    there is one.
 
-    `columns` is a dataclass of column names, `names` are the file's columns; the fields in `required` must have one.
-    Left at None, a field takes the column of its own name if there is one (`""`: not even that); but `reward=None`
-    means no rewards. Raises InputError for a column that is not there.
+    names: of the file's columns. required: fields that need a column. `""` means no column, and so does `reward=None`.
+    Raises InputError for a missing column.
     """
     resolved: dict[str, str | None] = {}
     for part, column in vars(columns).items():
@@ -56,7 +56,7 @@ def resolve_columns(path: str, columns: SomeColumns, names: Collection[str], req
 
 
 def require_column(path: str, what: str, column: str, names: Collection[str]) -> None:
-    """Raises InputError where `column`, which should hold `what`, is not one of a file's columns `names`."""
+    """Raises InputError if `column`, which should hold `what`, is not one of the file's columns `names`."""
     if column not in names:
         near = difflib.get_close_matches(column, names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -66,7 +66,7 @@ def require_column(path: str, what: str, column: str, names: Collection[str]) ->
 
 
 def one_per_response(row: Mapping[str, Any], columns: Columns) -> list[Mapping[str, Any]]:
-    """The row itself, or one row for each response where it holds a list of them. Raises Failure."""
+    """The row itself, or one row per response if it holds a list of them. Raises Failure."""
     responses = row.get(columns.response)
     if not isinstance(responses, list) or (responses and isinstance(responses[0], dict)):
         return [row]
@@ -88,12 +88,12 @@ def one_per_response(row: Mapping[str, Any], columns: Columns) -> list[Mapping[s
 def to_candidate(
     row: Mapping[str, Any], columns: Columns, *, source: str, reward_name: str | None = None
 ) -> Candidate:
-    """The candidate of a row with one response. Raises Failure for what cannot be one.
+    """The candidate in a row with one response. Raises Failure.
 
-    `source` is for rows without one, `reward_name` the reward's name instead of its column's. Without a
-    column for them, prompt_id is a hash of the question, and sample_index 0, for the caller to number.
+    source: of a row that does not name one. reward_name: else that of the column. Without a column for it, prompt_id
+    is a hash of the question, and sample_index is 0, for the caller to number.
     """
-    question = to_messages(row.get(columns.question), columns.question)
+    question = to_question(row, columns.question)
     response = to_response(row.get(columns.response), columns.response)
     finish_reason = to_text(row, columns.finish_reason)
     rewards = []

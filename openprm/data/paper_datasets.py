@@ -1,22 +1,18 @@
-r"""The public datasets that the paper starts from (its section 4.1 and Table 4), declared.
+r"""The public datasets that the paper starts from (its section 4.1 and Table 4).
 
-A source says which dataset on the Hub it is, at which commit, which rows are used, and how a row is converted;
-`openprm.stages.prompts` reads them. No data is copied here: it comes from the Hub, under its own license. Commits are
-those that other public work pins; the numbers of rows are the paper's.
-
-The paper names its datasets, not their repositories. What is known about them:
+Each is declared by its repository on the Hub, a commit, and how its rows are converted. Commits are those that other
+public work uses. The paper names its datasets, but not their repositories. What is known about them:
 
 - UltraFeedback: the paper's 59,876 instructions are not the 63,967 of openbmb/UltraFeedback, nor the 61,135 of its
   binarized version. The training split of princeton-nlp/llama3-ultrafeedback, a selection of the same instructions,
-  has 59.9k rows on its page, and a data set annotated from it (simonycl/llama3-ultrafeedback-annotate-judge-5)
-  exactly 59,876: it is used. `ultrafeedback-original` is the whole set.
-- ScienceQA: its 6,508 are the training questions without an image. Table 5 shows how the paper words a question; a
-  hint, missing in its example, follows the question, as in ScienceQA's own prompts.
-- MATH: all 7,500 training problems. The paper does not say how it words them: here they are unchanged.
-- HelpSteer2: 7,221 pairs of the training split. A prompt's two responses by their helpfulness, ties left out, gives
-  7,224 by another's count (scottsuk0306/HelpSteer2-binarized); the rest may be repeated or equal texts.
-- UltraFeedback-binarized trains a baseline only. Rows whose chosen and rejected have equal scores
-  say nothing about which is better and are left out.
+  has 59.9k rows on its page, and a dataset annotated from it (simonycl/llama3-ultrafeedback-annotate-judge-5) has
+  exactly 59,876. So that one is used; `ultrafeedback-original` is the whole set.
+- ScienceQA: the 6,508 training questions without an image. Table 5 shows how the paper words a question; a hint, which
+  its example does not have, follows the question, as in ScienceQA's own prompts.
+- MATH: all 7,500 training problems, unchanged, since the paper does not say how it words them.
+- HelpSteer2: 7,221 pairs of the training split. The two responses to each prompt by their helpfulness, without ties,
+  are 7,224 pairs in scottsuk0306/HelpSteer2-binarized; the others may be repeated or equal texts.
+- UltraFeedback-binarized: for a baseline only. Rows with equal scores for chosen and rejected are left out.
 """
 
 from __future__ import annotations
@@ -39,17 +35,17 @@ Values = Mapping[str, Any]
 class Source:
     """Where the rows are, and under which license.
 
-    hub, revision, split: a dataset's id on the Hub, the commit, and the split.
-    configs: the configs to read, one after the other; empty where there is only one.
+    hub, revision, split: the dataset's id on the Hub, the commit, and the split.
+    configs: the configs to read in order; empty if there is only one.
     columns: those that are read; a file without one of them is not this dataset.
     license: an SPDX identifier (of the data; models whose outputs are in it have terms of their own).
-    paper_rows: the paper's number of prompts or pairs; None where it gives none.
+    paper_rows: the paper's number of prompts or pairs, if it gives one.
     """
 
     name: str
     hub: str
     revision: str
-    split: str
+    split: str = "train"
     columns: tuple[str, ...]
     license: str
     homepage: str
@@ -58,23 +54,23 @@ class Source:
     paper_rows: int | None = None
 
     def origin(self) -> Origin:
-        """What a card must say of the data's origin."""
+        """For the card of a dataset made of these rows."""
         names = ("name", "hub", "revision", "split", "license", "homepage", "citation")
         return Origin(kind="data", **{name: getattr(self, name) for name in names})  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSource(Source):
-    """`prompt`: the question and the reference (or None) of a row; None for a row that is left out. Raises Failure."""
+    """`prompt` gives the question and the reference (or None) in a row, None to leave it out, or raises Failure."""
 
     prompt: Callable[[Values], tuple[str, str | None] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairSource(Source):
-    """`by`: two consecutive rows with the same value in this column make one pair; None where each row is one.
+    """`by`: two consecutive rows with the same value in this column make one pair; if None, each row is a pair.
 
-    `pair`: the outcome pair of these rows under the source's name; None for a tie. Raises Failure.
+    `pair`: the outcome pair in these rows, with the source's name, or None for a tie. Raises Failure.
     """
 
     by: str | None = None
@@ -117,7 +113,7 @@ def _required(row: Values, column: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...} or \fbox{...}, braces matched, or of `\boxed 5`; None where there is none.
+    r"""The content of the last \boxed{...} or \fbox{...}, with matching braces, or of `\boxed 5`; else None.
 
     >>> last_boxed(r"so $\boxed{\frac{1}{2}}$, or \boxed{x^{2}}.")
     'x^{2}'
@@ -151,7 +147,7 @@ _TURN = re.compile(r"\n*<extra_id_1>(User|Assistant)\n")
 
 
 def _turns(prompt: Any) -> Any:
-    """The messages of a prompt: turns behind the first, which is the user's, begin with <extra_id_1> and a role."""
+    """The messages of a prompt: turns after the first, which is the user's, begin with <extra_id_1> and a role."""
     if not isinstance(prompt, str):
         return prompt
     first, *rest = _TURN.split(prompt)
@@ -174,7 +170,7 @@ MATH_CONFIGS = tuple(
     "algebra counting_and_probability geometry intermediate_algebra number_theory prealgebra precalculus".split()
 )
 
-#: By name. `openprm prompts`, the presets and the builder `prompts` know them by it.
+#: By the name that `openprm prompts`, the presets and the builder `prompts` use.
 PROMPT_SOURCES: dict[str, PromptSource] = {
     source.name: source
     for source in (
@@ -182,7 +178,6 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             name="ultrafeedback",
             hub="princeton-nlp/llama3-ultrafeedback",
             revision="0e4d731abdb5f215085bbd92d0c2fcad7e080a4f",
-            split="train",
             columns=("prompt",),
             license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
@@ -194,7 +189,6 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             name="ultrafeedback-original",
             hub="openbmb/UltraFeedback",
             revision="40b436560ca83a8dba36114c22ab3c66e43f6d5e",
-            split="train",
             columns=("instruction",),
             license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
@@ -205,9 +199,8 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             name="scienceqa",
             hub="derek-thomas/ScienceQA",
             revision="f18b0a70359ebfb41f658fd564208d0355b013f4",
-            split="train",
             columns=("image", "question", "choices", "answer", "hint"),
-            # its authors' terms; the Hub's tag, cc-by-sa-4.0, leaves out "non-commercial"
+            # the authors' terms; the Hub's tag, cc-by-sa-4.0, leaves out "non-commercial"
             license="CC-BY-NC-SA-4.0",
             homepage="https://scienceqa.github.io",
             citation="Lu et al., 2022. Learn to Explain: Multimodal Reasoning via Thought Chains for Science Question "
@@ -219,7 +212,6 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             name="math",
             hub="EleutherAI/hendrycks_math",
             revision="21a5633873b6a120296cce3e2df9d5550074f4a3",
-            split="train",
             configs=MATH_CONFIGS,
             columns=("problem", "solution"),
             license="MIT",
@@ -239,7 +231,6 @@ PAIR_SOURCES: dict[str, PairSource] = {
             name="helpsteer2",
             hub="nvidia/HelpSteer2",
             revision="990b2711a36180dd19d9c94b8627844866f8982a",
-            split="train",
             columns=("prompt", "response", "helpfulness"),
             license="CC-BY-4.0",
             homepage="https://huggingface.co/datasets/nvidia/HelpSteer2",
@@ -265,7 +256,7 @@ PAIR_SOURCES: dict[str, PairSource] = {
 
 
 def find_source(sources: Mapping[str, S], name: str) -> S:
-    """The declared source of that name; raises InputError where there is none."""
+    """The declared source of that name; raises InputError if there is none."""
     if name not in sources:
         raise InputError(f"no declared dataset {name!r}; there are {', '.join(sources)}")
     return sources[name]

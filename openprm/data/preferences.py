@@ -11,12 +11,12 @@ from ..schema import Message, Pair
 from ..trees.pairs import preference_pair
 from .columns import require_column
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
-from .values import as_unicode, question_id, to_messages
+from .values import as_unicode, question_id, to_messages, to_question
 
 
 @dataclass(frozen=True)
 class PreferenceColumns:
-    """Which columns hold what. `question` None: chosen and rejected are whole conversations that hold it."""
+    """The column of each part; `question` is None if chosen and rejected are conversations that begin with it."""
 
     question: str | None = "prompt"
     chosen: str = "chosen"
@@ -26,10 +26,10 @@ class PreferenceColumns:
 def read_preferences(
     path: str, columns: PreferenceColumns, *, split: str | None = None, source: str | None = None
 ) -> Iterator[Pair | Failure]:
-    """One outcome pair per row of any file or dataset (see `numbered_rows`), or a Failure.
+    """One outcome pair or Failure per row of any file or dataset (see `numbered_rows`).
 
-    Chosen and rejected are texts, or chats: then the last message is the answer, and those before it are the
-    question if no column holds it. Raises InputError where a column is missing.
+    Chosen and rejected are texts or chats. The last message of a chat is the answer; those before it are the question,
+    unless it has a column. Raises InputError if a column is missing.
     """
     names, rows = with_columns(numbered_rows(path, split))
     for part, column in vars(columns).items():
@@ -40,11 +40,11 @@ def read_preferences(
 
 
 def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap: float | None = None) -> Pair:
-    """The outcome pair of a row; raises Failure where it has none. `gap`: by how much the chosen one is better."""
+    """The outcome pair in a row; raises Failure if there is none. `gap`: by how much the chosen answer is better."""
     chosen_question, chosen = _answer(row.get(columns.chosen), columns.chosen)
     rejected_question, rejected = _answer(row.get(columns.rejected), columns.rejected)
     if columns.question is not None:
-        question = to_messages(row.get(columns.question), columns.question)
+        question = to_question(row, columns.question)
     elif chosen_question is None or chosen_question != rejected_question:
         raise Failure("chosen and rejected answer different questions", "name the column of the question")
     else:
@@ -55,7 +55,7 @@ def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap
 
 
 def _answer(value: Any, column: str) -> tuple[list[Message] | None, str]:
-    """Question (None for a plain text) and answer."""
+    """The question (None for a plain text) and the answer."""
     if isinstance(value, str) and value:
         return None, as_unicode(value, column)
     last = value[-1] if isinstance(value, list) and value else None

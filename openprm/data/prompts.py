@@ -1,9 +1,9 @@
-"""Prompts from a user's file or dataset, or from a source that the paper names.
+"""Prompts from a user's file or dataset, or from a dataset of the paper.
 
     for item in read_prompts("questions.csv"): ...
     for item in read_declared_prompts(PROMPT_SOURCES["scienceqa"]): ...
 
-Each question comes once. Memory holds a few words for each prompt and the texts of a batch.
+Each question comes once. In memory are some hashes per prompt, and the texts of one batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .columns import require_column, resolve_columns
 from .paper_datasets import PromptSource, Source
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
 from .text_readers import Row
-from .values import question_id, to_id, to_messages, to_text, with_options
+from .values import question_id, to_id, to_messages, to_question, to_text
 
 
 @dataclass(frozen=True)
 class PromptColumns:
-    """The column of each part of a prompt; None: the column of that name, if there is one.
+    """The column of each part of a prompt; None takes the column of that name, if there is one.
 
-    `question` holds text or chat messages, `options` a list, added to the question as lines "A. ...". Without a
-    `prompt_id`, the id is a hash of the question.
+    `question` holds text or chat messages, `options` a list, which is added to the question as lines "A. ...". Without
+    a column for it, the prompt id is a hash of the question.
     """
 
     question: str = "question"
@@ -50,11 +50,11 @@ def read_prompts(
     source: str | None = None,
     counts: Counter[str] | None = None,
 ) -> Iterator[Prompt | Failure]:
-    """The prompts of a file or dataset in order, and a Failure for each row that holds none.
+    """The prompts of a file or dataset in order, and a Failure for each row that cannot be used.
 
-    path: see `numbered_rows`. A folder of candidates will do: the questions that were answered.
+    path: see `numbered_rows`. A folder of candidates gives their questions.
     source: of all rows; else their column; else the name of the file.
-    counts: a counter to fill, of "rows" read and of questions met before, "duplicates".
+    counts: filled with the number of "rows" read and of repeated questions, "duplicates".
 
     Raises InputError, with the first item: see `numbered_rows`; a missing column.
     """
@@ -65,9 +65,7 @@ def read_prompts(
     name = dataset_name(path)
 
     def prompts(number: int, row: dict[str, Any]) -> Iterator[Prompt]:
-        question = to_messages(row.get(columns.question), columns.question)
-        if columns.options:
-            question = with_options(question, row.get(columns.options), columns.options)
+        question = to_question(row, columns.question, columns.options)
         prompt_id = to_id(row, columns.prompt_id) if columns.prompt_id else None
         origin = source or to_text(row, columns.source) or name
         yield from ledger.enter(number, origin, question, to_text(row, columns.reference), prompt_id)
@@ -78,13 +76,13 @@ def read_prompts(
 def read_declared_prompts(
     source: PromptSource, path: str | None = None, counts: Counter[str] | None = None
 ) -> Iterator[Prompt | Failure]:
-    """The prompts of a source that the paper names, in its order, and a Failure for each row that holds none.
+    """The prompts of a dataset of the paper in its order, and a Failure for each row that cannot be used.
 
     The id of a prompt is a hash of its question.
-    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub.
-    counts: see `read_prompts`; also of the rows that the source leaves out, "skipped".
+    path: a file, or a folder laid out as the dataset is on the Hub, to read instead of the Hub.
+    counts: see `read_prompts`; also the number of rows that the source leaves out, "skipped".
 
-    Raises InputError, with the first item, where the Hub or the path does not give the source's rows.
+    Raises InputError, with the first item, if the Hub or the path does not give the source's rows.
     """
     counts = Counter() if counts is None else counts
     ledger = _Ledger(counts)
@@ -102,9 +100,9 @@ def read_declared_prompts(
 
 
 def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """The rows of each config of a source, with a name for them that is the same on every machine.
+    """The rows of each config of a source, and a name for them that is the same on every machine.
 
-    path: see `read_declared_prompts`. Raises InputError where the Hub or the path does not give them.
+    path: see `read_declared_prompts`. Raises InputError if the Hub or the path does not give them.
     """
     place = str(download(source.hub, "dataset", source.revision)) if path is None else path
     is_file = os.path.isfile(place)
@@ -118,7 +116,7 @@ def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterato
 
 
 class _Ledger:
-    """Makes prompts, each question once, and finds ids that two questions share."""
+    """Makes prompts, one per question, and finds ids that two questions share."""
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
@@ -128,7 +126,7 @@ class _Ledger:
     def enter(
         self, row: int, source: str, question: list[Message], reference: str | None, prompt_id: str | None = None
     ) -> Iterator[Prompt]:
-        """The prompt, unless its question came before. Raises Failure where an earlier row contradicts it."""
+        """The prompt, unless its question came before. Raises Failure if an earlier row contradicts it."""
         digest = question_id(question)
         prompt_id = prompt_id or digest
         if digest in self._questions:

@@ -1,8 +1,7 @@
 """Rows from a user's file or dataset, one at a time, each with its number.
 
-A row that cannot be read is a `Failure` and the next one is read; a file that cannot be read is an `InputError`.
-Memory is bounded by a batch of rows (in a folder or Hub dataset of Parquet files, by a row group; in a JSON list, by
-the file).
+A row that cannot be read is a `Failure`, and the next one is read; a file that cannot be read is an `InputError`. In
+memory is one batch of rows (of a folder or Hub dataset of Parquet files, a row group; of a JSON list, the file).
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ T = TypeVar("T")
 
 
 def numbered_rows(path: str, split: str | None = None, name: str | None = None) -> Iterator[Row]:
-    """The rows of `path`, each with its number from 1; of one that cannot be read, a `Failure` instead of its values.
+    """The rows of `path`, each with its number from 1. A row that cannot be read is a `Failure` instead of its values.
 
-    The number is the line in JSONL and CSV (the header is line 1; of a CSV row over several lines the first), the
-    element in a JSON list, the row in Parquet and in a dataset's split.
+    The number is that of the line in JSONL and CSV (the header is line 1; of a CSV row over several lines the first),
+    of the element in a JSON list, and of the row in Parquet and in a dataset's split.
 
     path: a file (.jsonl, .ndjson, .json, .csv, each also with .gz, or .parquet), a stage's folder, another folder that
-      `datasets` can open (`save_to_disk` or data files; it is read in place, past the cache), or a Hub id. See
+      `datasets` can open (`save_to_disk` or data files; it is read without the cache), or a Hub id. See
       `openprm.runs.folder.locate`.
-    split: may be left out where there is only one.
-    name: what failures call the file; else its path.
+    split: may be left out if there is only one.
+    name: of the file in failures; else its path.
 
     Raises InputError, at once or with the first row: missing or empty file, unknown format or split, no rows, not
-    UTF-8 text, no header, a Parquet file cut in half. Damage after some rows ends the reading with one Failure.
+    UTF-8 text, no header, a Parquet file cut in half. After damage within the file, the last row is a Failure.
     """
     path = os.fspath(path)
     location = locate(path)
@@ -55,7 +54,7 @@ def numbered_rows(path: str, split: str | None = None, name: str | None = None) 
 
 
 def with_columns(rows: Iterator[Row]) -> tuple[list[str], Iterator[Row]]:
-    """The columns of the first rows (in JSON, not all rows need have the same), and all rows."""
+    """The columns of the first rows (in JSON, rows may differ), and all rows."""
     first: list[Row] = []
     names: dict[str, None] = {}
     for number, row in rows:
@@ -72,9 +71,9 @@ def convert_rows(
     convert: Callable[[int, dict[str, Any]], Iterable[T | Failure]],
     counts: Counter[str] | None = None,
 ) -> Iterator[T | Failure]:
-    """What `convert(number, row)` makes of each row, and the Failure that it raises, with the row as its key.
+    """What `convert(number, row)` makes of each row, or the Failure that it raises, with the row as its key.
 
-    name: of the file, for the keys of failures. counts: a counter to fill, of "rows" read.
+    name: of the file, for the keys of failures. counts: filled with the number of "rows" read.
     """
     for number, row in rows:
         if counts is not None:
@@ -89,12 +88,12 @@ def convert_rows(
 
 
 def row_key(name: str, number: int) -> str:
-    """What a row is called in messages."""
+    """The name of a row in messages."""
     return f"{name}, row {number}"
 
 
 def dataset_name(path: str) -> str:
-    """The plain name of a file or dataset: answers for data/answers.jsonl.gz, data for org/data@revision:config."""
+    """The short name of a file or dataset: answers for data/answers.jsonl.gz, data for org/data@revision:config."""
     try:
         location = locate(path)
     except InputError:  # reading it says what is wrong
@@ -122,7 +121,7 @@ def _file_rows(path: str, split: str | None) -> Iterator[Row]:
 
 
 def _checked(path: str, rows: Iterator[Row], name: str) -> Iterator[Row]:
-    """Raises where there are no rows; turns damage after some rows into a last Failure. Gives failures their keys."""
+    """Raises if there are no rows; makes damage after some rows the last Failure; gives failures their keys."""
     last = 0
     try:
         for last, row in rows:
@@ -150,7 +149,7 @@ def _parquet(path: str) -> Iterator[Row]:
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
         batch_size = max(1, min(_BATCH_ROWS, _BATCH_BYTES * total // max(size, 1)))
         try:
-            for group in range(file.num_row_groups):  # one by one: no batch mixes sound and damaged groups
+            for group in range(file.num_row_groups):  # one by one: no batch mixes intact and damaged groups
                 for batch in file.iter_batches(batch_size, row_groups=[group]):
                     yield from _arrow_rows(read, batch)
                     read += batch.num_rows
@@ -178,7 +177,7 @@ def _dataset_rows(path: str, location: Location, split: str | None) -> Iterator[
             if split not in data and (split is not None or len(data) > 1):
                 raise ValueError(f"its splits are {', '.join(map(str, data))}")
             data = data[split or next(iter(data))]
-        # As Arrow tables: images and audio are not decoded, and nothing is converted twice.
+        # as Arrow tables: images and audio are not decoded, and nothing is converted twice
         for table in data.with_format("arrow").iter(batch_size=_BATCH_ROWS):
             yield from _arrow_rows(read, table)
             read += table.num_rows
@@ -197,7 +196,7 @@ def _load(location: Location, split: str | None) -> Any:
         return load_from_hub(location.hub, split)
     if any(os.path.exists(os.path.join(location.path, mark)) for mark in ("state.json", "dataset_dict.json")):
         return datasets.load_from_disk(location.path)
-    # Streaming, as the cache of a local folder goes by its base name: another folder's rows could come back.
+    # streaming: the cache knows a local folder by its base name, so it could give another folder's rows
     return datasets.load_dataset(os.path.abspath(location.path), location.config, streaming=True)
 
 

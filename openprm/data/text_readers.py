@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 from ..errors import Failure, InputError, first_line, is_unicode
 
-#: The number of a row, from 1, and its values by column, or why it cannot be read.
+#: The number of a row, from 1, and its values by column or why it cannot be read.
 Row = tuple[int, dict[str, Any] | Failure]
 
 #: Longest CSV field, in characters. An unclosed quote would otherwise read the rest of the file as one field.
@@ -35,7 +35,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 
 
 def damage(problem: str | Exception) -> Failure:
-    """The last failure of a file that cannot be read any further."""
+    """The last failure of a file that cannot be read further."""
     problem = first_line(problem) if isinstance(problem, Exception) else problem
     remedy = "the rows before it are kept; write, copy or download the file again"
     return Failure(f"nothing can be read from here on: {problem}", remedy)
@@ -80,7 +80,7 @@ def json_file(path: str) -> Iterator[Row]:
 
 
 def _json_list(path: str) -> Iterator[Row]:
-    """Element by element, so that those before a broken one are kept. Holds the text of the file in memory."""
+    """Element by element, so that those before a broken one are kept. The text of the file is held in memory."""
     with _open(path) as handle:
         text = handle.read().decode("utf-8", errors="surrogateescape")
     decode = json.JSONDecoder().raw_decode
@@ -108,12 +108,12 @@ def _next(text: str, at: int) -> int:
 
 
 def csv_file(path: str) -> Iterator[Row]:
-    """Comma-separated, the first line names the columns; every value is text."""
+    """Comma-separated values; the first line names the columns; every value is text."""
     csv.field_size_limit(_CSV_FIELD)  # a global of the csv module, whose default is 131,072
     with _open(path) as handle:
-        # invalid bytes become lone surrogates, so that one bad row is not the whole file
+        # invalid bytes become lone surrogates, so that one bad row does not spoil the file
         text = io.TextIOWrapper(handle, "utf-8", errors="surrogateescape", newline="")
-        rows = csv.reader(text, strict=True)  # strict: a stray quote is an error, not silently another text
+        rows = csv.reader(text, strict=True)  # strict: a stray quote is an error
         header: list[str] | None = None
         while True:
             number = rows.line_num + 1

@@ -1,9 +1,10 @@
-"""What a value in a user's row may be: a question, a reward, an id. Each function raises Failure for all else."""
+"""Values in a user's row: questions, rewards, ids. Each function raises Failure for a value of another kind."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import string
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -14,7 +15,7 @@ from ..schema import Candidate, Message
 
 T = TypeVar("T")
 
-#: Rewards in words, in any case.
+#: Rewards in words, in upper or lower case.
 REWARD_WORDS = {
     "chosen": 1.0,
     "win": 1.0,
@@ -26,7 +27,7 @@ REWARD_WORDS = {
     "false": 0.0,
 }
 #: Of the options of a question, in order.
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS = string.ascii_uppercase
 
 _CANDIDATE = TypeAdapter(Candidate)
 _INDEX = TypeAdapter(Annotated[int, Field(ge=0, lt=10**18)])
@@ -39,7 +40,7 @@ _CANONICAL = json.JSONEncoder(ensure_ascii=False)
 
 
 def checked(adapter: TypeAdapter[T], value: Any, column: str, remedy: str, *, strict: bool = True) -> T:
-    """`value` as the adapter's type, without keys that the type does not have; converted to it unless `strict`."""
+    """`value` as the adapter's type, without keys that the type does not have; unless `strict`, converted to it."""
     try:
         found = adapter.validate_python(value, strict=strict)
     except ValidationError as error:
@@ -54,14 +55,23 @@ def checked(adapter: TypeAdapter[T], value: Any, column: str, remedy: str, *, st
 
 
 def as_unicode(text: str, column: str) -> str:
-    """`text`, where it can be stored."""
+    """`text`, if it can be stored."""
     if not is_unicode(text):
-        raise Failure(f"{column!r} has half a surrogate pair, which is no character", "repair the text")
+        raise Failure(f"{column!r} has half a surrogate pair, which is not a character", "repair the text")
     return text
 
 
+def to_question(row: Mapping[str, Any], column: str, options_column: str | None = None) -> list[Message]:
+    """The question in a column; with a column of answer options, these follow as lines (see `option_lines`)."""
+    question = to_messages(row.get(column), column)
+    if options_column:
+        lines = [question[-1]["content"], *option_lines(row.get(options_column), options_column)]
+        question[-1] = Message(role=question[-1]["role"], content="\n".join(lines))
+    return question
+
+
 def to_messages(value: Any, column: str) -> list[Message]:
-    """The question in a column: a text becomes one user message."""
+    """The chat messages of a question; text becomes one user message."""
     if value == [] or (isinstance(value, str) and not value.strip()):
         raise Failure(f"{column!r} is empty", "give the row a question, or leave it out")
     if isinstance(value, str):
@@ -77,7 +87,7 @@ def to_messages(value: Any, column: str) -> list[Message]:
 
 
 def _chat_in(text: str) -> list[Any] | None:
-    """Messages written as JSON text, as CSV and some Parquet files hold them; None for all other text."""
+    """Messages written as JSON text, as in CSV and some Parquet files; None for any other text."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -95,17 +105,11 @@ def question_id(question: list[Message]) -> str:
 
 
 def option_lines(options: Any, column: str) -> list[str]:
-    """A list of answer options as lines "A. ..."; none where there are none."""
+    """A list of answer options as lines "A. ...". Null is an empty list."""
     if options is None:
         return []
     options = checked(_OPTIONS, options, column, f"make it a list of up to {len(LETTERS)} options")
     return [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-
-
-def with_options(question: list[Message], options: Any, column: str) -> list[Message]:
-    """The question with its answer options as lines below it (see `option_lines`)."""
-    *before, last = question
-    return [*before, Message(role=last["role"], content="\n".join([last["content"], *option_lines(options, column)]))]
 
 
 def to_response(value: Any, column: str) -> str:
@@ -126,11 +130,11 @@ def to_reward(value: Any, column: str) -> float:
 
 
 def to_text(row: Mapping[str, Any], column: str | None) -> str | None:
-    """Text or a number as text; None for null, "" (CSV has no null) and NaN (pandas has none either)."""
+    """Text or a number as text; None for null, "" (a null in CSV) and NaN (a null in pandas)."""
     value = row.get(column) if column else None
     if column is None or value is None or value == "" or value != value:
         return None
-    if isinstance(value, float) and value.is_integer():  # whole numbers beside pandas' NaN
+    if isinstance(value, float) and value.is_integer():  # pandas' type for integers with nulls
         value = int(value)
     return checked(_TEXT_OR_NUMBER, value, column, "make it text or a number", strict=False)
 
@@ -160,7 +164,7 @@ def to_count(row: Mapping[str, Any], column: str | None) -> int | None:
 
 
 def as_record(row: Mapping[str, Any]) -> Candidate:
-    """A row that is a candidate already, checked; other columns are left out."""
+    """A row that is a candidate already, checked, without other columns."""
     record = {name: row.get(name) for name in Candidate.__annotations__}
     candidate = checked(_CANDIDATE, record, "", "see openprm.schema.Candidate for the types")
     for reward in candidate["rewards"]:

@@ -1,24 +1,20 @@
-"""Step rewards to one score (paper, appendix D.1). Pure Python: it travels with published models."""
+"""Step rewards to one score (paper, appendix D.1). Pure Python."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from statistics import fmean, pvariance
 
-#: Weight of the variance in `dynamic`. The paper names none; it cites Coste et al. (2023), who use 0.1 to 1.
+#: Weight of the variance in `dynamic`. The paper gives none; it cites Coste et al. (2023), who use 0.1 to 1.
 DYNAMIC_COEFFICIENT = 0.5
 
 #: The paper's best (Table 6).
 DEFAULT_AGGREGATION = "min"
 
 
-def last(rewards: Sequence[float]) -> float:
-    """The last step's reward: what an outcome reward model gives."""
-    return rewards[-1]
-
-
 def weighted(rewards: Sequence[float]) -> float:
-    """1/N * sum(i/N * r_i), as printed. Not normalized: a constant reward shrinks towards half of it."""
+    """1/N * sum(i/N * r_i), as printed. It is not normalized: a constant reward shrinks towards half of it."""
     n = len(rewards)
     return sum((i + 1) / n * reward for i, reward in enumerate(rewards)) / n
 
@@ -35,40 +31,25 @@ def dynamic(rewards: Sequence[float]) -> float:
 
 
 def deltas(rewards: Sequence[float]) -> list[float]:
-    """Differences of neighboring steps. One step has none: its delta is its reward, from 0."""
-    if len(rewards) == 1:
-        return list(rewards)
-    return [after - before for before, after in zip(rewards, rewards[1:], strict=False)]
-
-
-def min_delta(rewards: Sequence[float]) -> float:
-    """The steepest fall."""
-    return min(deltas(rewards))
-
-
-def max_delta(rewards: Sequence[float]) -> float:
-    """The steepest rise."""
-    return max(deltas(rewards))
+    """Differences between consecutive steps; of a single step, its reward."""
+    return [after - before for before, after in pairwise(rewards)] or list(rewards)
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "min": min,
     "max": max,
     "mean": fmean,
-    "last": last,
+    "last": lambda rewards: rewards[-1],  # what an outcome reward model gives
     "weighted": weighted,
     "weighted_normalized": weighted_normalized,
     "dynamic": dynamic,
-    "min_delta": min_delta,
-    "max_delta": max_delta,
+    "min_delta": lambda rewards: min(deltas(rewards)),  # the largest drop
+    "max_delta": lambda rewards: max(deltas(rewards)),  # the largest rise
 }
 
 
 def aggregate(rewards: Sequence[float], aggregation: str = DEFAULT_AGGREGATION) -> float:
-    """One score from the rewards of a response's steps.
-
-    Raises ValueError for an unknown aggregation, or where there is no step.
-    """
+    """One score from the rewards of a response's steps. Raises ValueError for an unknown aggregation or no steps."""
     if aggregation not in AGGREGATIONS:
         raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
     if not rewards:

@@ -1,7 +1,4 @@
-"""Forward passes of a reward model over packs: plain, packed, or behind prefixes that were computed before.
-
-It travels with published models: it imports nothing but torch, transformers and `packing`.
-"""
+"""Forward passes of a reward model over packs: plain, packed, or packed after prefixes computed before."""
 
 from __future__ import annotations
 
@@ -17,19 +14,19 @@ from transformers.cache_utils import DynamicLayer
 
 from .packing import Pack, collate, pack
 
-#: Kinds of attention that take a mask of ours.
+#: Kinds of attention that take our mask.
 ATTENTION = ("sdpa", "eager")
 
 
 class Passes:
     """The passes of one sequence-classification model with one label.
 
-    Methods that take a model take this one or what wraps it (DDP, FSDP, DeepSpeed), and call it once.
+    Methods with the argument `model` take this one or a wrapper (DDP, FSDP, DeepSpeed), and call it once.
     """
 
     def __init__(self, model: Any):
         self.model = model
-        # By name at any level, so that a head that PEFT has wrapped is found too.
+        # at any level, so that a head wrapped by PEFT is found too
         self._heads = [module for name, module in model.named_modules() if name.rpartition(".")[2] == "score"]
         self._plain_options = (
             {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
@@ -37,25 +34,21 @@ class Passes:
 
     @property
     def pad_token_id(self) -> int | None:
-        """The model's padding token, as its config has it now."""
+        """The model's padding token, as it is in the config now."""
         return self.model.config.get_text_config().pad_token_id
 
     def unfit(self) -> str:
         """Why packed passes cannot even be tried with this model; empty if they can."""
-        attention = self.model.config._attn_implementation
         if len(self._heads) != 1:
-            return "it has no single `score` head over its tokens, as decoders' reward models do"
-        if attention not in ATTENTION:
-            return (
-                f"attention by {attention!r} takes no mask of ours "
-                '(to pack, load the model with attn_implementation="sdpa" or "eager")'
-            )
-        return ""
+            return "it has no single `score` head over its tokens, as reward models that are decoders have"
+        attention = self.model.config._attn_implementation
+        needed = 'packing needs attn_implementation="sdpa" or "eager"'
+        return "" if attention in ATTENTION else f"its attention is {attention!r} ({needed})"
 
     def plain(self, model: Any, packs: Sequence[Pack]) -> Tensor:
         """The rewards [B], in float32, of packs of one sequence each: the head's logits at their last tokens.
 
-        A model without a head over its tokens, such as an encoder, is read as its class pools.
+        For a model without a head over its tokens, such as an encoder, the logits of its output.
         """
         output, calls = self._call(model, self._plain_inputs(packs))
         if len(calls) != 1:
@@ -66,7 +59,7 @@ class Passes:
     def plain_state(self, sequence: Sequence[int]) -> Tensor:
         """The hidden state [D] that a plain pass reads a sequence's reward from.
 
-        Raises RuntimeError where a reward is not what the head makes of the last token.
+        Raises RuntimeError if the reward is not the head's logit at the last token.
         """
         output, [(hidden, logits)] = self._call(self.model, self._plain_inputs([pack([sequence])]))
         if not torch.equal(output.logits.float(), logits[:, -1].float()):
@@ -76,7 +69,7 @@ class Passes:
     def packed(self, model: Any, packs: Sequence[Pack], before: Cache | None = None) -> tuple[Tensor, Tensor]:
         """At the packs' ends, pack after pack: hidden states [E, D], and rewards [E] in float32.
 
-        `before` holds the keys and values that packs cut from their prefixes follow (`behind`).
+        before: keys and values of the prefixes, if the packs were cut from them (see `behind`).
         """
         inputs = self._packed_inputs(packs)
         if before is not None:
@@ -87,14 +80,14 @@ class Passes:
         return hidden[rows, ends], logits[rows, ends, 0].float()
 
     def prefixes(self, tokens: Sequence[Sequence[int]]) -> list[Keys]:
-        """By layer the keys and values of these prefixes, one a row, shorter ones padded on the right."""
+        """For each layer, the keys and values of these prefixes, one per row, padded on the right."""
         cache = DynamicCache()  # without a config: its layers keep everything, and our masks make the windows
         inputs = self._packed_inputs([pack([prefix]) for prefix in tokens])
         self.model(**{**inputs, "past_key_values": cache, "use_cache": True})
         return [(keys, values) for keys, values, _ in cache]
 
     def _plain_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """One unbranched pack a row, padded on the right."""
+        """One pack without branches per row, padded on the right."""
         length = max(len(one.tokens) for one in packs)
         input_ids = torch.full((len(packs), length), self.pad_token_id or 0)
         attention_mask = torch.zeros_like(input_ids)
@@ -115,8 +108,8 @@ class Passes:
     def _call(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
         """One call of the (wrapped) model: its output, and hidden states [B, L, D] and logits [B, L, 1] of its head.
 
-        By hooks: calling the backbone itself would go round what wraps the model. Heads that do not give one logit for
-        each token are left out.
+        By hooks, since calling the backbone would bypass a wrapper. Heads that do not give one logit per token are
+        left out.
         """
         calls: list[tuple[Tensor, Tensor]] = []
         handles = [
@@ -135,12 +128,12 @@ Keys = tuple[Tensor, Tensor]
 
 
 def behind(layers: Sequence[Keys], rows: Sequence[int], size: int) -> Cache:
-    """What the packs of one pass follow: for each, the first `size` tokens of the prefix in its row."""
+    """The keys and values before the packs of one pass: for each, `size` tokens of the prefix in its row."""
     return Cache(layers=[_Behind(keys, list(rows), size) for keys in layers])
 
 
 class _Behind(DynamicLayer):
-    """Gathers a layer's keys and values when that layer asks for them, and keeps nothing: memory is for one layer."""
+    """Gathers a layer's keys and values when that layer asks for them, so that only one layer's are in memory."""
 
     def __init__(self, before: Keys, rows: list[int], size: int):
         super().__init__()
@@ -156,10 +149,7 @@ class _Behind(DynamicLayer):
 
 @contextmanager
 def inference(model: Any) -> Iterator[None]:
-    """No gradients, evaluation mode, and a padding token, which passes of several rows need; afterwards all as before.
-
-    Where the model has no padding token any will do: what is masked is never read.
-    """
+    """No gradients, evaluation mode, and a padding token (any will do, since it is masked); afterwards as before."""
     modes = [(module, module.training) for module in model.modules()]
     configs = [config for config in (model.config, model.config.get_text_config()) if config.pad_token_id is None]
     model.eval()

@@ -1,12 +1,9 @@
-"""Sequences that share prefixes, computed once. Knows token ids only.
+"""Token sequences that share prefixes, packed so that each prefix is computed once.
 
-Step rewards (paper, section 3.2) need every prefix of a response as a sequence of its own. They share
-nearly all their tokens: `pack` keeps each shared prefix once, and `collate` gives every token the position it has in
-its sequence and lets it attend to its own ancestors only. The responses to one prompt share that prompt: `share` finds
-such prefixes, whose keys and values are computed once, and `Pack.behind` cuts them off (`openprm.scoring.rewarder`
-reads the rewards).
-
-It travels with published models: it imports nothing but torch.
+Step rewards (paper, section 3.2) need every prefix of a response as a sequence of its own, and these share nearly all
+their tokens. `pack` keeps each shared prefix once, and `collate` gives every token its position in its sequence and
+lets it attend to its own ancestors only. Responses to one prompt share that prompt: `share` finds such prefixes, whose
+keys and values are computed once, and `Pack.behind` cuts them off.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ class Pack:
     """A trie of sequences, flattened depth first: a node's descendants follow it directly.
 
     tokens: token id of each node
-    parents: index of the node before it in its sequences, -1 at a start
+    parents: index of the node before it in its sequences, -1 for a first one
     depths: its position in its sequences
     ends: for each sequence, the index of its last node
     """
@@ -36,12 +33,12 @@ class Pack:
     ends: list[int]
 
     def prefix(self) -> list[int]:
-        """The tokens that all its sequences begin with, short of the last token of any: a reward is read there."""
+        """The tokens that all sequences begin with, without the last of any, since its reward is read there."""
         branches = [parent + 1 for index, parent in enumerate(self.parents) if parent != index - 1]
         return self.tokens[: min([*branches, *self.ends])]
 
     def behind(self, size: int) -> Pack:
-        """What follows the first `size` tokens of the prefix. Depths stay, so the first is now `size`."""
+        """What follows the first `size` tokens of the prefix. Depths do not change, so the first is `size`."""
         parents = [max(parent - size, -1) for parent in self.parents[size:]]
         return Pack(self.tokens[size:], parents, self.depths[size:], [end - size for end in self.ends])
 
@@ -58,7 +55,7 @@ def pack(sequences: Sequence[Sequence[int]]) -> Pack:
     ends = [0] * len(rows)
     before: list[int] = []
     path: list[int] = []
-    # In lexicographic order, all that a sequence shares with any one before it, it shares with the last.
+    # in lexicographic order, a sequence shares with the one before it all that it shares with any before
     for index in sorted(range(len(rows)), key=rows.__getitem__):
         row = rows[index]
         if not row:
@@ -89,18 +86,18 @@ def _shared(left: list[int], right: list[int]) -> int:
 
 @dataclass(frozen=True)
 class Shared:
-    """Items, by their indices, and the tokens that they all begin with (none: an item that is better alone)."""
+    """Items, by their indices, and the tokens that they all begin with (none for a single item)."""
 
     tokens: list[int]
     items: list[int]
 
 
 def share(prefixes: Sequence[list[int]], shortest: float) -> list[Shared]:
-    """Each item in one cluster, whose prefix is to be computed once.
+    """The items in clusters, each with a prefix to compute once.
 
-    A cluster of n items that share p tokens, at least `shortest`, saves (n - 1) p. In lexicographic order the items
-    with a common prefix are neighbors, and two such runs lie apart or one within the other: a tree. Each run either
-    becomes a cluster or is left to those within it, whichever saves more.
+    A cluster of n items that share p tokens, at least `shortest`, saves (n - 1) p. In lexicographic order, items with
+    a common prefix are neighbors, and such runs are nested: a tree. Each run becomes a cluster, or the runs within it
+    do, whichever saves more.
     """
     order = sorted(range(len(prefixes)), key=prefixes.__getitem__)
     rows = [prefixes[index] for index in order]
@@ -123,7 +120,7 @@ def share(prefixes: Sequence[list[int]], shortest: float) -> list[Shared]:
 
 @dataclass
 class _Run:
-    """Neighbouring items, from number `start` on, that share `level` tokens: their clusters, and what these save."""
+    """Neighboring items, from number `start` on, that share `level` tokens; their clusters and what these save."""
 
     level: int
     start: int
@@ -138,19 +135,19 @@ class _Run:
 def collate(
     packs: Sequence[Pack], pad_token_id: int, config: Any, dtype: torch.dtype, device: torch.device | str
 ) -> dict[str, Any]:
-    """The inputs of one forward pass over the packs, one a row, padded on the right.
+    """The inputs of one forward pass over the packs, one per row, padded on the right.
 
-    `input_ids` and `position_ids` (depth) are [B, L]. A pack that was cut from its prefix (`Pack.behind`) attends
-    to that too: the keys of the longest prefix, P tokens, come before the pass's own, shorter ones padded on the
-    right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks by layer type where
-    the config has `layer_types`, a sliding window being counted in depth. `use_cache` is False. Raises
+    `input_ids` and `position_ids` (depths) are [B, L]. A pack that was cut from its prefix (`Pack.behind`) attends to
+    the prefix too: P keys, as many as the longest prefix has tokens, come before those of the pass; shorter prefixes
+    are padded on the right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks
+    by layer type if the config has `layer_types`; a sliding window counts depth. `use_cache` is False. Raises
     ValueError for a kind of attention that a mask cannot express.
     """
     length = max(len(pack.tokens) for pack in packs)
     before = torch.tensor([pack.depths[0] for pack in packs], device=device)
     input_ids = torch.full((len(packs), length), pad_token_id)
     depths = torch.zeros_like(input_ids)
-    # The index of each node's last descendant. Padding sees itself at least: a softmax needs something to see.
+    # the index of each node's last descendant; padding attends to itself, since a softmax needs a key
     last = torch.arange(length).repeat(len(packs), 1)
     for row, pack in enumerate(packs):
         size = len(pack.tokens)
@@ -176,22 +173,17 @@ def collate(
     text = config.get_text_config()
     window: int | None = getattr(text, "sliding_window", None)
     kinds = getattr(text, "layer_types", None)
-    if kinds is not None:  # the rule by which transformers itself makes masks ahead (`create_masks_for_generate`)
+    if kinds is not None:  # as transformers makes masks in `create_masks_for_generate`
         attention_mask = {kind: mask(kind) for kind in sorted(set(kinds))}
     elif getattr(text, "attention_chunk_size", None) is not None:
         attention_mask = mask("chunked_attention")
     else:
         attention_mask = mask("full_attention" if window is None else "sliding_attention")
-    return {
-        "input_ids": input_ids,
-        "position_ids": depths,
-        "attention_mask": attention_mask,
-        "use_cache": False,
-    }
+    return {"input_ids": input_ids, "position_ids": depths, "attention_mask": attention_mask, "use_cache": False}
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    # finfo.min rather than -inf: a row without any allowed key would be NaN in eager attention.
+    # finfo.min rather than -inf: a row without an allowed key would be NaN in eager attention
     mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
@@ -206,9 +198,9 @@ def _last_descendants(parents: list[int]) -> list[int]:
 
 
 def batches(lengths: Sequence[int], max_tokens: int, alone_above: float = math.inf) -> list[list[int]]:
-    """Indices by falling length, cut where a padded batch would exceed `max_tokens` (never below one each).
+    """Batches of indices, longest first, each of up to `max_tokens` with padding, or of a single longer sequence.
 
-    What is longer than `alone_above` is a batch of its own.
+    A sequence longer than `alone_above` is a batch of its own.
     """
     result: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):

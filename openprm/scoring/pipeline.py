@@ -3,13 +3,12 @@
     scorer = openprm.load_scorer("openprm/openprm")
     scorer({"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"})
 
-This file travels with published models, together with the modules it imports; see
-`Pipeline.save_pretrained`.
+`save_pretrained` copies this file, and the modules that it imports, into the model's repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,26 +37,24 @@ class OpenPRMScoringPipeline(_Pipeline):
     """Step rewards and a score for answers, by an `AutoModelForSequenceClassification` with one label.
 
     An input is
-    - a dictionary with `question` (a text or chat messages) and `response` (a text, split into steps) or `steps` (a
-      list of texts, joined as they are; where there are both, the response is split so); other keys are ignored, so
-      that a row of a dataset is an input;
-    - or a chat: a list of messages whose last one is the assistant's answer.
-    A list or tuple of inputs gives a list of outputs, in its order; a dataset, generator or other iterable of inputs
-    gives an iterator over outputs.
+    - a dictionary with `question` (a text or chat messages) and `response` (a text, which is split into steps) or
+      `steps` (a list of texts, which joined are the response); other keys are ignored, so that a row of a dataset is
+      an input;
+    - or a chat: a list of messages that ends with the assistant's answer.
+    A list or tuple of inputs gives a list of outputs; a dataset, generator or other iterable gives an iterator.
 
     An output is a dictionary:
-    - `score`: the step rewards, aggregated
-    - `steps`: the texts, which joined are the answer
-    - `rewards`: one raw reward (a logit) a step, for the answer up to and including it
+    - `score`: the aggregated step rewards
+    - `steps`: texts, which joined are the answer
+    - `rewards`: one raw reward (a logit) per step, for the answer up to and including it
     - `aggregation`: the name of the aggregation
-    - `truncated`: whether the answer was too long. Nothing is cut off a sequence: from the first prefix
-      that does not fit, the steps have None for a reward, and the score is made of those before.
+    - `truncated`: whether the answer was too long. No sequence is cut: from the first prefix that does not fit, the
+      rewards of steps are None, and the score is that of the steps before.
 
-    Options, when the pipeline is made or called: `separator` (how a response is split, see `openprm.scoring.steps`),
-    `aggregation` (see `openprm.scoring.aggregation`), `max_length` (in tokens; default: what tokenizer and model
-    allow), `batch_size` (answers a batch) and `max_tokens` (tokens a forward pass; these two change speed and memory
-    only). `packed`, when it is made: see `openprm.scoring.rewarder.SequenceRewarder`.
-    The defaults of the first two are the checkpoint's own, where its config records them under `openprm`.
+    Options, when the pipeline is made or called: `separator` (see `openprm.scoring.steps`) and `aggregation` (see
+    `openprm.scoring.aggregation`), by default those in the checkpoint's config under `openprm`; `max_length` (in
+    tokens; default: what tokenizer and model allow); `batch_size` (answers per batch) and `max_tokens` (tokens per
+    forward pass), which change speed and memory only. When it is made also `packed` (see `SequenceRewarder`).
 
     Raises ValueError for an input it cannot read, an empty answer, one whose first step does not fit, and a reward
     that is not finite.
@@ -81,10 +78,10 @@ class OpenPRMScoringPipeline(_Pipeline):
         if (kwargs.get("batch_size") or self._batch_size or 1) > 1 and self.tokenizer.pad_token_id is None:
             raise ValueError("the tokenizer has no padding token: set one of its own (not EOS), or use batch_size=1")
         if isinstance(inputs, (list, tuple)):
-            return super().__call__(list(_parse_each(inputs)), **kwargs) if inputs else []
-        # `Pipeline` judges the inputs of a dataset by the first alone, and would mistake chats.
+            return super().__call__([_parse(one) for one in inputs], **kwargs) if inputs else []
+        # `Pipeline` looks at the first input of a dataset only, and would misread chats
         if isinstance(inputs, (Iterable, Dataset)) and not isinstance(inputs, (str, bytes)):
-            return super().__call__(_parse_each(inputs), **kwargs)
+            return super().__call__((_parse(one) for one in inputs), **kwargs)  # type: ignore[union-attr]
         raise ValueError(f"{_FORMS}; this one is {type(inputs).__name__}")
 
     def _sanitize_parameters(
@@ -106,15 +103,14 @@ class OpenPRMScoringPipeline(_Pipeline):
         one = _parse(inputs)
         settings = self._settings(separator=separator, max_length=max_length)
         steps = list(one["steps"]) if "steps" in one else split(one["response"], settings.separator)
-        # No tensors, and no bare lists of ids, which `Pipeline` would walk through one by one.
+        # no tensors, and no plain lists of ids, which `Pipeline` would walk through one by one
         return {"answer": _Answer(steps, settings.encode(self.tokenizer, one["question"], steps))}
 
     def _forward(self, model_inputs: dict[str, Any], max_tokens: int = DEFAULT_MAX_TOKENS) -> dict[str, Any]:
         answers = model_inputs["answer"]
-        if isinstance(answers, _Answer):  # batch_size=1 is not a batch of one
-            return {"rewards": self.rewarder.rewards([answers.sequences], max_tokens)[0], "answer": answers}
-        rewards = self.rewarder.rewards([answer.sequences for answer in answers], max_tokens)
-        return {"rewards": rewards, "answer": answers}
+        alone = isinstance(answers, _Answer)  # with batch_size=1 there is no list
+        rewards = self.rewarder.rewards([one.sequences for one in ([answers] if alone else answers)], max_tokens)
+        return {"rewards": rewards[0] if alone else rewards, "answer": answers}
 
     def postprocess(self, model_outputs: dict[str, Any], aggregation: str | None = None) -> dict[str, Any]:
         settings = self._settings(aggregation=aggregation)
@@ -135,12 +131,8 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _is_chat(inputs: Any) -> bool:
-    return (
-        isinstance(inputs, (list, tuple))
-        and len(inputs) > 0
-        and isinstance(inputs[0], Mapping)
-        and {"role", "content"} <= inputs[0].keys()
-    )
+    first = inputs[0] if isinstance(inputs, (list, tuple)) and inputs else None
+    return isinstance(first, Mapping) and {"role", "content"} <= first.keys()
 
 
 def _parse(one: Any) -> dict[str, Any]:
@@ -148,7 +140,7 @@ def _parse(one: Any) -> dict[str, Any]:
     if _is_chat(one):
         *question, answer = one
         if not question or not isinstance(answer, Mapping) or answer.get("role") != "assistant":
-            raise ValueError("a chat to score ends with a message of the role 'assistant', behind at least one other")
+            raise ValueError("a chat to score ends with a message of the role 'assistant', after at least one other")
         one = {"question": question, "response": answer.get("content")}
     if not isinstance(one, Mapping):
         raise ValueError(f"{_FORMS}; this one is {type(one).__name__}")
@@ -171,16 +163,11 @@ def _parse(one: Any) -> dict[str, Any]:
     return {"question": one["question"], **({"steps": steps} if steps else {"response": response})}
 
 
-def _parse_each(inputs: Any) -> Iterator[dict[str, Any]]:
-    for one in inputs:
-        yield _parse(one)
-
-
 def load_scorer(model: str | Any, **kwargs: Any) -> OpenPRMScoringPipeline:
     """The scoring pipeline of a checkpoint: a path, a Hub id, or a loaded model (with `tokenizer=`).
 
-    Keyword arguments are those of `transformers.pipeline` and of `OpenPRMScoringPipeline`. The code is the installed
-    package's, so that a published checkpoint, which brings its own copy along, needs no trust_remote_code.
+    Keyword arguments are those of `transformers.pipeline` and of `OpenPRMScoringPipeline`. The code is that of the
+    installed package, so a published checkpoint, which has a copy of it, needs no trust_remote_code.
     """
     make: Any = transformers.pipeline
     return make(TASK, model=model, pipeline_class=OpenPRMScoringPipeline, **kwargs)

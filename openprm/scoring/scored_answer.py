@@ -1,7 +1,4 @@
-"""Answers to token sequences, and their step rewards to one score: alike in the pipeline and with every engine.
-
-It travels with published models: it imports nothing of ours but its neighbors.
-"""
+"""Answers to token sequences, and step rewards to one score: the same for the pipeline and for every engine."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from .aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
+from .aggregation import DEFAULT_AGGREGATION, aggregate
 from .encoding import encode_prefixes
 from .steps import DEFAULT_SEPARATOR, split
 
 
 class ScoringError(ValueError):
-    """An answer has no score: why, and what to do."""
+    """Why an answer has no score, and what to do."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
@@ -31,7 +28,7 @@ class ScoringError(ValueError):
 class ScoredAnswer:
     """A response's steps, one raw reward (a logit) for each, and their aggregate.
 
-    Where `truncated`, the last steps did not fit into the model: they have None, and `score` is of those before.
+    If `truncated`, the last steps did not fit into the model: their rewards are None, and `score` leaves them out.
     """
 
     score: float
@@ -45,7 +42,7 @@ class ScoredAnswer:
 class ScoringSettings:
     """How answers are split (`separator`), rendered (`suffix`), limited (`max_length`, in tokens) and scored.
 
-    Raises ValueError for a separator that cannot be read and an unknown aggregation.
+    Raises ValueError for a separator that cannot be read or an unknown aggregation.
     """
 
     max_length: int
@@ -55,14 +52,13 @@ class ScoringSettings:
 
     def __post_init__(self) -> None:
         split("", self.separator)
-        if self.aggregation not in AGGREGATIONS:
-            raise ValueError(f"unknown aggregation {self.aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
+        aggregate([0.0], self.aggregation)
 
     @classmethod
     def of(cls, config: Any, tokenizer: Any, **given: Any) -> ScoringSettings:
         """What is given (and not None), else what the checkpoint's config records under `openprm`, else the defaults.
 
-        `max_length` is by default the least of what the tokenizer and the model's positions allow.
+        The default of `max_length` is the most that both the tokenizer and the model's positions allow.
         """
         positions = getattr(config.get_text_config(), "max_position_embeddings", None)
         longest = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
@@ -75,8 +71,8 @@ class ScoringSettings:
     ) -> list[list[int]]:
         """One sequence for each step from number `known` (0-based) on, up to the first that does not fit.
 
-        Nothing is cut off a sequence. Raises ScoringError for an empty answer, one that the chat template does not
-        render, and where not even the first of these steps fits.
+        No sequence is cut. Raises ScoringError for an empty answer, one that the chat template does not render, and
+        one of which not even the first of these steps fits.
         """
         if not "".join(steps).strip():
             raise ScoringError("the response is empty", "leave it out, or sample it again")
@@ -98,7 +94,7 @@ class ScoringSettings:
         return fitting
 
     def score(self, steps: Sequence[str], rewards: Sequence[float]) -> ScoredAnswer:
-        """The score of an answer by the rewards of its first steps. Raises ScoringError for one that is not finite."""
+        """The scored answer, from the rewards of its first steps. Raises ScoringError for one that is not finite."""
         check_finite(rewards)
         missing = len(steps) - len(rewards)
         return ScoredAnswer(

@@ -48,8 +48,8 @@ class TreeStatistics:
             trees=1,
             responses=len(rewards),
             one_step=sum(len(response["steps"]) == 1 for response in tree["responses"]),
-            one_response=len(rewards) == 1,
-            equal_rewards=len(rewards) > 1 and min(rewards) == max(rewards),
+            one_response=int(len(rewards) == 1),
+            equal_rewards=int(len(rewards) > 1 and min(rewards) == max(rewards)),
             forks=len(gaps),
             changed_numbers=changed_numbers,
         )

@@ -105,10 +105,10 @@ def test_a_system_message_that_the_template_drops_is_an_error_but_earlier_though
     ("question", "complaint"),
     [
         ("", "empty"),
-        ([], "no messages"),
+        ([], "the question is empty"),
         (7, "not int"),
         (b"Hi", "not bytes"),
-        (["Hi"], "message 0 .* but str"),
+        (["Hi"], "message 0 .*: 'Hi'"),
         ([{"role": "user", "content": "Hi"}, {"role": "user"}], "message 1 .* 'content'"),
         ([{"content": "Hi"}], "'role'"),
         ([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "'content'"),

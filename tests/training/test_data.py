@@ -80,7 +80,7 @@ def without(column: str) -> dict[str, Any]:
         (pair(3, context=["a"]), "row 1 of the train pairs: 'context' should be a valid string"),
         (pair(3, gap=-0.5), "row 1 of the train pairs: 'gap' is -0.5"),
         (pair(3, gap=math.nan), "row 1 of the train pairs: 'gap' is nan"),
-        (pair(3, question=[]), "row 1 of the train pairs: the question has no messages"),
+        (pair(3, question=[]), "row 1 of the train pairs: the question is empty"),
     ],
 )
 def test_bad_rows_are_named(row: Any, message: str):
