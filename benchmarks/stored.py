@@ -187,9 +187,8 @@ def measured(folder: Path, out: Path, name: str) -> Prompts:
     prompts = []
     for prompt_id, rows in grouped.items():
         steps = [scored.get((prompt_id, row["sample_index"]), {"step_rewards": []})["step_rewards"] for row in rows]
-        whole = [[] if None in rewards else rewards for rewards in steps]  # what is not read to its end comes last
         models = [row["generator"]["model"] for row in rows]
-        scores = aggregated_scores({"openprm": whole}, ("min", "mean", "last"))
+        scores = aggregated_scores({"openprm": steps}, ("min", "mean", "last"))
         scores[PICKER] = [strength[model] for model in models]
         answers = [preds[prompt_id, model] for model in models]
         prompts.append(

@@ -20,7 +20,7 @@ def compare_engines(stage: Score) -> bool:
     transformers, vLLM where it is installed, and the stage's servers, in float32 and bfloat16. False where a reward in
     float32 differs by more than 1e-3.
     """
-    from ..evaluation.engine_parity import check_parity, sample
+    from ..evaluation.engine_parity import deviations, sample
 
     rows = stage.candidate_source(rewards=False).read()
     chosen = sample((row for row in rows if not isinstance(row, Failure)), _SAMPLE)
@@ -36,19 +36,10 @@ def compare_engines(stage: Score) -> bool:
         for url in stage.servers
     ]
     lines, same = [], True
-    for found in check_parity(chosen, base, others, aggregation=stage.aggregation, separator=stage.separator):
-        deviation = found.deviation
-        same &= found.dtype != "float32" or deviation.largest <= _TOLERANCE
-        lines.append(
-            [
-                found.engine,
-                found.dtype or "its own",
-                found.batch,
-                f"{deviation.largest:.1e}",
-                f"{deviation.mean:.1e}",
-                f"{deviation.changed} of {deviation.prompts}",
-            ]
-        )
+    for one in deviations(chosen, base, others, aggregation=stage.aggregation, separator=stage.separator):
+        same &= one.dtype != "float32" or one.largest <= _TOLERANCE
+        numbers = f"{one.largest:.1e}", f"{one.mean:.1e}", f"{one.changed} of {one.prompts}"
+        lines.append([one.engine, one.dtype or "its own", one.batch, *numbers])
     print_table(
         f"step rewards of {len(chosen)} responses, against plain float32 passes of one sequence each",
         ["engine", "dtype", "batch", "largest difference", "mean", "another best of n"],

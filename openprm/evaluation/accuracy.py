@@ -34,53 +34,22 @@ class PromptCandidates(TypedDict):
     scores: Mapping[str, Sequence[float]]
 
 
-class ChoiceAccuracy(TypedDict):
-    """The mean accuracy of one way to choose, over prompts and seeds, and its difference from a single sample.
-
-    `low`, `high` and `difference_low`, `difference_high` are 95 % percentile bootstrap intervals over prompts; the
-    difference is paired (both on the same resampled prompts). `seeds`: the accuracy by each scorer of the group; none
-    where no scorer chooses.
-    """
-
-    method: str
-    accuracy: float
-    low: float
-    high: float
-    n_prompts: int
-    seeds: list[float]
-    difference: float
-    difference_low: float
-    difference_high: float
-
-
-class PairedDifference(TypedDict):
-    """How much more accurate a choice is than another on the same prompts, with its 95 % bootstrap interval."""
-
-    against: str
-    difference: float
-    low: float
-    high: float
-
-
-class GroupDifference(PairedDifference):
-    """The same of one way to choose, by the scorers of `group` and by those of `against`, and seed by seed."""
-
-    method: str
-    group: str
-    seeds: list[float]
-
-
 def aggregated_scores(
-    step_rewards: Mapping[str, Sequence[Sequence[float]]], aggregations: Sequence[str] = tuple(AGGREGATIONS)
+    step_rewards: Mapping[str, Sequence[Sequence[float | None]]], aggregations: Sequence[str] = tuple(AGGREGATIONS)
 ) -> dict[str, list[float]]:
     """One prompt's scores from step rewards: `{model: [rewards of each candidate's steps]}` to
     `{"model/aggregation": [a score for each candidate]}` (paper, appendix D.1).
 
-    A candidate without rewards scores -inf, so that it is chosen only where none has any: an empty response, or one
-    that was not rewarded to its end (see `openprm.evaluation.scored_prompts.ScoredPrompt.whole_rewards`).
+    A candidate without rewards, or one too long for the model (a reward is None), scores -inf and is chosen only where
+    all do, as in a search. It would otherwise be compared by its prefix alone with whole ones.
     """
     return {
-        f"{model}/{aggregation}": [aggregate(rewards, aggregation) if rewards else -np.inf for rewards in candidates]
+        f"{model}/{aggregation}": [
+            aggregate([r for r in rewards if r is not None], aggregation)
+            if rewards and None not in rewards
+            else -np.inf
+            for rewards in candidates
+        ]
         for model, candidates in step_rewards.items()
         for aggregation in aggregations
     }
@@ -88,15 +57,19 @@ def aggregated_scores(
 
 def evaluate_selection(
     prompts: Sequence[PromptCandidates], groups: Groups | None = None, seed: int = 0, n_resamples: int = 10_000
-) -> list[ChoiceAccuracy]:
+) -> list[dict[str, Any]]:
     """The table of ways to choose among the N candidates of each prompt.
 
-    Rows, in order: `single sample` (the mean candidate), what needs no model (`random score@N`, `longest response@N`,
-    `shortest response@N`, `majority vote@N`), for each group of scorers (by default each on its own) `best of N:
-    group` and `weighted vote@N: group` (a softmax of the scores, see `openprm.decoding.selection.weighted_vote`), and
-    `coverage@N` (at least one is correct: what no choice can exceed). A score without information gives equal
-    responses equal scores, so `random score` is a random one of the distinct responses. The votes are left out where
-    no candidate has an answer, as on open-ended prompts.
+    Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`random score@N`,
+    `longest response@N`, `shortest response@N`, `majority vote@N`), for each group of scorers (by default each on its
+    own) `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
+    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (at least one is correct: what no choice can exceed).
+    A score without information gives equal responses equal scores, so `random score` is a random one of the distinct
+    responses. The votes are left out where no candidate has an answer, as on open-ended prompts.
+
+    A row has the mean `accuracy` over prompts and seeds and its `difference` from a single sample, with 95 %
+    percentile bootstrap intervals over prompts (`low`, `high`, `difference_low`, `difference_high`; the difference is
+    paired: both on the same resampled prompts); `n_prompts`; and `seeds`, the accuracy by each scorer of the group.
 
     Raises ValueError where there are no prompts, the prompts differ in N or in their scorers, or a score is NaN.
     """
@@ -119,17 +92,17 @@ def evaluate_selection(
     low, high = intervals(np.concatenate([table, differences]), seed, n_resamples)
     m = len(table)
     return [
-        ChoiceAccuracy(
-            method=method,
-            accuracy=float(table[i].mean()),
-            low=low[i],
-            high=high[i],
-            n_prompts=len(prompts),
-            seeds=[float(np.mean(one)) for one in by_seed] if ": " in method else [],
-            difference=float(differences[i].mean()),
-            difference_low=low[m + i],
-            difference_high=high[m + i],
-        )
+        {
+            "method": method,
+            "accuracy": float(table[i].mean()),
+            "low": low[i],
+            "high": high[i],
+            "n_prompts": len(prompts),
+            "seeds": [float(np.mean(one)) for one in by_seed] if ": " in method else [],
+            "difference": float(differences[i].mean()),
+            "difference_low": low[m + i],
+            "difference_high": high[m + i],
+        }
         for i, (method, by_seed) in enumerate(values.items())
     ]
 
@@ -140,13 +113,15 @@ def compare_groups(
     compared: Sequence[tuple[str, str]],
     seed: int = 0,
     n_resamples: int = 10_000,
-) -> list[GroupDifference]:
+) -> list[dict[str, Any]]:
     """Best of N, and the weighted vote where there are votes, by the first less by the second group of each pair.
 
     Paired by prompt and by seed: the first scorer of one group with the first of the other, and so on; a group of one
-    is compared with every scorer of the other. Raises ValueError where the groups have other numbers of scorers, and
-    as `evaluate_selection` does.
+    is compared with every scorer of the other. A row is a `paired_difference` with `method`, `group` and the
+    difference of each of the `seeds`. Raises ValueError where the groups have other numbers of scorers, and as
+    `evaluate_selection` does.
     """
+    check_prompts(prompts, groups)
     chosen = _chosen(prompts, {name: groups[name] for pair in compared for name in pair})
     found = []
     for group, against in compared:
@@ -156,13 +131,13 @@ def compare_groups(
         for method, by_group in chosen.items():
             by_seed = by_group[group] - by_group[against]
             mean = paired_difference(against, by_seed.mean(axis=0), seed, n_resamples)
-            found.append(GroupDifference(**mean, method=method, group=group, seeds=by_seed.mean(axis=1).tolist()))
+            found.append({**mean, "method": method, "group": group, "seeds": by_seed.mean(axis=1).tolist()})
     return found
 
 
 def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, dict[str, np.ndarray]]:
     """The correctness of each choice by scores, by group: (scorers, prompts)."""
-    n, groups = check_prompts(prompts, groups)
+    n = len(prompts[0]["correct"])
 
     def best(prompt: PromptCandidates, scorer: str) -> float:
         return expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
@@ -180,10 +155,11 @@ def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, di
     }
 
 
-def paired_difference(against: str, more: np.ndarray, seed: int, n_resamples: int) -> PairedDifference:
-    """The mean of `more`, the differences prompt by prompt."""
+def paired_difference(against: str, more: np.ndarray, seed: int, n_resamples: int) -> dict[str, Any]:
+    """How much more accurate a choice is than another on the same prompts: the mean of `more`, the differences prompt
+    by prompt, with its 95 % bootstrap interval."""
     low, high = bootstrap_interval(more.tolist(), seed, n_resamples)
-    return PairedDifference(against=against, difference=float(more.mean()), low=low, high=high)
+    return {"against": against, "difference": float(more.mean()), "low": low, "high": high}
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0, n_resamples: int = 10_000) -> tuple[float, float]:

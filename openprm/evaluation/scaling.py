@@ -8,12 +8,12 @@ exact means over all subsets of n candidates; only votes, and the paper's own pr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from itertools import accumulate, islice
+from itertools import accumulate
 from statistics import fmean, stdev
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from .accuracy import (
     intervals,
     paired_difference,
 )
-from .search_answers import SearchAnswers
+from .scored_prompts import ScoredPrompt
 from .subset_votes import best_in, covered_in, random_subsets, vote_in
 
 _REPETITIONS = 5  # how often the paper draws n of its samples
@@ -36,25 +36,6 @@ _PROTOCOL = 1  # sets those subsets apart from the ones that votes are measured 
 _SUBSETS = 200
 #: How often early rejection is calibrated on another half: one split of some hundred prompts says little about a risk.
 _SPLITS = 10
-
-
-class CurvePoint(TypedDict):
-    """The accuracy of one way to choose among `n` samples, and its 95 % interval over prompts.
-
-    `sampling_error`: the part of its standard error that is due to sampled subsets; 0 where it is exact.
-    `paper`: what the paper's protocol gives (section 4.4), the mean of five draws of n of the N, and `paper_std`
-    between them. `generated_tokens` is None where the candidates do not say how long they are.
-    """
-
-    line: str
-    n: int
-    generated_tokens: float | None
-    accuracy: float
-    low: float
-    high: float
-    sampling_error: float
-    paper: float
-    paper_std: float
 
 
 @dataclass
@@ -73,27 +54,30 @@ def scaling_curve(
     tokens: float | None = None,
     seed: int = 0,
     n_resamples: int = 10_000,
-) -> list[CurvePoint]:
+) -> list[dict[str, Any]]:
     """Coverage, votes and best of n for n = 1, 2, 4, ... N, line by line.
 
-    `tokens` is the mean length of a candidate; `groups` are as in `openprm.evaluation.accuracy.evaluate_selection`,
-    and what is raised too.
+    A point has its `line` and `n`, the `accuracy` with its 95 % interval over prompts (`low`, `high`), and
+    `generated_tokens`, by `tokens`, the mean length of a candidate. `sampling_error` is the part of its standard error
+    that is due to sampled subsets, 0 where it is exact; `paper` what the paper's protocol gives (section 4.4), the
+    mean of five draws of n of the N, and `paper_std` between them. `groups` are as in
+    `openprm.evaluation.accuracy.evaluate_selection`, and what is raised too.
     """
     available, groups = check_prompts(prompts, groups)
     found = {(line, n): v for n in curve_sizes(available) for line, v in line_values(prompts, groups, n, seed).items()}
     low, high = intervals(np.array([one.values for one in found.values()], dtype=float), seed, n_resamples)
     points = [
-        CurvePoint(
-            line=line,
-            n=n,
-            generated_tokens=None if tokens is None else n * tokens,
-            accuracy=fmean(one.values),
-            low=low[i],
-            high=high[i],
-            sampling_error=math.sqrt(one.variance) / len(prompts),
-            paper=float(np.mean(one.paper)),
-            paper_std=stdev(np.atleast_1d(one.paper).tolist()),
-        )
+        {
+            "line": line,
+            "n": n,
+            "generated_tokens": None if tokens is None else n * tokens,
+            "accuracy": fmean(one.values),
+            "low": low[i],
+            "high": high[i],
+            "sampling_error": math.sqrt(one.variance) / len(prompts),
+            "paper": float(np.mean(one.paper)),
+            "paper_std": stdev(np.atleast_1d(one.paper).tolist()),
+        }
         for i, ((line, n), one) in enumerate(found.items())
     ]
     lines = list(dict.fromkeys(line for line, _ in found))
@@ -113,55 +97,52 @@ def line_values(
     There is no formula for a vote among n of N: it is the mean over random `subsets`, the same for all votes, and
     exact for n = 1 and n = N. Raises ValueError where `n` is not within 1..N.
     """
-    votes = has_votes(prompts)
+    has_vote = has_votes(prompts)
     found: dict[str, LineValues] = {}
     for index, prompt in enumerate(prompts):
-        correct, available = prompt["correct"], len(prompt["correct"])
+        correct, answers, available = prompt["correct"], prompt["answers"], len(prompt["correct"])
         by_scorer = [prompt["scores"][scorer] for scorers in groups.values() for scorer in scorers]
         scores = np.array(by_scorer, float).reshape(-1, available)
-        best = [np.array([expected_best_of_n(one, correct, n)]) for one in by_scorer]
-        values = {"coverage": np.array([coverage(correct, n)]), **_by_group("best of n", groups, best)}
-        if votes:
-            if n == 1:
-                chosen = np.eye(available, dtype=bool)
-            elif n == available:
-                chosen = np.ones((1, available), dtype=bool)
-            else:
-                chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
-            values |= _votes(prompt, groups, scores, chosen)
+        and_equal = np.concatenate([np.zeros((1, available)), scores])  # a vote by equal scores is a majority vote
+        if n == 1:
+            chosen = np.eye(available, dtype=bool)
+        elif n == available:
+            chosen = np.ones((1, available), dtype=bool)
+        else:
+            chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
+        values = _lines(
+            groups,
+            np.array([coverage(correct, n)]),
+            np.array([[expected_best_of_n(one, correct, n)] for one in by_scorer]),
+            vote_in(chosen, answers, correct, and_equal) if has_vote else None,
+        )
         repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
-        repeated_best = best_in(repeated, scores, correct)
-        paper = {"coverage": covered_in(repeated, correct), **_by_group("best of n", groups, repeated_best)}
-        if votes:
-            paper |= _votes(prompt, groups, scores, repeated)
-        for line in _line_names(groups, votes):
+        paper = _lines(
+            groups,
+            covered_in(repeated, correct),
+            best_in(repeated, scores, correct),
+            vote_in(repeated, answers, correct, and_equal) if has_vote else None,
+        )
+        for line, some in values.items():
             one = found.setdefault(line, LineValues())
-            one.values.append(float(values[line].mean()))
+            one.values.append(float(some.mean()))
             if "vote" in line and 1 < n < available:
-                one.variance += float(values[line].var(ddof=1)) / subsets
+                one.variance += float(some.var(ddof=1)) / subsets
             one.paper = one.paper + paper[line] / len(prompts)
     return found
 
 
-def _line_names(groups: Groups, votes: bool) -> list[str]:
-    choices = ("best of n", "weighted vote") if votes else ("best of n",)
-    plain = ["coverage", "majority vote"] if votes else ["coverage"]
-    return plain + [f"{choice}: {group}" for group in groups for choice in choices]
-
-
-def _votes(prompt: PromptCandidates, groups: Groups, scores: np.ndarray, subsets: np.ndarray) -> dict[str, np.ndarray]:
-    """The correctness of the votes in each subset; `scores` are (scorers, candidates), group by group."""
-    every = np.concatenate([np.zeros((1, subsets.shape[1])), scores])
-    majority, *weighted = vote_in(subsets, prompt["answers"], prompt["correct"], every)
-    return {"majority vote": majority, **_by_group("weighted vote", groups, weighted)}
-
-
-def _by_group(choice: str, groups: Groups, by_scorer: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """The mean over the scorers of each group."""
-    rows = iter(by_scorer)
-    return {
-        f"{choice}: {group}": np.mean(list(islice(rows, len(scorers))), axis=0) for group, scorers in groups.items()
-    }
+def _lines(groups: Groups, covered: np.ndarray, best: np.ndarray, votes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Correctness by line. `best` has a row for each scorer, group by group; `votes` the majority vote's before."""
+    lines = {"coverage": covered, **({} if votes is None else {"majority vote": votes[0]})}
+    start = 0
+    for group, scorers in groups.items():
+        end = start + len(scorers)
+        lines[f"best of n: {group}"] = np.mean(best[start:end], axis=0)
+        if votes is not None:
+            lines[f"weighted vote: {group}"] = np.mean(votes[start + 1 : end + 1], axis=0)
+        start = end
+    return lines
 
 
 def curve_sizes(available: int) -> list[int]:
@@ -170,49 +151,60 @@ def curve_sizes(available: int) -> list[int]:
 
 
 def search_point(
-    search: SearchAnswers, prompts: Sequence[PromptCandidates], seed: int = 0, n_resamples: int = 10_000
+    search: Mapping[str, Any],
+    correct: Sequence[float],
+    prompts: Sequence[PromptCandidates],
+    seed: int = 0,
+    n_resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """One search beside what its budget gives by choosing among samples.
+    """One search (see `openprm.evaluation.search_answers`) beside what its budget gives by choosing among samples.
 
-    The fields of `search` (`correct` aside, and with the budget as `n`), its `accuracy` from `low` to `high`, and
-    `differences` from choices among as many samples as its budget, on the same prompts: the majority vote and, where a
-    model with scores chose, the best of n and the weighted vote by the same aggregation; none where the budget exceeds
-    the samples.
+    Adds its `accuracy` from `low` to `high`, and `differences` from choices among as many samples as its budget, on
+    the same prompts: the majority vote and, where a model with scores chose, the best of n and the weighted vote by
+    the same aggregation; none where the budget exceeds the samples.
     """
-    by = f"{search.scorer}/{search.aggregation}"
+    by = f"{search['scorer']}/{search['aggregation']}"
     differences = []
-    if search.budget <= len(prompts[0]["correct"]):
+    if search["n"] <= len(prompts[0]["correct"]):
         groups = {by: [by]} if by in prompts[0]["scores"] else {}
-        for against, other in line_values(prompts, groups, search.budget, seed).items():
+        for against, other in line_values(prompts, groups, search["n"], seed).items():
             if against != "coverage":
-                more = np.subtract(search.correct, other.values)
+                more = np.subtract(correct, other.values)
                 differences.append(paired_difference(against, more, seed, n_resamples))
-    fields = {name: value for name, value in asdict(search).items() if name not in ("correct", "budget")}
-    low, high = bootstrap_interval(search.correct, seed, n_resamples)
-    return {
-        **fields,
-        "line": f"{search.method}: {by}" if search.scorer else search.method,
-        "n": search.budget,
-        "accuracy": fmean(search.correct),
-        "low": low,
-        "high": high,
-        "differences": differences,
-    }
+    low, high = bootstrap_interval(correct, seed, n_resamples)
+    return {**search, "accuracy": fmean(correct), "low": low, "high": high, "differences": differences}
 
 
 def early_rejection_rows(
-    prompts: Sequence[ScoredSamples], scorer: str, risks: Sequence[float], seed: int = 0, unit: str = "tokens"
+    prompts: Sequence[ScoredPrompt],
+    model: str,
+    aggregation: str,
+    risks: Sequence[float],
+    seed: int = 0,
+    in_tokens: bool = True,
 ) -> list[dict[str, Any]]:
     """What early rejection at each risk would have saved and cost: the rule is calibrated on a random half of the
     prompts and measured on the other, some times.
 
     The fields of `openprm.decoding.early_rejection.RejectionEffect` and the `threshold`, means over `n_splits` splits
     into `n_calibration` and `n_prompts` prompts. The risk is a promise on the average over calibrations, not for each.
-    Risks that so few prompts cannot promise are left out. `unit` is that of the prompts' `step_tokens`.
+    Risks that so few prompts cannot promise are left out. Responses are measured in tokens, or all in characters.
     """
-    half = len(prompts) // 2
+    samples = [
+        ScoredSamples(
+            step_rewards=prompt["step_rewards"][model],
+            aggregation=aggregation,
+            step_tokens=[
+                step_tokens(row["n_tokens"] if in_tokens else len(row["response"]), steps)
+                for row, steps in zip(prompt["rows"], prompt["steps"][model], strict=True)
+            ],
+            correct=prompt["correct"],
+        )
+        for prompt in prompts
+    ]
+    half = len(samples) // 2
     rng = np.random.default_rng(seed)
-    splits = [[prompts[i] for i in rng.permutation(len(prompts))] for _ in range(_SPLITS)]
+    splits = [[samples[i] for i in rng.permutation(len(samples))] for _ in range(_SPLITS)]
     rows = []
     for risk in risks:
         if (half + 1) * Fraction(str(risk)) < 1:
@@ -221,16 +213,16 @@ def early_rejection_rows(
         effects = [asdict(simulate(split[half:], rule)) for split, rule in zip(splits, rules, strict=True)]
         rows.append(
             {
-                "scorer": scorer,
-                "aggregation": prompts[0].aggregation,
+                "scorer": model,
+                "aggregation": aggregation,
                 "risk": risk,
                 "threshold": fmean(rule.threshold for rule in rules),
-                "n_answers": len(prompts[0].step_rewards),
+                "n_answers": rules[0].n_answers,
                 "n_splits": _SPLITS,
                 "n_calibration": half,
-                "unit": unit,
+                "unit": "tokens" if in_tokens else "characters",
                 **{name: fmean(effect[name] for effect in effects) for name in effects[0]},
-                "n_prompts": len(prompts) - half,
+                "n_prompts": len(samples) - half,
             }
         )
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,6 @@ from ..runs.folder import REJECTED, is_folder, read_manifest, read_rows
 from ..runs.shards import prompt_key
 from ..schema import Answer
 from .scored_prompts import graded_by
-
-
-@dataclass(frozen=True)
-class SearchAnswers:
-    """What a search answered, prompt by prompt in the candidates' order.
-
-    method: what tells it from others, such as "pbs" or "best-of-n, risk 0.1". correct: 1 or 0; 0 where there is no
-    answer. scorer and aggregation: what it chose by; None for a plain vote. generated_tokens, scored_tokens: means
-    over the prompts.
-    """
-
-    name: str
-    method: str
-    budget: int
-    scorer: str | None
-    aggregation: str | None
-    correct: Sequence[float]
-    unanswered: int
-    generated_tokens: float
-    scored_tokens: float
 
 
 def grading_rule(candidates: str | Path, by: str | None) -> Rewarder:
@@ -53,22 +32,28 @@ def grading_rule(candidates: str | Path, by: str | None) -> Rewarder:
 
 def read_search_answers(
     name: str, answers: str | Path, prompt_ids: Sequence[str], rule: Rewarder, models: Mapping[str, str]
-) -> SearchAnswers:
-    """The answers of a folder of `openprm search`, graded; prompts that it lists as failed are wrong.
+) -> tuple[dict[str, Any], list[float]]:
+    """What a folder of `openprm search` is, and how correct each answer is; prompts that it lists as failed are wrong.
 
-    `models` are the names of scorers by the hash of their model. Raises InputError where an answer cannot be graded,
-    or only a part of the prompts was searched.
+    `models` are the names of scorers by the hash of their model. The first has its `name`; `method`, what tells it
+    from others, such as "pbs" or "best-of-n, risk 0.1"; `scorer` and `aggregation`, what it chose by (None for a plain
+    vote); how many prompts are `unanswered`; `generated_tokens` and `scored_tokens`, means over the prompts; and its
+    `line` and `n`, the budget, on the curve. Raises InputError where an answer cannot be graded, or only a part of the
+    prompts was searched.
     """
-    found = _graded(answers, rule)
+    graded = list(read_rows(answers, Answer))
+    ((_, outcomes),) = rule.rewards([RewardBatch(0, graded)])  # type: ignore[arg-type]
+    found, correct = {}, {}
+    for row, outcome in zip(graded, outcomes, strict=True):
+        if outcome.reward is None:
+            why = outcome.failure.reason if outcome.failure else "no reward"
+            raise InputError(f"{answers}: the answer to {row['prompt_id']!r} cannot be graded: {why}")
+        found[row["prompt_id"]], correct[row["prompt_id"]] = row, outcome.reward["value"]
     rows = [found[prompt_id] for prompt_id in prompt_ids if prompt_id in found]
     if not rows:
         raise InputError(f"answers {name!r} are to none of the candidates' prompts; answer the same prompts")
     failed = {failure.key for failure in read_rejected(answers)}
-    missing = [
-        prompt_id
-        for prompt_id in prompt_ids
-        if prompt_id not in found and prompt_key({"prompt_id": prompt_id}) not in failed
-    ]
+    missing = [one for one in prompt_ids if one not in found and prompt_key({"prompt_id": one}) not in failed]
     if missing:
         raise InputError(
             f"answers {name!r} are to {len(rows)} of {len(prompt_ids)} prompts, and {REJECTED} does not list the "
@@ -77,27 +62,16 @@ def read_search_answers(
     manifest = read_manifest(answers) if is_folder(answers) else {"inputs": {}, "parameters": {}}
     prm, rejection = manifest["inputs"].get("prm"), manifest["parameters"].get("rule")
     first = rows[0]
-    return SearchAnswers(
-        name=name,
-        method=first["method"] + (f", risk {rejection['risk']:g}" if rejection else ""),
-        budget=first["budget"],
-        scorer=models.get(prm["hash"], prm["name"]) if prm else None,
-        aggregation=first["aggregation"],
-        correct=[found[prompt_id]["correct"] if prompt_id in found else 0.0 for prompt_id in prompt_ids],
-        unanswered=len(prompt_ids) - len(rows),
-        generated_tokens=sum(row["generated_tokens"] for row in rows) / len(prompt_ids),
-        scored_tokens=sum(row["scored_tokens"] for row in rows) / len(prompt_ids),
-    )
-
-
-def _graded(answers: str | Path, rule: Rewarder) -> dict[str, dict[str, Any]]:
-    """The answers by prompt, each with `correct`."""
-    rows = list(read_rows(answers, Answer))
-    ((_, outcomes),) = rule.rewards([RewardBatch(0, rows)])  # type: ignore[arg-type]
-    found = {}
-    for row, outcome in zip(rows, outcomes, strict=True):
-        if outcome.reward is None:
-            why = outcome.failure.reason if outcome.failure else "no reward"
-            raise InputError(f"{answers}: the answer to {row['prompt_id']!r} cannot be graded: {why}")
-        found[row["prompt_id"]] = {**row, "correct": outcome.reward["value"]}
-    return found
+    method = first["method"] + (f", risk {rejection['risk']:g}" if rejection else "")
+    scorer = models.get(prm["hash"], prm["name"]) if prm else None
+    return {
+        "name": name,
+        "method": method,
+        "scorer": scorer,
+        "aggregation": first["aggregation"],
+        "unanswered": len(prompt_ids) - len(rows),
+        "generated_tokens": sum(row["generated_tokens"] for row in rows) / len(prompt_ids),
+        "scored_tokens": sum(row["scored_tokens"] for row in rows) / len(prompt_ids),
+        "line": f"{method}: {scorer}/{first['aggregation']}" if scorer else method,
+        "n": first["budget"],
+    }, [correct.get(prompt_id, 0.0) for prompt_id in prompt_ids]

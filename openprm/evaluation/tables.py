@@ -39,8 +39,10 @@ def _markdown(table: Table) -> str:
     return "\n".join([f"## {table.title}", "", *lines, ""])
 
 
-def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, Callable[[Row], str]]]) -> Table:
-    return Table(title, [name for name, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str | Callable[[Row], str]]]) -> Table:
+    """Each column has a name, and for its cells a template of a row's fields or a function of the row."""
+    cells = [[cell.format_map(row) if isinstance(cell, str) else cell(row) for _, cell in columns] for row in rows]
+    return Table(title, [name for name, _ in columns], cells)
 
 
 def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
@@ -48,12 +50,12 @@ def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
         f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
         rows,
         [
-            ("choice", lambda row: row["method"]),
-            ("accuracy", lambda row: f"{row['accuracy']:.3f}"),
+            ("choice", "{method}"),
+            ("accuracy", "{accuracy:.3f}"),
             ("over seeds", lambda row: _over_seeds(row, ".3f")),
-            ("95 % interval", _interval),
-            ("against single", lambda row: f"{row['difference']:+.3f}"),
-            ("95 % interval", lambda row: f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}"),
+            ("95 % interval", "{low:.3f} to {high:.3f}"),
+            ("against single", "{difference:+.3f}"),
+            ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
         ],
     )
 
@@ -63,10 +65,10 @@ def _differences(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
         "Differences in accuracy, paired by prompt and seed",
         rows,
         [
-            ("choice", lambda row: f"{row['method']}: {row['group']} less {row['against']}"),
-            ("difference", lambda row: f"{row['difference']:+.3f}"),
+            ("choice", "{method}: {group} less {against}"),
+            ("difference", "{difference:+.3f}"),
             ("over seeds", lambda row: _over_seeds(row, "+.3f")),
-            ("95 % interval", lambda row: _interval(row, "+.3f")),
+            ("95 % interval", "{low:+.3f} to {high:+.3f}"),
         ],
     )
 
@@ -81,7 +83,11 @@ def _samples(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
         f"{counts['prompts']} prompts, up to {sizes[-1]} samples{tokens} each: accuracy by number of samples",
         ["choice", *map(str, sizes), f"95 % interval at {sizes[-1]}"],
         [
-            [line, *(f"{found[n]['accuracy']:.3f}" for n in sizes), _interval(found[sizes[-1]])]
+            [
+                line,
+                *(f"{found[n]['accuracy']:.3f}" for n in sizes),
+                "{low:.3f} to {high:.3f}".format_map(found[sizes[-1]]),
+            ]
             for line, found in by_line.items()
         ],
     )
@@ -94,7 +100,7 @@ def _searches(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
 
     def against(choice: str) -> Callable[[Row], str]:
         return lambda point: "".join(
-            f"{entry['difference']:+.3f} ({_interval(entry, '+.3f')})"
+            "{difference:+.3f} ({low:+.3f} to {high:+.3f})".format_map(entry)
             for entry in point["differences"]
             if entry["against"].split(":")[0] == choice
         )
@@ -104,29 +110,28 @@ def _searches(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
         points,
         [
             ("search @budget", name),
-            ("accuracy", lambda point: f"{point['accuracy']:.3f}"),
-            ("95 % interval", _interval),
+            ("accuracy", "{accuracy:.3f}"),
+            ("95 % interval", "{low:.3f} to {high:.3f}"),
             ("against best of budget", against("best of n")),
             ("against majority vote", against("majority vote")),
-            ("tokens generated", lambda point: f"{point['generated_tokens']:.0f}"),
-            ("tokens scored", lambda point: f"{point['scored_tokens']:.0f}"),
+            ("tokens generated", "{generated_tokens:.0f}"),
+            ("tokens scored", "{scored_tokens:.0f}"),
         ],
     )
 
 
 def _early_rejection(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    first = rows[0]
     return _table(
-        f"Early rejection among {first['n_answers']} answers, by {first['n_calibration']} prompts, measured on "
-        f"{first['n_prompts']} others: means of {first['n_splits']} splits",
+        "Early rejection among {n_answers} answers, by {n_calibration} prompts, measured on {n_prompts} others: means "
+        "of {n_splits} splits".format_map(rows[0]),
         rows,
         [
-            ("by", lambda row: f"{row['scorer']}/{row['aggregation']}"),
-            ("risk", lambda row: f"{row['risk']:g}"),
-            ("best answer stopped", lambda row: f"{row['winners_lost']:.3f}"),
-            (f"{first['unit']} saved", lambda row: f"{row['tokens_saved']:.1%}"),
-            ("accuracy before", lambda row: f"{row['accuracy_before']:.3f}"),
-            ("after", lambda row: f"{row['accuracy_after']:.3f}"),
+            ("by", "{scorer}/{aggregation}"),
+            ("risk", "{risk:g}"),
+            ("best answer stopped", "{winners_lost:.3f}"),
+            (f"{rows[0]['unit']} saved", "{tokens_saved:.1%}"),
+            ("accuracy before", "{accuracy_before:.3f}"),
+            ("after", "{accuracy_after:.3f}"),
         ],
     )
 
@@ -134,7 +139,3 @@ def _early_rejection(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
 def _over_seeds(row: Row, form: str) -> str:
     """The lowest and the highest of several seeds."""
     return f"{min(row['seeds']):{form}} to {max(row['seeds']):{form}}" if len(row["seeds"]) > 1 else ""
-
-
-def _interval(row: Row, form: str = ".3f") -> str:
-    return f"{row['low']:{form}} to {row['high']:{form}}"

@@ -11,12 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..decoding.early_rejection import ScoredSamples
 from ..errors import InputError
 from ..evaluation.accuracy import compare_groups, evaluate_selection
-from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point, step_tokens
+from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point
 from ..evaluation.scaling_plot import plot_scaling
-from ..evaluation.scored_prompts import ScoredPrompt, graded_by, read_scored, scored_by, to_choose_from, unscored
+from ..evaluation.scored_prompts import graded_by, read_scored, scored_by, unscored
 from ..evaluation.search_answers import grading_rule, read_search_answers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
@@ -26,9 +25,6 @@ from ..runs.folder import read_rows
 from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-
-#: Groups of models: the names of a group's models, and the aggregation they are meant to be read by.
-Kinds = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,45 +73,52 @@ class Evaluate(Stage, kind="evaluate"):
         candidates, scores, aggregations, seed = self.candidates, self.scores, self.aggregations, self.seed
         equal = self.equivalence or equivalence_of(graded_by(candidates))
         rule = grading_rule(candidates, self.by) if self.answers or self.by else None
-        prompts = read_scored(candidates, scores)
+        prompts = read_scored(candidates, scores, aggregations, equal, self.answer_pattern)
         if not prompts:
             raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
-        measured = to_choose_from(prompts, aggregations, equal, self.answer_pattern)
         models = {name: scored_by(path) for name, path in scores.items()}
         kinds = _kinds(self.kinds, scores, aggregations)
-        groups = _groups(kinds, aggregations)
+        groups = {
+            f"{kind}/{aggregation}": [f"{model}/{aggregation}" for model in entry["models"]]
+            for kind, entry in kinds.items()
+            for aggregation in aggregations
+        }
         own = [f"{kind}/{entry['aggregation']}" for kind, entry in kinds.items()]
         try:
-            differences = compare_groups(measured, groups, [(b, a) for a, b in combinations(own, 2)], seed)
+            differences = compare_groups(prompts, groups, [(b, a) for a, b in combinations(own, 2)], seed)
         except ValueError as error:
             raise InputError(str(error)) from error
-        lengths = [row["n_tokens"] for prompt in prompts for row in prompt.rows]
+        lengths = [row["n_tokens"] for prompt in prompts for row in prompt["rows"]]
         tokens = None if None in lengths else fmean(lengths)
         results: dict[str, Any] = {
             "counts": {
                 "prompts": len(prompts),
-                "candidates": len(prompts[0].rows),
+                "candidates": len(prompts[0]["rows"]),
                 "tokens_per_candidate": tokens,
                 "unscored": unscored(prompts, scores),
             },
             "kinds": kinds,
-            "metrics": evaluate_selection(measured, groups, seed),
+            "metrics": evaluate_selection(prompts, groups, seed),
             "differences": differences,
             "equivalence": equal,
         }
         made = {**results, "models": models}
         if self.curve:
-            ids, by_hash = [p.prompt_id for p in prompts], {m["hash"]: name for name, m in models.items() if m}
+            ids, by_hash = [p["prompt_id"] for p in prompts], {m["hash"]: name for name, m in models.items() if m}
             results |= {
-                "samples": scaling_curve(measured, groups, tokens, seed),
+                "samples": scaling_curve(prompts, groups, tokens, seed),
                 "searches": [
-                    search_point(read_search_answers(name, path, ids, rule, by_hash), measured, seed)
+                    search_point(*read_search_answers(name, path, ids, rule, by_hash), prompts, seed)
                     for name, path in self.answers.items()
                     if rule
                 ],
-                "early_rejection": _early_rejection(
-                    prompts, kinds, self.early_risks, seed, "characters" if tokens is None else "tokens"
-                ),
+                "early_rejection": [
+                    row
+                    for kind in kinds.values()
+                    for row in early_rejection_rows(
+                        prompts, kind["models"][0], kind["aggregation"], self.early_risks, seed, tokens is not None
+                    )
+                ],
             }
             made["pictures"] = plot_scaling(results, folder)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
@@ -138,36 +141,4 @@ def _kinds(
             own = row["aggregation"] if row else DEFAULT_AGGREGATION
             aggregation = own if own in aggregations else aggregations[0]
             found[kind] = {"models": list(kinds.get(kind, [model])), "aggregation": aggregation}
-    return found
-
-
-def _groups(kinds: Kinds, aggregations: Sequence[str]) -> dict[str, list[str]]:
-    return {
-        f"{kind}/{aggregation}": [f"{model}/{aggregation}" for model in entry["models"]]
-        for kind, entry in kinds.items()
-        for aggregation in aggregations
-    }
-
-
-def _early_rejection(
-    prompts: Sequence[ScoredPrompt], kinds: Kinds, risks: Sequence[float], seed: int, unit: str
-) -> list[dict[str, Any]]:
-    """Of the first model of each kind. Each response is as long as `unit` has it: never some in tokens beside others
-    in characters, which are more."""
-    found = []
-    for entry in kinds.values():
-        model = entry["models"][0]
-        samples = [
-            ScoredSamples(
-                step_rewards=prompt.step_rewards[model],
-                aggregation=entry["aggregation"],
-                step_tokens=[
-                    step_tokens(row["n_tokens"] if unit == "tokens" else len(row["response"]), steps)
-                    for row, steps in zip(prompt.rows, prompt.steps[model], strict=True)
-                ],
-                correct=prompt.correct,
-            )
-            for prompt in prompts
-        ]
-        found += early_rejection_rows(samples, model, risks, seed, unit)
     return found
