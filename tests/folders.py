@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from openprm.runs.dataset import finish_dataset
-from openprm.runs.folder import write_shard
+from openprm.runs.folder import REJECTED, write_shard
 from openprm.runs.manifest import run_stage
-from openprm.schema import Candidate, Generator, Pair, Prompt, Scored, Tree, plain_reward
-
-TITLES = {Prompt: "prompts", Candidate: "candidates", Tree: "trees", Pair: "pairs", Scored: "scores"}
+from openprm.schema import Answer, Candidate, Generator, Pair, Prompt, Scored, Tree, plain_reward
 
 
 class Killed(BaseException):
@@ -22,13 +21,25 @@ def kill(*_: Any, **__: Any) -> None:
     raise Killed
 
 
-def dataset(out: Path, record: type, rows: Iterable[Any]) -> Path:
-    """A folder as a stage writes it."""
+def dataset(
+    out: Path,
+    record: type,
+    rows: Iterable[Any],
+    stage: str = "test",
+    inputs: Mapping[str, Any] | None = None,
+    failed: Iterable[Any] = (),
+    **parameters: Any,
+) -> Path:
+    """A folder as a stage writes it, which lists the prompts of `failed` as such."""
 
     def work(folder: Path) -> dict[str, Any]:
-        return finish_dataset(folder, record, TITLES[record], write_shard(folder, 0, rows, record), {})
+        digests = write_shard(folder, 0, rows, record)
+        lines = [{"key": f"prompt {row['prompt_id']!r}", "reason": "too long", "remedy": "shorten"} for row in failed]
+        if lines:
+            (folder / REJECTED).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return finish_dataset(folder, record, f"{record.__name__.lower()}s", digests, {})
 
-    run_stage(out, "test", {}, {}, work)
+    run_stage(out, stage, parameters, inputs or {}, work)
     return out
 
 

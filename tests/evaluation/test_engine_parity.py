@@ -13,7 +13,7 @@ from openprm.cli import app
 from openprm.engines.specs import RewardSpec
 from openprm.errors import InputError
 from openprm.evaluation import engine_parity as parity
-from openprm.evaluation.engine_parity import EACH, check_parity, compare_rewards, sample
+from openprm.evaluation.engine_parity import EACH, compare_rewards, deviations, sample
 from openprm.schema import Candidate
 
 from ..folders import candidate, dataset
@@ -28,22 +28,18 @@ def rows(prompts: int = 3) -> list[Any]:
 
 
 def test_a_difference_matters_where_it_changes_the_best():
-    reference = [[1.0, 2.0], [0.9], [3.0], [0.0]]
-    found = compare_rewards(reference, [[1.0, 2.1], [1.2], [3.0], [0.2]], ["p", "p", "q", "q"], "min")
-    assert found.largest == pytest.approx(0.3)
-    assert found.mean == pytest.approx(0.6 / 5)
-    assert (found.changed, found.prompts) == (1, 2)
-    assert compare_rewards(reference, [[1.0, 2.1], [1.2], [3.0], [0.2]], ["p", "p", "q", "q"], "last").changed == 0
+    reference, found = [[1.0, 2.0], [0.9], [3.0], [0.0]], [[1.0, 2.1], [1.2], [3.0], [0.2]]
+    largest, mean, changed, prompts = compare_rewards(reference, found, ["p", "p", "q", "q"], "min")
+    assert (largest, mean) == (pytest.approx(0.3), pytest.approx(0.6 / 5))
+    assert (changed, prompts) == (1, 2)
+    assert compare_rewards(reference, found, ["p", "p", "q", "q"], "last")[2] == 0
+    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min")[3] == 0  # a single response has no best of n
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_a_missing_reward_is_the_largest_difference(missing: float | None):
-    found = compare_rewards([[1.0], [2.0]], [[1.0], [missing]], ["p", "p"], "min")
-    assert (found.largest, found.changed) == (math.inf, 1)
-
-
-def test_a_single_response_has_no_best_of_n():
-    assert compare_rewards([[1.0]], [[2.0]], ["p"], "min").prompts == 0
+    largest, _, changed, _ = compare_rewards([[1.0], [2.0]], [[1.0], [missing]], ["p", "p"], "min")
+    assert (largest, changed) == (math.inf, 1)
 
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40))
@@ -62,15 +58,15 @@ def test_a_sample_holds_up_to_four_responses_of_each_of_its_prompts(prompts: lis
 def test_the_ways_of_transformers_agree(base: Path):
     spec = RewardSpec(str(base))
     others = [RewardSpec(str(base), dtype="bfloat16")]
-    found = list(check_parity(rows(), spec, others, separator="line"))
+    found = list(deviations(rows(), spec, others, separator="line"))
     assert len(found) == 9
-    assert {one.deviation.prompts for one in found} == {3}
+    assert {one.prompts for one in found} == {3}
     for one in found:
         if one.dtype == "float32":
-            assert one.deviation.largest < 1e-4
-            assert one.deviation.changed == 0
+            assert one.largest < 1e-4
+            assert one.changed == 0
         else:
-            assert one.deviation.largest > 1e-4
+            assert one.largest > 1e-4
     assert found[0].engine == "transformers"
     assert found[3].engine == "transformers, plain"
 
@@ -85,13 +81,13 @@ def test_a_way_that_is_off_is_found_out(base: Path, monkeypatch: pytest.MonkeyPa
         return found
 
     monkeypatch.setattr(parity.StepScorer, "score_rows", off)
-    found = list(check_parity(rows(), RewardSpec(str(base)), []))
-    assert [one.deviation.largest > 0.4 for one in found] == [False, True, False] * 2
+    found = list(deviations(rows(), RewardSpec(str(base)), []))
+    assert [one.largest > 0.4 for one in found] == [False, True, False] * 2
 
 
 def test_nothing_that_can_be_rewarded(base: Path):
     with pytest.raises(InputError, match="no response of 1 can be rewarded"):
-        list(check_parity([candidate("p", 0, "word " * 400)], RewardSpec(str(base)), []))  # type: ignore[list-item]
+        list(deviations([candidate("p", 0, "word " * 400)], RewardSpec(str(base)), []))  # type: ignore[list-item]
 
 
 def test_the_command(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

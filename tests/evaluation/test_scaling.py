@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.decoding.early_rejection import ScoredSamples
 from openprm.decoding.selection import expected_vote
 from openprm.evaluation.accuracy import evaluate_selection
 from openprm.evaluation.scaling import early_rejection_rows, line_values, scaling_curve, search_point, step_tokens
-from openprm.evaluation.search_answers import SearchAnswers
 
 from .test_accuracy import make_prompts
 
 
-def search(prompts, correct, budget=4, scorer="good", aggregation="min"):
-    return SearchAnswers("mine", "pbs", budget, scorer, aggregation, correct, 0, 50.0, 60.0)
+def search(prompts, correct, budget=4, scorer="good", **options):
+    found = {"name": "mine", "scorer": scorer, "aggregation": scorer and "min", "line": "a search", "n": budget}
+    point = search_point(found, correct, prompts, **options)
+    assert {**point, **found} == point
+    return point
 
 
 def named(prompts):
@@ -91,8 +92,7 @@ def test_a_search_is_compared_prompt_by_prompt():
     prompts = named(make_prompts())
     # It answers what best-of-N of all eight would: so the two do not differ at all.
     correct = [p["correct"][max(range(8), key=p["scores"]["good/min"].__getitem__)] for p in prompts]
-    point = search_point(search(prompts, correct, budget=8), prompts, n_resamples=200)
-    assert point["line"] == "pbs: good/min"
+    point = search(prompts, correct, 8, n_resamples=200)
     assert point["accuracy"] == fmean(correct)
     found = {entry["against"]: entry for entry in point["differences"]}
     assert list(found) == ["majority vote", "best of n: good/min", "weighted vote: good/min"]
@@ -103,16 +103,21 @@ def test_a_search_is_compared_prompt_by_prompt():
 
 def test_a_search_without_a_scorer_or_beyond_the_samples():
     prompts = named(make_prompts())
-    vote = search_point(search(prompts, [1.0] * 40, scorer=None, aggregation=None), prompts, n_resamples=50)
-    assert (vote["line"], [entry["against"] for entry in vote["differences"]]) == ("pbs", ["majority vote"])
-    assert search_point(search(prompts, [1.0] * 40, budget=16), prompts, n_resamples=50)["differences"] == []
+    vote = search(prompts, [1.0] * 40, scorer=None, n_resamples=50)
+    assert [entry["against"] for entry in vote["differences"]] == ["majority vote"]
+    assert search(prompts, [1.0] * 40, 16, n_resamples=50)["differences"] == []
 
 
 def test_early_rejection_is_measured_on_other_prompts_than_it_is_calibrated_on():
     # Half of the answers are bad from their first step on, and never the best: all can be stopped there.
     good, bad = [2.0, 2.0, 2.0], [-2.0, -2.0, -2.0]
-    prompts = [ScoredSamples([good, bad], "min", [[1, 1, 2], [1, 1, 2]], [1.0, 0.0]) for _ in range(41)]
-    (row,) = early_rejection_rows(prompts, "prm", risks=[0.01, 0.1])  # 20 prompts cannot promise 1 %
+    prompt = {
+        "rows": [{"n_tokens": 4}] * 2,
+        "correct": [1.0, 0.0],
+        "steps": {"prm": [["a", "b", "cd"]] * 2},
+        "step_rewards": {"prm": [good, bad]},
+    }
+    (row,) = early_rejection_rows([prompt] * 41, "prm", "min", risks=[0.01, 0.1])  # 20 prompts cannot promise 1 %
     assert (row["risk"], row["n_calibration"], row["n_prompts"]) == (0.1, 20, 21)
     assert (row["unit"], row["tokens_saved"]) == ("tokens", pytest.approx(3 / 8))
     assert (row["winners_lost"], row["accuracy_before"], row["accuracy_after"]) == (0, 1, 1)

@@ -17,10 +17,8 @@ from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
-from openprm.evaluation.scored_prompts import ScoredPrompt
-from openprm.runs.dataset import finish_dataset
-from openprm.runs.folder import REJECTED, read_rows, write_shard
-from openprm.runs.manifest import files_hash, run_stage
+from openprm.runs.folder import read_rows
+from openprm.runs.manifest import files_hash
 from openprm.schema import Answer, Candidate, Prompt, Scored
 from openprm.scoring.aggregation import aggregate
 from openprm.stages.evaluate import Evaluate
@@ -28,7 +26,6 @@ from openprm.stages.evaluate import Evaluate
 from ..folders import candidate, dataset, nothing_local
 
 PROMPTS = 12
-TITLES = {Prompt: "prompts", Candidate: "candidates", Scored: "scores", Answer: "answers"}
 
 
 def evaluate_models(candidates: Path, scores: dict[str, Path], out: Path, **options: Any) -> Any:
@@ -94,12 +91,8 @@ def test_evaluation_by_hand(tmp_path: Path):
     assert table["best of 4: prm/last"] == 0.0
     assert table["best of 4: prm/mean"] == 0.25  # a tie of a right and a wrong one
     assert table["coverage@4"] == 0.5
-    assert manifest["counts"] == {
-        "prompts": 2,
-        "candidates": 4,
-        "tokens_per_candidate": None,
-        "unscored": {"prm": 0, "orm-0": 0, "orm-1": 0},
-    }
+    counts = {"prompts": 2, "candidates": 4, "tokens_per_candidate": None, "unscored": dict.fromkeys(scores, 0)}
+    assert manifest["counts"] == counts
     (orm,) = [row for row in manifest["metrics"] if row["method"] == "best of 4: orm/last"]
     assert (orm["accuracy"], orm["seeds"]) == (0.0, [0.0, 0.0])
     assert manifest["kinds"]["orm"] == {"models": ["orm-0", "orm-1"], "aggregation": "last"}
@@ -135,8 +128,7 @@ rewarded = st.lists(st.floats(-3, 3), min_size=1, max_size=3)
 def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any], aggregation: str):
     assume(any(missing == 0 for _, missing in answers))
     step_rewards: list[list[float | None]] = [[*known, *[None] * missing] for known, missing in answers]
-    prompt = ScoredPrompt("p", [], [], step_rewards={"prm": step_rewards})
-    scores = aggregated_scores(prompt.whole_rewards(), [aggregation])[f"prm/{aggregation}"]
+    scores = aggregated_scores({"prm": step_rewards}, [aggregation])[f"prm/{aggregation}"]
     hypotheses = [
         Hypothesis(PartialResponse(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
         for steps, (known, _) in zip(step_rewards, answers, strict=True)
@@ -171,25 +163,6 @@ def test_candidates_and_scores_that_do_not_fit_are_named(tmp_path: Path):
 # ---- The curve, on a run's folder ----
 
 
-def stage(
-    out: Path,
-    name: str,
-    record: type,
-    rows: list[Any],
-    inputs: dict[str, Any],
-    failed: Sequence[Any] = (),
-    **more: Any,
-) -> Path:
-    def work(folder: Path) -> dict[str, Any]:
-        digests = write_shard(folder, 0, rows, record)
-        lines = [{"key": f"prompt {row['prompt_id']!r}", "reason": "too long", "remedy": "shorten"} for row in failed]
-        (folder / REJECTED).write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return finish_dataset(folder, record, TITLES[record], digests, {})
-
-    run_stage(out, name, more, inputs, work)
-    return out
-
-
 def answer(row: dict[str, Any], text: str, method: str = "pbs", budget: int = 4, **columns: Any) -> dict[str, Any]:
     searched = {"steps": [text], "step_rewards": [1.0], "score": 1.0, "aggregation": "min"}
     cost = {"n_considered": budget, "generated_tokens": 30, "scored_tokens": 40}
@@ -216,24 +189,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / model).mkdir()
         (run / model / "weights").write_text(model)
     prompts = [{key: row[key] for key in Prompt.__annotations__} for row in rows[::4]]
-    stage(run / "prompts", "prompts", Prompt, prompts, {})
-    stage(run / "samples", "sampling", Candidate, [{**r, "rewards": []} for r in rows], {"prompts": run / "prompts"})
+    dataset(run / "prompts", Prompt, prompts, "prompts")
+    samples = [{**row, "rewards": []} for row in rows]
+    dataset(run / "samples", Candidate, samples, "sampling", {"prompts": run / "prompts"})
     rule = {"rule": "golden answer", "pattern": "answer"}
-    stage(run / "candidates", "rewards", Candidate, rows, {"candidates": run / "samples"}, reward=rule)
+    dataset(run / "candidates", Candidate, rows, "rewards", {"candidates": run / "samples"}, reward=rule)
     for model in ("wise", "blind"):
         rewards = [[0.0, float(row["sample_index"] == 1 and model == "wise")] for row in rows]
         steps = [scored(row, some, "last") for row, some in zip(rows, rewards, strict=True)]
         inputs = {"candidates": run / "candidates", "model": run / model}
-        stage(run / f"scores-{model}", "scores", Scored, steps, inputs)
+        dataset(run / f"scores-{model}", Scored, steps, "scores", inputs)
     first = rows[::4]
     right = [answer(row, f"So.\nThe answer is {row['reference']}") for row in first]
     inputs = {"prompts": run / "prompts", "model": run / "blind"}
-    stage(run / "answers-pbs", "answers", Answer, right[:9], {**inputs, "prm": run / "wise"}, first[9:])
+    dataset(run / "answers-pbs", Answer, right[:9], "answers", {**inputs, "prm": run / "wise"}, first[9:])
     plain: dict[str, Any] = {"score": None, "aggregation": None, "steps": [], "step_rewards": []}
     votes = [answer(row, "The answer is 99", "majority-vote", **plain, **{"scored_tokens": 0}) for row in first]
-    stage(run / "answers-vote", "answers", Answer, votes, inputs)
+    dataset(run / "answers-vote", Answer, votes, "answers", inputs)
     wrong = [answer(row, "The answer is 99", "best-of-n") for row in first]
-    stage(run / "answers-early", "answers", Answer, wrong, {**inputs, "prm": run / "blind"}, rule={"risk": 0.1})
+    dataset(run / "answers-early", Answer, wrong, "answers", {**inputs, "prm": run / "blind"}, rule={"risk": 0.1})
     return run
 
 
@@ -275,12 +249,10 @@ def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
 def test_answers_that_cannot_be_measured_are_refused(run: Path, tmp_path: Path):
     rows = [candidate(f"p{p:02}", index, f"{index}", float(index)) for p in range(2) for index in range(2)]
     others = [{**row, "prompt_id": f"other {row['prompt_id']}"} for row in rows]
-    unknown, elsewhere = (
-        stage(tmp_path / name, "mine", Candidate, some, {}) for name, some in (("unknown", rows), ("other", others))
-    )
+    unknown, elsewhere = (dataset(tmp_path / str(i), Candidate, some) for i, some in enumerate((rows, others)))
     first = [row for row in read_rows(run / "candidates") if row["sample_index"] == 0]
     answers = [answer(row, "The answer is 1") for row in first]
-    some = stage(tmp_path / "some", "answers", Answer, answers[:5], {}, answers[6:])
+    some = dataset(tmp_path / "some", Answer, answers[:5], failed=answers[6:])
     for candidates, folder, by, message in (
         (unknown, run / "answers-pbs", None, "does not say by which rule"),
         (elsewhere, run / "answers-pbs", "answer", "none of the candidates' prompts"),
@@ -299,7 +271,7 @@ def test_candidates_graded_by_option_vote_by_option(tmp_path: Path):
     responses = ["The answer is A", "The answer is photosynthesis", "The answer is (B)"]
     rows = [candidate("p", index, text, float(index > 0), question=question) for index, text in enumerate(responses)]
     rule = {"rule": "multiple choice"}
-    candidates = stage(tmp_path / "candidates", "rewards", Candidate, rows, {}, reward=rule)
+    candidates = dataset(tmp_path / "candidates", Candidate, rows, reward=rule)
     manifest = evaluate_models(candidates, {}, tmp_path / "out")
     assert by_method(manifest)["majority vote@3"] == 1
     assert manifest["equivalence"] == "option"
@@ -316,8 +288,8 @@ def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(
         for index in range(2)
     ]
     steps = [{**scored(row, [float(row["sample_index"])] * 2), "steps": ["ab", "cdefgh"]} for row in rows]
-    candidates = stage(tmp_path / "candidates", "mine", Candidate, rows, {})
-    scores = stage(tmp_path / "scores", "mine", Scored, steps, {})
+    candidates = dataset(tmp_path / "candidates", Candidate, rows)
+    scores = dataset(tmp_path / "scores", Scored, steps)
     manifest = evaluate_models(candidates, {"it": scores}, tmp_path / "out", curve=True, early_risks=[0.1])
     (row,) = results(tmp_path / "out")["early_rejection"]
     assert row["unit"] == unit
