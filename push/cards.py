@@ -9,7 +9,7 @@ and `evaluation`, of a demo `demo`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -48,29 +48,32 @@ def documents(publication: Manifest) -> dict[str, str]:
 
 
 def _dataset_card(publication: Manifest) -> str:
-    repo = publication["repository"]
+    repo, kind, parts = publication["repository"], publication["kind"], publication["parts"]
     configs = {
         config: {split: SplitFiles(**files) for split, files in splits.items()}
         for config, splits in publication["configs"].items()
     }
-    kind, parts = publication["kind"], publication["parts"]
-    first = next(iter(configs.values()))
+    first, last = (list(configs.values())[index] for index in (0, -1))
     made_of = {split: inputs(publication, split) for split in parts}
-    data_origins = [origin for origin in publication["origins"] if not _is_model(origin)]
-    fields: dict[str, Any] = {
+    head = dataset_header(
+        RECORDS[kind],
+        configs,
         **_license_fields(publication["license"]),
-        "pretty_name": f"OpenPRM {kind}",
-        "task_categories": _TASKS[kind],
-        "size_categories": [size_category(sum(files.rows for files in first.values()))],
-        "source_datasets": [origin["hub"] for origin in data_origins if origin.get("hub")] or ["original"],
-        "tags": _TAGS,
-    }
-    body = render(
+        pretty_name=f"OpenPRM {kind}",
+        task_categories=_TASKS[kind],
+        size_categories=[size_category(sum(files.rows for files in first.values()))],
+        source_datasets=[
+            origin["hub"] for origin in publication["origins"] if origin.get("hub") and not _is_model(origin)
+        ]
+        or ["original"],
+        tags=_TAGS,
+    )
+    return head + render(
         f"{kind}.md.j2",
         **_common(publication),
         configs=configs,
         splits=listed_splits(configs),
-        file=_glob(next(iter(list(configs.values())[-1].values())).pattern).replace("*", "00000"),
+        file=_glob(next(iter(last.values())).pattern).replace("*", "00000"),
         pattern=_glob(next(iter(first.values())).pattern),
         split=next(iter(first)),
         parameters=compared({split: part["parameters"] for split, part in parts.items()}),
@@ -79,7 +82,6 @@ def _dataset_card(publication: Manifest) -> str:
         made_of=made_of,
         commands=list(_commands(repo, publication, made_of)),
     )
-    return dataset_header(RECORDS[kind], configs, **fields) + body
 
 
 def _glob(pattern: str | list[str]) -> str:
@@ -103,28 +105,21 @@ def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[st
             yield rerun_command(stage, f"rebuilt/{kind}-{split}")
 
 
-def _training_command(name: str, pairs: Sequence[str], base: str, parameters: Manifest) -> str:
-    """The command that trains the model again, on the train splits of `pairs`."""
-    named = {f"pairs{index or ''}": path for index, path in enumerate(pairs)}
-    stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
-    return rerun_command(stage, f"rebuilt/{name}")
-
-
 def _model_card(publication: Manifest) -> str:
-    from huggingface_hub import ModelCardData
-
-    repo, example = publication["repository"], publication["example"]
-    name = repo.partition("/")[2]
+    example, evaluation = publication["example"], publication.get("evaluation")
     manifest = publication["parts"]["model"]
-    parameters, evaluation = manifest["parameters"], publication.get("evaluation")
+    parameters = manifest["parameters"]
     trained = manifest["stage"] == "train"  # not where a model was only converted
     made_of = inputs(publication, "model")
     started = made_of.get("base", made_of.get("model"))
     base = _base(publication, started) if started else None
     pairs = [made for role, made in made_of.items() if role not in ("base", "eval_pairs")] if trained else []
-    again = [made.train for made in pairs if made.train]
-    can_be_trained = base is not None and pairs and len(again) == len(pairs)
-    data = ModelCardData(
+    command = None
+    if base and pairs and all(made.train for made in pairs):
+        named = {f"pairs{index or ''}": made.train for index, made in enumerate(pairs)}
+        stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
+        command = rerun_command(stage, f"rebuilt/{publication['repository'].partition('/')[2]}")
+    head = header(
         **_license_fields(publication["license"]),
         base_model=base,
         base_model_relation="finetune" if base and trained else None,
@@ -135,7 +130,7 @@ def _model_card(publication: Manifest) -> str:
     )
     question = example["question"]
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
-    body = render(
+    return head + render(
         "model.md.j2",
         **_common(publication),
         trained=trained,
@@ -151,36 +146,30 @@ def _model_card(publication: Manifest) -> str:
         levels=parameters.get("levels", []),
         evaluation=evaluation,
         measured=measured(evaluation) if evaluation else None,
-        command=_training_command(name, again, base, parameters) if base and can_be_trained else None,
+        command=command,
     )
-    return header(data) + body
 
 
 def _policy_card(publication: Manifest) -> str:
     """Of a language model that responses were sampled from, or a reward model was trained from."""
-    from huggingface_hub import ModelCardData
-
     manifest = publication["parts"]["model"]
-    data = ModelCardData(
+    head = header(
         **_license_fields(publication["license"]),
         pipeline_tag="text-generation",
         library_name="transformers",
         tags=["openprm"],
     )
-    body = render(
+    return head + render(
         "policy.md.j2",
         **_common(publication),
         parameters=compared({"value": manifest["parameters"]}),
         counts=compared({"value": manifest.get("counts", {})}),
     )
-    return header(data) + body
 
 
 def _demo_card(publication: Manifest) -> str:
-    from huggingface_hub import SpaceCardData
-
     demo = publication["demo"]
-    data = SpaceCardData(
+    head = header(
         title="OpenPRM",
         emoji="🌳",
         sdk="gradio",
@@ -191,13 +180,14 @@ def _demo_card(publication: Manifest) -> str:
         models=[demo["model"]],
         tags=["openprm", "reward-model"],
     )
-    return header(data) + render("demo.md.j2", **_common(publication), model_repo=demo["model"])
+    return head + render("demo.md.j2", **_common(publication), model_repo=demo["model"])
 
 
 def _eval_results(publication: Manifest) -> str | None:
     """The content of `.eval_results/best_of_n.yaml`, which the Hub shows on a model's page.
 
-    None without results, and where the candidates that were measured are in no repository: it names one.
+    None without results of this model alone (not the means over several of its kind), and where the candidates that
+    were measured are in no repository: it names one.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     from huggingface_hub.utils import yaml_dump
@@ -205,37 +195,29 @@ def _eval_results(publication: Manifest) -> str | None:
     evaluation = publication.get("evaluation")
     if evaluation is None or (dataset := measured(evaluation).hub) is None:
         return None
-    entries = [
-        EvalResultEntry(
-            dataset_id=dataset,
-            task_id=f"best_of_{match['n']}_{match['aggregation']}",
-            value=row["accuracy"],
-            notes=f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}",
-        )
-        for row, match in _best_of(evaluation)
-    ]
+    entries = []
+    for row in evaluation["metrics"]:
+        match = _BEST_OF.fullmatch(row["method"])
+        if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
+            task = f"best_of_{match['n']}_{match['aggregation']}"
+            notes = f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}"
+            entries.append(EvalResultEntry(dataset_id=dataset, task_id=task, value=row["accuracy"], notes=notes))
     return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else None
 
 
 def _common(publication: Manifest) -> dict[str, Any]:
     """What every template may use. Versions are those of the stages, each that occurs."""
-    found: dict[str, list[str]] = {}
+    versions: dict[str, dict[str, None]] = {}
     for part in publication["parts"].values():
         for package, version in part["versions"].items():
-            if version not in found.setdefault(package, []):
-                found[package].append(version)
+            versions.setdefault(package, {})[version] = None
     return {
         "repo": publication["repository"],
         "title": publication["repository"].partition("/")[2],
-        "parts": publication["parts"],
-        "license": publication["license"],
+        **{name: publication[name] for name in ("parts", "license", "published_by")},
         "origins": [{**dict.fromkeys(_ORIGIN), **origin} for origin in publication["origins"]],
-        "citations": list(
-            dict.fromkeys(origin["citation"] for origin in publication["origins"] if origin.get("citation"))
-        ),
         "permissive": all(map(is_permissive, publication["origins"])),
-        "published_by": publication["published_by"],
-        "versions": found,
+        "versions": versions,
     }
 
 
@@ -257,11 +239,3 @@ def _base(publication: Manifest, started: Input) -> str | None:
         if _is_model(origin) and origin["name"] == name and origin.get("hub"):
             return str(origin["hub"])
     return started.hub
-
-
-def _best_of(evaluation: Manifest) -> Iterator[tuple[Manifest, re.Match[str]]]:
-    """The results of this model alone, not the means over several of its kind."""
-    for row in evaluation["metrics"]:
-        match = _BEST_OF.fullmatch(row["method"])
-        if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
-            yield row, match

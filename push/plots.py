@@ -17,12 +17,12 @@ from openprm.errors import InputError
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 
+
 _BARS = 25
 _FEWEST = 0.01  # of the responses: merges among fewer say little
-#: Dark to light, so that they differ in gray; with as many line styles.
-_COLORS = ("#1b4965", "#e07a1f", "#8fb8a8", "#b9b3c9")
-_LINES = ("-", "--", ":", "-.")
 _DIGITS = 4  # significant ones, that a value is rounded to while it is counted
+#: Color, line and marker of each group: dark to light, so that they differ in gray.
+_STYLES = (("#1b4965", "-", "o"), ("#e07a1f", "--", "s"), ("#8fb8a8", ":", "D"), ("#b9b3c9", "-.", "^"))
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class Panel:
         groups = {name: numbers for name, numbers in self.groups.items() if numbers}
         values = sorted(set().union(*groups.values()))
         are_whole = all(value == int(value) for value in values)
-        edges = _edges(values, are_whole)
         for index, (name, numbers) in enumerate(groups.items()):
-            color, line = _COLORS[index % 4], _LINES[index % 4]
+            color, line, marker = _STYLES[index % len(_STYLES)]
             if self.of:
-                marker = {"marker": "osD^"[index % 4], "markersize": 9 - 2 * (index % 4)}  # where lines meet, all show
-                axis.plot([*numbers], [*numbers.values()], color=color, linestyle=line, label=name, **marker)
+                size = 9 - 2 * (index % len(_STYLES))  # where lines meet, all show
+                shown = {"marker": marker, "markersize": size, "label": name}
+                axis.plot([*numbers], [*numbers.values()], color=color, linestyle=line, **shown)
             else:
                 total = sum(numbers.values())
                 face = "0.85" if index == 0 else "none"  # one line on top of another can be told from it
                 style = {"facecolor": face, "edgecolor": color, "linestyle": line, "linewidth": 1.8}
                 shares = [count / total for count in numbers.values()]
-                label = f"{name} ({total:,})"
-                axis.hist([*numbers], edges, weights=shares, histtype="stepfilled", label=label, **style)
+                style["label"] = f"{name} ({total:,})"
+                axis.hist([*numbers], _edges(values, are_whole), weights=shares, histtype="stepfilled", **style)
         axis.set(xlabel=self.title, ylabel=self.of or "share")
         axis.set_ylim(0, 1 if self.of else None)
         axis.locator_params(axis="x", integer=are_whole)
@@ -85,7 +85,7 @@ def plot_evaluation(evaluation: Mapping[str, Any], path: Path) -> None:
     figure, (axis,) = _figure(1, (8, 0.9 + 0.34 * len(results)))
     for place, row in enumerate(results):
         chosen = row["method"].startswith(("best of", "weighted"))
-        color, marker = (_COLORS[0], "o") if chosen else ("0.45", "D")
+        color, marker = (_STYLES[0][0], "o") if chosen else ("0.45", "D")
         axis.plot([row["low"], row["high"]], [place, place], color=color, linewidth=2)
         axis.plot(row["accuracy"], place, marker, color=color, markersize=6)
         beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
@@ -113,9 +113,8 @@ def _edges(values: list[float], are_whole: bool) -> Any:
 
 
 def _candidates(rows: Rows) -> Iterator[Panel]:
-    rewards: dict[str, Any] = defaultdict(lambda: defaultdict(Counter))
-    tokens: dict[str, Counter[float]] = defaultdict(Counter)
-    characters: dict[str, Counter[float]] = defaultdict(Counter)
+    rewards: dict[str, dict[str, Counter[float]]] = defaultdict(lambda: defaultdict(Counter))
+    tokens, characters = _counts(), _counts()
     for split, candidates in rows.items():
         for candidate in candidates:
             for reward in candidate["rewards"]:
@@ -125,22 +124,19 @@ def _candidates(rows: Rows) -> Iterator[Panel]:
                 tokens[split][candidate["n_tokens"]] += 1
     for name, groups in rewards.items():
         yield Panel(f"reward: {name}", groups)
-    units, lengths = ("tokens", tokens) if tokens else ("characters", characters)
-    yield Panel(f"length of a response in {units}", lengths)
+    yield Panel(f"length of a response in {'tokens' if tokens else 'characters'}", tokens or characters)
 
 
 def _trees(rows: Rows) -> Iterator[Panel]:
-    values: dict[str, Counter[float]] = defaultdict(Counter)
+    values = _counts()
     merged: dict[str, dict[float, float]] = {}
     for split, trees in rows.items():
         nodes: Counter[int] = Counter()
         steps: Counter[int] = Counter()
-        for tree in trees:
-            for node in tree["nodes"]:
-                if node["depth"]:  # not the root, which is no step
-                    _count(values[split], node["value"])
-                    nodes[node["depth"]] += 1
-                    steps[node["depth"]] += len(node["members"])
+        for node in (node for tree in trees for node in tree["nodes"] if node["depth"]):  # the root is no step
+            _count(values[split], node["value"])
+            nodes[node["depth"]] += 1
+            steps[node["depth"]] += len(node["members"])
         reached = {depth: number for depth, number in sorted(steps.items()) if number >= _FEWEST * steps[1]}
         merged[split] = {depth: 1 - nodes[depth] / number for depth, number in reached.items()}
     yield Panel("value of a node", values)
@@ -149,17 +145,19 @@ def _trees(rows: Rows) -> Iterator[Panel]:
 
 def _pairs(rows: Rows) -> Iterator[Panel]:
     for split, pairs in rows.items():
-        gaps: dict[str, Counter[float]] = {"process": Counter(), "outcome": Counter()}
-        lengths: dict[str, Counter[float]] = {"chosen": Counter(), "rejected": Counter()}
+        gaps, lengths = _counts(), _counts()
         for pair in pairs:
             if pair["gap"] is not None:
                 _count(gaps[pair["level"]], pair["gap"])
-            for side, counts in lengths.items():
-                _count(counts, len(pair[side]))
-        if any(gaps.values()):
-            yield Panel(f"gap ({split})", gaps)
-        else:  # preferences of others say which is better, and not by how much
-            yield Panel(f"length in characters ({split})", lengths)
+            for side in ("chosen", "rejected"):
+                lengths[side][len(pair[side])] += 1
+        # preferences of others say which is better, and not by how much
+        yield Panel(f"gap ({split})", gaps) if gaps else Panel(f"length in characters ({split})", lengths)
+
+
+def _counts() -> dict[str, Counter[float]]:
+    """How often each number occurs, by the name of a group."""
+    return defaultdict(Counter)
 
 
 def _count(counts: Counter[float], value: float) -> None:

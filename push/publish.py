@@ -66,8 +66,7 @@ class Publish(Stage, kind="publish"):
         self._check_names()
         if not force and is_folder(out) and (other := read_manifest(out)["parameters"].get("owner")) != self.owner:
             raise InputError(f"{out} holds the layout of {other}; choose another --out for {self.owner}, or --force")
-        if self.evaluation is not None:
-            self._check_measured(self.evaluation)
+        self._check_measured()
         self._check_sources()
         return super().run(out, force=force, replace_finished=True)
 
@@ -93,8 +92,14 @@ class Publish(Stage, kind="publish"):
 
     def _check_names(self) -> None:
         """Raises InputError for a name that the Hub or `datasets` does not allow, or that two repositories have."""
-        for name in (*RECORDS, *self.models):
-            _check_name(f"{self.owner}/{name}")
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+
+        for name in (f"{self.owner}/{name}" for name in (*RECORDS, *self.models)):
+            try:
+                validate_repo_id(name)
+            except HFValidationError as error:
+                raise InputError(f"{name} cannot be the name of a repository: {error}; rename it") from None
         for kind, name, _ in self._folders():
             if kind != "models" and not re.fullmatch(r"\w+(\.\w+)*", name):
                 raise InputError(
@@ -106,13 +111,11 @@ class Publish(Stage, kind="publish"):
             there = ", ".join(self.models) or "none"
             raise InputError(f"the demo shows {self.demo!r}, which is none of the models ({there})")
 
-    def _check_measured(self, evaluation: str) -> None:
-        """Raises InputError where none of the results would be published."""
-        found = read_manifest(evaluation).get("models", {})
-        measured = {made["hash"] for made in found.values() if made is not None}
-        if measured.isdisjoint(describe_input(path)["hash"] for path in self.models.values()):
+    def _check_measured(self) -> None:
+        """Raises InputError where none of the evaluation's results would be published."""
+        if self.evaluation and not any(self._measured(read_manifest(path)) for path in self.models.values()):
             names = ", ".join(self.models) or "none"
-            raise InputError(f"{evaluation} measured none of the models ({names}); leave it out, or give theirs")
+            raise InputError(f"{self.evaluation} measured none of the models ({names}); leave it out, or give theirs")
 
     def _check_sources(self) -> None:
         manifests = (read_manifest(path) for _, _, path in self._folders())
@@ -148,7 +151,7 @@ class Publish(Stage, kind="publish"):
             add_scoring_code(folder)
             publication["scoring"] = json.loads((folder / "config.json").read_text("utf-8"))["openprm"]
             publication["example"] = self._example(publication)
-            if measured := self._measured(manifest["files_hash"]):
+            if measured := self._measured(manifest):
                 publication["evaluation"] = measured
                 plot_evaluation(measured, folder / "statistics.png")
         _finish(folder, publication)
@@ -205,15 +208,16 @@ class Publish(Stage, kind="publish"):
                 return {"question": row["question"], "response": row["response"]}
         return _EXAMPLE
 
-    def _measured(self, model: str) -> dict[str, Any] | None:
-        """The evaluation's manifest as far as it is about one model, known by its hash, or about models of its kind.
+    def _measured(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The evaluation's manifest as far as it is about one model, by its manifest, or about models of its kind.
 
         None where it measured others.
         """
         if self.evaluation is None:
             return None
         manifest = read_manifest(self.evaluation)
-        names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == model]
+        content = model.get("files_hash")
+        names = [name for name, made in manifest["models"].items() if made is not None and made["hash"] == content]
         kinds = {kind: entry for kind, entry in manifest["kinds"].items() if {*names} & {*entry["models"]}}
         if not kinds:
             return None
@@ -232,20 +236,6 @@ class Publish(Stage, kind="publish"):
             "models": {name: manifest["models"][name] for name in names},
             "kinds": kinds,
         }
-
-
-def _check_name(name: str) -> None:
-    """Raises InputError for a name OWNER/NAME that the Hub does not allow."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-        problem = "" if name.count("/") == 1 else "that is OWNER/NAME"
-    except HFValidationError as error:
-        problem = str(error)
-    if problem:
-        raise InputError(f"{name} cannot be the name of a repository: {problem}; rename it")
 
 
 def _finish(folder: Path, publication: Mapping[str, Any]) -> None:

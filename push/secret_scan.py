@@ -13,12 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openprm.errors import InputError, first_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Forms of tokens, by who issues them. Each starts with its own mark and has a length that no word has.
 TOKENS = {
@@ -46,6 +43,7 @@ _OWN = {
 #: Before a match: no letter or digit, except those of an escape (\\n, \\u003c, %3D); before a path, no relative one.
 _ALONE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbfv])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9A-Fa-f]{2}))"
 _BEFORE = {LOCAL: _ALONE + r"(?<![._~)}\]-])(?<!:/)", PASSWORD: "", YOURS: "", PLACE: ""}
+_AFTER = {PLACE: r"\b"}
 
 #: Text files whose words are data: a page of trees, an example of the demo, a model's vocabulary.
 _DATA = re.compile(r".*\.html|example\.json|tokenizer\.json|vocab.*|merges.*|chat_template.*|.*\.model|.*\.spm")
@@ -87,7 +85,7 @@ def scan(
     """
     spelled = {form for s in secrets if len(s) >= _SHORTEST for form in (s, json.dumps(s)[1:-1], html.escape(s))}
     deep = [place.rstrip("/\\") for place in places if place.rstrip("/\\").count("/") + place.count("\\") > 1]
-    yours = {YOURS: "|".join(map(re.escape, spelled)), PLACE: "|".join(rf"{re.escape(p)}\b" for p in deep)}
+    yours = {YOURS: "|".join(map(re.escape, spelled)), PLACE: "|".join(map(re.escape, deep))}
     in_data = {**{kind: form for kind, form in yours.items() if form}, **TOKENS}
     patterns = {False: _Pattern(in_data, allow), True: _Pattern({**in_data, **_OWN}, allow)}
     found = []
@@ -109,25 +107,29 @@ def scan(
 
 
 class _Pattern:
-    """Regular expressions by kind: all at once for Arrow's linear-time engine, and exactly for Python's."""
+    """Forms by kind, joined: `exact` for Python; `rough`, which may find more, for Arrow's fast engine."""
 
     def __init__(self, kinds: Mapping[str, str], allow: Sequence[str]):
         self.kinds, self.allow = [*kinds], set(allow)
         self.rough = "|".join(f"(?:{form})" for form in kinds.values())
-        exact = (f"(?P<k{i}>{_BEFORE.get(kind, _ALONE)}(?:{form}))" for i, (kind, form) in enumerate(kinds.items()))
-        self.exact = re.compile("|".join(exact))
+        self.exact = re.compile(
+            "|".join(
+                f"(?P<k{i}>{_BEFORE.get(kind, _ALONE)}(?:{form}){_AFTER.get(kind, '')})"
+                for i, (kind, form) in enumerate(kinds.items())
+            )
+        )
 
-    def is_in(self, texts: pa.Array) -> bool:
+    def may_match(self, content: bytes) -> bool:
+        """Whether it is worth a slow look."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        return bool(pc.any(pc.match_substring_regex(texts, self.rough)).as_py())
+        return pc.match_substring_regex(pa.array([content], pa.large_binary()), self.rough)[0].as_py()
 
     def matches(self, texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
         """Where (in a text of its own the line), kind and excerpt of each match in texts that are told by place."""
-        import pyarrow as pa
-
         for where, text in texts:
-            for match in self.exact.finditer(text) if self.is_in(pa.array([text], pa.large_string())) else ():
+            for match in self.exact.finditer(text) if self.may_match(text.encode()) else ():
                 kind = self._kind(match)
                 stands_for_one = kind in (*TOKENS, BEARER) and len(set(match[0])) <= _VARIETY
                 if match[0] not in self.allow and not stands_for_one:
@@ -165,24 +167,11 @@ def _parquet(path: Path, pattern: _Pattern) -> Iterator[tuple[str, str]]:
         yield "schema", file.schema_arrow.to_string(show_field_metadata=True, show_schema_metadata=True)
         before = 0
         for batch in file.iter_batches(1000):
-            if any(pattern.is_in(texts) for column in batch.columns for texts in _leaves(column)):
+            if pattern.may_match(batch.serialize().to_pybytes()):  # which holds all texts, one after another
                 for row, record in enumerate(batch.to_pylist(), before + 1):
                     for column, text in _strings(record):
                         yield f"row {row}, column {column}", text
             before += batch.num_rows
-
-
-def _leaves(values: Any) -> Iterator[pa.Array]:
-    """The arrays of text in a column of texts, numbers, lists and records."""
-    import pyarrow.types as types
-
-    if types.is_struct(values.type):
-        for part in values.flatten():
-            yield from _leaves(part)
-    elif types.is_list(values.type) or types.is_large_list(values.type):
-        yield from _leaves(values.flatten())
-    elif types.is_string(values.type) or types.is_large_string(values.type):
-        yield values
 
 
 def _strings(value: Any, column: str = "") -> Iterator[tuple[str, str]]:

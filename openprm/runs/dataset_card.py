@@ -57,10 +57,8 @@ def dataset_header(record: type, configs: Mapping[str, Mapping[str, SplitFiles]]
 
     The first of several configs is the default.
     """
-    from huggingface_hub import DatasetCardData
-
     infos = [_info(name, record, splits) for name, splits in configs.items()]
-    data = DatasetCardData(
+    return header(
         **fields,
         configs=[
             {
@@ -72,12 +70,13 @@ def dataset_header(record: type, configs: Mapping[str, Mapping[str, SplitFiles]]
         ],
         dataset_info=infos if len(infos) > 1 else infos[0],
     )
-    return header(data)
 
 
-def header(data: Any) -> str:
-    """The YAML header of a card from a `huggingface_hub.CardData`."""
-    return f"---\n{data.to_yaml()}\n---\n\n"
+def header(**fields: Any) -> str:
+    """The YAML header of a card, without the fields that are None."""
+    from huggingface_hub import CardData
+
+    return f"---\n{CardData(**fields).to_yaml()}\n---\n\n"
 
 
 def listed_splits(configs: Mapping[str, Mapping[str, SplitFiles]]) -> list[tuple[str, str, int]]:

@@ -304,4 +304,4 @@ def test_an_evaluation_of_other_models_is_told(fields: Fields, tmp_path: Path):
     with pytest.raises(InputError, match=r"measured none of the models \(none\)"):
         Publish(trees=fields["trees"], evaluation=fields["evaluation"], license="mit").run(tmp_path / "hub")
     with pytest.raises(InputError, match=r"no manifest\.json"):
-        Publish(trees=fields["trees"], evaluation=str(tmp_path / "nowhere"), license="mit").run(tmp_path / "hub")
+        Publish(models=fields["models"], evaluation=str(tmp_path / "nowhere"), license="mit").run(tmp_path / "hub")
