@@ -22,7 +22,6 @@ from openprm.runs.provenance import HUB_LICENSES, is_permissive
 from openprm.schema import described_columns
 
 from .inputs import Input, inputs, measured
-from .tables import compared, size_category
 
 Manifest = Mapping[str, Any]
 
@@ -32,6 +31,7 @@ _TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs":
 _BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
+_POWERS = ("1", "10", "100", *(f"{number}{unit}" for unit in "KMBT" for number in (1, 10, 100)))  # of ten
 _BEST_OF = re.compile(r"best of (?P<n>\d+): (?P<kind>.+)/(?P<aggregation>\w+)")
 
 
@@ -239,3 +239,33 @@ def _base(publication: Manifest, started: Input) -> str | None:
         if _is_model(origin) and origin["name"] == name and origin.get("hub"):
             return str(origin["hub"])
     return started.hub
+
+
+def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Names of values (nested ones after a colon, underscores as spaces) with the value of each split, None where it
+    has none. What is empty or none in all is left out.
+    """
+    flat = [dict(_flat(values)) for values in by_split.values()]
+    names = dict.fromkeys(name for values in flat for name in values)
+    return {name: [values.get(name) for values in flat] for name in names}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = prefix + name.replace("\n", "\\n").replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}: ")
+        elif value is not None and value != []:
+            yield path, value
+
+
+def size_category(rows: int) -> str:
+    """The Hub's category of a dataset's size.
+
+    >>> size_category(999), size_category(1000), size_category(36_800)
+    ('n<1K', '1K<n<10K', '10K<n<100K')
+    """
+    if rows < 1000:
+        return "n<1K"
+    power = len(str(rows)) - 1
+    return f"{_POWERS[power]}<n<{_POWERS[power + 1]}"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
-from openprm.runs.manifest import hashed_files
 
 _CONFIG = "config.json"
 _PLOT = "statistics.png"
@@ -25,14 +24,6 @@ def kind_of(checkpoint: Path) -> str:
     except (OSError, ValueError) as error:
         raise InputError(f"{checkpoint} is no checkpoint of transformers: {error}") from error
     return "model" if architectures[0].endswith("ForSequenceClassification") else "policy"
-
-
-def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
-    """Copies the files that the checkpoint's hash covers into the new folder `folder`."""
-    folder.mkdir(parents=True)
-    for name in hashed_files(checkpoint):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(checkpoint / name, folder / name)
 
 
 def add_scoring_code(folder: Path) -> None:

@@ -20,13 +20,13 @@ from openprm.errors import InputError
 from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
 from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
-from openprm.runs.manifest import describe_input, files_hash
+from openprm.runs.manifest import copy_hashed, describe_input, files_hash
 from openprm.runs.provenance import choose_license, unique, with_licenses
 from openprm.schema import Candidate
 
 from .cards import documents
 from .dataset_files import copy_pairs, copy_shards, tree_page, write_files
-from .model_files import add_scoring_code, copy_checkpoint, kind_of
+from .model_files import add_scoring_code, kind_of
 from .plots import plot_evaluation, plot_statistics
 
 OWNER = "openprm"  # the default
@@ -140,7 +140,7 @@ class Publish(Stage, kind="publish"):
 
     def _lay_out_model(self, folder: Path, path: Path) -> None:
         manifest = read_manifest(path)
-        copy_checkpoint(path, folder)
+        copy_hashed(path, folder)
         if files_hash(folder) != manifest["files_hash"]:
             raise InputError(
                 f"{path} is not as its {MANIFEST} says: a file of it was changed or added after it was made; make it"

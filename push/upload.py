@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openprm.errors import InputError
@@ -141,18 +142,13 @@ class _Hub:
         """The newest commit of the repository, or the commit of a revision."""
         info: Any = self.api.repo_info(publication.name, repo_type=publication.type, revision=revision)
         files = frozenset(file.rfilename for file in info.siblings or ())
-        read = {path: self._read(publication, str(info.sha), path) for path in (MANIFEST, CARD) if path in files}
+        where = {"repo_type": publication.type, "revision": info.sha}
+        read = {
+            path: Path(self.api.hf_hub_download(publication.name, path, **where)).read_bytes()
+            for path in (MANIFEST, CARD)
+            if path in files
+        }
         return _Head(str(info.sha), bool(info.private), files, _ours(read.get(MANIFEST)), read.get(CARD))
-
-    def _read(self, publication: Publication, commit: str, path: str) -> bytes:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
-        name, endpoint = publication.name, self.api.endpoint
-        url = hf_hub_url(name, path, repo_type=publication.type, revision=commit, endpoint=endpoint)
-        answer = get_session().get(url, headers=build_hf_headers(token=self.api.token), follow_redirects=True)
-        hf_raise_for_status(answer)
-        return answer.content
 
     def obstacles(self, publication: Publication, head: _Head | None = None) -> list[str]:
         """Why it must not be published over what is on the Hub. `head`: where it is known already."""

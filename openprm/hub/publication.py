@@ -21,7 +21,7 @@ from ..errors import InputError, first_line
 from ..runs.dataset import finish_dataset, write_shards
 from ..runs.folder import DATA, MANIFEST, is_folder, parquet_rows
 from ..runs.locks import locked
-from ..runs.manifest import files_hash, finished_stage, hashed_files, put_in_place
+from ..runs.manifest import copy_hashed, files_hash, finished_stage, put_in_place
 from ..runs.provenance import Origin, published_origins
 from ..schema import LEVELS, Candidate, Pair, Tree
 from .repository import TYPES, Missing, NotFound, Repository, download
@@ -251,10 +251,7 @@ def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
 def _restore_model(publication: Publication, part: str, folder: Path) -> str:
     publication.fetch()
     is_scorer = publication.kind == "model"
-    for name in hashed_files(publication.folder):
-        if not (is_scorer and name.as_posix() in _ADDED):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(publication.folder / name, folder / name)
+    copy_hashed(publication.folder, folder, without=_ADDED if is_scorer else ())
     config = folder / "config.json"
     if is_scorer and config.is_file():
         trained = json.loads(config.read_text("utf-8"))

@@ -163,7 +163,7 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
 
 
 def _finish(partial: Path, out: Path, description: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    manifest = {**description, "versions": _versions(), **result}
+    manifest = {**description, "versions": versions(), **result}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     log_event(partial, event="end", stage=description["stage"], time=time.time())
     put_in_place(partial, out)
@@ -268,6 +268,14 @@ def hashed_files(folder: Path, ignore: Sequence[str] = _NO_CONTENT) -> list[Path
     return [name for name in names if name.name not in ignore and not any(part.startswith(".") for part in name.parts)]
 
 
+def copy_hashed(folder: Path, target: Path, without: Sequence[str] = ()) -> None:
+    """Copies the files that a folder's hash covers, without those at these paths, into the folder `target`."""
+    for name in hashed_files(folder):
+        if name.as_posix() not in without:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target / name)
+
+
 def partial_folder(out: Path) -> Path:
     """The folder to work in, which is renamed when it is complete."""
     return out.with_name(f".{out.name}.partial")
@@ -294,5 +302,6 @@ def log_event(folder: Path, **entry: Any) -> None:
         file.write(json.dumps(entry) + "\n")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions here of Python and of the packages that results may depend on."""
     return {"python": platform.python_version(), **{package: version(package) for package in _RECORDED}}

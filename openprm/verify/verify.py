@@ -8,10 +8,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from ..hub.publication import (
 )
 from ..hub.repository import Missing, Repository, commit
 from ..runs.folder import read_rows, rows_hash
-from ..runs.manifest import files_hash
+from ..runs.manifest import files_hash, versions
 from ..schema import LEVELS
 from .compare import compare_rows
 from .rebuild import NotRebuildable, rebuild, restored
@@ -72,7 +71,8 @@ def verify(where: str | Path | Repository, work: str | Path | None = None, *, nu
     that rebuild trees and rewards. Raises InputError where there is no publication of this package.
     """
     publication = open_publication(where)
-    with _folder(work) as folder:
+    with tempfile.TemporaryDirectory(prefix="openprm-") as temporary:
+        folder = Path(work or temporary)
         yield _checked("files", partial(_files, publication))
         if publication.kind in RECORDS:
             for part in publication.parts:
@@ -99,16 +99,6 @@ def _checked(what: str, check: Callable[[], str]) -> Check:
         return Check(what, UNCHECKED if lacks_extra else DIFFERS, str(error))
     except (KeyError, ValueError, TypeError, AttributeError) as error:  # what it lacks, or values of a wrong type
         return Check(what, DIFFERS, f"what its manifest records cannot be used: {first_line(error)}")
-
-
-@contextmanager
-def _folder(work: str | Path | None) -> Iterator[Path]:
-    if work is not None:
-        Path(work).mkdir(parents=True, exist_ok=True)
-        yield Path(work)
-    else:
-        with tempfile.TemporaryDirectory(prefix="openprm-") as temporary:
-            yield Path(temporary)
 
 
 def _files(publication: Publication) -> str:
@@ -162,20 +152,11 @@ def _rebuilt(publication: Publication, part: str, folder: Path, num_proc: int) -
     by_model = manifest["parameters"].get("reward", {}).get("kind") == "model"
     found = compare_rows(part_rows(publication, part), read_rows(made), REWARD_TOLERANCE if by_model else 0.0)
     if not found.identical:
-        raise InputError(f"published and rebuilt: {found}{_other_versions(manifest)}")
+        then, here = manifest.get("versions", {}), versions()
+        others = [f"{name} {then[name]}, here {here[name]}" for name in here.keys() & then if then[name] != here[name]]
+        cause = f"; it was made with {'; '.join(sorted(others))}" if others else ""
+        raise InputError(f"published and rebuilt: {found}{cause}")
     return f"rewards within {REWARD_TOLERANCE}" if by_model else ""
-
-
-def _other_versions(manifest: Mapping[str, Any]) -> str:
-    """A possible cause: packages that had another version then."""
-    others = []
-    for package, then in manifest.get("versions", {}).items():
-        try:
-            if package != "python" and version(package) != then:
-                others.append(f"{package} {then}, here {version(package)}")
-        except PackageNotFoundError:
-            others.append(f"{package} {then}, here not installed")
-    return f"; it was made with {'; '.join(others)}" if others else ""
 
 
 def _checkpoint(publication: Publication, folder: Path) -> str:
@@ -203,7 +184,7 @@ def _scoring_code(publication: Publication, folder: Path) -> str:
 
     expected = folder / "scoring-code"
     shutil.rmtree(expected, ignore_errors=True)
-    expected.mkdir()
+    expected.mkdir(parents=True)
     shutil.copyfile(restored(publication, MODEL, folder) / "config.json", expected / "config.json")
     add_scoring_code(expected)
     for file in sorted(expected.iterdir()):

@@ -12,8 +12,7 @@ import pytest
 import typer.main
 import yaml
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard, parse_eval_result_entries
-from openprm.push.cards import documents
-from openprm.push.tables import compared, size_category
+from openprm.push.cards import compared, documents, size_category
 
 from openprm.cli import app
 from tests.push.publications import EXAMPLE, PAIRS, SCORING, evaluation, publication, stage

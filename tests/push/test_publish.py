@@ -183,7 +183,7 @@ def test_nothing_published_tells_where_it_was_made(layout: Path, fields: Fields)
 
 def test_a_killed_publication_starts_over(layout: Path, fields: Fields, tmp_path: Path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("openprm.push.publish.copy_checkpoint", lambda *_: 1 / 0)
+        patch.setattr("openprm.push.publish.copy_hashed", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Publish(**fields).run(tmp_path / "hub")
     assert not (tmp_path / "hub").exists()
