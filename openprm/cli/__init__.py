@@ -23,21 +23,11 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print(
-                "openprm: interrupted; what is finished is kept, and the same command resumes",
-                file=sys.stderr,
-            )
+            print("openprm: interrupted; what is finished is kept, and the same command resumes", file=sys.stderr)
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if not isinstance(error, OSError | InputError) and type(error) is not ValueError:
+            raise  # a subclass of a library's is not about what the user gave
         kept = "; what is finished is kept: free some space, and run the same command again"
-        hint = kept if is_disk_full(error) else ""
-        print(f"openprm: {error}{hint}", file=sys.stderr)
-        sys.exit(1)
-    except InputError as error:
-        print(f"openprm: {error}", file=sys.stderr)
-        sys.exit(1)
-    except ValueError as error:
-        if type(error) is not ValueError:  # a subclass of a library's is not about what the user gave
-            raise
-        print(f"openprm: {error}", file=sys.stderr)
+        print(f"openprm: {error}{kept if is_disk_full(error) else ''}", file=sys.stderr)
         sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,11 +12,10 @@ from openprm.push.publish import Publish
 from ..runs.folder import read_manifest
 from .app import app
 from .stage_command import cli_option, stage_command
-from .stage_commands import finished
 
 
 def _publish(
-    given: dict[str, Any],
+    stage: Publish,
     out: Path | None,
     force: bool,
     run: Path | None,
@@ -33,8 +32,7 @@ def _publish(
     from ..presets.publish_run import lay_out_run
     from .report import print_upload_plan
 
-    default = Publish()
-    given = {name: value for name, value in given.items() if value != getattr(default, name)}
+    given = {name: value for name, value in vars(stage).items() if value != getattr(Publish(), name)}
     if run is not None:
         if out or given.keys() & {"candidates", "trees", "pairs", "models"}:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
@@ -43,7 +41,7 @@ def _publish(
         raise typer.BadParameter("give the folder of a run, or --out and what to publish")
     else:
         layout = out
-        Publish(**given).run(out, force=force)
+        stage.run(out, force=force)
     planned = laid_out(layout / read_manifest(layout)["parameters"]["owner"])
     check_layout(planned, places=[str(layout.resolve().parent)], allow=allow or ())
     if dry_run:
@@ -61,7 +59,7 @@ _MORE = [
     cli_option("dry_run", bool, "Show what would be sent; touch no network.", False),
     cli_option("allow", list[str] | None, "A text like a secret that is known to be harmless; may be repeated."),
 ]
-app.command("publish")(stage_command(Publish, finished, _MORE, _publish))
+app.command("publish")(stage_command(Publish, _MORE, _publish))
 
 
 @app.command()

@@ -32,6 +32,16 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=200)
 
 
+def print_result(manifest: Mapping[str, Any], out: Any) -> None:
+    """What a stage made; how far it is, where only a part of it was to be made."""
+    if not manifest:
+        print_unfinished(out)
+    elif manifest["stage"] == "evaluate":
+        print_evaluation(manifest)
+    else:
+        print_summary(manifest, out)
+
+
 def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     """The counts of a stage, with warnings where its data will not do what was wanted."""
     counts = dict(manifest["counts"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,8 +13,8 @@ from ..errors import Failure, InputError
 from ..stages.prompts import Prompts
 from ..stages.search import Search
 from .app import app
+from .report import print_result
 from .stage_command import cli_option, stage_command
-from .stage_commands import finished
 
 if TYPE_CHECKING:
     from ..decoding.loop import Pruning
@@ -24,9 +24,8 @@ _SHOWN = 100  # characters of a step
 _PROMPT = cli_option("prompt", str | None, "One prompt, answered in the terminal step by step.")
 
 
-def _search(given: dict[str, Any], out: Path | None, force: bool, prompt: str | None) -> bool:
+def _search(stage: Search, out: Path | None, force: bool, prompt: str | None) -> bool:
     """Answers one prompt in the terminal, or a file of prompts, of which a folder is made first."""
-    stage = Search(**given)
     if (prompt is None) == (stage.prompts is None) or (prompt is None) != (out is not None):
         raise typer.BadParameter("give either --prompt, or prompts and --out")
     if prompt is not None:
@@ -39,7 +38,7 @@ def _search(given: dict[str, Any], out: Path | None, force: bool, prompt: str | 
     folder = out.with_name(f"{out.name}-prompts")
     manifest = Prompts(prompts=stage.prompts).run(folder)
     typer.echo(f"{manifest['rows']} prompts in {folder}", err=True)
-    finished(replace(stage, prompts=str(folder)).run(out, force=force), out)
+    print_result(replace(stage, prompts=str(folder)).run(out, force=force), out)
     return True
 
 
@@ -98,4 +97,4 @@ def _show(depth: int, prunings: Mapping[int, Pruning]) -> None:
             typer.echo(f"  best {best.score:+.3f}, last step {best.step_rewards[-1]:+.3f}: {step}", err=True)
 
 
-app.command("search")(stage_command(Search, finished, [_PROMPT], _search))
+app.command("search")(stage_command(Search, [_PROMPT], _search))

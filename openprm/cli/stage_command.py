@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -13,32 +13,27 @@ import yaml
 
 from ..runs.command_line import from_text, option_name, to_text
 from ..runs.declaration import Stage, options_of
+from .report import print_result
 
 
 def stage_command(
-    stage: type[Stage],
-    then: Callable[[Mapping[str, Any], Path], None],
-    more: Sequence[inspect.Parameter] = (),
-    instead: Callable[..., bool] | None = None,
+    stage: type[Stage], more: Sequence[inspect.Parameter] = (), instead: Callable[..., bool] | None = None
 ) -> Callable[..., None]:
-    """The command that runs a stage and hands its manifest and folder to `then`.
+    """The command that runs a stage and prints what it made.
 
-    more, instead: options of the command alone, and what is called with their values and the stage's: where it returns
-    True the command is done.
+    more, instead: options of the command alone, and what is called with the stage, `out`, `force` and their values:
+    where it returns True the command is done.
     """
     options = options_of(stage)
 
     def command(out: Path | None, force: bool, **values: Any) -> None:
-        given = {
-            field.name: _read(field, hint, values[field.name])
-            for field, hint in options
-            if values[field.name] is not None
-        }
-        if instead is not None and instead(given, out, force, **{one.name: values[one.name] for one in more}):
+        typed = [(field, hint, values[field.name]) for field, hint in options if values[field.name] is not None]
+        made = stage(**{field.name: _read(field, hint, value) for field, hint, value in typed})
+        if instead is not None and instead(made, out, force, **{one.name: values[one.name] for one in more}):
             return
         if out is None:
             raise typer.BadParameter("give the folder to write", param_hint="--out")
-        then(stage(**given).run(out, force=force), out)
+        print_result(made.run(out, force=force), out)
 
     parameters = [_parameter(field, hint) for field, hint in options]
     parameters.sort(key=lambda parameter: isinstance(parameter.annotation.__metadata__[0], typer.models.OptionInfo))
