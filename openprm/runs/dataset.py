@@ -76,13 +76,6 @@ def finish_dataset(folder: Path, record: type, title: str, digests: bytes, count
     return {"rows": rows, "row_hash": row_hash, "counts": counts}
 
 
-def strictly(manifest: dict[str, Any], out: str | Path) -> dict[str, Any]:
-    """The manifest, unless an earlier run without `strict` made the folder and rejected a row."""
-    for failure in read_rejected(out):
-        raise InputError(f"{failure} (stopped by --strict; {out} was made without)")
-    return manifest
-
-
 def most_common(rejected: Counter[str]) -> str:
     """Why most rows were rejected, for an error that says nothing was left."""
     if not rejected:

@@ -7,11 +7,13 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..data.paper_datasets import PAIR_SOURCES, find_source
+from ..data.declared_pairs import read_declared_pairs
+from ..data.paper_datasets import PAIR_SOURCES, PairSource, find_source
 from ..data.preferences import PreferenceColumns, read_preferences
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
@@ -22,8 +24,7 @@ from ..schema import LEVELS, Pair, Tree
 from ..trees.pairs import Duplicates, MinGap, PairParameters, tree_pairs
 from ..trees.statistics import PairStatistics
 from ..trees.tree import revalue, with_rewards
-from .prompts import read_source_pairs, source_version
-from .shared_options import ReadsRows
+from .shared_options import ReadsRows, version_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,12 @@ class Preferences(ReadsRows, kind="preferences"):
         if self.declared is None and self.preferences is None:
             raise InputError("preferences need a file or dataset, or the name of a --declared one")
 
+    @cached_property
+    def _declared(self) -> PairSource | None:
+        return find_source(PAIR_SOURCES, self.declared) if self.declared else None
+
     def recorded(self) -> dict[str, Any]:
-        if self.declared is None:
-            return super().recorded()
-        return super().recorded() | source_version(find_source(PAIR_SOURCES, self.declared), self.preferences)
+        return super().recorded() | version_read(self._declared, self.preferences)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         rejections = Rejections(folder / REJECTED, self.strict)
@@ -114,16 +117,16 @@ class Preferences(ReadsRows, kind="preferences"):
         if not statistics.pairs:
             name = self.declared or self.preferences
             raise InputError(f"{name}: no pair could be used; " + most_common(rejections.counts))
-        told = {**statistics.summary(), "rejected": dict(rejections.counts)}
-        if self.declared is None:
-            return finish_dataset(folder, Pair, "pairs", digests, told)
-        source = find_source(PAIR_SOURCES, self.declared)
-        told |= {"ties": counts["ties"], "in_the_paper": source.paper_rows}
-        return {**finish_dataset(folder, Pair, "pairs", digests, told), "origins": [source.origin()]}
+        found = {**statistics.summary(), "rejected": dict(rejections.counts)}
+        source = self._declared
+        if source is None:
+            return finish_dataset(folder, Pair, "pairs", digests, found)
+        found |= {"ties": counts["ties"], "in_the_paper": source.paper_rows}
+        return {**finish_dataset(folder, Pair, "pairs", digests, found), "origins": [source.origin()]}
 
     def _read(self, counts: Counter[str]) -> Iterator[Any]:
-        if self.declared is not None:
-            return read_source_pairs(find_source(PAIR_SOURCES, self.declared), self.preferences, counts)
+        if self._declared is not None:
+            return read_declared_pairs(self._declared, self.preferences, counts)
         assert self.preferences is not None
         columns = PreferenceColumns(self.question_column or None, self.chosen_column, self.rejected_column)
         return read_preferences(self.preferences, columns, split=self.split, source=self.source)

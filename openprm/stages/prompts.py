@@ -8,21 +8,20 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.paper_datasets import PROMPT_SOURCES, PairSource, PromptSource, Source, find_source
-from ..data.prompts import PromptColumns, read_declared_prompts, read_prompts, source_rows
-from ..data.readers import row_key
-from ..data.text_readers import Row
+from ..data.paper_datasets import PROMPT_SOURCES, PromptSource, find_source
+from ..data.prompts import PromptColumns, read_declared_prompts, read_prompts
 from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, write_shards
 from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED
 from ..runs.progress import shown
 from ..runs.provenance import inherited
-from ..schema import Pair, Prompt
-from .shared_options import ReadsRows
+from ..schema import Prompt
+from .shared_options import ReadsRows, version_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,12 @@ class Prompts(ReadsRows, kind="prompts"):
         if self.declared is None and self.prompts is None:
             raise InputError("prompts need a file, a dataset or a folder, or the name of a --declared one")
 
+    @cached_property
+    def _declared(self) -> PromptSource | None:
+        return find_source(PROMPT_SOURCES, self.declared) if self.declared else None
+
     def recorded(self) -> dict[str, Any]:
-        if self.declared is None:
-            return super().recorded()
-        return super().recorded() | source_version(find_source(PROMPT_SOURCES, self.declared), self.prompts)
+        return super().recorded() | version_read(self._declared, self.prompts)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Which prompts a limit keeps depends on the seed and the ids alone, not on the order; a smaller limit keeps a
@@ -63,8 +64,8 @@ class Prompts(ReadsRows, kind="prompts"):
         """
         rejections = Rejections(folder / REJECTED, self.strict)
         counts: Counter[str] = Counter()
-        source = find_source(PROMPT_SOURCES, self.declared) if self.declared else None
-        found = rejections.filter(shown(self._read(source, counts), "prompts", "prompts"))
+        source = self._declared
+        found = rejections.filter(shown(self._read(counts), "prompts", "prompts"))
         kept = found if self.limit is None else draw(found, self.limit, self.seed, folder / ".prompts.jsonl", counts)
 
         def rows() -> Iterator[Prompt]:
@@ -82,19 +83,14 @@ class Prompts(ReadsRows, kind="prompts"):
         origins = [source.origin()] if source else inherited({"prompts": str(self.prompts)})
         return {**finish_dataset(folder, Prompt, "prompts", digests, told), "origins": origins}
 
-    def _read(self, source: PromptSource | None, counts: Counter[str]) -> Iterator[Prompt | Failure]:
-        if source is not None:
-            return read_declared_prompts(source, self.prompts, counts)
+    def _read(self, counts: Counter[str]) -> Iterator[Prompt | Failure]:
+        if self._declared is not None:
+            return read_declared_prompts(self._declared, self.prompts, counts)
         assert self.prompts is not None
         columns = PromptColumns(
             self.question_column, self.id_column, self.reference_column, self.source_column, self.options_column
         )
         return read_prompts(self.prompts, columns, split=self.split, source=self.source, counts=counts)
-
-
-def source_version(source: Source, path: str | None) -> dict[str, str]:
-    """Which version of a declared dataset is read: a commit on the Hub, unless it is read from `path`."""
-    return {"hub": source.hub, "revision": source.revision} if path is None else {}
 
 
 def draw(
@@ -126,49 +122,3 @@ def draw(
 
 def _rank(prompt_id: str, seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"draw\0{seed}\0{prompt_id}".encode(), digest_size=8).digest(), "big")
-
-
-def read_source_pairs(
-    source: PairSource, path: str | None = None, counts: Counter[str] | None = None
-) -> Iterator[Pair | Failure]:
-    """The outcome pairs of a source, and the rows that are damaged or have no partner.
-
-    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub. counts: a counter to
-    fill, of preferences that are "ties". Raises InputError, with the first item, where the Hub or the path does not
-    give the source's rows.
-    """
-    counts = Counter() if counts is None else counts
-    for file, rows in source_rows(source, path):
-        for item in _grouped(rows, source.by):
-            if isinstance(item, Failure):
-                yield item
-                continue
-            number, group = item
-            try:
-                pair = source.pair(group, source.name)
-            except Failure as failure:
-                yield failure.at(row_key(file, number))
-                continue
-            if pair is None:
-                counts["ties"] += 1
-            else:
-                yield pair
-
-
-def _grouped(rows: Iterator[Row], by: str | None) -> Iterator[tuple[int, list[dict[str, Any]]] | Failure]:
-    """The number of the first, and two rows in a row with the same value in column `by`, or one alone."""
-    held: tuple[int, list[dict[str, Any]]] | None = None
-    for number, row in rows:
-        if isinstance(row, Failure):
-            yield row
-        elif by is None:
-            yield number, [row]
-        elif held and held[1][0].get(by) == row.get(by):
-            yield held[0], [*held[1], row]
-            held = None
-        else:
-            if held:
-                yield held
-            held = number, [row]
-    if held:
-        yield held

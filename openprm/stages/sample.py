@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from .. import schema as records
 from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampling, prompt_seed
-from ..engines.specs import GeneratorSpec
 from ..runs.declaration import input_path, parameter
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
@@ -44,41 +43,46 @@ class SampleResponses(Samples, Sharded, kind="sample"):
     prompts_per_shard: int = parameter("Prompts a shard; a killed run loses at most those.", PROMPTS_PER_SHARD)
 
     def __post_init__(self) -> None:
-        self.sampling(self.n, tuple(self.stop))  # raises for what does not fit together
+        _ = self._sampling  # raises for what does not fit together
+
+    @cached_property
+    def _sampling(self) -> Sampling:
+        return self.sampling(self.n, tuple(self.stop))
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        def counts(totals: dict[str, Any]) -> dict[str, Any]:
-            return {"prompts": described.total, **totals}
-
-        compute = partial(_sample, self.generator, self.sampling(self.n, tuple(self.stop)))
         described = work_on_prompts(
-            "sample", self.prompts, self.prompts_per_shard, compute, _count, rows="responses", rows_per_unit=self.n
+            "sample",
+            self.prompts,
+            self.prompts_per_shard,
+            self._compute,
+            _count,
+            rows="responses",
+            rows_per_unit=self.n,
         )
-        result = self.make_dataset(folder, described, Candidate, "candidates", counts)
+        result = self.make_dataset(
+            folder, described, Candidate, "candidates", lambda totals: {"prompts": described.total, **totals}
+        )
         # a server tells nothing of its model but the name
         model = [Origin(name=self.model, kind="model", license=None)] if self.servers else []
         return {**result, "origins": unique([*inherited(self.inputs()), *model])}
 
+    def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        pending: dict[int, Items] = {}
 
-def _sample(
-    spec: GeneratorSpec, sampling: Sampling, shards: Iterable[tuple[int, Items]], report: Report
-) -> Iterator[tuple[int, list[Made]]]:
-    pending: dict[int, Items] = {}
+        def batches() -> Iterator[Batch]:
+            for index, prompts in shards:
+                pending[index] = prompts
+                yield Batch(
+                    index,
+                    [prompt["question"] for prompt in prompts],
+                    seed=self.seed * 1_000_003 + index,  # shards must not repeat one another's samples
+                    seeds=[prompt_seed(self.seed, prompt["prompt_id"]) for prompt in prompts],
+                )
 
-    def batches() -> Iterator[Batch]:
-        for index, prompts in shards:
-            pending[index] = prompts
-            yield Batch(
-                index,
-                [prompt["question"] for prompt in prompts],
-                seed=sampling.seed * 1_000_003 + index,  # shards must not repeat one another's samples
-                seeds=[prompt_seed(sampling.seed, prompt["prompt_id"]) for prompt in prompts],
-            )
-
-    with closing(spec.make()) as generator:
-        for batch, answers in generator.generate(batches(), sampling, report):
-            pairs = zip(pending.pop(batch.index), answers, strict=True)
-            yield batch.index, [_made(prompt, some, sampling, generator) for prompt, some in pairs]
+        with closing(self.generator.make()) as generator:
+            for batch, answers in generator.generate(batches(), self._sampling, report):
+                pairs = zip(pending.pop(batch.index), answers, strict=True)
+                yield batch.index, [_made(prompt, some, self._sampling, generator) for prompt, some in pairs]
 
 
 def _count(candidates: Items) -> dict[str, Any]:

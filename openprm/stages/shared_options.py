@@ -10,9 +10,11 @@ from typing import Any
 
 from ..data.candidates import CandidateSource
 from ..data.columns import Columns
+from ..data.paper_datasets import Source
 from ..engines.base import Sampling
 from ..engines.specs import EngineSpec, GeneratorSpec, recorded_options
-from ..runs.dataset import strictly
+from ..errors import InputError
+from ..runs.dataset import read_rejected
 from ..runs.declaration import Stage, execution, input_path, parameter
 from ..runs.manifest import resolve_model
 
@@ -25,7 +27,14 @@ class ReadsRows(Stage):
 
     def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
         manifest = super().run(out, force=force, replace_finished=replace_finished)
-        return strictly(manifest, out) if self.strict else manifest
+        for failure in read_rejected(out) if self.strict else ():
+            raise InputError(f"{failure} (stopped by --strict; {out} was made without)")
+        return manifest
+
+
+def version_read(source: Source | None, path: str | None) -> dict[str, str]:
+    """Which version of a declared dataset is read: a commit on the Hub, unless it is read from `path`."""
+    return {"hub": source.hub, "revision": source.revision} if source and path is None else {}
 
 
 @dataclass(frozen=True, kw_only=True)
