@@ -17,20 +17,9 @@ E = TypeVar("E")
 #: Options that change how fast an engine is and where it runs, but not what it computes: another machine may resume a
 #: run with others. All other options are part of what identifies a run.
 SPEED_OPTIONS = frozenset(
-    {
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "data_parallel_size",
-        "distributed_executor_backend",
-        "gpu_memory_utilization",
-        "max_num_seqs",
-        "max_num_batched_tokens",
-        "max_tokens",
-        "enforce_eager",
-        "swap_space",
-        "seed",
-        "download_dir",
-    }
+    "tensor_parallel_size pipeline_parallel_size data_parallel_size distributed_executor_backend "
+    "gpu_memory_utilization max_num_seqs max_num_batched_tokens max_tokens enforce_eager swap_space seed "
+    "download_dir".split()
 )
 _RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
 _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Step rewards and scores by any reward engine, for whole answers and for a search's partial ones.
+"""Step rewards and scores by any reward engine, for whole responses and for a search's partial ones.
 
     scorer = StepScorer.load(RewardSpec("openprm/openprm", "vllm"))
     scorer.score_rows([{"question": "What is 2 + 3?", "response": "Two and three make five.\\nSo: 5"}])
@@ -9,9 +9,9 @@ encode, limit and aggregate by `openprm.scoring.scored_answer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import Failure, InputError
 from ..scoring.scored_answer import ScoredAnswer, ScoringError, ScoringSettings, check_finite
@@ -20,15 +20,13 @@ from .base import Report, RewardEngine, no_report
 from .specs import RewardSpec
 from .step_requests import Prefix, PrefixRewards
 
+T = TypeVar("T")
+
 
 class StepScorer:
-    """Rewards steps by `engine`, reading conversations as `tokenizer` and `settings` render them.
-
-    Raises InputError where the tokenizer has no chat template.
-    """
+    """Rewards steps by `engine`, reading conversations as `tokenizer` and `settings` render them."""
 
     def __init__(self, engine: RewardEngine, tokenizer: Any, settings: ScoringSettings) -> None:
-        _check_template(tokenizer)
         self.engine = engine
         self.settings = replace(settings, max_length=min(settings.max_length, engine.max_length))
         self._tokenizer = tokenizer
@@ -37,8 +35,8 @@ class StepScorer:
     def load(cls, spec: RewardSpec, separator: str | None = None, aggregation: str | None = None) -> StepScorer:
         """The engine, with the checkpoint's tokenizer and settings (its config's key `openprm`).
 
-        Raises InputError for what is no reward model, or cannot be loaded; ValueError for an unknown aggregation or a
-        separator that cannot be read.
+        Raises InputError for what is no reward model, cannot be loaded or has no chat template; ValueError for an
+        unknown aggregation or a separator that cannot be read.
         """
         from ..models.reward_checkpoint import reward_model_config
         from .transformers_loading import load_tokenizer
@@ -47,11 +45,15 @@ class StepScorer:
         config = reward_model_config(spec.source, **origin)
         tokenizer = load_tokenizer(spec.source, **origin)
         settings = ScoringSettings.of(config, tokenizer, separator=separator, aggregation=aggregation)
-        _check_template(tokenizer)  # before a model is loaded, which may take long
+        if not tokenizer.chat_template:
+            raise InputError(
+                f"the tokenizer of {spec.source} has no chat template, so it is not known how the model reads a "
+                "conversation; put the one it was trained with into its folder as chat_template.jinja"
+            )
         return cls(spec.make(), tokenizer, settings)
 
     def close(self) -> None:
-        """Gives back what the engine holds."""
+        """Frees what the engine holds."""
         self.engine.close()
 
     def score_rows(
@@ -85,27 +87,21 @@ class StepScorer:
         ]
 
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
-        try:
-            return self.settings.encode(self._tokenizer, prefix.question, prefix.steps, prefix.known)
-        except ScoringError as error:
-            return Failure(error.reason, error.remedy)
+        return _attempt(self.settings.encode, self._tokenizer, prefix.question, prefix.steps, prefix.known)
 
     def _rewards(self, encoded: Sequence[list[list[int]] | Failure], report: Report) -> list[list[float] | Failure]:
         found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)], report))
-        return [one if isinstance(one, Failure) else _checked(next(found)) for one in encoded]
+        return [one if isinstance(one, Failure) else _attempt(_finite, next(found)) for one in encoded]
 
 
-def _checked(rewards: list[float]) -> list[float] | Failure:
+def _attempt(function: Callable[..., T], *arguments: Any) -> T | Failure:
+    """What the function returns, or why it has no result."""
     try:
-        check_finite(rewards)
+        return function(*arguments)
     except ScoringError as error:
         return Failure(error.reason, error.remedy)
+
+
+def _finite(rewards: list[float]) -> list[float]:
+    check_finite(rewards)
     return rewards
-
-
-def _check_template(tokenizer: Any) -> None:
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"the tokenizer of {tokenizer.name_or_path} has no chat template, so it is not known how the model reads "
-            "a conversation; put the one it was trained with into its folder as chat_template.jinja"
-        )

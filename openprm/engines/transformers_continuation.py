@@ -14,7 +14,7 @@ from .base import ContinuationRequest, Report
 
 
 @dataclass
-class Going:
+class Continuation:
     """A row, and what was generated for it so far."""
 
     row: ContinuationRequest
@@ -22,7 +22,7 @@ class Going:
     ended: bool = False
 
     @property
-    def left(self) -> ContinuationRequest:
+    def rest(self) -> ContinuationRequest:
         """The request for the rest."""
         return replace(self.row, tokens=[*self.row.tokens, *self.new], budget=self.row.budget - len(self.new))
 
@@ -38,10 +38,9 @@ class RowBatch:
 def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[RowBatch]:
     """Batches of at most `size` rows, of about the same length.
 
-    The longest of a batch must not grow beyond `max_length`, even when it has ended: it is filled up until all have,
-    and a position that the model has not would be an error there too. Where others have a larger budget, it takes
-    another call to continue them. Each call reads its rows again, so a batch grows by at least half of any row's
-    budget.
+    The longest of a batch must not grow beyond `max_length`, even when it has ended: it is padded until all have, and
+    a position that the model does not have would be an error there too. Where others have a larger budget, another
+    call continues them. Each call reads its rows again, so a batch grows by at least half of any row's budget.
     """
     batches: list[RowBatch] = []
     most = 0
@@ -61,7 +60,7 @@ def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int |
 class RowEnds(StoppingCriteria):
     """Ends each row where it says, and keeps what was generated for it until then."""
 
-    def __init__(self, rows: Sequence[Going], end_ids: Sequence[int], report: Report) -> None:
+    def __init__(self, rows: Sequence[Continuation], end_ids: Sequence[int], report: Report) -> None:
         self.rows = rows
         self.end_ids = end_ids
         self.report = report
@@ -70,13 +69,9 @@ class RowEnds(StoppingCriteria):
         before = sum(not one.ended for one in self.rows)
         for one, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
             if not one.ended:
-                row, new = one.row, one.new
-                new.append(token)
-                one.ended = (
-                    token in self.end_ids
-                    or len(new) == row.budget
-                    or (row.is_complete is not None and row.is_complete(new))
-                )
+                one.new.append(token)
+                enough = one.row.is_complete
+                one.ended = token in self.end_ids or len(one.new) == one.row.budget or bool(enough and enough(one.new))
         self.report(before - sum(not one.ended for one in self.rows), before)
         return torch.tensor([one.ended for one in self.rows], device=input_ids.device)
 

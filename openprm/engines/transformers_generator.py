@@ -11,7 +11,7 @@ give the same samples. A run that may be resumed repeats whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..errors import Failure, InputError
 from ..schema import Message
 from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
-from .transformers_continuation import Going, RowEnds, in_batches, is_plain
+from .transformers_continuation import Continuation, RowEnds, in_batches, is_plain
 from .transformers_loading import load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -134,22 +134,22 @@ class TransformersGenerator:
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
     ) -> list[list[int] | Failure]:
         """See `ContinuationEngine`. Rows of about the same length are generated together."""
-        going = [Going(row) for row in rows]
+        continuations = [Continuation(row) for row in rows]
         with self._random(rows[0].seed if rows else 0):
-            while open_ := [one for one in going if not one.ended]:
-                left = [one.left for one in open_]
-                for batch in in_batches(left, self.batch_size or _SEQUENCES, self.max_length):
-                    prompts = [left[index].tokens for index in batch.rows]
+            while open_ := [one for one in continuations if not one.ended]:
+                rest = [one.rest for one in open_]
+                for batch in in_batches(rest, self.batch_size or _SEQUENCES, self.max_length):
+                    prompts = [rest[index].tokens for index in batch.rows]
                     ends = RowEnds([open_[index] for index in batch.rows], self.end_ids, report)
                     self._write(prompts, sampling, batch.budget, 1, ends, self._read(prompts))
-        return [one.new for one in going]
+        return [one.new for one in continuations]
 
     def _generate(
         self, prompts: list[list[int]], sampling: Sampling, budget: int, report: Report
     ) -> list[list[Sample]]:
         stops = partial(self._holds, sampling.stop) if sampling.stop else None
         n = sampling.n
-        rows = [Going(ContinuationRequest(prompt, budget, 0, stops)) for prompt in prompts for _ in range(n)]
+        rows = [Continuation(ContinuationRequest(prompt, budget, 0, stops)) for prompt in prompts for _ in range(n)]
         self._write(prompts, sampling, budget, n, RowEnds(rows, self.end_ids, report))
         samples = [self._sample(one.new, sampling.stop) for one in rows]
         return [samples[start : start + n] for start in range(0, len(samples), n)]
@@ -174,19 +174,12 @@ class TransformersGenerator:
         )
 
     def _read(self, prompts: list[list[int]]) -> DynamicCache | None:
-        """The keys and values of all tokens but the last, which the same prompts share; None where that is no gain."""
-        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        """The keys and values of all tokens but the last, which equal prompts share; None where that is no gain."""
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         if len(places) == len(prompts) or min(map(len, places)) < 2:
             return None
-        input_ids, attention_mask = self._pad([list(prompt) for prompt in places])
         # generate() knows the positions of padded prompts in every model; the token that it draws is not used
-        config = GenerationConfig(
-            max_new_tokens=1, do_sample=False, return_dict_in_generate=True, pad_token_id=self.end_ids[0]
-        )
-        with self._own_config_aside():
-            output = self.lm.generate(
-                input_ids=input_ids[:, :-1], attention_mask=attention_mask[:, :-1], generation_config=config
-            )
+        output = self._run([prompt[:-1] for prompt in places], {"max_new_tokens": 1, "return_dict_in_generate": True})
         cache = output.past_key_values
         if not is_plain(cache):
             return None
@@ -203,41 +196,27 @@ class TransformersGenerator:
         cache: DynamicCache | None = None,
     ) -> None:
         """Generates behind each prompt, `n` times, at most `budget` tokens, which `ends` collects."""
-        config = GenerationConfig(
-            max_new_tokens=budget,
-            num_return_sequences=n,
-            eos_token_id=self.end_ids,
-            pad_token_id=self.end_ids[0],  # after the end of finished rows: any token does
-            **(
-                {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-                if sampling.temperature
-                else {"do_sample": False}
-            ),
-        )
-        input_ids, attention_mask = self._pad(prompts)
-        with self._own_config_aside():
-            self.lm.generate(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                generation_config=config,
-                stopping_criteria=StoppingCriteriaList([ends]),
-                **({} if cache is None else {"past_key_values": cache}),
-            )
+        settings = {"max_new_tokens": budget, "num_return_sequences": n, "eos_token_id": self.end_ids}
+        if sampling.temperature:
+            drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            settings |= {"do_sample": True, **drawn}
+        state = {} if cache is None else {"past_key_values": cache}
+        self._run(prompts, settings, stopping_criteria=StoppingCriteriaList([ends]), **state)
 
-    @contextmanager
-    def _own_config_aside(self) -> Iterator[None]:
-        """transformers fills what a given config leaves open from the model's own generation config."""
+    def _run(self, prompts: Sequence[Sequence[int]], settings: Mapping[str, Any], **options: Any) -> Any:
+        """What the model's `generate` returns for prompts, padded on the left, with these settings and no others."""
+        longest = max(map(len, prompts))
+        pad = self.end_ids[0]  # masked, or after the end of a finished row: any token does
+        input_ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in prompts])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
         own_config = self.lm.generation_config
-        self.lm.generation_config = GenerationConfig()
+        self.lm.generation_config = GenerationConfig()  # which transformers fills open settings from
         try:
-            yield
+            return self.lm.generate(
+                input_ids=input_ids.to(self.lm.device),
+                attention_mask=mask.to(self.lm.device),
+                generation_config=GenerationConfig(**{"do_sample": False, "pad_token_id": pad, **settings}),
+                **options,
+            )
         finally:
             self.lm.generation_config = own_config
-
-    def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask, (prompts, longest), padded on the left."""
-        longest = max(len(row) for row in prompts)
-        pad = self.end_ids[0]  # masked: any token does
-        input_ids = torch.tensor([[pad] * (longest - len(row)) + row for row in prompts])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
-        return input_ids.to(self.lm.device), mask.to(self.lm.device)

@@ -12,14 +12,21 @@ languages.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple, get_args, get_type_hints
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, get_type_hints
 
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
+from ..data.values import checked
 from ..errors import Failure
 from ..schema import Candidate
 from .base import RuleRewarder, reference_of
-from .ifeval_checks import KINDS, Relation, load_languages
+from .ifeval_checks import KINDS, load_languages
+
+_REMEDY = "write the reference as openprm.rewards.instructions_reference does"
+_LIST = TypeAdapter(list[dict[str, Any]])
 
 
 class Instruction(NamedTuple):
@@ -40,15 +47,12 @@ def instructions_rule(name: str = "instructions") -> RuleRewarder:
 
 
 def _instructions(candidate: Candidate) -> float:
-    try:
-        followed = check(candidate["response"], read_instructions(reference_of(candidate)))
-    except ValueError as error:
-        raise Failure(str(error), "write the reference as openprm.rewards.instructions_reference does") from error
+    followed = check(candidate["response"], read_instructions(reference_of(candidate)))
     return sum(followed) / len(followed)
 
 
 def check(response: str, instructions: Sequence[Instruction]) -> list[bool]:
-    """Which of the instructions `response` follows. Raises ValueError for an argument without meaning."""
+    """Which of the instructions `response` follows. Raises Failure for a language that is not known."""
     if not response.strip():
         return [False] * len(instructions)
     return [KINDS[instruction.id](response, **instruction.arguments) for instruction in instructions]
@@ -57,58 +61,41 @@ def check(response: str, instructions: Sequence[Instruction]) -> list[bool]:
 def instructions_reference(instruction_id_list: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> str:
     """The reference of a row of IFEval, whose two columns these are; arguments that are None are left out.
 
-    Raises ValueError where they are not of one length, or as `read_instructions` does.
+    Raises ValueError where they are not of one length, and Failure as `read_instructions` does.
     """
-    if len(instruction_id_list) != len(kwargs):
-        raise ValueError(f"{len(instruction_id_list)} instructions but the arguments of {len(kwargs)}")
-    reference = json.dumps(
-        [
-            {"id": name, **{key: value for key, value in sorted(arguments.items()) if value is not None}}
-            for name, arguments in zip(instruction_id_list, kwargs, strict=True)
-        ],
-        ensure_ascii=False,
-    )
+    entries = [
+        {"id": name, **{key: value for key, value in sorted(arguments.items()) if value is not None}}
+        for name, arguments in zip(instruction_id_list, kwargs, strict=True)
+    ]
+    reference = json.dumps(entries, ensure_ascii=False)
     read_instructions(reference)
     return reference
 
 
 @lru_cache(maxsize=1024)
 def read_instructions(reference: str) -> tuple[Instruction, ...]:
-    """The instructions that a reference holds. Raises ValueError, saying which is wrong and how."""
+    """The instructions that a reference holds, one or more. Raises Failure, saying which is wrong and how."""
     try:
-        entries = json.loads(reference)
+        entries = checked(_LIST, json.loads(reference), "reference", _REMEDY)
     except ValueError as error:
-        raise ValueError(f"the reference is not JSON: {error}") from error
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError("the reference is not a list of one instruction or more, each an object")
+        raise Failure(f"the reference is not JSON: {error}", _REMEDY) from error
+    if not entries:
+        raise Failure("the reference has no instruction", _REMEDY)
     return tuple(_instruction(number, entry) for number, entry in enumerate(entries, start=1))
 
 
 def _instruction(number: int, entry: dict[str, Any]) -> Instruction:
-    arguments = {key: value for key, value in entry.items() if key != "id"}
-    kind = entry.get("id")
+    kind = entry.pop("id", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"instruction {number} has the unknown kind {kind!r}; known are {', '.join(KINDS)}")
-    types = {key: hint for key, hint in get_type_hints(KINDS[kind]).items() if key not in ("text", "return")}
-    if arguments.keys() != types.keys():
-        raise ValueError(
-            f"instruction {number}, {kind}, has the arguments {', '.join(arguments) or 'none'}; "
-            f"it takes {', '.join(types) or 'none'}"
-        )
-    for key, value in arguments.items():
-        fits, expected = _EXPECTED[types[key]]
-        if not fits(value):
-            raise ValueError(f"instruction {number}, {kind}: {key} is {value!r}, not {expected}")
-    return Instruction(kind, arguments)
+        known = ", ".join(KINDS)
+        raise Failure(f"instruction {number} has the unknown kind {kind!r}; known are {known}", _REMEDY)
+    return Instruction(kind, checked(_arguments(kind), entry, f"instruction {number}, {kind}", _REMEDY))
 
 
-#: Whether a value is of an argument's type, and how that type is called.
-_EXPECTED: dict[Any, tuple[Callable[[Any], bool], str]] = {
-    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    str: (lambda value: isinstance(value, str), "a string"),
-    list[str]: (
-        lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
-        "a list of strings",
-    ),
-    Relation: (lambda value: value in get_args(Relation), " or ".join(map(repr, get_args(Relation)))),
-}
+@cache
+def _arguments(kind: str) -> TypeAdapter[Any]:
+    """The type of a kind's arguments by name: those of its function, without the response."""
+    hints = {name: hint for name, hint in get_type_hints(KINDS[kind]).items() if name not in ("text", "return")}
+    arguments: Any = TypedDict(kind, hints)  # type: ignore[operator]
+    arguments.__pydantic_config__ = ConfigDict(extra="forbid")
+    return TypeAdapter(arguments)

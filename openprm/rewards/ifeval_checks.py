@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal
 
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..scoring.steps import split
 
 Check = Callable[..., bool]
@@ -75,13 +75,9 @@ def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: R
 
 
 def response_language(text: str, language: str) -> bool:
-    return language_of(text) == _known_language(language)
-
-
-def _known_language(language: str) -> str:
     if language not in load_languages().get_lang_list():
-        raise ValueError(f"language {language!r} is none that langdetect knows")
-    return language
+        raise Failure(f"langdetect does not know the language {language!r}", "name one that it does, such as 'en'")
+    return language_of(text) == language
 
 
 def language_of(text: str) -> str | None:

@@ -168,22 +168,22 @@ def test_the_reward_is_the_share_followed():
     ("reference", "reason"),
     [
         ("use no comma", "is not JSON"),
-        ("[]", "not a list of one instruction or more"),
-        ('{"id": "punctuation:no_comma"}', "not a list"),
+        ("[]", "has no instruction"),
+        ('{"id": "punctuation:no_comma"}', "should be a valid list"),
         (
             '[{"id": "punctuation:no_comma"}, {"id": "poetry:rhyme"}]',
             "instruction 2 has the unknown kind 'poetry:rhyme'",
         ),
         ('[{"id": ["a"]}]', "instruction 1 has the unknown kind"),
-        ('[{"id": "startend:end_checker"}]', "has the arguments none; it takes end_phrase"),
-        ('[{"id": "punctuation:no_comma", "n": 1}]', "has the arguments n; it takes none"),
-        ('[{"id": "startend:end_checker", "end_phrase": 3}]', "end_phrase is 3, not a string"),
-        ('[{"id": "keywords:existence", "keywords": "a"}]', "keywords is 'a', not a list of strings"),
+        ('[{"id": "startend:end_checker"}]', "end_phrase' is missing"),
+        ('[{"id": "punctuation:no_comma", "n": 1}]', "no_comma.n' Extra inputs are not permitted"),
+        ('[{"id": "startend:end_checker", "end_phrase": 3}]', "end_phrase' should be a valid string"),
+        ('[{"id": "keywords:existence", "keywords": "a"}]', "keywords' is 'a': should be a valid list"),
         (
             '[{"id": "length_constraints:number_words", "num_words": 3, "relation": "over"}]',
-            "relation is 'over', not 'at least' or 'less than'",
+            "relation' is 'over': should be 'at least' or 'less than'",
         ),
-        ('[{"id": "language:response_language", "language": "xx"}]', "'xx' is none that langdetect knows"),
+        ('[{"id": "language:response_language", "language": "xx"}]', "does not know the language 'xx'"),
         (None, "no reference"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_reference_that_cannot_be_used_is_a_failure(reference, reason):
 
 
 def test_rows_of_two_lengths_are_refused():
-    with pytest.raises(ValueError, match="2 instructions but the arguments of 1"):
+    with pytest.raises(ValueError, match="shorter"):
         instructions_reference(["punctuation:no_comma", "startend:quotation"], [{}])
 
 
