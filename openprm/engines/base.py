@@ -168,8 +168,6 @@ class ContinuationEngine(GenerationEngine, Protocol):
 class RewardEngine(Protocol):
     """Rewards token sequences by a sequence-classification model with one label."""
 
-    engine: str
-    version: str | None
     #: Longest sequence the model takes, in tokens.
     max_length: int
 

@@ -8,9 +8,7 @@ engine.close()
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from ..errors import Failure, InputError
@@ -27,20 +25,17 @@ class ServerRewardEngine:
 
     A group is one request, of token ids, and all of it goes to one server: what its sequences share is computed once,
     in whole blocks, where the server's prefix cache is on (it is by default). Rewards are raw logits, whatever
-    activation the checkpoint asks for. In which dtype they are computed depends on the servers.
+    activation the checkpoint asks for, computed in the servers' dtype.
 
-    Connections last until `close`. Raises InputError where no server knows the model, or says how long its sequences
-    may be; when rewarding, where no server answers any more, or one refuses a request.
+    Raises InputError where no server knows the model, or says how long its sequences may be; when rewarding, where no
+    server answers any more, or one refuses a request.
     """
-
-    engine = "server"
 
     def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
         self._servers = Servers(servers, **connection)
         self.model = model
-        #: The least that any server takes which answers now.
+        #: The least of the servers that answer now.
         self.max_length = _longest(self._servers, model)
-        self.version = self._servers.version
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
@@ -76,19 +71,14 @@ def rewards_in(body: Any, n: int) -> list[float]:
 
 
 def _longest(servers: Servers, model: str) -> int:
-    listed: dict[str, list[Any]] = defaultdict(list)
-    for body in servers.get("models"):
-        with suppress(KeyError, TypeError, AttributeError):
-            for one in body["data"]:
-                listed[one["id"]].append(one.get("max_model_len"))
+    listed = [one for body in servers.get("models") if isinstance(body, dict) for one in body.get("data") or []]
     if not listed:
         urls = ", ".join(servers.urls)
         raise InputError(f"none of the servers ({urls}) lists its models (GET /models); start them first")
-    if model not in listed:
-        raise InputError(f"no server knows the model {model!r}; they serve {', '.join(sorted(listed))}")
-    lengths = [length for length in listed[model] if isinstance(length, int)]
+    served = {str(one.get("id")) for one in listed}
+    if model not in served:
+        raise InputError(f"no server knows the model {model!r}; they serve {', '.join(sorted(served))}")
+    lengths = [one["max_model_len"] for one in listed if one.get("id") == model and one.get("max_model_len")]
     if not lengths:
-        raise InputError(
-            "the servers do not report the longest sequence (max_model_len); rewards need servers of vLLM"
-        )
+        raise InputError("the servers do not report the longest sequence (max_model_len); rewards need vLLM's servers")
     return min(lengths)

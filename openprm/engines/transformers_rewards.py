@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoModelForSequenceClassification
 
 from ..models.reward_checkpoint import reward_model_config
@@ -32,9 +31,6 @@ class TransformersRewardEngine:
     the GPUs there are, else it runs on the CPU. Raises InputError for what is no reward model or lacks weights, and
     for a model with code of its own without `trust_remote_code`.
     """
-
-    engine = "transformers"
-    version: str | None = transformers.__version__
 
     def __init__(
         self,

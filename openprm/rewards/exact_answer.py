@@ -3,8 +3,8 @@ r"""Outcome rewards by the golden answer: 1 where a response states it, else 0 (
     extract_answer("... so the answer is **1,000 dollars**.")  ->  "1000"
     golden_answer("... so the answer is **1,000 dollars**.", reference="1000")  ->  1.0
 
-Exact comparison of short answers: numbers, option letters, words. `1/2` and `0.5`, or two ways to write
-one LaTeX expression, are different answers here: see `math_answer`. Pure Python.
+Exact comparison of short answers: numbers, option letters, words. `1/2` and `0.5`, or two ways to write one LaTeX
+expression, are different answers here: see `math_answer`. Pure Python.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ LAST_NUMBER = (_CONCLUDED, NUMBER)
 PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,)}
 DEFAULT_PATTERN = "answer"
 
-# A model that completes text continues after its answer with questions of its own.
+# With such a line a model that completes text continues after its answer.
 _NEXT_QUESTION = re.compile(r"^[*#\s]*(?:Question|Q)[*\s]*:", re.MULTILINE)
 
 
@@ -85,21 +85,17 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     `pattern` is one of
     - `answer`: a stated answer (see `STATED`), else the last number (see `LAST_NUMBER`);
     - `stated`: a stated answer only;
-    - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that
-      took part in its last match, or the whole match where it has no groups.
+    - `re:PATTERN`: a regular expression (`^` and `$` match at lines). The answer is the first group that took part in
+      its last match, or the whole match where it has no groups.
 
-    Equal answers are equal strings, as the votes of `openprm.decoding.selection` need. What a response states after
-    a question of its own is not an answer (see `own_statements`). Raises InputError for a pattern that cannot be
-    read.
+    What a response states after a question of its own is not an answer (see `own_statements`). Raises InputError for
+    a pattern that cannot be read.
     """
     return next(filter(None, map(normalize, final_statements(response, _compiled(pattern)))), None)
 
 
 def final_statements(response: str, patterns: Iterable[re.Pattern[str]]) -> Iterator[str]:
-    """What a response states, the last first: by the first of the patterns, then by the next.
-
-    Of each match the first group that took part in it, or the whole match where it has no groups.
-    """
+    """What a response states, the last first: by the first of the patterns, then by the next."""
     for pattern in patterns:
         for match in reversed(own_statements(list(pattern.finditer(response)))):
             yield _inside(match)
@@ -108,12 +104,10 @@ def final_statements(response: str, patterns: Iterable[re.Pattern[str]]) -> Iter
 def own_statements(matches: list[re.Match[str]]) -> list[re.Match[str]]:
     """Of the statements found in a response, in order, those before a question that the model asks itself.
 
-    A model that completes text often continues with a line `Question: ...` and answers that, too. A response
-    that asks before its first answer is left alone: it takes the question apart.
+    A model that completes text often continues with a line `Question: ...` and answers that, too. A question before
+    the first statement is not the next one: the response discusses the question that was asked.
     """
-    if not matches:
-        return []
-    asked = _NEXT_QUESTION.search(matches[0].string)
+    asked = _NEXT_QUESTION.search(matches[0].string) if matches else None
     if asked is None or asked.start() < matches[0].end():
         return matches
     return [match for match in matches if match.end() <= asked.start()]
@@ -122,8 +116,8 @@ def own_statements(matches: list[re.Match[str]]) -> list[re.Match[str]]:
 def golden_answer(response: str, reference: str, pattern: str = DEFAULT_PATTERN) -> float:
     """1.0 where the answer that `response` states last is `reference`, else 0.0.
 
-    A response that states no answer gets 0.0 too: `extract_answer` tells the two apart. `reference` is the
-    golden answer alone, in any spelling that `normalize` understands. Raises Failure where it is empty.
+    A response that states no answer gets 0.0 too. `reference` is the golden answer alone, in any spelling that
+    `normalize` understands. Raises Failure where it is empty.
     """
     golden = normalize(reference)
     if not golden:
@@ -143,14 +137,13 @@ def _golden(candidate: Candidate, pattern: str) -> float | None:
 
 
 def normalize(answer: str) -> str:
-    r"""One spelling for answers that mean the same, character by character.
+    r"""One spelling for answers that mean the same.
 
-    Removed: white space, emphasis, quotes and final punctuation around it; `$...$`, `\(...\)` and
-    `\text{...}` around all of it; brackets around a single letter. Of a number: the thousands' commas,
-    a currency before it, a percent sign or a unit in letters after it (`1,000 km` is `1000`; a number
-    and an expression, `2x` or `3 or 4`, are left alone), unnecessary zeros (`16.0` is `16`), and what it is the value
-    of: one variable or a calculation (`x = 14`, `2(11) = 22`).
-    Upper and lower case stay different.
+    Removed: white space, emphasis, quotes and final punctuation around it; `$...$`, `\(...\)` and `\text{...}` around
+    all of it; brackets around a single letter. Of a number: the thousands' commas, a currency before it, a percent
+    sign or a unit in letters after it (`1,000 km` is `1000`; an expression, `2x` or `3 or 4`, is left alone),
+    unnecessary zeros (`16.0` is `16`), and what it is the value of: one variable or a calculation (`x = 14`,
+    `2(11) = 22`). Upper and lower case stay different.
     """
     text, previous = answer, None
     while text != previous:

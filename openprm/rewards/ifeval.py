@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, cast, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from ..data.values import checked
@@ -96,6 +96,5 @@ def _instruction(number: int, entry: dict[str, Any]) -> Instruction:
 def _arguments(kind: str) -> TypeAdapter[Any]:
     """The type of a kind's arguments by name: those of its function, without the response."""
     hints = {name: hint for name, hint in get_type_hints(KINDS[kind]).items() if name not in ("text", "return")}
-    arguments: Any = TypedDict(kind, hints)  # type: ignore[operator]
-    arguments.__pydantic_config__ = ConfigDict(extra="forbid")
-    return TypeAdapter(arguments)
+    arguments = cast(Any, TypedDict)(kind, hints)
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(arguments))

@@ -52,9 +52,6 @@ def _paragraphs(text: str, separator: str) -> list[str]:
     return parts[(not parts[0]) : len(parts) - (len(parts) > 1 and not parts[-1])]
 
 
-# --- keywords
-
-
 def existence(text: str, keywords: list[str]) -> bool:
     return all(_occurrences(keyword, text) for keyword in keywords)
 
@@ -69,9 +66,6 @@ def forbidden_words(text: str, forbidden_words: list[str]) -> bool:
 
 def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: Relation) -> bool:
     return _holds(text.casefold().count(letter.casefold()), let_relation, let_frequency)
-
-
-# --- language
 
 
 def response_language(text: str, language: str) -> bool:
@@ -108,9 +102,6 @@ def load_languages() -> Any:
     return factory
 
 
-# --- length
-
-
 def number_words(text: str, num_words: int, relation: Relation) -> bool:
     return _holds(len(_words(text)), relation, num_words)
 
@@ -134,9 +125,6 @@ def nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int,
     return bool(words) and words[0].casefold() == first_word.casefold()
 
 
-# --- content
-
-
 def number_placeholders(text: str, num_placeholders: int) -> bool:
     return len(re.findall(r"\[[^\[\]]+\]", text)) >= num_placeholders
 
@@ -145,9 +133,6 @@ def postscript(text: str, postscript_marker: str) -> bool:
     """At the start of a line: `P.S.` or `P.P.S`, with or without spaces and the last period."""
     letters = r"\s?\.?\s?".join(re.escape(letter) for letter in postscript_marker.replace(".", "").replace(" ", ""))
     return re.search(rf"^[ \t\"*_]*{letters}(?!\w)", text, re.MULTILINE | re.IGNORECASE) is not None
-
-
-# --- format
 
 
 def number_bullet_lists(text: str, num_bullets: int) -> bool:
@@ -183,9 +168,6 @@ def title(text: str) -> bool:
     return any(found.strip() for found in re.findall(r"<<([^\n<>]+)>>", text))
 
 
-# --- combination
-
-
 def two_responses(text: str) -> bool:
     """Two different ones, with six asterisks between."""
     parts = _paragraphs(text, re.escape(_ASTERISKS))
@@ -196,9 +178,6 @@ def repeat_prompt(text: str, prompt_to_repeat: str) -> bool:
     return text.strip().casefold().startswith(prompt_to_repeat.strip().casefold())
 
 
-# --- start and end
-
-
 def end_checker(text: str, end_phrase: str) -> bool:
     return text.strip().rstrip('"').rstrip().casefold().endswith(end_phrase.strip().casefold())
 
@@ -206,9 +185,6 @@ def end_checker(text: str, end_phrase: str) -> bool:
 def quotation(text: str) -> bool:
     stripped = text.strip()
     return len(stripped) > 1 and stripped[0] == stripped[-1] == '"'
-
-
-# --- case and punctuation
 
 
 def capital_word_frequency(text: str, capital_frequency: int, capital_relation: Relation) -> bool:

@@ -91,7 +91,12 @@ def golden_option(reference: str, options: Mapping[str, str]) -> str | None:
     letter = normalize(reference)
     if letter in options or (not options and re.fullmatch("[A-Z]", letter)):
         return letter
-    same = [letter for letter, text in options.items() if _plain(text) == _plain(reference)]
+    return _option_with_text(reference, options)
+
+
+def _option_with_text(text: str, options: Mapping[str, str]) -> str | None:
+    """The one option with this text, whatever its case, outer marks and final period."""
+    same = [letter for letter, option in options.items() if normalize(option).casefold() == normalize(text).casefold()]
     return same[0] if len(same) == 1 else None
 
 
@@ -122,17 +127,14 @@ def _named(match: re.Match[str], options: Mapping[str, str]) -> set[str]:
 def _leading(said: str, options: Mapping[str, str], joint: re.Pattern[str]) -> set[str]:
     """The options that a text begins with: several where `joint` joins them."""
     letters: set[str] = set()
-    while True:
-        found = _option_at(said, options)
-        if found is None:
-            return letters
+    while found := _option_at(said, options):
         letter, end = found
         letters.add(letter)
-        said = said[end:]
-        another = joint.match(said)
+        another = joint.match(said[end:])
         if another is None:
-            return letters
-        said = said[another.end() :]
+            break
+        said = said[end + another.end() :]
+    return letters
 
 
 def _option_at(said: str, options: Mapping[str, str]) -> tuple[str, int] | None:
@@ -140,21 +142,21 @@ def _option_at(said: str, options: Mapping[str, str]) -> tuple[str, int] | None:
 
     The longest text wins; a text of one character counts for less than a letter, and one of two options for nothing.
     """
-    start = re.match(r"[\s*_\"'“$(]*", said).end()  # type: ignore[union-attr]
-    lengths = {letter: len(text) for letter, text in options.items() if len(text) > 1 and _begins(said, start, text)}
+    text = re.sub(r"\A[\s*_\"'“$(]+", "", said)
+    lengths = {letter: len(option) for letter, option in options.items() if len(option) > 1 and _begins(text, option)}
     longest = [letter for letter, length in lengths.items() if length == max(lengths.values())]
     if len(longest) == 1:
-        return longest[0], start + lengths[longest[0]]
+        return longest[0], len(said) - len(text) + lengths[longest[0]]
     match = _LETTER.match(said)
     if match and (not options or match[1] in options) and not _is_word(match):
         return match[1], match.end()
     return None
 
 
-def _begins(said: str, start: int, text: str) -> bool:
-    """Whether `text` stands at `start`, whatever its case, as whole words and numbers."""
-    end = start + len(text)
-    return said[start:end].casefold() == text.casefold() and not re.match(r"[.,]?\w", said[end : end + 2])
+def _begins(said: str, text: str) -> bool:
+    """Whether `said` begins with `text`, whatever its case, as whole words and numbers."""
+    end = len(text)
+    return said[:end].casefold() == text.casefold() and not re.match(r"[.,]?\w", said[end : end + 2])
 
 
 def _is_word(match: re.Match[str]) -> bool:
@@ -169,10 +171,7 @@ def _unannounced(response: str, options: Mapping[str, str]) -> str | None:
     """The option that is the whole response, or that its last sentence alone names."""
     text = response.strip()
     bare = re.fullmatch(rf"{_BEFORE}([A-Z]){_AFTER}[.):]?{_AFTER}", text)
-    whole = bare[1] if bare else None
-    if whole is None:
-        same = [letter for letter, option in options.items() if _plain(option) == _plain(text)]
-        whole = same[0] if len(same) == 1 else None
+    whole = bare[1] if bare else _option_with_text(text, options)
     if whole is not None:
         return whole if not options or whole in options else None
     last = text[-_LINE:].rsplit("\n", 1)[-1]
@@ -182,8 +181,3 @@ def _unannounced(response: str, options: Mapping[str, str]) -> str | None:
         if re.search(rf"\({letter}\)|(?<!\w)\(?{letter}[.):]\)?\s+{re.escape(option.rstrip('.'))}", last)
     }
     return letters.pop() if len(letters) == 1 else None
-
-
-def _plain(text: str) -> str:
-    """A text as it is compared: without its case, outer marks and the final period."""
-    return normalize(text).casefold()

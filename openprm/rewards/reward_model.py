@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,16 @@ from ..engines.specs import RewardSpec, recorded_options
 from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure, InputError, first_line
-from ..schema import Candidate, plain_reward
+from ..schema import plain_reward
 from .base import RewardBatch, RewardResult
 
 
 class ModelRewarder:
     """Rewards a candidate by the raw logit of question and whole response (see `openprm.scoring.encoding`).
 
-    `model` is a folder or a Hub id, of this package's checkpoints or of any other ORM, which transformers loads in
-    float32; or a `RewardSpec` with another engine. `name` (default: the folder's name, the Hub id) is that of the
-    rewards. An empty response, one that the model's chat template does not render and one that is too long for the
-    model are failures; nothing is truncated.
+    `model` is a folder or a Hub id of any ORM, which transformers loads in float32; or a `RewardSpec` with another
+    engine. `name` of the rewards is by default the folder's name or the Hub id. An empty response, one that the
+    model's chat template does not render and one that is too long for the model are failures.
 
     Raises InputError, at the first batch, for a model that is not a reward model or has no chat template.
     """
@@ -40,7 +39,8 @@ class ModelRewarder:
         for batch in batches:
             if self._scorer is None:
                 self._scorer = StepScorer.load(self.spec)
-            yield batch, self._results(self._scorer, batch.candidates, report)
+            responses = [Prefix(one["question"], (one["response"],)) for one in batch.candidates]
+            yield batch, list(map(self._result, self._scorer.score(responses, report)))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -55,17 +55,10 @@ class ModelRewarder:
         }
 
     def close(self) -> None:
-        """Releases what the engine holds; the next batch loads it again."""
+        """Frees what the engine holds; the next batch loads it again."""
         if self._scorer is not None:
             self._scorer.close()
             self._scorer = None
-
-    def _results(self, scorer: StepScorer, candidates: Sequence[Candidate], report: Report) -> list[RewardResult]:
-        """The reward of a response as one step."""
-        empty = Failure("the response is empty", "leave it out, or sample it again")
-        whole = [one for one in candidates if one["response"].strip()]
-        found = iter(scorer.score([Prefix(one["question"], (one["response"],)) for one in whole], report))
-        return [self._result(next(found) if one["response"].strip() else empty) for one in candidates]
 
     def _result(self, rewarded: PrefixRewards | Failure) -> RewardResult:
         if isinstance(rewarded, Failure):

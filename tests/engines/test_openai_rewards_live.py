@@ -25,7 +25,6 @@ def test_answers_are_scored_as_by_transformers(serve: Callable[..., str], reward
     server = serve(reward_model, "--runner", "pooling", "--served-model-name", "reward")
     engine = ServerRewardEngine([server], "reward")
     assert engine.max_length == 256
-    assert engine.version
     engine.close()
     served = StepScorer.load(
         RewardSpec("reward", "server", servers=(server,), checkpoint=str(reward_model)), separator="line"
