@@ -21,15 +21,15 @@ from ..schema import Message
 
 
 def no_report(rows: int, tokens: int) -> None:
-    """For callers that do not watch."""
+    """A `Report` for callers that do not watch."""
 
 
 class Sample(TypedDict):
     """One sampled response.
 
-    `text` is without the end-of-turn token, special tokens and the stop string. `n_tokens` counts what was generated,
-    the end-of-turn token and the stop string too, and is None where a server does not report it. `finish_reason` is
-    "stop", or "length" where `max_new_tokens` cut the response, or another reason of a server ("content_filter").
+    `text` is without the end-of-turn token, special tokens and the stop string. `n_tokens` counts them, and is None
+    where a server does not report it. `finish_reason` is "stop", or "length" where `max_new_tokens` cut the response,
+    or another reason of a server ("content_filter").
     """
 
     text: str
@@ -39,7 +39,7 @@ class Sample(TypedDict):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. Defaults are the paper's (section 4.1, appendix B.2); its length limit is not given.
+    """How to sample. Defaults are the paper's (section 4.1, appendix B.2), except for the length limit.
 
     `system_prompt` goes before each question that has no system message of its own. `chat_template` (Jinja)
     replaces the model's own.
@@ -79,7 +79,7 @@ class Batch:
     """Questions whose samples are kept together: what a killed run loses at most.
 
     `seed` is for engines that draw all samples of a batch from one random stream, `seeds` (one a question) for
-    those that take a seed with each request. `questions` are as the data has them: see `Sampling.conversation`.
+    those that take a seed with each request.
     """
 
     index: int
@@ -103,17 +103,15 @@ class PromptSamples:
 class GenerationEngine(Protocol):
     """Samples responses."""
 
-    #: "transformers", "vllm" or "openai", and the version of that library (of a server's: where it reports one).
-    engine: str
-    version: str | None
-    #: The model as the engine knows it, and the Hub's commit where it came from there.
-    model: str
-    revision: str | None
+    engine: str  #: "transformers", "vllm" or "openai"
+    version: str | None  #: of that library, or of a server that reports one
+    model: str  #: as the engine knows it
+    revision: str | None  #: the Hub's commit, where it came from there
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
     ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
-        """Each batch with the answers to its questions, in the questions' order.
+        """Each batch with the samples of its questions, in the questions' order.
 
         Batches are taken when the engine has capacity for them and may come back in another order. A question that
         cannot be answered (longer than the model's context) is a failure of its own. Raises InputError where nothing
@@ -121,7 +119,7 @@ class GenerationEngine(Protocol):
         """
 
     def close(self) -> None:
-        """Gives back what the engine holds: processes, memory, connections."""
+        """Frees what the engine holds: processes, memory, connections."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +149,8 @@ class ContinuationEngine(GenerationEngine, Protocol):
     """
 
     tokenizer: Any
-    #: The tokens that end a turn.
-    end_ids: list[int]
-    #: Of prompt and response together, in tokens; None where there is no limit.
-    max_length: int | None
+    end_ids: list[int]  #: the tokens that end a turn
+    max_length: int | None  #: of prompt and response together, in tokens; None where there is no limit
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
@@ -168,20 +164,19 @@ class ContinuationEngine(GenerationEngine, Protocol):
 class RewardEngine(Protocol):
     """Rewards token sequences by a sequence-classification model with one label."""
 
-    #: Longest sequence the model takes, in tokens.
-    max_length: int
+    max_length: int  #: longest sequence the model takes, in tokens
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """The raw reward (a logit) of each sequence of each group, read at its last token, in the order given.
 
-        A group is sequences that share prefixes, such as the growing prefixes of one answer: what they share
-        is computed once, where the engine can. A reward is the same whatever else is rewarded with it, up to
-        the arithmetic of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees
+        A group is sequences that share prefixes, such as the growing prefixes of one answer: what they share is
+        computed once, where the engine can. A reward is the same whatever else is rewarded with it, up to the
+        arithmetic of its dtype. Raises ValueError for a sequence that is empty, or too long where the engine sees
         that, and InputError where nothing can be rewarded anymore (no server answers).
         """
 
     def close(self) -> None:
-        """Gives back what the engine holds."""
+        """Frees what the engine holds."""
 
 
 def check_lengths(groups: Sequence[Sequence[Sequence[int]]], max_length: int) -> None:

@@ -1,4 +1,4 @@
-"""How a question becomes the token ids of a prompt, and where a response ends: alike in every engine that we run."""
+"""How a question becomes the token ids of a prompt, and where a response ends: alike in transformers and vLLM."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ def check_template(tokenizer: Any, sampling: Sampling, model: str) -> None:
 def encode_prompt(
     tokenizer: Any, question: Sequence[Message], sampling: Sampling, limit: int | None = None
 ) -> list[int] | Failure:
-    """The token ids of a prompt, or why there are none.
-
-    A failure where the chat template does not take the question, and where a context of `limit` tokens leaves none for
-    a response.
+    """The token ids of a prompt; a failure where the chat template does not take the question, and where a context of
+    `limit` tokens leaves none for a response.
     """
     try:
         text = tokenizer.apply_chat_template(

@@ -1,9 +1,8 @@
-"""What search is made of: partial answers, and the two functions that extend and reward them.
+"""What search is made of: partial responses, and the two functions that extend and reward them.
 
-A search (`openprm.decoding.beam_search`, `openprm.decoding.best_of_n`) takes a `Generate` and a `Score` and knows
-nothing of engines, tokenizers or separators. It calls each with what all prompts need at one depth, so that an engine
-is never served one prompt at a time. `openprm.engines.step_generator` makes a `Generate` of a language model,
-`openprm.engines.step_scorer` a `Score` of a reward model.
+A search (`openprm.decoding`) takes a `Generate` and a `Score` and knows nothing of engines, tokenizers or separators.
+It calls each with what all prompts need at one depth. `step_generator` makes a `Generate` of a language model,
+`step_scorer` a `Score` of a reward model.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from ..schema import Message
 
 @dataclass(frozen=True)
 class PartialResponse:
-    """An answer as far as it is written.
+    """A response so far.
 
     steps: its complete steps; all of it, once it is finished
-    tokens: what was generated so far; may reach beyond the last complete step, and is what an engine continues from
+    tokens: what was generated so far, which an engine continues from; may reach beyond the last complete step
     finish_reason: None while it is unfinished; then "stop", or "length" where a limit cut it
     """
 
@@ -40,9 +39,9 @@ class PartialResponse:
 
 @dataclass(frozen=True)
 class StepRequest:
-    """A partial answer to be extended in `n` ways: each by one step, or, if `whole`, to the answer's end.
+    """A partial response to be extended in `n` ways: each by one step, or, if `whole`, to its end.
 
-    `seed` is for the sampling; engines that draw a whole call from one stream begin it with the first request's.
+    Engines that draw a whole call from one random stream start it from the first request's `seed`.
     """
 
     question: Sequence[Message]
@@ -54,7 +53,7 @@ class StepRequest:
 
 @dataclass(frozen=True)
 class Extension:
-    """One of the ways, and how many tokens were generated for it (an end-of-turn token included)."""
+    """An extended response, and how many tokens were generated for it (an end-of-turn token included)."""
 
     partial: PartialResponse
     n_tokens: int
@@ -62,7 +61,7 @@ class Extension:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A prefix of an answer whose steps from number `known` (0-based) on want a reward."""
+    """A prefix of a response whose steps from number `known` (0-based) on are to be rewarded."""
 
     question: Sequence[Message]
     steps: tuple[str, ...]

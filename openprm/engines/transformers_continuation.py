@@ -27,33 +27,26 @@ class Continuation:
         return replace(self.row, tokens=[*self.row.tokens, *self.new], budget=self.row.budget - len(self.new))
 
 
-@dataclass
-class RowBatch:
-    """Indices of rows to generate together, and by how many tokens they may grow in one call."""
-
-    rows: list[int]
-    budget: int
-
-
-def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[RowBatch]:
-    """Batches of at most `size` rows, of about the same length.
+def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[tuple[list[int], int]]:
+    """Batches of at most `size` rows of about the same length: their indices, and by how many tokens they may grow.
 
     The longest of a batch must not grow beyond `max_length`, even when it has ended: it is padded until all have, and
     a position that the model does not have would be an error there too. Where others have a larger budget, another
     call continues them. Each call reads its rows again, so a batch grows by at least half of any row's budget.
     """
-    batches: list[RowBatch] = []
+    batches: list[tuple[list[int], int]] = []
+    batch: list[int] = []
     most = 0
     for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
         row = rows[index]
         most = max(most, row.budget)
         budget = most if max_length is None else min(most, max_length - len(row.tokens))
-        if batches and len(batches[-1].rows) < size and 2 * budget >= most:
-            batches[-1].rows.append(index)
-            batches[-1].budget = budget
+        if batch and len(batch) < size and 2 * budget >= most:
+            batch.append(index)
+            batches[-1] = batch, budget
         else:
-            most = row.budget
-            batches.append(RowBatch([index], row.budget))
+            batch, most = [index], row.budget
+            batches.append((batch, most))
     return batches
 
 

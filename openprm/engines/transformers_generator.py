@@ -138,10 +138,10 @@ class TransformersGenerator:
         with self._random(rows[0].seed if rows else 0):
             while open_ := [one for one in continuations if not one.ended]:
                 rest = [one.rest for one in open_]
-                for batch in in_batches(rest, self.batch_size or _SEQUENCES, self.max_length):
-                    prompts = [rest[index].tokens for index in batch.rows]
-                    ends = RowEnds([open_[index] for index in batch.rows], self.end_ids, report)
-                    self._write(prompts, sampling, batch.budget, 1, ends, self._read(prompts))
+                for batch, budget in in_batches(rest, self.batch_size or _SEQUENCES, self.max_length):
+                    prompts = [rest[index].tokens for index in batch]
+                    ends = RowEnds([open_[index] for index in batch], self.end_ids, report)
+                    self._write(prompts, sampling, budget, 1, ends, self._read(prompts))
         return [one.new for one in continuations]
 
     def _generate(

@@ -18,15 +18,12 @@ from .multiple_choice import options_of, stated_option
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
 DEFAULT_EQUIVALENCE = "exact"
-# of rules that compare more than spellings, by their descriptions
+# by the description of a rule that compares more than spellings
 _OF_RULE = {"multiple choice": "option", "mathematics": "math"}
 
 
 def equivalence_of(rule: Mapping[str, Any] | None) -> str:
-    """Which answers are equal to the rule that graded them, by its description (`openprm.rewards.base.Rewarder`).
-
-    `exact` for all others, and where the rule is unknown (None).
-    """
+    """The equivalence of the rule that graded answers, by its description; `exact` where there is none or another."""
     return _OF_RULE.get((rule or {}).get("rule", ""), DEFAULT_EQUIVALENCE)
 
 
@@ -57,10 +54,7 @@ def labels(
 
 
 def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
-    """Each answer's representative: the first one that it equals.
-
-    An answer that cannot be read as mathematics equals its own spelling only.
-    """
+    """For each answer the first one that it equals; one that cannot be read as mathematics equals only itself."""
     from .math_answer import equal
 
     spelled = [None if answer is None else normalize(answer) for answer in answers]

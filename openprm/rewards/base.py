@@ -1,4 +1,4 @@
-"""The interface of every outcome reward: candidates in, one result each out."""
+"""The interface of outcome rewards: candidates in, one result each out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..engines.base import Report, no_report
 from ..errors import Failure
 from ..schema import Candidate, Reward, plain_reward
 
-#: The mark of a candidate whose reward is 0 because no answer could be read in its response.
+#: Marks a candidate whose reward is 0 because no answer could be read in its response.
 UNPARSABLE = "unparsable"
 
 
@@ -33,7 +33,7 @@ class RewardBatch:
 
 
 class Rewarder(Protocol):
-    """Rewards candidates. Made once per run; what it holds (a model, connections) is made when it is first used."""
+    """Rewards candidates. A model or connections are loaded when it is first used."""
 
     @property
     def name(self) -> str:
@@ -44,15 +44,15 @@ class Rewarder(Protocol):
     ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
         """Each batch with one result per candidate, in the candidates' order; batches may come in another order.
 
-        A fault of one candidate is a failure of that one alone. Raises InputError where no candidate can be rewarded
-        (a model that cannot be loaded, a server that refuses the key).
+        A candidate's fault is a failure of that one alone. Raises InputError where none can be rewarded (a model that
+        cannot be loaded, a server that refuses the key).
         """
 
     def describe(self) -> dict[str, Any]:
         """Everything that determines the rewards, for the manifest (no keys, no addresses)."""
 
     def close(self) -> None:
-        """Releases what it holds."""
+        """Frees what it holds."""
 
 
 @dataclass(frozen=True)

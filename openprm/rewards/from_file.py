@@ -1,4 +1,4 @@
-"""Outcome rewards from a file that gives a reward for each candidate."""
+"""Outcome rewards that a file gives."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class FileRewarder:
 
     @cached_property
     def _table(self) -> dict[tuple[str, int], float]:
-        there, rows = with_columns(numbered_rows(self.path))
+        columns, rows = with_columns(numbered_rows(self.path))
         for what, name in (("the reward", self.column), ("prompt_id", "prompt_id"), ("sample_index", "sample_index")):
-            require_column(self.path, what, name, there)
+            require_column(self.path, what, name, columns)
         table: dict[tuple[str, int], float] = {}
 
         def enter(_: int, row: dict[str, Any]) -> tuple[()]:

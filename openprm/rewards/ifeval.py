@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -29,11 +29,8 @@ _REMEDY = "write the reference as openprm.rewards.instructions_reference does"
 _LIST = TypeAdapter(list[dict[str, Any]])
 
 
-class Instruction(NamedTuple):
-    """A kind of `KINDS`, with its arguments by name."""
-
-    id: str
-    arguments: Mapping[str, Any]
+#: A kind of `KINDS`, and its arguments by name.
+Instruction = tuple[str, Mapping[str, Any]]
 
 
 def instructions_rule(name: str = "instructions") -> RuleRewarder:
@@ -55,7 +52,7 @@ def check(response: str, instructions: Sequence[Instruction]) -> list[bool]:
     """Which of the instructions `response` follows. Raises Failure for a language that is not known."""
     if not response.strip():
         return [False] * len(instructions)
-    return [KINDS[instruction.id](response, **instruction.arguments) for instruction in instructions]
+    return [KINDS[kind](response, **arguments) for kind, arguments in instructions]
 
 
 def instructions_reference(instruction_id_list: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> str:
@@ -87,9 +84,9 @@ def read_instructions(reference: str) -> tuple[Instruction, ...]:
 def _instruction(number: int, entry: dict[str, Any]) -> Instruction:
     kind = entry.pop("id", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise Failure(f"instruction {number} has the unknown kind {kind!r}; known are {known}", _REMEDY)
-    return Instruction(kind, checked(_arguments(kind), entry, f"instruction {number}, {kind}", _REMEDY))
+        reason = f"instruction {number} has the unknown kind {kind!r}; known are {', '.join(KINDS)}"
+        raise Failure(reason, _REMEDY)
+    return kind, checked(_arguments(kind), entry, f"instruction {number}, {kind}", _REMEDY)
 
 
 @cache

@@ -2,9 +2,9 @@
 
     judge = Judge(["http://127.0.0.1:8000/v1"], "judge-model", k=4, temperature=0.7)
 
-The judge reads the question and the response between lines with a boundary that is a digest of both, so that neither
-can contain it, and only the judge's own text is searched for a verdict. So a response can neither end its own
-quotation nor pass off a verdict line as the judge's. It may still persuade the judge: no prompt rules that out.
+The judge reads the question and the response between lines with a boundary that is a digest of both, and only the
+judge's own text is searched for a verdict. So a response can neither end its own quotation nor pass off a verdict line
+as the judge's. It may still persuade the judge: no prompt rules that out.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..errors import Failure, InputError
 from ..schema import Candidate, Message, Reward
 from .base import RewardBatch, RewardResult
 
-#: The mark of a candidate where at least one judgement could not be read; `n_judgements` says how many could be.
+#: Marks a candidate where at least one judgement could not be read; `n_judgements` says how many could be.
 UNPARSABLE_JUDGEMENT = "unparsable-judgement"
 
-#: What a response is graded by, unless the caller says otherwise.
+#: What a response is graded by, by default.
 RUBRIC = """\
 - Instruction following: the response does what is asked, all of it, within every constraint given.
 - Truthfulness: what it states is true, and its reasoning sound.
@@ -52,16 +52,16 @@ _VERDICT = re.compile(r"Verdict: ([0-9]{1,9})")
 class Judge:
     """A `Rewarder` by `model` behind OpenAI-compatible servers.
 
-    connection: further keywords, see `openprm.engines.openai_client.Servers`.
-    rubric: the principles to grade by, as text; `RUBRIC` where None.
-    k: judgements of each response; the reward is the mean of those that can be read (see `verdict`), with
-      their standard deviation (that of a sample; None for a single one).
-    temperature: by default 0 for one judgement, and 1 for several, which would otherwise all be the same.
-    scale: the lowest and the highest grade, whole numbers.
-    max_new_tokens: a judgement longer than this is cut, so it cannot be read.
+    rubric: the principles to grade by, as text; `RUBRIC` where None
+    k: judgements of each response; the reward is the mean of those that can be read (see `verdict`), with their sample
+      standard deviation (None for a single one)
+    temperature: by default 0 for one judgement and 1 for several, which would otherwise all be the same
+    scale: the lowest and the highest grade, whole numbers
+    max_new_tokens: a judgement longer than this is cut and cannot be read
+    connection: keywords of `openprm.engines.openai_client.Servers`
 
-    A response of which no judgement can be read is a failure. One of which only some can be has the mark
-    `UNPARSABLE_JUDGEMENT`. Raises InputError for what cannot be used.
+    A response none of whose judgements can be read is a failure; where only some can be, it has the mark
+    `UNPARSABLE_JUDGEMENT`. Raises InputError for parameters that cannot be used.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Judge:
         self.name = name or f"judge:{model}"
         self._servers = list(servers)
         self._model = model
-        self._scale = low, high
+        self._scale = scale
         self._connection = connection
         self._generator: ServerGenerator | None = None
 
@@ -113,12 +113,9 @@ class Judge:
                 waiting[batch.index] = batch
                 questions = [[Message(role="user", content=material(candidate))] for candidate in batch.candidates]
                 seeds = [prompt_seed(self._sampling.seed, question[0]["content"]) for question in questions]
-                yield Batch(batch.index, questions, prompt_seed(self._sampling.seed, str(batch.index)), seeds)
+                yield Batch(batch.index, questions, 0, seeds)  # servers take the seeds of questions
 
-        def told(judgements: int, tokens: int) -> None:
-            report(0, tokens)
-
-        with closing(self._generator.generate(asked(), self._sampling, told)) as judged:
+        with closing(self._generator.generate(asked(), self._sampling, lambda _, tokens: report(0, tokens))) as judged:
             for batch, answers in judged:
                 yield waiting.pop(batch.index), [self._result(answer) for answer in answers]
 
@@ -149,10 +146,8 @@ class Judge:
             reason = f"none of {len(read)} judgements could be read"
             remedy = "take another judge, or more max_new_tokens where its judgements are cut"
             return RewardResult(None, marks, Failure(reason, remedy))
-        std = statistics.stdev(values) if len(values) > 1 else None
-        return RewardResult(
-            Reward(name=self.name, value=statistics.fmean(values), std=std, n_judgements=len(values)), marks
-        )
+        mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+        return RewardResult(Reward(name=self.name, value=mean, std=std, n_judgements=len(values)), marks)
 
 
 def material(candidate: Candidate) -> str:
@@ -168,8 +163,8 @@ def material(candidate: Candidate) -> str:
 def verdict(judgement: Sample, scale: tuple[int, int]) -> int | None:
     """The grade in a judgement; None where it cannot be read.
 
-    Its last line that is not blank is `Verdict: N`, no other line is, and N lies in the scale. A judgement that was
-    cut is not read: its last digits may be missing.
+    Only its last line that is not blank is `Verdict: N`, and N lies in the scale. A judgement that was cut is not
+    read: its last digits may be missing.
     """
     if judgement["finish_reason"] != "stop":
         return None

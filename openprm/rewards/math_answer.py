@@ -2,10 +2,9 @@ r"""Outcome rewards of mathematical answers, equal by value: 1 where a response'
 
     "... so $x = \boxed{\frac{2}{4}}$."  against the reference  "0.5"  ->  1.0
 
-Which part of a response is its answer is decided here; `math-verify` (extra `math`) reads and compares it by
-SymPy. A calculation counts as its value: `8-4` is 4. Both are bounded: an answer has at most `LONGEST` characters,
-and reading and comparing may take `SECONDS` of processor time each (not of the clock, so that a busy machine gives
-the same rewards).
+Which part of a response is its answer is decided here; `math-verify` (extra `math`) reads and compares it by SymPy. A
+calculation counts as its value: `8-4` is 4. An answer has at most `LONGEST` characters, and reading and comparing may
+take `SECONDS` of processor time each (not of the clock, so that a busy machine gives the same rewards).
 """
 
 from __future__ import annotations
@@ -51,10 +50,9 @@ _BETWEEN = re.compile(r"[\s$.]*(?:,|,?\s*\b(?:and|or)\b)[\s$]*")
 def mathematics_rule(name: str = "math") -> RuleRewarder:
     """Rewards by mathematical equality, as a `Rewarder`.
 
-    The reference is the golden answer alone, in LaTeX or plain. One that cannot be read is a failure of its
-    candidates. A response that states no answer, or one that cannot be read in time, gets 0 and the mark
-    `unparsable`. A signal limits the time: the rule works in the main thread of a process, on POSIX systems.
-    Raises InputError where the extra `math` is missing.
+    The reference is the golden answer alone, in LaTeX or plain; one that cannot be read is a failure. A response that
+    states no answer, or one that cannot be read in time, gets 0 and the mark `unparsable`. A signal limits the time:
+    the rule works in a process's main thread, on POSIX systems. Raises InputError where the extra `math` is missing.
     """
     _library()
     limits = {"seconds": SECONDS, "longest": LONGEST, "math-verify": version("math-verify")}

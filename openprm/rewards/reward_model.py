@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ..engines.base import Report, no_report
 from ..engines.specs import RewardSpec, recorded_options
 from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure
 from ..schema import plain_reward
 from .base import RewardBatch, RewardResult
 
@@ -47,7 +46,6 @@ class ModelRewarder:
             "kind": "model",
             "model": self.identity,
             "revision": self.spec.revision,
-            "suffix": _suffix(self.spec.source, self.spec.revision),
             "engine": self.spec.engine,
             "dtype": self.spec.dtype,
             "trust_remote_code": self.spec.trust_remote_code,
@@ -64,18 +62,3 @@ class ModelRewarder:
         if isinstance(rewarded, Failure):
             return RewardResult(None, failure=rewarded)
         return RewardResult(plain_reward(self.name, *rewarded.rewards))
-
-
-def _suffix(model: str, revision: str | None) -> str:
-    """The text after a conversation that the checkpoint records; read without importing a model library."""
-    try:
-        if Path(model).is_dir():
-            file = Path(model) / "config.json"
-        else:
-            from huggingface_hub import hf_hub_download
-
-            file = Path(hf_hub_download(model, "config.json", revision=revision))
-        config = json.loads(file.read_text("utf-8"))
-    except Exception as error:  # of whatever HTTP client the Hub's library uses
-        raise InputError(f"{model}: its config.json cannot be read: {first_line(error)}; check the name") from error
-    return (config.get("openprm") or {}).get("suffix", "")

@@ -76,7 +76,6 @@ def test_a_recorded_suffix_stands_behind_the_response(base: Path, tmp_path: Path
         "kind": "model",
         "model": "orm",
         "revision": None,
-        "suffix": "The answer",
         "engine": "transformers",
         "dtype": "float32",
         "trust_remote_code": False,
