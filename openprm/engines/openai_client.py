@@ -117,7 +117,7 @@ class Servers:
         self.are_vllm = all(versions)
 
     def close(self) -> None:
-        """Ends what still runs, and the connections. May be called twice."""
+        """Ends open requests and connections. May be called twice."""
         if not self.thread.closed:
             self.thread.run(gathered(server.client.close() for server in self._servers))
             self.thread.close()

@@ -19,8 +19,8 @@ from .event_loop import gathered
 from .openai_client import Servers, UnsupportedParameter
 
 
-class ServerGenerator:
-    """Samples by chat completions of `model`, as the servers call it. The keywords are those of `Servers`.
+class ServerGenerator(Servers):
+    """A `GenerationEngine` by chat completions of `model`, as the servers call it.
 
     All samples of a question are asked for in one request, with the question's seed. A server that gives fewer
     (`transformers serve` gives one) is asked again for the rest, with the seed plus the number there are: vLLM counts
@@ -36,31 +36,25 @@ class ServerGenerator:
 
     def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
         self._name = model
-        #: A server may know its model by a path, of which rows keep only the name.
-        self.model = os.path.basename(model) if os.path.isabs(model) else model
-        self._servers = Servers(servers, **connection)
-        self.version = self._servers.version
+        self.model = os.path.basename(model) if os.path.isabs(model) else model  # rows keep only a path's name
+        super().__init__(servers, **connection)
         # vLLM reports the tokens of each sample; other servers may refuse what they do not know
-        self._extra = {"return_token_ids": True} if self._servers.are_vllm else {}
+        self._extra = {"return_token_ids": True} if self.are_vllm else {}
         self._limit = "max_tokens"
         self._unfinished = 0  # questions
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
     ) -> Generator[tuple[Batch, list[PromptSamples]], None, None]:
-        """See `base.GenerationEngine`. A question may have some samples, and a failure for the rest."""
+        """See `GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
-        return self._servers.thread.overlapping(
+        return self.thread.overlapping(
             batches, lambda batch: self._sample_batch(batch, sampling, report), self._has_capacity
         )
 
-    def close(self) -> None:
-        """Ends open requests and connections. May be called twice."""
-        self._servers.close()
-
     async def _has_capacity(self) -> bool:
-        return self._unfinished < self._servers.concurrency
+        return self._unfinished < self.concurrency
 
     async def _sample_batch(
         self, batch: Batch, sampling: Sampling, report: Report
@@ -74,7 +68,7 @@ class ServerGenerator:
         try:
             while len(samples) < sampling.n:
                 missing = sampling.n - len(samples)
-                new = (await self._ask(question, missing, seed + len(samples), sampling))[:missing]
+                new = (await self._complete(question, missing, seed + len(samples), sampling))[:missing]
                 samples += new
                 report(len(new), sum(sample["n_tokens"] or 0 for sample in new))
         except Failure as failure:
@@ -83,7 +77,7 @@ class ServerGenerator:
             self._unfinished -= 1
         return PromptSamples(samples, seed)
 
-    async def _ask(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:
+    async def _complete(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:
         request = {
             "model": self._name,
             "messages": sampling.conversation(question),
@@ -96,12 +90,12 @@ class ServerGenerator:
             **self._extra,
         }
         try:
-            return await self._servers.post("chat/completions", request, samples_in)
+            return await self.post("chat/completions", request, samples_in)
         except UnsupportedParameter as error:
             if error.parameter != "max_tokens" or "max_tokens" not in request:
                 raise
             self._limit = "max_completion_tokens"
-        return await self._ask(question, n, seed, sampling)
+        return await self._complete(question, n, seed, sampling)
 
 
 def samples_in(body: Any) -> list[Sample]:

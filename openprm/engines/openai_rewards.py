@@ -20,8 +20,8 @@ from .openai_client import Servers
 _CLASSIFY = "../classify"
 
 
-class ServerRewardEngine:
-    """A `RewardEngine` by servers that know the model as `model`. The keywords are those of `Servers`.
+class ServerRewardEngine(Servers):
+    """A `RewardEngine` by servers that know the model as `model`.
 
     A group is one request, of token ids, and all of it goes to one server: what its sequences share is computed once,
     in whole blocks, where the server's prefix cache is on (it is by default). Rewards are raw logits, whatever
@@ -32,30 +32,40 @@ class ServerRewardEngine:
     """
 
     def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
-        self._servers = Servers(servers, **connection)
+        super().__init__(servers, **connection)
         self.model = model
-        #: The least of the servers that answer now.
-        self.max_length = _longest(self._servers, model)
+        self.max_length = self._longest()  # the least of the servers that answer now
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for a sequence that is empty or too long."""
         check_lengths(groups, self.max_length)
         try:
-            return self._servers.thread.run(gathered(self._reward(group, report) for group in groups))
+            return self.thread.run(gathered(self._reward(group, report) for group in groups))
         except Failure as failure:
             raise InputError(f"{failure}. What is finished is kept") from None
-
-    def close(self) -> None:
-        """Ends what still runs, and the connections. May be called twice."""
-        self._servers.close()
 
     async def _reward(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         if not group:
             return []
         request = {"model": self.model, "input": [list(sequence) for sequence in group], "use_activation": False}
-        rewards = await self._servers.post(_CLASSIFY, request, lambda body: rewards_in(body, len(group)))
+        rewards = await self.post(_CLASSIFY, request, lambda body: rewards_in(body, len(group)))
         report(1, sum(map(len, group)))
         return rewards
+
+    def _longest(self) -> int:
+        listed = [one for body in self.get("models") if isinstance(body, dict) for one in body.get("data") or []]
+        if not listed:
+            urls = ", ".join(self.urls)
+            raise InputError(f"none of the servers ({urls}) lists its models (GET /models); start them first")
+        served = {str(one.get("id")) for one in listed}
+        if self.model not in served:
+            raise InputError(f"no server knows the model {self.model!r}; they serve {', '.join(sorted(served))}")
+        lengths = [one["max_model_len"] for one in listed if one.get("id") == self.model and one.get("max_model_len")]
+        if not lengths:
+            raise InputError(
+                "the servers do not report the longest sequence (max_model_len); rewards need vLLM's servers"
+            )
+        return min(lengths)
 
 
 def rewards_in(body: Any, n: int) -> list[float]:
@@ -68,17 +78,3 @@ def rewards_in(body: Any, n: int) -> list[float]:
     if len(rewards) != n:
         raise ValueError(f"{len(rewards)} rewards of {n} sequences")
     return rewards
-
-
-def _longest(servers: Servers, model: str) -> int:
-    listed = [one for body in servers.get("models") if isinstance(body, dict) for one in body.get("data") or []]
-    if not listed:
-        urls = ", ".join(servers.urls)
-        raise InputError(f"none of the servers ({urls}) lists its models (GET /models); start them first")
-    served = {str(one.get("id")) for one in listed}
-    if model not in served:
-        raise InputError(f"no server knows the model {model!r}; they serve {', '.join(sorted(served))}")
-    lengths = [one["max_model_len"] for one in listed if one.get("id") == model and one.get("max_model_len")]
-    if not lengths:
-        raise InputError("the servers do not report the longest sequence (max_model_len); rewards need vLLM's servers")
-    return min(lengths)

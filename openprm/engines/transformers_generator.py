@@ -4,9 +4,8 @@
     (answers,) = generator.sample([[{"role": "user", "content": "2+2?"}]], Sampling(n=16), seed=7)
     answers.samples[3]["text"]
 
-`generate` of transformers takes no random generator, so all samples of one batch draw from one stream, which starts
-from the batch's seed: the same questions in the same order, with the same sampling, batch size, versions and device,
-give the same samples. A run that may be resumed repeats whole batches.
+All samples of one batch draw from one random stream, which starts from the batch's seed: the same questions in the
+same order, with the same sampling, batch size, versions and device, give the same samples.
 """
 
 from __future__ import annotations
@@ -37,10 +36,9 @@ _SEQUENCES = 64  # generated at a time, unless the caller knows what fits
 class TransformersGenerator:
     """A `GenerationEngine` (see `base`) with a causal language model and its tokenizer.
 
-    The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS
-    token or at one of those in the model's generation config; nothing else is taken from that config (its
-    temperature, top-k or penalties): what is sampled from is what the caller says. `batch_size` questions are
-    generated at a time, `n` sequences each (default: as many as make 64 sequences); of rows to continue, so many.
+    The model stays on its device and is put into evaluation mode. A response ends at the tokenizer's EOS token or at
+    one of those in the model's generation config; nothing else is taken from that config. `batch_size` questions are
+    generated at a time, `n` sequences each (default: as many as make 64 sequences), or rows to continue.
 
     Raises ValueError where there is no end-of-turn token.
     """
@@ -102,7 +100,7 @@ class TransformersGenerator:
     def sample(
         self, questions: Sequence[list[Message]], sampling: Sampling, seed: int, report: Report = no_report
     ) -> list[PromptSamples]:
-        """The answers to each question, in order. The caller's random state is left as it was.
+        """The samples of each question, in order; the caller's random state is left as it was.
 
         Sampled responses depend on the batch size, greedy ones (temperature 0) do not. Raises InputError where there
         is no chat template.

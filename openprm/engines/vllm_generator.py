@@ -7,11 +7,9 @@
 
 vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
 
-A sample is drawn from its own seed, whatever else is sampled with it. So it can be repeated as far as the model's
-arithmetic does not depend on the rest of a batch. In float32 on a CPU it never did here: the same questions in other
-batches, in another order and one by one gave the same samples. bfloat16 and GPU kernels round by the shape of a batch,
-and may then draw another token: there, expect samples of the same distribution. vLLM has a batch-invariant mode
-(`VLLM_BATCH_INVARIANT=1`) for the GPUs that can do it.
+A sample is drawn from its own seed, whatever else is sampled with it, so it can be repeated as far as the model's
+arithmetic does not depend on the rest of a batch: in float32 on a CPU it does not. bfloat16 and GPU kernels round by
+the shape of a batch; for some GPUs vLLM has a batch-invariant mode (`VLLM_BATCH_INVARIANT=1`).
 """
 
 from __future__ import annotations
@@ -41,11 +39,10 @@ _ENDS = ("stop", "length")  # finish reasons of whole samples
 class VllmGenerator(VllmEngine):
     """A `GenerationEngine` (see `base`) with vLLM.
 
-    Batches overlap: the next one is taken while the longest answers of those before are still being written, so that
-    the engine never idles, and each is given back when it is complete. The samples of a question are one request with
-    its seed, of which vLLM draws the i-th sample from `seed + i`. A response ends at the tokenizer's EOS token or one
-    of those in the model's generation config; nothing else is taken from that config. `n_tokens` counts the
-    end-of-turn token too. A response that is cut inside a character ends before it.
+    Batches overlap: the next one is taken while the longest responses of those before are still being generated. The
+    samples of a question are one request with its seed, of which vLLM draws the i-th sample from `seed + i`. A
+    response ends at the tokenizer's EOS token or one of those in the model's generation config; nothing else is taken
+    from that config. A response that is cut inside a character ends before it.
 
     Raises InputError as `VllmEngine` does; when sampling, where there is no chat template or vLLM's engine has died.
     """
@@ -162,8 +159,7 @@ def _for_seeds() -> dict[str, Any]:
         from vllm.platforms import current_platform
     except ImportError:
         return {}
-    # vLLM 0.32 takes back the random numbers of a prompt that it has read in part, which torch's CPU generator cannot
-    # ("CPU Generator does not use offset"), and dies: there, prompts are read whole
+    # where a prompt with a seed is read in parts, vLLM 0.32 dies on a CPU: "CPU Generator does not use offset"
     return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
 
 

@@ -1,7 +1,7 @@
 """What runs inside vLLM's workers: a watch that ends them together with the process that samples.
 
-vLLM ends its processes when its engine is closed. A process that is killed (SIGKILL, the kernel's want of memory)
-closes nothing: its engine would live on and hold its memory until it is found and killed.
+vLLM ends its processes when its engine is closed. A process that is killed closes nothing: its engine would live on
+and hold its memory.
 """
 
 from __future__ import annotations
