@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,15 +45,9 @@ def _search(stage: Search, out: Path | None, force: bool, prompt: str | None) ->
 
 def _answer(prompt: str, stage: Search) -> None:
     """Decisions go to standard error as they are made, the answer to standard output."""
-    from ..decoding.searcher import Searcher
-
-    method, separator = stage.settings
-    searcher = Searcher.load(stage.generator, stage.reward_spec, method, stage.sampling(1), separator)
-    try:
+    with closing(stage.searcher()) as searcher:
         typer.echo(_plan(searcher.method), err=True)
         (found,) = searcher([[{"role": "user", "content": prompt}]], [stage.seed], _show)
-    finally:
-        searcher.close()
     if isinstance(found, Failure):
         raise InputError(str(found))
     best, considered = found.best, len(found.complete)

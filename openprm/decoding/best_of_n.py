@@ -25,8 +25,6 @@ def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: 
     `openprm.decoding.selection`. The weights are exp(score); what was not scored to its end weighs nothing.
     Raises ValueError where there are no answers, or not as many labels.
     """
-    if len(answers) != len(labels):
-        raise ValueError(f"{len(labels)} labels do not belong to {len(answers)} answers")
     winner = weighted_vote(labels, [answer.weight for answer in answers]) if weighted else majority_vote(labels)
     return ranked([answer for answer, label in zip(answers, labels, strict=True) if label == winner])[0]
 

@@ -107,23 +107,6 @@ class ScoredSamples:
         return lengths
 
 
-@dataclass(frozen=True)
-class RejectionEffect:
-    """What a rule would have saved and cost, over prompts.
-
-    tokens_saved: the share of all tokens that would not have been generated
-    winners_lost: the share of prompts whose best-of-N answer is stopped
-    accuracy_before, accuracy_after: of the answer chosen among all N, and among those that are not stopped
-    n_prompts: how many there are
-    """
-
-    tokens_saved: float
-    winners_lost: float
-    accuracy_before: float
-    accuracy_after: float
-    n_prompts: int
-
-
 def partial_score(rewards: StepRewards, depth: int, aggregation: str) -> float:
     """The aggregate of the first `depth` step rewards, or of as many as there are; -inf where there is none."""
     known = [reward for reward in rewards if reward is not None]
@@ -152,8 +135,12 @@ def calibrate(prompts: Sequence[ScoredSamples], risk: float) -> RejectionRule:
     return RejectionRule(threshold, prompts[0].aggregation, sizes[0], risk, n)
 
 
-def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> RejectionEffect:
+def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> dict[str, float]:
     """What `rule` would have saved and cost on answers that are written and scored to the end.
+
+    `tokens_saved` is the share of all tokens that would not have been generated; `winners_lost` the share of prompts
+    whose best-of-N answer is stopped; `accuracy_before` that of the answer chosen among all N, and `accuracy_after`
+    among those that are not stopped.
 
     Raises ValueError where there are no prompts, or a prompt has not as many answers as the rule was calibrated for.
     """
@@ -173,13 +160,12 @@ def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> Rejection
         after.append(prompt.correct[prompt.best(alive)])
         written += sum(sum(tokens[:length]) for tokens, length in zip(prompt.step_tokens, lengths, strict=True))
         total += sum(map(sum, prompt.step_tokens))
-    return RejectionEffect(
-        tokens_saved=1 - written / total if total else 0.0,
-        winners_lost=fmean(lost),
-        accuracy_before=fmean(before),
-        accuracy_after=fmean(after),
-        n_prompts=len(prompts),
-    )
+    return {
+        "tokens_saved": 1 - written / total if total else 0.0,
+        "winners_lost": fmean(lost),
+        "accuracy_before": fmean(before),
+        "accuracy_after": fmean(after),
+    }
 
 
 def _below(score: float, top: float) -> float:

@@ -90,11 +90,8 @@ class PromptSearch(ABC):
     seed: int
     aggregation: str | None
     failure: Failure | None = field(default=None, init=False)
-    generated_tokens: int = field(default=0, init=False)
-    scored_tokens: int = field(default=0, init=False)
-    merged: int = field(default=0, init=False)
-    stopped: int = field(default=0, init=False)
-    depths: int = field(default=0, init=False)
+
+    generated_tokens = scored_tokens = merged = stopped = depths = 0  # see `SearchResult`
 
     @abstractmethod
     def requests(self, depth: int) -> list[StepRequest]:

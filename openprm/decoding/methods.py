@@ -47,14 +47,15 @@ class Method:
     pattern: str = DEFAULT_PATTERN
 
     def __post_init__(self) -> None:
-        if self.name not in METHODS:
-            raise InputError(f"unknown method {self.name!r}; choose one of {', '.join(METHODS)}")
+        for what, chosen, known in (
+            ("method", self.name, METHODS),
+            ("equivalence", self.equivalence, EQUIVALENCES),
+            ("aggregation", self.aggregation, (None, *AGGREGATIONS)),
+        ):
+            if chosen not in known:
+                raise InputError(f"unknown {what} {chosen!r}; choose one of {', '.join(filter(None, known))}")
         if self.budget < 1:
             raise InputError(f"a budget of {self.budget} buys no answer; give 1 or more")
-        if self.equivalence not in EQUIVALENCES:
-            raise InputError(f"unknown equivalence {self.equivalence!r}; choose one of {', '.join(EQUIVALENCES)}")
-        if self.aggregation is not None and self.aggregation not in AGGREGATIONS:
-            raise InputError(f"unknown aggregation {self.aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
         if self.aggregation is not None and not self.uses_rewards:
             raise InputError(f"a {self.name} counts answers, not rewards; leave the aggregation out")
         if self.votes and self.equivalence == "exact":

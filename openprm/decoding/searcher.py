@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..engines.base import Report, Sampling, no_report, prompt_seed
@@ -47,21 +48,19 @@ def search(
     chats = [[Message(role="user", content=one)] if isinstance(one, str) else list(one) for one in questions]
     policy = GeneratorSpec(policy) if isinstance(policy, str) else policy
     prm = RewardSpec(prm) if isinstance(prm, str) else prm
-    searcher = Searcher.load(policy, prm, Method(method, budget, aggregation), sampling, separator)
-    try:
-        texts = ("\0".join(message["content"] for message in chat) for chat in chats)
-        return searcher(chats, [prompt_seed(sampling.seed, text) for text in texts])
-    finally:
-        searcher.close()
+    texts = ("\0".join(message["content"] for message in chat) for chat in chats)
+    seeds = [prompt_seed(sampling.seed, text) for text in texts]
+    with closing(Searcher.load(policy, prm, Method(method, budget, aggregation), sampling, separator)) as searcher:
+        return searcher(chats, seeds)
 
 
+@dataclass
 class Searcher:
     """Searches answers by `method`. Both models stay loaded from call to call."""
 
-    def __init__(self, method: Method, step_generator: StepGenerator, scorer: StepScorer | None) -> None:
-        self.method = method
-        self.step_generator = step_generator
-        self.scorer = scorer
+    method: Method
+    step_generator: StepGenerator
+    scorer: StepScorer | None
 
     @classmethod
     def load(

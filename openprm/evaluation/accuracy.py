@@ -6,7 +6,7 @@ samples. Models that differ only in their training seed form a group: their accu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -139,13 +139,13 @@ def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, di
     """The correctness of each choice by scores, by group: (scorers, prompts)."""
     n = len(prompts[0]["correct"])
 
-    def best(prompt: PromptCandidates, scorer: str) -> float:
-        return expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
-
-    def weighted(prompt: PromptCandidates, scorer: str) -> float:
-        return expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][scorer])
-
-    choices = {f"best of {n}": best, **({f"weighted vote@{n}": weighted} if has_votes(prompts) else {})}
+    choices: dict[str, Callable[[PromptCandidates, str], float]] = {
+        f"best of {n}": lambda prompt, scorer: expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
+    }
+    if has_votes(prompts):
+        choices[f"weighted vote@{n}"] = lambda prompt, scorer: expected_vote(
+            prompt["answers"], prompt["correct"], prompt["scores"][scorer]
+        )
     return {
         choice: {
             group: np.array([[choose(prompt, scorer) for prompt in prompts] for scorer in scorers])

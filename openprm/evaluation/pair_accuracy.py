@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isnan
 from statistics import fmean
-from typing import TypedDict
 
 #: Instead of the index of a step: there is no wrong one.
 NO_ERROR = -1
-
-
-class FirstErrorF1(TypedDict):
-    """How often the first wrong step of an answer is found, each 0 to 1.
-
-    `erroneous`: the share of answers with a wrong step where exactly the first one is found. `correct`: the share of
-    answers without one where none is. `f1`: the harmonic mean of the two.
-    """
-
-    f1: float
-    erroneous: float
-    correct: float
 
 
 def pair_accuracy(chosen_rewards: Sequence[float], rejected_rewards: Sequence[float]) -> float:
@@ -48,8 +35,11 @@ def first_error(step_rewards: Sequence[float], threshold: float = 0.0) -> int:
     return next((index for index, reward in enumerate(step_rewards) if reward < threshold), NO_ERROR)
 
 
-def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> FirstErrorF1:
+def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
     """ProcessBench's F1 (Zheng et al., 2024) of predicted first wrong steps, each an index from 0 or `NO_ERROR`.
+
+    `erroneous` is the share of answers with a wrong step where exactly the first one is found, `correct` the share of
+    answers without one where none is, and `f1` the harmonic mean of the two, each 0 to 1.
 
     Raises ValueError where the lengths differ, an index is below `NO_ERROR`, or there are not both answers with and
     answers without a wrong step among the references: the F1 needs the accuracy on either.
@@ -66,4 +56,4 @@ def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> Fir
         raise ValueError(f"there is no answer {missing} a wrong step among the references; F1 needs both kinds")
     erroneous, correct = fmean(found[False]), fmean(found[True])
     total = erroneous + correct
-    return FirstErrorF1(f1=2 * erroneous * correct / total if total else 0.0, erroneous=erroneous, correct=correct)
+    return {"f1": 2 * erroneous * correct / total if total else 0.0, "erroneous": erroneous, "correct": correct}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from statistics import fmean, stdev
@@ -186,7 +186,7 @@ def early_rejection_rows(
     """What early rejection at each risk would have saved and cost: the rule is calibrated on a random half of the
     prompts and measured on the other, some times.
 
-    The fields of `openprm.decoding.early_rejection.RejectionEffect` and the `threshold`, means over `n_splits` splits
+    What `openprm.decoding.early_rejection.simulate` gives and the `threshold` are means over `n_splits` splits
     into `n_calibration` and `n_prompts` prompts. The risk is a promise on the average over calibrations, not for each.
     Risks that so few prompts cannot promise are left out. Responses are measured in tokens, or all in characters.
     """
@@ -210,7 +210,7 @@ def early_rejection_rows(
         if (half + 1) * Fraction(str(risk)) < 1:
             continue
         rules = [calibrate(split[:half], risk) for split in splits]
-        effects = [asdict(simulate(split[half:], rule)) for split, rule in zip(splits, rules, strict=True)]
+        effects = [simulate(split[half:], rule) for split, rule in zip(splits, rules, strict=True)]
         rows.append(
             {
                 "scorer": model,

@@ -30,13 +30,11 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The same as a Markdown document."""
-    return "\n".join(map(_markdown, tables(results)))
-
-
-def _markdown(table: Table) -> str:
-    rule = ["---", *["---:"] * (len(table.header) - 1)]
-    lines = (f"| {' | '.join(cells)} |" for cells in (table.header, rule, *table.rows))
-    return "\n".join([f"## {table.title}", "", *lines, ""])
+    lines: list[str] = []
+    for title, header, rows in tables(results):
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        lines += [f"## {title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)), ""]
+    return "\n".join(lines)
 
 
 def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str | Callable[[Row], str]]]) -> Table:

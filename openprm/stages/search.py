@@ -129,9 +129,13 @@ class Search(Samples, Sharded, kind="search"):
         described = work_on_prompts("search", self.prompts, self.prompts_per_shard, self._compute, _count)
         return self.make_dataset(folder, described, Answer, "answers")
 
-    def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+    def searcher(self) -> Searcher:
+        """Both models, loaded."""
         method, separator = self.settings
-        with closing(Searcher.load(self.generator, self.reward_spec, method, self.sampling(1), separator)) as searcher:
+        return Searcher.load(self.generator, self.reward_spec, method, self.sampling(1), separator)
+
+    def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        with closing(self.searcher()) as searcher:
             for index, rows in shards:
                 seeds = [prompt_seed(self.seed, row["prompt_id"]) for row in rows]
                 found = searcher([row["question"] for row in rows], seeds, report=report)
@@ -194,24 +198,22 @@ def _made(searcher: Searcher, prompt: Mapping[str, Any], found: SearchResult | F
     if isinstance(found, Failure):
         return Made([], found)
     best, method = found.best, searcher.method
-    text = "".join(best.partial.steps)
+    steps, rewards = (found.steps, found.step_rewards) if method.uses_rewards else ((), ())
     answer = Answer(
         schema_version=SCHEMA_VERSION,
         prompt_id=prompt["prompt_id"],
         source=prompt["source"],
         question=prompt["question"],
         reference=prompt["reference"],
-        response=text,
+        response=found.text,
         sample_index=0,
         generator=drawn_by(searcher.step_generator.engine, searcher.step_generator.sampling, seed),
         finish_reason=best.partial.finish_reason,
         n_tokens=len(best.partial.tokens),
         rewards=[],
-        marks=["truncated"] * (best.partial.finish_reason == "length") + ["empty"] * (not text.strip()),
-        steps=list(best.partial.steps) if method.uses_rewards else [],
-        step_rewards=[*best.step_rewards, *[None] * (len(best.partial.steps) - len(best.step_rewards))]
-        if method.uses_rewards
-        else [],
+        marks=["truncated"] * (best.partial.finish_reason == "length") + ["empty"] * (not found.text.strip()),
+        steps=list(steps),
+        step_rewards=[*rewards, *[None] * (len(steps) - len(rewards))],
         score=best.score if math.isfinite(best.score) else None,
         aggregation=method.aggregation,
         method=method.name,

@@ -50,25 +50,14 @@ Outputs = Sequence[Mapping[str, Any]]
 
 
 def build_for(scorer: Any, title: str, example: Mapping[str, Any] = EXAMPLE) -> Any:
-    """The demo of a scoring pipeline, with its checkpoint's aggregation at first; see `build`."""
-    settings = getattr(scorer.model.config, "openprm", None) or {}
-    return build(scorer, title, example, settings.get("aggregation", DEFAULT_AGGREGATION))
+    """The demo of a scoring pipeline as `gradio.Blocks`, with its checkpoint's aggregation at first.
 
-
-def build(
-    score: Callable[[list[dict[str, str]]], Outputs],
-    title: str,
-    example: Mapping[str, Any] = EXAMPLE,
-    aggregation: str = DEFAULT_AGGREGATION,
-) -> Any:
-    """The demo as `gradio.Blocks`.
-
-    `score` gives outputs of the scoring pipeline for inputs with `question` and `response`, and raises ValueError for
-    one it cannot score. `example` is a `question` (a text) and `answers` to begin with, `aggregation` the first one
-    chosen. At most `MAX_ANSWERS` answers.
+    `example` is a `question` (a text) and up to `MAX_ANSWERS` `answers` to begin with.
     """
     import gradio as gr
 
+    settings = getattr(scorer.model.config, "openprm", None) or {}
+    aggregation = settings.get("aggregation", DEFAULT_AGGREGATION)
     given = list(example["answers"])[:MAX_ANSWERS]
     with gr.Blocks(title=title, analytics_enabled=False) as blocks:
         gr.Markdown(f"# {title}\n{_NOTE}")
@@ -98,7 +87,7 @@ def build(
 
         def scored(question: str, aggregation: str, count: int, *answers: str) -> tuple[Outputs, str]:
             try:
-                found = score_answers(score, question, answers[:count])
+                found = score_answers(scorer, question, answers[:count])
             except ValueError as error:
                 return (), f'<p class="message" role="alert">{escape(str(error))}</p>'
             return found, result(found, aggregation)
@@ -126,7 +115,7 @@ def serve(blocks: Any, **options: Any) -> None:
 def score_answers(
     score: Callable[[list[dict[str, str]]], Outputs], question: str, answers: Sequence[str]
 ) -> list[Mapping[str, Any]]:
-    """The outputs of `score`; raises ValueError that says which text is wrong, and what to do."""
+    """The outputs of the scoring pipeline `score`; raises ValueError that says which text is wrong, and what to do."""
     remedy = "write it, or remove the last answer" if len(answers) > 1 else "write it"
     numbered = {f"Answer {number}": answer for number, answer in enumerate(answers, 1)}
     for name, text in {"The question": question, **numbered}.items():

@@ -138,8 +138,6 @@ def test_votes_by_hand():
     assert vote(answers, labels, weighted=True) == answers[1]  # exp(2.5) against 1 + 2 exp(1)
     assert vote(answers, ["1", "2", "1", "2", None]) == answers[2]
     assert vote(answers, [None] * 5) == answers[4]
-    with pytest.raises(ValueError, match="4 labels do not belong to 5 answers"):
-        vote(answers, labels[:4])
     with pytest.raises(ValueError, match="no answers"):
         vote([], [])
 

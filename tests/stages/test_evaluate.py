@@ -138,7 +138,7 @@ def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any
     assert scores == [hypothesis.weight for hypothesis in hypotheses]
     right = [float(index == best) for index in range(len(answers))]
     samples = ScoredSamples(step_rewards, aggregation, [[1] * len(steps) for steps in step_rewards], right)
-    assert simulate([samples], RejectionRule(math.inf, aggregation, len(answers), 0.1, 9)).accuracy_after == 1
+    assert simulate([samples], RejectionRule(math.inf, aggregation, len(answers), 0.1, 9))["accuracy_after"] == 1
 
 
 def test_candidates_and_scores_that_do_not_fit_are_named(tmp_path: Path):

@@ -42,4 +42,4 @@ class FirstErrorF1(evaluate.Metric):
 
     def _compute(self, predictions, references, threshold=0.0):
         found = [one if isinstance(one, int) else first_error(one, threshold) for one in predictions]
-        return dict(first_error_f1(found, references))
+        return first_error_f1(found, references)
