@@ -90,7 +90,7 @@ def run_stage(
     `out` is anything else; and where another process is making it. Several parts may run at once.
     """
     out = Path(out)
-    description = describe_stage(out, name, parameters, inputs)
+    description = _describe(out, name, parameters, inputs)
     with ExitStack() as held:
         with locked(out, wait=part is not None):
             if (there := finished_stage(out, name, description["fingerprint"])) and not force:
@@ -101,15 +101,18 @@ def run_stage(
             partial = _begin(out, description, force, part)
             if part is None:
                 result = work(partial)
-                return _finish(partial, out, {**description, "origins": inherited(inputs)}, result)
+                manifest = {**description, "origins": inherited(inputs), "versions": versions(), **result}
+                (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                _log(partial, "end", name)
+                put_in_place(partial, out)
+                shutil.rmtree(out / WORK)  # last, so that a run killed before this finds its work again
+                return manifest
             held.enter_context(locked(partial / WORK / part.name))
         work(partial)
     return {}
 
 
-def describe_stage(
-    out: Path, name: str, parameters: Mapping[str, Any], inputs: Mapping[str, str | Path]
-) -> dict[str, Any]:
+def _describe(out: Path, name: str, parameters: Mapping[str, Any], inputs: Mapping[str, str | Path]) -> dict[str, Any]:
     """Everything that a stage's result is determined by. Raises InputError where `out` is one of its inputs."""
     if any(Path(path).resolve() == out.resolve() for path in inputs.values()):
         raise InputError(f"{out} is an input of what should be written there; choose another --out")
@@ -142,7 +145,9 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
     """The folder to work in, with nothing in it but what an earlier run, or a part, of the same stage has finished."""
     partial = partial_folder(out)
     work = partial / WORK
-    there = _read_description(work)
+    there: Mapping[str, Any] = {}
+    with suppress(OSError, ValueError):
+        there = json.loads((work / _DESCRIPTION).read_text("utf-8"))
     same = there.get("fingerprint") == description["fingerprint"] and not force
     running = [path.name for path in work.glob(".*.lock") if is_held(path)]
     if running and not (same and part):
@@ -158,25 +163,8 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
     if not same:
         work.mkdir(parents=True)
         write_whole(work / _DESCRIPTION, json.dumps(description))
-    log_event(partial, event="start", stage=description["stage"], time=time.time())
+    _log(partial, "start", description["stage"])
     return partial
-
-
-def _finish(partial: Path, out: Path, description: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    manifest = {**description, "versions": versions(), **result}
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    log_event(partial, event="end", stage=description["stage"], time=time.time())
-    put_in_place(partial, out)
-    shutil.rmtree(out / WORK)  # last, so that a run killed before this finds its work again
-    return manifest
-
-
-def _read_description(work: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((work / _DESCRIPTION).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return dict(found)
 
 
 def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -297,9 +285,9 @@ def put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def log_event(folder: Path, **entry: Any) -> None:
+def _log(folder: Path, event: str, stage: str) -> None:
     with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps({"event": event, "stage": stage, "time": time.time()}) + "\n")
 
 
 def versions() -> dict[str, str]:
