@@ -10,7 +10,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from openprm.presets.run import PRESET, load_preset, run_preset
+from openprm.presets.preset import load_preset
+from openprm.presets.run import PRESET, run_preset
 
 LESS: dict[str, dict[str, Any]] = {
     "toy-prompts": {"n": 12},

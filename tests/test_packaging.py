@@ -110,7 +110,7 @@ sys.path.insert(0, {str(installed)!r})
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 import openprm, openprm.builders.trees, openprm.push.publish
 from openprm.runs.dataset_card import render
-from openprm.presets.run import load_preset
+from openprm.presets.preset import load_preset
 assert openprm.__file__.startswith({str(installed)!r}), openprm.__file__
 assert openprm.builders.__file__.startswith({str(installed)!r}), openprm.builders.__file__
 assert load_preset("tiny")["stages"]

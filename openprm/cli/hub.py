@@ -29,7 +29,7 @@ def _publish(
     from openprm.push.preflight import check_layout, laid_out
     from openprm.push.upload import upload
 
-    from ..presets.publish_run import lay_out_run
+    from ..presets.run import lay_out_run
     from .report import print_upload_plan
 
     given = {name: value for name, value in vars(stage).items() if value != getattr(Publish(), name)}

@@ -24,7 +24,8 @@ def run(
     ] = None,
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
-    from ..presets.run import check_published, load_preset, run_preset
+    from ..presets.preset import load_preset
+    from ..presets.run import check_published, run_preset
     from .report import print_run
 
     out = out or Path("runs") / Path(preset).stem
@@ -48,7 +49,7 @@ def status(folder: Annotated[Path, typer.Argument(help="The --out of a stage.")]
 def plan(preset: _Preset) -> None:
     """Show what a preset will do, with its numbers of samples and tokens, before anything starts."""
     from ..presets.plan import plan_preset
-    from ..presets.run import load_preset
+    from ..presets.preset import load_preset
     from .report import print_plan
 
     print_plan(plan_preset(load_preset(preset)))

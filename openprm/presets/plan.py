@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..runs.declaration import nearest
-from .run import stage_of, stages_of
+from .preset import stage_of, stages_of
 
 _ASSUMED = ("prompts", "pairs", "pairs_per_tree", "prompt_tokens", "response_tokens")
 

@@ -1,11 +1,7 @@
-"""Run a preset: a YAML file whose stages are made one after the other, each in a folder of its own.
+"""Run a preset, from its start or from what is published, and lay a finished run out to be published.
 
-    stages:
-      samples: {run: sample, prompts: prompts, model: policy, n: 16}
-
-`run` names a kind of stage (see `openprm.runs.declaration`); an input that is the name of an earlier stage is that
-stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. A stage
-whose inputs and parameters have not changed is skipped.
+A stage whose inputs and parameters have not changed is skipped. The preset's own `publish` stage says which stage is
+published as which repository and split.
 """
 
 from __future__ import annotations
@@ -16,69 +12,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .. import stages as _stages  # noqa: F401 (declares the stages, as the two below)
 from ..errors import InputError
-from ..hub.publication import Publication, restore
-from ..hub_id import HubId
-from ..push import publish  # noqa: F401
-from ..runs.declaration import STAGES, Stage, input_names, make_stage
+from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, restore
+from ..hub.repository import Repository
+from ..push.publish import OWNER, Publish
+from ..runs.folder import is_folder
 from ..runs.manifest import write_whole
-from . import toy_stages  # noqa: F401
-from .resume_from_hub import before_start, compare_published
+from .preset import load_preset, stage_of, stages_of
 
 #: A run's folder holds its preset under this name.
 PRESET = "preset.yaml"
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """A preset by name, or from a YAML file.
-
-    Raises InputError where it cannot be read, or an input is neither an earlier stage nor anything there is.
-    """
-    path = Path(name)
-    source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
-    try:
-        preset = yaml.safe_load(source.read_text("utf-8"))
-    except FileNotFoundError:
-        known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
-        raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: not YAML: {error}") from error
-    if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
-        raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
-    earlier: list[str] = []
-    for stage, entry in preset["stages"].items():
-        if not isinstance(entry, dict) or "run" not in entry:
-            raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(STAGES)}")
-        make_stage(entry["run"], _parameters(entry), f"{name}: stage {stage!r}")  # raises for what does not fit
-        for key, value in _references(entry):
-            if value not in earlier and not _exists(value):
-                raise InputError(
-                    f"{name}: stage {stage!r} takes {value!r} for its {key}: that is no stage before it "
-                    f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
-                )
-        earlier.append(stage)
-    return preset
-
-
-def _references(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The inputs that a preset's entry names, by key."""
-    for key in input_names(STAGES[entry["run"]]):
-        value = entry.get(key)
-        for one in value.values() if isinstance(value, dict) else [] if value is None else [value]:
-            yield key, one
-
-
-def _exists(value: Any) -> bool:
-    """Whether an input is there, or may be on the Hub, which is asked when the stage runs."""
-    return isinstance(value, str) and (Path(value).exists() or ("/" in value and HubId.parse(value) is not None))
 
 
 def run_preset(
@@ -111,7 +62,7 @@ def run_preset(
         if first not in chosen:
             raise InputError(f"the run would end (at {chosen[-1]!r}) before it starts (at {first!r})")
         chosen = chosen[names.index(first) :]
-        restored, unpublished = before_start(stages, chosen, published, lambda name: stages_of(stages, name))
+        restored, unpublished = _before_start(stages, chosen, published)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
     manifests: dict[str, dict[str, Any]] = {}
@@ -126,9 +77,9 @@ def run_preset(
         manifests[name] = stage_of(stages, name, out).run(out / name, replace_finished=True)
         say(f"{name}: {out / name} ({time.monotonic() - started:.1f} s)")
     if published is not None:
-        made = {name: manifests[name] for name in [*unpublished, *chosen]}
-        for name, result in compare_published(made, stages, published).items():
-            say(f"{name}: {result}")
+        for name, (repository, part) in _published_as(stages).items():
+            if name in manifests and name not in restored:
+                say(f"{name}: {_compared(manifests[name], published, repository, part)}")
     return manifests
 
 
@@ -141,28 +92,79 @@ def _named(stages: Mapping[str, Any], text: str) -> list[str]:
     return found
 
 
-def stage_of(stages: Mapping[str, Any], name: str, out: Path) -> Stage:
-    """A stage of a run below `out`: with folders in place of the stages that it takes as inputs."""
-    kind, values = stages[name]["run"], _parameters(stages[name])
-    folders = {earlier: str(out / earlier) for earlier in stages_of(stages, name)}
-    for key in values.keys() & {*input_names(STAGES[kind])}:
-        value = values[key]
-        is_mapping = isinstance(value, dict)
-        values[key] = (
-            {role: folders.get(one, one) for role, one in value.items()} if is_mapping else folders.get(value, value)
-        )
-    return make_stage(kind, values, f"stage {name!r}")
+def _before_start(
+    stages: Mapping[str, Any], chosen: Sequence[str], owner: str
+) -> tuple[dict[str, tuple[Publication, str]], list[str]]:
+    """What the `chosen` stages need from before them: stages to restore, each with its publication and part, and
+    stages that are not published, so that they are run, too. Downloads only manifests.
+    """
+    published = _published_as(stages)
+    needed = {before for name in chosen for before in stages_of(stages, name)}
+    for name in reversed([*stages]):  # a stage reads only earlier ones
+        if name in needed and name not in published:
+            needed.update(stages_of(stages, name))
+    before = [name for name in stages if name in needed and name not in chosen]
+    restored = {
+        name: (_open_part(owner, *published[name])[0], published[name][1]) for name in before if name in published
+    }
+    return restored, [name for name in before if name not in restored]
 
 
-def stages_of(stages: Mapping[str, Any], name: str) -> list[str]:
-    """The stages that one takes as inputs: earlier ones. (What is called like a later one is a path.)"""
-    names = [*stages]
-    earlier = names[: names.index(name)]
-    return [value for _, value in _references(stages[name]) if value in earlier]
+def _published_as(stages: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """By stage, the repository and the part of it that the preset publishes its result as."""
+    found: dict[str, tuple[str, str]] = {}
+    for entry in stages.values():
+        if entry["run"] == "publish":
+            for kind in RECORDS:
+                found |= {stage: (kind, split) for split, stage in (entry.get(kind) or {}).items()}
+            found |= {stage: (name, MODEL) for name, stage in (entry.get("models") or {}).items()}
+    return found
 
 
-def _parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != "run"}
+def _open_part(owner: str, name: str, part: str) -> tuple[Publication, str]:
+    """The publication, and the hash of its part."""
+    publication = open_publication(Repository.of(owner, name))
+    return publication, content_hash(publication.part(part))
+
+
+def _compared(manifest: Mapping[str, Any], owner: str, name: str, part: str) -> str:
+    """Whether a stage's result is identical to the published one."""
+    try:
+        publication, recorded = _open_part(owner, name, part)
+    except InputError as error:
+        return f"not compared: {error}"
+    place = f"identical to {publication.repository} ({part})"
+    if recorded == content_hash(manifest):
+        return place
+    weights = part == MODEL
+    return f"NOT {place}; " + (
+        "training on other hardware gives other weights" if weights else "`openprm verify --against` says where"
+    )
+
+
+def lay_out_run(run: Path, *, force: bool = False, **options: Any) -> Path:
+    """The layout's folder, inside the run's. `options` are fields of `Publish` that replace the preset's.
+
+    Each owner has a folder of its own: the preset's has the stage's name, any other STAGE-OWNER.
+
+    Raises InputError where the folder is no run of a preset with a publish stage, or the run is not finished.
+    """
+    preset = run / PRESET
+    if not preset.is_file():
+        raise InputError(f"{run} has no {PRESET}: it is not a folder of `openprm run`")
+    stages: Mapping[str, Any] = load_preset(str(preset))["stages"]
+    name = next((name for name, entry in stages.items() if entry["run"] == "publish"), None)
+    if name is None:
+        raise InputError(f"{preset} has no stage that publishes; say what to publish by options")
+    for stage in stages_of(stages, name):
+        if not is_folder(run / stage):
+            raise InputError(f"{run / stage} is missing or not finished: run `openprm run` to its end first")
+    chosen = replace(stage_of(stages, name, run), **{key: value for key, value in options.items() if value})
+    assert isinstance(chosen, Publish)
+    own = chosen.owner == stages[name].get("owner", OWNER)
+    out = run / (name if own else f"{name}-{chosen.owner}")
+    chosen.run(out, force=force)
+    return out
 
 
 def check_published(folder: str | Path, owner: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from openprm.errors import InputError
 from openprm.presets.plan import StagePlan, plan_preset
-from openprm.presets.run import load_preset
+from openprm.presets.preset import load_preset
 
 ASSUME = {
     "prompts": {"math": 100},

@@ -1,20 +1,18 @@
-"""Presets: how they are read, and a miniature one run from end to end."""
+"""Presets are run whole, in part, and from what is published."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from openprm.errors import InputError
-from openprm.presets import run as run_module
-from openprm.presets.run import PRESET, check_published, load_preset, run_preset
+from openprm.presets.preset import load_preset
+from openprm.presets.run import PRESET, check_published, run_preset
 from openprm.runs.declaration import STAGES
 from openprm.runs.folder import read_manifest
 from openprm.runs.manifest import describe_input
@@ -22,87 +20,7 @@ from tests.folders import contents
 from tests.miniature import finished_run, miniature, run_folder  # noqa: F401 (fixtures)
 from tests.publication import change_manifest, make_run, publish
 
-
-def write(folder: Path, stages: Any) -> str:
-    path = folder / "mine.yaml"
-    path.write_text(
-        stages if isinstance(stages, str) else yaml.safe_dump({"stages": stages}, sort_keys=False), "utf-8"
-    )
-    return str(path)
-
-
-PROMPTS = {"run": "toy-prompts", "split": "train", "n": 2}
-
-BROKEN = {
-    "not YAML": ("stages: [", "not YAML"),
-    "a list": ("- a", "a preset has a mapping `stages`"),
-    "no stages": ("steps: {}", "a preset has a mapping `stages`"),
-    "a kind there is not": (
-        {"one": {"run": "smaple"}},
-        "stage 'one': there is no stage 'smaple'; did you mean 'sample'",
-    ),
-    "an unknown parameter": ({"mine": {**PROMPTS, "splt": "x"}}, "stage 'mine': .*'splt'; did you mean 'split'"),
-    "a missing parameter": ({"mine": {"run": "toy-prompts", "n": 2}}, "stage 'mine': toy-prompts needs `split`"),
-    "a number in words": ({"mine": {**PROMPTS, "n": "two"}}, "stage 'mine': n is 'two': .*valid integer"),
-    "no mapping": ({"one": 3}, "stage 'one' needs `run`"),
-    "a misspelt input": (
-        {"prompts": PROMPTS, "c": {"run": "sample", "prompts": "promts", "model": "meta-llama/Llama-3.1-8B"}},
-        r"stage 'c' takes 'promts' for its prompts: that is no stage before it \(prompts\)",
-    ),
-    "a stage that comes later": (
-        {"trees": {"run": "trees", "candidates": "c"}, "c": {"run": "sample", "prompts": "x/y", "model": "x/y"}},
-        "stage 'trees' takes 'c' for its candidates: that is no stage before it",
-    ),
-    "a misspelt one among several": (
-        {"p": PROMPTS, "orm": {"run": "train", "base": "x/y", "pairs": {"one": "x/y", "two": "pears"}}},
-        "stage 'orm' takes 'pears' for its pairs",
-    ),
-    "a path that is not there": (
-        {"trees": {"run": "trees", "candidates": "./nowhere/candidates"}},
-        "takes './nowhere/candidates'",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_preset_is_refused_before_anything_runs(tmp_path: Path, name: str):
-    stages, message = BROKEN[name]
-    with pytest.raises(InputError, match=message):
-        load_preset(write(tmp_path, stages))
-
-
-def test_an_unknown_preset_is_named_with_those_there_are(tmp_path: Path):
-    with pytest.raises(InputError, match=r"no preset 'tny'; there are .*tiny"):
-        load_preset("tny")
-    with pytest.raises(InputError, match="no preset"):
-        load_preset(str(tmp_path / "nowhere.yaml"))
-    (tmp_path / "latin.yaml").write_bytes("stages: {é: 1}".encode("latin-1"))
-    with pytest.raises(InputError, match="not YAML"):
-        load_preset(str(tmp_path / "latin.yaml"))
-
-
-def test_inputs_may_be_stages_paths_and_ids(tmp_path: Path):
-    stages = {
-        "prompts": PROMPTS,
-        "candidates": {"run": "sample", "prompts": "prompts", "model": "meta-llama/Llama-3.1-8B"},
-        "trees": {"run": "trees", "candidates": str(tmp_path)},
-    }
-    assert list(load_preset(write(tmp_path, stages))["stages"]) == [*stages]
-
-
-def test_installed_presets_can_be_read():
-    names = [item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml")]
-    assert "tiny" in names
-    for name in names:
-        assert load_preset(name)["stages"]
-
-
-def test_tiny_needs_nothing_but_its_own_stages():
-    stages = load_preset("tiny")["stages"]
-    earlier: set[str] = set()
-    for name, entry in stages.items():
-        assert {value for _, value in run_module._references(entry)} <= earlier, name
-        earlier.add(name)
+from .test_preset import PROMPTS, write
 
 
 def test_until_ends_behind_the_last_stage_of_a_kind_or_name(tmp_path: Path):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from openprm.cli import app
 from openprm.errors import InputError
-from openprm.presets.publish_run import lay_out_run
+from openprm.presets.run import lay_out_run
 from tests.miniature import finished_run, run_folder  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.slow

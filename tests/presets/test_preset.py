@@ -1,0 +1,96 @@
+"""Presets: how they are read."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from openprm.errors import InputError
+from openprm.presets import preset as preset_module
+from openprm.presets.preset import load_preset
+
+
+def write(folder: Path, stages: Any) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(
+        stages if isinstance(stages, str) else yaml.safe_dump({"stages": stages}, sort_keys=False), "utf-8"
+    )
+    return str(path)
+
+
+PROMPTS = {"run": "toy-prompts", "split": "train", "n": 2}
+
+BROKEN = {
+    "not YAML": ("stages: [", "not YAML"),
+    "a list": ("- a", "a preset has a mapping `stages`"),
+    "no stages": ("steps: {}", "a preset has a mapping `stages`"),
+    "a kind there is not": (
+        {"one": {"run": "smaple"}},
+        "stage 'one': there is no stage 'smaple'; did you mean 'sample'",
+    ),
+    "an unknown parameter": ({"mine": {**PROMPTS, "splt": "x"}}, "stage 'mine': .*'splt'; did you mean 'split'"),
+    "a missing parameter": ({"mine": {"run": "toy-prompts", "n": 2}}, "stage 'mine': toy-prompts needs `split`"),
+    "a number in words": ({"mine": {**PROMPTS, "n": "two"}}, "stage 'mine': n is 'two': .*valid integer"),
+    "no mapping": ({"one": 3}, "stage 'one' needs `run`"),
+    "a misspelt input": (
+        {"prompts": PROMPTS, "c": {"run": "sample", "prompts": "promts", "model": "meta-llama/Llama-3.1-8B"}},
+        r"stage 'c' takes 'promts' for its prompts: that is no stage before it \(prompts\)",
+    ),
+    "a stage that comes later": (
+        {"trees": {"run": "trees", "candidates": "c"}, "c": {"run": "sample", "prompts": "x/y", "model": "x/y"}},
+        "stage 'trees' takes 'c' for its candidates: that is no stage before it",
+    ),
+    "a misspelt one among several": (
+        {"p": PROMPTS, "orm": {"run": "train", "base": "x/y", "pairs": {"one": "x/y", "two": "pears"}}},
+        "stage 'orm' takes 'pears' for its pairs",
+    ),
+    "a path that is not there": (
+        {"trees": {"run": "trees", "candidates": "./nowhere/candidates"}},
+        "takes './nowhere/candidates'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_preset_is_refused_before_anything_runs(tmp_path: Path, name: str):
+    stages, message = BROKEN[name]
+    with pytest.raises(InputError, match=message):
+        load_preset(write(tmp_path, stages))
+
+
+def test_an_unknown_preset_is_named_with_those_there_are(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no preset 'tny'; there are .*tiny"):
+        load_preset("tny")
+    with pytest.raises(InputError, match="no preset"):
+        load_preset(str(tmp_path / "nowhere.yaml"))
+    (tmp_path / "latin.yaml").write_bytes("stages: {é: 1}".encode("latin-1"))
+    with pytest.raises(InputError, match="not YAML"):
+        load_preset(str(tmp_path / "latin.yaml"))
+
+
+def test_inputs_may_be_stages_paths_and_ids(tmp_path: Path):
+    stages = {
+        "prompts": PROMPTS,
+        "candidates": {"run": "sample", "prompts": "prompts", "model": "meta-llama/Llama-3.1-8B"},
+        "trees": {"run": "trees", "candidates": str(tmp_path)},
+    }
+    assert list(load_preset(write(tmp_path, stages))["stages"]) == [*stages]
+
+
+def test_installed_presets_can_be_read():
+    names = [item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml")]
+    assert "tiny" in names
+    for name in names:
+        assert load_preset(name)["stages"]
+
+
+def test_tiny_needs_nothing_but_its_own_stages():
+    stages = load_preset("tiny")["stages"]
+    earlier: set[str] = set()
+    for name, entry in stages.items():
+        assert {value for _, value in preset_module._references(entry)} <= earlier, name
+        earlier.add(name)
