@@ -25,6 +25,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model that writes answers of the toy domain, more or less."""
+    from openprm.presets.toy_stages import ToyPolicy
+
+    folder = tmp_path_factory.mktemp("policy") / "policy"
+    ToyPolicy(steps=40).run(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     """The folders of a small run (see `tests.publication`), which no test may change."""
     from tests.publication import make_model, make_run

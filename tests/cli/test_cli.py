@@ -359,15 +359,6 @@ def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
         cli.main()
 
 
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory):
-    from openprm.presets.toy_stages import ToyPolicy
-
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    ToyPolicy(steps=4).run(folder)
-    return str(folder)
-
-
 def ask(n: int = 5) -> None:
     lines = [{"question": f"The dial is at {i}. First up 2.", "reference": str(i + 2)} for i in range(n)]
     Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -379,14 +370,14 @@ SAMPLE = ("--n", "2", "--max-new-tokens", "8", "--prompts-per-shard", "2")
 def test_questions_to_samples_to_rewards(run, policy):
     ask()
     assert run("prompts", "q.jsonl", "-o", "p")[0] == 0
-    code, out, _ = run("sample", "p", "--model", policy, "-o", "s", *SAMPLE, "--shard", "1/2")
+    code, out, _ = run("sample", "p", "--model", str(policy), "-o", "s", *SAMPLE, "--shard", "1/2")
     assert code == 0
     assert "prompts 3/3 · responses 6" in out  # the first and the third of the three shards
     assert "not running; the same command resumes it" in out
     code, out, err = run("status", "s")
     assert (code, err) == (0, "")
     assert "prompts 3/3 · responses 6" in out
-    assert run("sample", "p", "--model", policy, "-o", "s", *SAMPLE)[0] == 0
+    assert run("sample", "p", "--model", str(policy), "-o", "s", *SAMPLE)[0] == 0
     assert "s is finished: sample, 10 rows" in run("status", "s")[1]
     code, out, err = run("reward", "s", "--by", "answer", "-o", "c", "--num-proc", "1")
     assert (code, "rewarded" in out) == (0, True), err
@@ -411,7 +402,7 @@ def test_questions_to_samples_to_rewards(run, policy):
 def test_what_cannot_be_sampled(fails, run, policy, arguments, message):
     ask()
     run("prompts", "q.jsonl", "-o", "p")
-    line = fails("sample", "p", "--model", policy, "-o", "t", *arguments)
+    line = fails("sample", "p", "--model", str(policy), "-o", "t", *arguments)
     assert message in line
     assert "secret" not in line
 

@@ -240,10 +240,6 @@ def test_rewards_that_fail(transient):
         assert found("A").best.partial.text == "B"
 
 
-def test_no_questions():
-    assert search([], Language(), Rewards(), BeamShape(1, 1)) == []
-
-
 @pytest.mark.parametrize(
     ("n", "diverse", "shape", "width"),
     [(1, False, (1, 1, 1), 1), (16, False, (4, 4, 1), 16), (16, True, (4, 4, 4), 16), (18, False, (4, 4, 1), 16),

@@ -8,7 +8,6 @@ from openprm.decoding.early_rejection import (
     RejectionRule,
     ScoredSamples,
     calibrate,
-    partial_score,
     simulate,
 )
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
@@ -85,14 +84,6 @@ def test_an_answer_that_was_not_scored_to_its_end_does_not_win():
     answers = [[5.0, 5.0, None], [0.0, -1.0], [0.0, -2.0]]
     assert deficit(answers, "min") == 6.0
     assert simulate([drawn(answers)], RejectionRule(math.inf, "min", 3, 0.1, 9))["accuracy_after"] == 1.0
-
-
-@given(answer, st.integers(1, 8), aggregations)
-def test_a_partial_score_is_the_score_of_the_prefix(rewards, depth, aggregation):
-    known = [reward for reward in rewards if reward is not None]
-    score = partial_score(rewards, depth, aggregation)
-    assert score == (aggregate(known[:depth], aggregation) if known else -math.inf)
-    assert depth < len(known) or score == partial_score(rewards, len(rewards), aggregation)
 
 
 @given(st.lists(prompt, min_size=4, max_size=14), aggregations, st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))

@@ -11,7 +11,7 @@ import pytest
 from openprm.engines.base import Batch, PromptSamples, Sample, Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec, recorded_options
 from openprm.errors import Failure, InputError
-from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
+from openprm.presets.toy_stages import ToyPrompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate, Prompt
 from tests.stage_runs import sample as run_sample
@@ -22,13 +22,6 @@ from ..folders import Killed, candidate, contents, dataset, nothing_local
 SAMPLING = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
 SERVERS = ("http://localhost:1/v1",)
 DOWN = Failure("the server is down", "start it", transient=True)
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    ToyPolicy(steps=8).run(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

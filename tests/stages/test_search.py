@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import openprm
 from openprm import cli
@@ -19,7 +19,7 @@ from openprm.engines.base import Sampling, prompt_seed
 from openprm.engines.specs import GeneratorSpec, RewardSpec
 from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import ToyPolicy, ToyPrompts
+from openprm.presets.toy_stages import ToyPrompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Answer, Candidate, Prompt
 from openprm.scoring.pipeline import load_scorer
@@ -30,13 +30,6 @@ from .. import tiny_models
 from ..folders import Killed, contents, dataset, nothing_local
 
 SAMPLING = Sampling(n=1, temperature=1.15, max_new_tokens=48, seed=5)
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    ToyPolicy(steps=40).run(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -112,59 +105,46 @@ def test_settings_of_the_checkpoint_are_defaults_only(tmp_path: Path, generate: 
 
 def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, monkeypatch: pytest.MonkeyPatch):
     expected = generate(tmp_path / "whole", Method("pbs", 4))
-    asked: list[int] = []
-    call = Searcher.__call__
+    call, asked, killing = Searcher.__call__, [], [True]
 
-    def counted(self: Searcher, questions: Any, seeds: Any, watch: Any = None, **options: Any) -> Any:
-        asked.append(len(questions))
-        return call(self, questions, seeds, watch, **options)
-
-    def dies(self: Searcher, questions: Any, seeds: Any, watch: Any = None, **options: Any) -> Any:
-        if len(asked) == 1:
+    def counted(self: Searcher, questions: Any, *given: Any, **options: Any) -> Any:
+        if killing and len(asked) == 1:
+            killing.pop()
             raise Killed
-        return counted(self, questions, seeds, watch, **options)
+        asked.append(len(questions))
+        return call(self, questions, *given, **options)
 
-    monkeypatch.setattr(Searcher, "__call__", dies)
+    monkeypatch.setattr(Searcher, "__call__", counted)
     with pytest.raises(Killed):
         generate(tmp_path / "out", Method("pbs", 4))
-    monkeypatch.setattr(Searcher, "__call__", counted)
     assert generate(tmp_path / "out", Method("pbs", 4)) == expected
     assert asked == [2, 2, 1]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    generate(tmp_path / "out", Method("pbs", 4))
-    assert len(asked) == 3
 
 
 def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
-    rows = list(read_rows(prompts))[:2]
-    long = {
-        **rows[0],
-        "prompt_id": "long",
-        "question": [{"role": "user", "content": rows[0]["question"][0]["content"] * 9}],
-    }
-    given = dataset(tmp_path / "given", Prompt, [*rows, long])
-    manifest = search(
-        given, GeneratorSpec(str(policy)), RewardSpec(str(prm)), tmp_path / "out", Method("pbs", 4), SAMPLING
-    )
-    assert manifest is not None
-    assert manifest["rows"] == 2
+    rows = list(read_rows(prompts))[:3]
+    text = rows[2]["question"][0]["content"] * 30
+    rows[2] |= {"prompt_id": "long", "question": [{"role": "user", "content": text}]}
+    given = dataset(tmp_path / "given", Prompt, rows)
+    spec, rewards = GeneratorSpec(str(policy)), RewardSpec(str(prm))
+    assert search(given, spec, rewards, tmp_path / "out", Method("pbs", 4), SAMPLING)["rows"] == 2
     assert "'long'" in (tmp_path / "out" / "rejected.jsonl").read_text()
 
 
 def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
     spec, rewards = GeneratorSpec(str(policy)), RewardSpec(str(prm))
+    server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
     greedy = Sampling(n=1, temperature=0, max_new_tokens=8)
-    for prm_spec, method, sampling, problem in [
-        (None, Method("pbs"), SAMPLING, "pbs needs a reward model"),
-        (rewards, Method("majority-vote"), SAMPLING, "needs no reward model"),
-        (rewards, Method("pbs"), greedy, "all answers to a prompt are alike"),
-        (RewardSpec(str(policy)), Method("pbs"), SAMPLING, "reward model"),
+    for language_model, reward_model, method, sampling, problem in [
+        (spec, None, Method("pbs"), SAMPLING, "pbs needs a reward model"),
+        (spec, rewards, Method("majority-vote"), SAMPLING, "needs no reward model"),
+        (spec, rewards, Method("pbs"), greedy, "all answers to a prompt are alike"),
+        (spec, RewardSpec(str(policy)), Method("pbs"), SAMPLING, "reward model"),
+        (server, rewards, Method("pbs"), SAMPLING, "servers cannot continue"),
     ]:
         with pytest.raises(InputError, match=problem):
-            search(prompts, spec, prm_spec, tmp_path / "out", method, sampling)
-    server = GeneratorSpec("m", "server", servers=("http://localhost:1/v1",))
-    with pytest.raises(InputError, match="servers cannot continue"):
-        search(prompts, server, rewards, tmp_path / "out", Method("pbs"), SAMPLING)
+            search(prompts, language_model, reward_model, tmp_path / "out", method, sampling)
 
 
 # ---- Early rejection ----
@@ -227,9 +207,8 @@ def short(tmp_path_factory: pytest.TempPathFactory, prm: Path) -> Path:
 def test_answers_that_are_not_rewarded_to_their_end_are_counted(
     tmp_path: Path, prompts: Path, policy: Path, short: Path, generate: Any
 ):
-    method = Method("best-of-n", 4)
-    manifest = search(prompts, GeneratorSpec(str(policy)), RewardSpec(str(short)), tmp_path / "out", method, SAMPLING)
-    assert manifest is not None
+    spec, method = GeneratorSpec(str(policy)), Method("best-of-n", 4)
+    manifest = search(prompts, spec, RewardSpec(str(short)), tmp_path / "out", method, SAMPLING)
     cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
     assert manifest["counts"]["truncated_scores"] == sum(cut) > 0
     assert generate(tmp_path / "whole", method)["counts"]["truncated_scores"] == 0
@@ -252,31 +231,21 @@ def test_the_function_answers_texts_and_chats(policy: Path, prm: Path):
 # ---- The command ----
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: Any) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", ["openprm", "search", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capfd.readouterr()
-
-    return call
+def run(*arguments: Any) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli.app, ["search", *map(str, arguments)])
+    return result.exit_code, result.stdout, f"{result.stderr}{result.exception or ''}"
 
 
 REJECTING = ("--early-rejection", "0.1", "--calibration", "nowhere")
 DRAWN = ("--temperature", "1.15", "--max-new-tokens", "48", "--budget", "4")
 
 
-def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
+def test_one_prompt_before_your_eyes(policy: Path, prm: Path):
     question = tiny.dials(1, 0, "test")[0].question
     code, out, err = run(policy, "--prm", prm, "--prompt", question, "--method", "pbs", *DRAWN)
     assert code == 0, err
-    searcher = Searcher.load(
-        GeneratorSpec(str(policy)),
-        RewardSpec(str(prm)),
-        Method("pbs", 4),
-        Sampling(temperature=1.15, max_new_tokens=48),
-    )
+    sampling = Sampling(temperature=1.15, max_new_tokens=48)
+    searcher = Searcher.load(GeneratorSpec(str(policy)), RewardSpec(str(prm)), Method("pbs", 4), sampling)
     (found,) = searcher([[{"role": "user", "content": question}]], [0])
     assert not isinstance(found, Failure)
     assert out == found.text + "\n"
@@ -286,7 +255,7 @@ def test_one_prompt_before_your_eyes(run: Any, policy: Path, prm: Path):
     assert f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored" in err
 
 
-def test_the_prompts_of_a_file(run: Any, tmp_path: Path, policy: Path, prm: Path):
+def test_the_prompts_of_a_file(tmp_path: Path, policy: Path, prm: Path):
     file = tmp_path / "mine.jsonl"
     questions = [dial.question for dial in tiny.dials(2, 0, "test")]
     file.write_text("".join(json.dumps({"question": question}) + "\n" for question in [*questions, ""]), "utf-8")
@@ -297,7 +266,7 @@ def test_the_prompts_of_a_file(run: Any, tmp_path: Path, policy: Path, prm: Path
     assert "'question' is empty" in (tmp_path / "out-prompts" / "rejected.jsonl").read_text("utf-8")
 
 
-def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
+def test_what_a_prompt_is_told(policy: Path, prm: Path, short: Path):
     question = tiny.dials(1, 0, "test")[0].question
     for reward_model, method, budget, words in [
         (short, "best-of-n", 4, "the reward model does not read to its end"),
@@ -313,17 +282,15 @@ def test_what_a_prompt_is_told(run: Any, policy: Path, prm: Path, short: Path):
     assert "does not read" not in err
 
 
-def test_what_the_command_needs(run: Any, prompts: Path, policy: Path, prm: Path):
+def test_what_the_command_needs(prompts: Path, policy: Path, prm: Path):
+    asked = (policy, "--prompt", "x", "--prm", prm)
     for arguments, problem in [
         ((policy,), "give either --prompt, or prompts and --out"),
         ((policy, prompts), "give either --prompt, or prompts and --out"),
         ((policy, "--prompt", "x"), "best-of-n needs a reward model"),
-        ((policy, "--prompt", "x", "--prm", prm, "--early-rejection", "0.1"), "early rejection needs a risk"),
-        ((policy, "--prompt", "x", "--prm", prm, "--engine", "server"), "needs the addresses"),
-        (
-            (policy, "--prompt", "x", "--prm", prm, *("--method", "majority-vote"), *REJECTING),
-            "early rejection is for best-of-n, not for majority-vote",
-        ),
+        ((*asked, "--early-rejection", "0.1"), "early rejection needs a risk"),
+        ((*asked, "--engine", "server"), "needs the addresses"),
+        ((*asked, "--method", "majority-vote", *REJECTING), "early rejection is for best-of-n, not for majority-vote"),
     ]:
         code, _, err = run(*arguments)
         assert code != 0
