@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from openprm.errors import InputError
+from openprm.hub.publication import ADDED, CODE, SCORING, config_text
 
 _CONFIG = "config.json"
-_PLOT = "statistics.png"
 
 
 def kind_of(checkpoint: Path) -> str:
@@ -32,35 +31,21 @@ def add_scoring_code(folder: Path) -> None:
     Raises InputError where the checkpoint could not be given back: config.json is not as transformers writes it, or
     names a pipeline, or a file is called as one that is added.
     """
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    from openprm.scoring import pipeline as scoring
+    from openprm.scoring.pipeline import TASK, OpenPRMScoringPipeline
 
     config = folder / _CONFIG
     text = config.read_text("utf-8")
     described = json.loads(text)
-    if dumped(described) != text:
+    if config_text(described) != text:
         raise InputError(f"{config} is not as transformers writes it: load the model and save it once")
     if "custom_pipelines" in described:
         raise InputError(f"{config} names a pipeline of its own; load the model, remove that, and save it once")
-    sources = [Path(source) for source in (scoring.__file__, *get_relative_import_files(str(scoring.__file__)))]
-    for name in [*(source.name for source in sources), _PLOT]:
+    for name in ADDED:
         if (folder / name).exists():
             raise InputError(f"the checkpoint has a file {name}, which publishing would replace; rename it there")
-    config.write_text(dumped({**described, "custom_pipelines": {scoring.TASK: _described(scoring)}}), "utf-8")
-    for source in sources:
-        shutil.copyfile(source, folder / source.name)
-
-
-def dumped(config: Any) -> str:
-    """A config as transformers writes it."""
-    return json.dumps(config, indent=2, sort_keys=True) + "\n"
-
-
-def _described(scoring: Any) -> dict[str, Any]:
-    registered = scoring.OpenPRMScoringPipeline._registered_impl[scoring.TASK]
-    return {
-        **registered,
-        "impl": f"pipeline.{scoring.OpenPRMScoringPipeline.__name__}",
-        "pt": [model.__name__ for model in registered["pt"]],
-    }
+    registered = OpenPRMScoringPipeline._registered_impl[TASK]
+    models = [model.__name__ for model in registered["pt"]]
+    pipeline = {**registered, "impl": f"pipeline.{OpenPRMScoringPipeline.__name__}", "pt": models}
+    config.write_text(config_text({**described, "custom_pipelines": {TASK: pipeline}}), "utf-8")
+    for name in CODE:
+        shutil.copyfile(SCORING / name, folder / name)

@@ -60,10 +60,10 @@ class _Manifest(TypedDict):
     files: dict[str, str]
 
 
-#: The folder of the modules that publishing adds to a reward model's checkpoint, and their names.
+#: The modules that publishing adds to a reward model's checkpoint, below SCORING, and all files that it adds.
 SCORING = Path(__file__).parents[1] / "scoring"
 CODE = tuple(sorted(file.name for file in SCORING.glob("[!_]*.py")))
-_ADDED = ("statistics.png", *CODE)
+ADDED = ("statistics.png", *CODE)
 
 
 @dataclass(frozen=True)
@@ -251,10 +251,15 @@ def _restore_dataset(publication: Publication, part: str, folder: Path) -> str:
 def _restore_model(publication: Publication, part: str, folder: Path) -> str:
     publication.fetch()
     is_scorer = publication.kind == "model"
-    copy_hashed(publication.folder, folder, without=_ADDED if is_scorer else ())
+    copy_hashed(publication.folder, folder, without=ADDED if is_scorer else ())
     config = folder / "config.json"
     if is_scorer and config.is_file():
         trained = json.loads(config.read_text("utf-8"))
         trained.pop("custom_pipelines", None)
-        config.write_text(json.dumps(trained, indent=2, sort_keys=True) + "\n", "utf-8")
+        config.write_text(config_text(trained), "utf-8")
     return files_hash(folder)
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A model's config as transformers writes it."""
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"

@@ -40,17 +40,29 @@ def rebuild(publication: Publication, part: str, folder: Path, num_proc: int = 1
     one that does cannot be had, and InputError where its manifest does not record what it should.
     """
     manifest = publication.parts[part]
-    if manifest["stage"] not in ("trees", "pairs", "reward"):
-        raise NotRebuildable(
-            f"the result of the stage {manifest['stage']!r} is not determined by a published artifact"
-        )
-    if manifest["stage"] == "reward":
-        inputs = {"candidates": _unrewarded(publication, part, folder)}
-        inputs |= {role: _input(publication, part, role, folder) for role in ("model",) if role in manifest["inputs"]}
-    else:
-        inputs = {role: _input(publication, part, role, folder) for role in manifest["inputs"]}
+    name, roles = manifest["stage"], [*manifest["inputs"]]
+    if name not in ("trees", "pairs", "reward"):
+        raise NotRebuildable(f"the result of the stage {name!r} is not determined by a published artifact")
+    if manifest["parameters"].get("trust_remote_code"):
+        raise NotRebuildable("it was made with --trust-remote-code, and remote code is not run here")
+    inputs = {}
+    if name == "reward":
+        inputs["candidates"] = str(_unrewarded(publication, part, folder))
+        roles = [role for role in roles if role == "model"]
+    inputs |= {role: str(_input(publication, part, role, folder)) for role in roles}
+    stage = stage_from_manifest(manifest, inputs)
+    if isinstance(stage, RewardResponses):
+        if stage.by in ("judge", "file"):
+            raise NotRebuildable(f"its rewards are not computed again (by: {stage.by})")
+        if unknown := stage.engine_options.keys() - _HARMLESS:
+            raise Missing(f"the engine option {min(unknown)!r} of others is not set on this machine")
+        stage = replace(stage, allow_failures=True)
+    elif isinstance(stage, Trees):
+        if stage.similarity not in EDIT_SIMILARITIES:
+            raise Missing(f"its similarity, {stage.similarity!r}, is not one of this package's")
+        stage = replace(stage, num_proc=num_proc)
     out = _folder(publication, part, folder, "-rebuilt")
-    _run_stage(manifest, inputs, out, num_proc)
+    stage.run(out)
     return out
 
 
@@ -133,20 +145,3 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
     out = _folder(publication, part, folder, "-unrewarded")
     run_stage(out, "candidates", {"without": name}, {}, work, force=True)  # the rows may have changed since
     return out
-
-
-def _run_stage(manifest: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, num_proc: int) -> None:
-    if manifest["parameters"].get("trust_remote_code"):
-        raise NotRebuildable("it was made with --trust-remote-code, and remote code is not run here")
-    stage = stage_from_manifest(manifest, {role: str(path) for role, path in inputs.items()})
-    if isinstance(stage, RewardResponses) and stage.by in ("judge", "file"):
-        raise NotRebuildable(f"its rewards are not computed again (by: {stage.by})")
-    if isinstance(stage, RewardResponses) and (unknown := stage.engine_options.keys() - _HARMLESS):
-        raise Missing(f"the engine option {min(unknown)!r} of others is not set on this machine")
-    if isinstance(stage, Trees) and stage.similarity not in EDIT_SIMILARITIES:
-        raise Missing(f"its similarity, {stage.similarity!r}, is not one of this package's")
-    if isinstance(stage, RewardResponses):
-        stage = replace(stage, allow_failures=True)
-    elif isinstance(stage, Trees):
-        stage = replace(stage, num_proc=num_proc)
-    stage.run(out)
