@@ -62,18 +62,18 @@ def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, S
 def tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
     """The first trees with a fork; marked are the siblings of which the process pairs of `pairs` were made."""
     content = read_manifest(trees)["row_hash"]
-    taken = [manifest for manifest in map(read_manifest, pairs) if _made_of(manifest, content)]
+    taken = next((manifest for manifest in map(read_manifest, pairs) if _made_of(manifest, content)), None)
+    about = f"The first {_SHOWN_TREES} trees with a fork."
+    if taken is not None:
+        about += " Marked are the siblings of which process pairs were made."
+        given = taken["parameters"].items()
+        parameters = PairParameters(**{key: value for key, value in given if key in PairParameters.__annotations__})
 
     def marked(tree: Tree) -> list[tuple[Node, Node]]:
-        if not taken:
+        if taken is None:
             return []
-        names = PairParameters.__dataclass_fields__
-        parameters = PairParameters(**{key: value for key, value in taken[0]["parameters"].items() if key in names})
-        return sibling_pairs(tree, taken[0]["counts"]["min_gap_by_source"][tree["source"]], parameters)
+        return sibling_pairs(tree, taken["counts"]["min_gap_by_source"][tree["source"]], parameters)
 
-    about = f"The first {_SHOWN_TREES} trees with a fork."
-    if taken:
-        about += " Marked are the siblings of which process pairs were made."
     forked: Iterator[Any] = (tree for tree in read_rows(trees, Tree) if siblings(tree))  # type: ignore[arg-type]
     write_tree_page(islice(forked, _SHOWN_TREES), path, title=title, pairs=marked, about=about)
 
@@ -81,17 +81,12 @@ def tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
 def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
     """Whether process pairs are of trees of this content, by the values that the trees have."""
     parameters = manifest["parameters"]
-    same = manifest["inputs"].get("trees", {}).get("hash") == trees
-    other = parameters.get("reward_name") is not None or parameters.get("shuffle_rewards") is not None
-    return same and parameters["process"] and not other
+    same = manifest["inputs"].get("trees", {}).get("hash") == trees and parameters["process"]
+    return same and parameters.get("reward_name") is None and parameters.get("shuffle_rewards") is None
 
 
-def write_files(folder: Path, files: Mapping[str, str | Path]) -> None:
-    """Texts, and copies of files, by their path in the repository."""
-    for name, content in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            shutil.copyfile(content, target)
-        else:
-            target.write_text(content, "utf-8")
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts by their path in the repository."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")

@@ -46,16 +46,10 @@ class Input:
 def inputs(publication: Manifest, part: str) -> dict[str, Input]:
     """The inputs of the stage that made a part, by role."""
     published = publication["repositories"].get(part, {})
-    return {
-        role: _input(recorded["name"], published.get(role))
-        for role, recorded in publication["parts"][part]["inputs"].items()
-    }
+    recorded = publication["parts"][part]["inputs"]
+    return {role: Input(made["name"], **published.get(role, {})) for role, made in recorded.items()}
 
 
 def measured(evaluation: Manifest) -> Input:
     """The candidates that an evaluation measured."""
-    return _input(evaluation["inputs"]["candidates"]["name"], evaluation["dataset"])
-
-
-def _input(name: str, published: Mapping[str, str] | None) -> Input:
-    return Input(name, published["name"], published["part"]) if published else Input(name)
+    return Input(evaluation["inputs"]["candidates"]["name"], **(evaluation["dataset"] or {}))

@@ -190,7 +190,7 @@ class Publish(Stage, kind="publish"):
         found: dict[str, dict[str, str]] = {}
         for kind, name, path in self._folders():
             repository, part = (name, MODEL) if kind == "models" else (kind, name)
-            place = {"name": f"{self.owner}/{repository}", "part": part}
+            place = {"repository": f"{self.owner}/{repository}", "part": part}
             found.setdefault(describe_input(path)["hash"], place)
         return found
 

@@ -35,7 +35,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _NEW_CARD = re.compile(rb"\s*(---\r?\n(?:(?!---).*\n)*---\s*)?(Check out the configuration reference at \S+\s*)?")
 
 #: How often what failed for a while is tried again, for some 5 minutes; the Hub's client retries some requests only.
-RETRIES = 10
+_RETRIES = 10
 #: The first contact: an address that never answered is likely wrong.
 _FIRST_RETRIES = 4
 
@@ -85,7 +85,7 @@ def upload(
     return done
 
 
-def _retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], retries: int | None = None) -> Result:
+def _retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], retries: int = _RETRIES) -> Result:
     """What `call` returns, retried while that may help. Raises InputError about `what` where it fails for good."""
     from huggingface_hub.errors import HTTPError
 
@@ -96,7 +96,7 @@ def _retried(call: Callable[[], Result], what: str, say: Callable[[str], Any], r
             raise
         except (HTTPError, OSError, RuntimeError, ValueError) as error:
             problem = HubProblem(error)
-            if attempt >= (RETRIES if retries is None else retries) or not problem.is_transient:
+            if attempt >= retries or not problem.is_transient:
                 raise InputError(f"{what}: {problem}") from error
             wait = min(2.0**attempt, 60.0)
             say(f"{what}: {problem.brief}; trying again in {wait:.0f} s")

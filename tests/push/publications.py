@@ -77,7 +77,7 @@ def metric(method: str, accuracy: float) -> dict[str, Any]:
 def evaluation() -> dict[str, Any]:
     return {
         **stage("evaluation", {"seed": 0}, {"prompts": 317, "candidates": 16}, 0, candidates="candidates-test"),
-        "dataset": {"name": "somebody/candidates", "part": "test"},
+        "dataset": {"repository": "somebody/candidates", "part": "test"},
         "kinds": {"prm": {"models": ["prm"], "aggregation": "min"}},
         "metrics": [
             metric("single sample", 0.551041),
@@ -91,10 +91,10 @@ def evaluation() -> dict[str, Any]:
 def published(kind: str, parts: dict[str, Any]) -> dict[str, Any]:
     """Where the inputs of all parts are published: all but the samples that candidates are made of."""
     if kind == "model":
-        pairs = {"name": "somebody/pairs", "part": "train"}
-        return {"model": {"pairs": pairs, "base": {"name": "somebody/base-7B", "part": "model"}}}
+        pairs = {"repository": "somebody/pairs", "part": "train"}
+        return {"model": {"pairs": pairs, "base": {"repository": "somebody/base-7B", "part": "model"}}}
     before = {"trees": "candidates", "pairs": "trees"}.get(kind)
-    return {part: {before: {"name": f"somebody/{before}", "part": part}} if before else {} for part in parts}
+    return {part: {before: {"repository": f"somebody/{before}", "part": part}} if before else {} for part in parts}
 
 
 def publication(kind: str, **changed: Any) -> dict[str, Any]:

@@ -112,11 +112,11 @@ def test_results_over_several_seeds_are_no_result_of_one_model() -> None:
     assert results(made) is None
 
 
-BASE = {"base": {"name": "somebody/base-7B", "part": "model"}}
+BASE = {"base": {"repository": "somebody/base-7B", "part": "model"}}
 
 
 def test_inputs_on_the_hub_are_named_by_their_ids() -> None:
-    made = publication("model", repositories={"model": {"pairs1": {"name": "somebody/pairs", "part": "train"}}})
+    made = publication("model", repositories={"model": {"pairs1": {"repository": "somebody/pairs", "part": "train"}}})
     made["parts"]["model"]["inputs"] = {
         "pairs": {"name": "other/pairs@v1:process", "hash": "a"},
         "pairs1": {"name": "mine", "hash": "b"},
@@ -132,7 +132,7 @@ def test_inputs_on_the_hub_are_named_by_their_ids() -> None:
 
 @pytest.mark.parametrize("missing", ["pairs", "base", "second pairs", "split"])
 def test_what_is_not_published_is_said_and_a_command_is_whole_or_not_there(missing: str) -> None:
-    pairs = {"name": "somebody/pairs", "part": "train"}
+    pairs = {"repository": "somebody/pairs", "part": "train"}
     where = {"pairs": {}, "base": {"pairs": pairs}}.get(missing, {"pairs": pairs})
     made = publication("model", repositories={"model": where if missing == "base" else {**where, **BASE}})
     said = {"pairs": "on `pairs` (not published), levels", "base": "Trained from `base` (not published) on split"}
@@ -141,7 +141,7 @@ def test_what_is_not_published_is_said_and_a_command_is_whole_or_not_there(missi
     if missing in ("second pairs", "split"):
         made["parts"]["model"]["inputs"]["pairs1"] = {"name": "more", "hash": "b"}
         if missing == "split":  # a training reads the split `train`
-            made["repositories"]["model"]["pairs1"] = {"name": "somebody/pairs", "part": "test"}
+            made["repositories"]["model"]["pairs1"] = {"repository": "somebody/pairs", "part": "test"}
         told = "split `test` of `somebody/pairs`" if missing == "split" else "`more` (not published)"
         said[missing] = f"on split `train` of `somebody/pairs` and {told}, levels"
     card = rendered(made)
@@ -176,7 +176,7 @@ def test_datasets_made_of_what_is_not_published(kind: str, role: str) -> None:
 
 def test_a_control_made_of_another_split() -> None:
     parts = {"control": stage("pairs", {**PAIRS, "shuffle_rewards": 7}, {"levels": {}}, 1, trees="t")}
-    where = {"control": {"trees": {"name": "somebody/trees", "part": "train"}}}
+    where = {"control": {"trees": {"repository": "somebody/trees", "part": "train"}}}
     card = rendered(publication("pairs", parts=parts, repositories=where))
     assert "- `control`: from split `train` of `somebody/trees`," in card
     assert "**This is a control**" in card

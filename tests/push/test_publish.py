@@ -82,7 +82,7 @@ def test_a_model_brings_its_scoring_code_and_its_results(layout: Path, fields: F
     assert publication(folder)["parts"] == {"model": read_manifest(fields["models"]["prm"])}
     table = json.loads((Path(fields["evaluation"]) / "results.json").read_text())["metrics"]
     assert publication(folder)["evaluation"]["metrics"] == table  # there is only one model
-    assert publication(folder)["evaluation"]["dataset"] == {"name": "openprm/candidates", "part": "test"}
+    assert publication(folder)["evaluation"]["dataset"] == {"repository": "openprm/candidates", "part": "test"}
     assert (folder / ".eval_results" / "best_of_n.yaml").exists()
     answer = {"question": "What is it?", "response": "The sum.\nThe answer is five."}
     published, trained = (load_scorer(str(path))(answer) for path in (folder, fields["models"]["prm"]))
@@ -101,7 +101,7 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path,
     assert publication(layout / "candidates")["repositories"] == {"train": {}, "test": {}}
     for kind, source in (("trees", "candidates"), ("pairs", "trees")):
         assert publication(layout / kind)["repositories"] == {
-            split: {source: {"name": f"openprm/{source}", "part": split}} for split in ("train", "test")
+            split: {source: {"repository": f"openprm/{source}", "part": split}} for split in ("train", "test")
         }
     Publish(pairs=fields["pairs"], models=fields["models"], evaluation=fields["evaluation"], license="mit").run(
         tmp_path / "hub"
@@ -117,9 +117,9 @@ def test_a_model_names_its_base_and_its_pairs_by_their_content(fields: Fields, t
     Publish(pairs=fields["pairs"], models=models, license="mit").run(tmp_path / "hub")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
-            "pairs": {"name": "openprm/pairs", "part": "train"},
-            "more": {"name": "openprm/pairs", "part": "test"},
-            "base": {"name": "openprm/prm", "part": "model"},
+            "pairs": {"repository": "openprm/pairs", "part": "train"},
+            "more": {"repository": "openprm/pairs", "part": "test"},
+            "base": {"repository": "openprm/prm", "part": "model"},
         }
     }
 
