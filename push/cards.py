@@ -63,7 +63,7 @@ def _dataset_card(publication: Manifest) -> str:
         task_categories=_TASKS[kind],
         size_categories=[size_category(sum(files.rows for files in first.values()))],
         source_datasets=[
-            origin["hub"] for origin in publication["origins"] if origin.get("hub") and not _is_model(origin)
+            origin["hub"] for origin in publication["origins"] if origin.get("hub") and origin.get("kind") != "model"
         ]
         or ["original"],
         tags=_TAGS,
@@ -226,17 +226,13 @@ def _license_fields(license: str) -> dict[str, Any]:
     return {"license": license} if license in HUB_LICENSES else {"license": "other", "license_name": license}
 
 
-def _is_model(origin: Manifest) -> bool:
-    return origin.get("kind") == "model"
-
-
 def _base(publication: Manifest, started: Input) -> str | None:
     """The Hub id of the model that this one started from, or was converted from, where it has one."""
     if started.repository is not None:
         return started.repository
     name = started.name.partition("@")[0]
     for origin in publication["origins"]:
-        if _is_model(origin) and origin["name"] == name and origin.get("hub"):
+        if origin.get("kind") == "model" and origin["name"] == name and origin.get("hub"):
             return str(origin["hub"])
     return started.hub
 

@@ -27,10 +27,9 @@ _ABSENT = object()  # in place of a value that one side lacks
 
 @dataclass
 class Comparison:
-    """Numbers of rows in each version and of each kind of difference; differences: the first few, as text."""
+    """Numbers of rows that are in both versions, and of each kind of difference; the first few of these as text."""
 
-    before: int = 0
-    after: int = 0
+    matched: int = 0
     added: int = 0
     removed: int = 0
     changed: int = 0
@@ -43,12 +42,13 @@ class Comparison:
 
     def __str__(self) -> str:
         if self.identical:
-            return f"identical, {self.after} rows"
+            return f"identical, {self.matched} rows"
         counts = f"{self.added} added, {self.removed} removed, {self.changed} changed"
         if not self.differences:
             counts = "the same ones in another order"
         more = ["..."] if self.added + self.removed + self.changed > _SHOWN else []
-        return "\n  ".join([f"{self.before} rows before, {self.after} after: {counts}", *self.differences, *more])
+        sizes = f"{self.matched + self.removed} rows before, {self.matched + self.added} after"
+        return "\n  ".join([f"{sizes}: {counts}", *self.differences, *more])
 
     def _show(self, difference: str) -> None:
         if len(self.differences) < _SHOWN:
@@ -67,18 +67,17 @@ def compare_rows(before: Iterable[Row], after: Iterable[Row], tolerance: float =
             if _key(pair[0][1]).keys() != _key(pair[1][1]).keys():
                 raise InputError("the two hold different records; compare two datasets of the same kind")
             found.is_reordered = True
-        for side, entry in enumerate(pair):
+        for rows, entry in zip(unmatched, pair, strict=True):
             if entry is None:
                 continue
             key, row = entry
-            unmatched[side][key] = row
-            if key in unmatched[1 - side]:
+            rows[key] = row
+            if all(key in rows for rows in unmatched):
+                found.matched += 1
                 old, new = (rows.pop(key) for rows in unmatched)
                 if difference := _difference(old, new, tolerance):
                     found.changed += 1
                     found._show(f"{_name(new)}, {difference}")
-        found.before += pair[0] is not None
-        found.after += pair[1] is not None
     found.removed, found.added = map(len, unmatched)
     for rows, kind in zip(unmatched, ("removed", "added"), strict=True):
         for row in rows.values():

@@ -12,7 +12,7 @@ origin (here `localhost` for `127.0.0.1`), as a client follows one to the same o
 in the 409 of a repository that exists; error codes in headers; the SHA-256 or git hash of a file that is there, so
 that an unchanged file is not sent again.
 
-Standard library, except for checking a card (PyYAML). Large files go the plain LFS way (HF_HUB_DISABLE_XET=1).
+Standard library, except for reading a card. Large files go the plain LFS way (HF_HUB_DISABLE_XET=1).
 """
 
 from . import api as api  # they register the routes

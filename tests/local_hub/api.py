@@ -6,16 +6,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
 from .server import API, Handler, route
-from .store import LARGE, Refusal, Reply, Repo, front_matter, git_hash, large, regular
-
-LARGE_NAMES = (
-    "7z arrow bin bz2 gif gz jpg model npy npz onnx parquet pickle png pt pth safetensors tar wav zip".split()
-)
+from .store import LARGE, Refusal, Reply, Repo, git_hash, large, regular
 
 
 @route("GET", "/api/whoami-v2")
@@ -31,9 +26,10 @@ def _whoami(asked: Handler) -> Reply:
 
 @route("POST", "/api/repos/create")
 def _create(asked: Handler) -> Reply:
-    body = asked.json()
-    kind, name = _named(asked, body)
-    user = asked.writer(kind, name)
+    body, user = asked.json(), asked.user()
+    owner = body.get("organization") or (user.name if user else "")
+    kind, name = f"{body.get('type') or 'model'}s", f"{owner}/{body['name']}"
+    user = asked.writer(name)
     with asked.hub.lock:
         repo = Repo(asked.hub.store, kind, name)
         if repo.exists:
@@ -50,25 +46,7 @@ def _create(asked: Handler) -> Reply:
 
 @route("POST", "/api/validate-yaml")
 def _validate(asked: Handler) -> Reply:
-    try:
-        card = front_matter(asked.json()["content"])
-    except ValueError as error:
-        return Reply({"errors": [{"message": str(error)}], "warnings": []}, 400)
-    warnings = [] if card else [{"message": "empty or missing yaml metadata in repo card"}]
-    return Reply({"errors": [], "warnings": warnings})
-
-
-@route("GET", "/api/(?P<kind>models|datasets|spaces)")
-def _list(asked: Handler, kind: str) -> Reply:
-    """The repositories of an author, those that the one who asks may see."""
-    (author,) = asked.query["author"]
-    folders = sorted((asked.hub.store.root / "repos" / kind / author).glob("*/repo.json"))
-    infos = []
-    for folder in folders:
-        with suppress(Refusal):
-            repo = asked.repo(kind, f"{author}/{folder.parent.name}")
-            infos.append(_described(repo, repo.at("main")))
-    return Reply(infos)
+    return Reply({"errors": [], "warnings": []})
 
 
 @route("GET", API + "(?:/revision/(?P<revision>[^/]+))?")
@@ -168,8 +146,7 @@ def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     answers = []
     for file in asked.json()["files"]:
         path, there = file["path"], commit["files"].get(file["path"])
-        named = path.rpartition(".")[2] in LARGE_NAMES
-        large = named or file["size"] > LARGE or b"\0" in base64.b64decode(file["sample"])
+        large = file["size"] > LARGE or b"\0" in base64.b64decode(file["sample"])
         oid = there and (there["sha256"] if there["lfs"] else there["oid"])
         mode = "lfs" if large else "regular"
         answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
@@ -179,14 +156,12 @@ def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
 @route("POST", API + "/commit/(?P<branch>[^/]+)")
 def _commit(asked: Handler, kind: str, name: str, branch: str) -> Reply:
     asked.repo(kind, name)  # what is not there is not found, before it is forbidden
-    user = asked.writer(kind, name)
+    user = asked.writer(name)
     items = [json.loads(line) for line in b"".join(asked.chunks).splitlines() if line.strip()]
     header = next(item["value"] for item in items if item["key"] == "header")
     with asked.hub.lock:
         repo = asked.repo(kind, name)
         head = repo.at(branch)
-        if branch not in repo.info["branches"]:
-            raise Refusal(400, f"{branch} is no branch")
         if header.get("parentCommit", head["id"]) != head["id"]:
             raise Refusal(412, "A commit has happened since. Please refresh and try again.")
         files = dict(head["files"])
@@ -201,13 +176,6 @@ def _commit(asked: Handler, kind: str, name: str, branch: str) -> Reply:
                 files.pop(value["path"], None)
         id = repo.commit(branch, header["summary"], header.get("description", ""), files, user.name)
     return Reply({"success": True, "commitOid": id, "commitUrl": f"{asked.url(repo)}/commit/{id}"})
-
-
-def _named(asked: Handler, body: dict[str, Any]) -> tuple[str, str]:
-    """Kind and name of the repository in a request to create or delete it."""
-    user = asked.user()
-    owner = body.get("organization") or (user.name if user else "")
-    return f"{body.get('type') or 'model'}s", f"{owner}/{body['name']}"
 
 
 def _with_folders(paths: Iterable[str]) -> list[str]:

@@ -41,12 +41,11 @@ class Request(NamedTuple):
 @dataclass
 class Fault:
     """The next `times` requests whose `METHOD /path` matches the regular expression get this `answer`:
-    a status (with `Retry-After` and an error code if given) or "drop" (the connection closes)."""
+    a status (with an error code if given) or "drop" (the connection closes)."""
 
     pattern: str
     answer: int | str
     times: int = 1
-    retry_after: int | None = None
     code: str | None = None  # as "GatedRepo"
 
 
@@ -131,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             if fault:
-                raise self._refusal(fault)
+                raise Refusal(int(fault.answer), "asked for by a test", fault.code)
             reply = self._routed(url.path)
         except Refusal as refusal:
             reply = refusal.reply
@@ -150,12 +149,6 @@ class Handler(BaseHTTPRequestHandler):
                     return fault
         return None
 
-    def _refusal(self, fault: Fault) -> Refusal:
-        refusal = Refusal(int(fault.answer), "asked for by a test", fault.code)
-        if fault.retry_after is not None:
-            refusal.reply.headers["Retry-After"] = str(fault.retry_after)
-        return refusal
-
     def _routed(self, path: str) -> Reply:
         method = "GET" if self.command == "HEAD" else self.command
         for expected, pattern, function in _ROUTES:
@@ -167,23 +160,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _chunks(self) -> Iterator[bytes]:
         """The body, in pieces. A client that dies within it is no end of it."""
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            while size := int(self._line(), 16):
-                yield self._read(size)
-                self._line()
-            self._line()
-        else:
-            left = int(self.headers.get("Content-Length", 0))
-            while left:
-                chunk = self._read(min(left, 1 << 16))
-                left -= len(chunk)
-                yield chunk
-
-    def _line(self) -> bytes:
-        line = self.rfile.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionError("the client went away")
-        return line
+        left = int(self.headers.get("Content-Length", 0))
+        while left:
+            chunk = self._read(min(left, 1 << 16))
+            left -= len(chunk)
+            yield chunk
 
     def _read(self, size: int) -> bytes:
         data = self.rfile.read(size)
@@ -200,11 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         if asked and reply.status == 200 and "ETag" in reply.headers:
             first, last = asked.groups()
             start, stop = (int(first), min(int(last or size) + 1, size)) if first else (max(0, size - int(last)), size)
-            if start >= size:
-                reply, content, start, stop = Reply(status=416), b"", 0, 0
-                reply.headers["Content-Range"] = f"bytes */{size}"
-            else:
-                reply.status, reply.headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
+            reply.status, reply.headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
         self.send_response(reply.status)
         kind = "application/octet-stream" if isinstance(reply.content, bytes | Path) else "application/json"
         for key, value in {"Content-Type": kind, "Content-Length": str(stop - start), **reply.headers}.items():
@@ -231,15 +208,11 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(401, "Invalid credentials in Authorization header")
         return self.hub.users.get(token)
 
-    def writer(self, kind: str, name: str) -> User:
+    def writer(self, name: str) -> User:
         """The user, who must be allowed to change the repository of this name."""
         user, owner = self.user(), name.split("/")[0]
-        if user is None:
-            raise Refusal(401, "Invalid username or password.")
-        if owner not in (user.name, user.organization):
-            raise Refusal(403, f"You don't have the rights to change {kind} under the namespace {owner!r}")
-        if user.role != "write":
-            raise Refusal(403, "Forbidden: your token may only read, and this needs one that may write")
+        if user is None or owner not in (user.name, user.organization) or user.role != "write":
+            raise Refusal(403, f"You don't have the rights to change what belongs to {owner!r}")
         return user
 
     def repo(self, kind: str, name: str, write: bool = False) -> Repo:
@@ -249,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
         if not repo.exists or hidden:
             raise Refusal(404 if user else 401, "Repository not found", "RepoNotFound")
         if write:
-            self.writer(kind, name)
+            self.writer(name)
         return repo
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 import tempfile
 from collections.abc import Iterable
@@ -12,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import RepoCard
 
 #: Above it a file is large (LFS), whatever its name.
 LARGE = 1 << 20
@@ -45,16 +46,14 @@ class Store:
     def blob(self, sha256: str) -> Path:
         return self.root / "blobs" / sha256
 
-    def keep(self, chunks: Iterable[bytes], sha256: str | None = None) -> str:
-        """Store content, whole or not at all; its SHA-256, refused where another was announced."""
+    def keep(self, chunks: Iterable[bytes]) -> str:
+        """Store content, whole or not at all; returns its SHA-256."""
         digest = hashlib.sha256()
         with tempfile.NamedTemporaryFile(dir=self.root / "incoming", delete=False) as file:
             try:
                 for chunk in chunks:
                     digest.update(chunk)
                     file.write(chunk)
-                if sha256 not in (None, digest.hexdigest()):
-                    raise Refusal(400, f"The content has the SHA-256 {digest.hexdigest()}, not {sha256}")
             except BaseException:
                 Path(file.name).unlink()
                 raise
@@ -112,7 +111,7 @@ class Repo:
 
     def card(self, commit: dict[str, Any]) -> dict[str, Any]:
         readme = commit["files"].get("README.md")
-        return (front_matter(self.content(readme).decode()) or {}) if readme else {}
+        return RepoCard(self.content(readme).decode(), ignore_metadata_errors=True).data.to_dict() if readme else {}
 
 
 def regular(store: Store, content: bytes) -> dict[str, Any]:
@@ -121,9 +120,7 @@ def regular(store: Store, content: bytes) -> dict[str, Any]:
 
 
 def large(store: Store, sha256: str) -> dict[str, Any]:
-    """The entry of a file for which git holds a pointer; its content must be there."""
-    if not store.blob(sha256).exists():
-        raise Refusal(400, f"LFS pointer pointed to a file that does not exist: {sha256}")
+    """The entry of a file for which git holds a pointer; its content is there."""
     size = store.blob(sha256).stat().st_size
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
     return {"size": size, "oid": git_hash(pointer.encode()), "sha256": sha256, "lfs": True}
@@ -131,22 +128,6 @@ def large(store: Store, sha256: str) -> dict[str, Any]:
 
 def git_hash(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def front_matter(card: str) -> dict[str, Any] | None:
-    """A card's metadata, None without. Raises ValueError where it is not valid."""
-    import yaml
-
-    match = re.match(r"---\r?\n(.*?)\r?\n---(\r?\n|$)", card, re.DOTALL)
-    if not match:
-        return None
-    try:
-        metadata = yaml.safe_load(match[1])
-    except yaml.YAMLError as error:
-        raise ValueError(f"invalid YAML: {error}") from None
-    if not isinstance(metadata, dict | None):
-        raise ValueError("the metadata is no mapping")
-    return metadata
 
 
 def now() -> str:
