@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 from openai import _base_client
 
+os.environ["NO_PROXY"] = "127.0.0.1"
 _base_client.INITIAL_RETRY_DELAY = 0.005  # type: ignore[misc]  # seconds; tests do not wait for half a second
 
 #: What to do with the n-th request (from 0), given its body: "answer", "nonsense", "shape", "half", "late", "drop",

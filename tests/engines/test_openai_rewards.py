@@ -16,12 +16,6 @@ QUICK: dict[str, Any] = {"timeout": 20}
 GROUPS = [[[i], [i, 5], [i, 5, 7]] for i in range(40)]
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 @pytest.fixture
 def server() -> Iterator[RewardServer]:
     with RewardServer() as running:

@@ -160,6 +160,7 @@ def test_models_that_cannot_score(base: Path, tmp_path: Path):
         ("give the checkpoint", {"model": "reward", **SERVED}),
         ("hf_token", {"model": "m", "options": {"hf_token": "x"}}),
         ("nonsense", {"model": "m", "options": {"nonsense": 1}}),
+        ("revision is no engine option, but a parameter", {"model": "m", "options": {"revision": "main"}}),
     ],
 )
 def test_specs_that_are_refused(message: str, spec: dict[str, Any]):

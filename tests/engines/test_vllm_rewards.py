@@ -18,12 +18,6 @@ from tests import tiny_models
 with_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")
 
 
-@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
-def test_without_vllm_it_says_what_to_install(reward_model: Path) -> None:
-    with pytest.raises(InputError, match=r"openprm\[vllm\]"):
-        VllmRewardEngine(reward_model)
-
-
 def test_a_language_model_gives_no_rewards(tmp_path: Path) -> None:
     model: Any = LlamaForCausalLM(tiny_models.model().config)
     model.save_pretrained(tmp_path)

@@ -13,14 +13,10 @@ def test_exact_answers():
 
 
 def test_answers_vote_as_they_are_graded():
-    rules = (golden_rule(), choice_rule())
-    assert [equivalence_of(rule.describe()) for rule in rules] == ["exact", "option"]
-    assert equivalence_of(None) == equivalence_of({"kind": "model"}) == "exact"
-
-
-def test_answers_graded_by_mathematics_vote_by_it():
     pytest.importorskip("math_verify")
-    assert equivalence_of(mathematics_rule().describe()) == "math"
+    rules = (golden_rule(), choice_rule(), mathematics_rule())
+    assert [equivalence_of(rule.describe()) for rule in rules] == ["exact", "option", "math"]
+    assert equivalence_of(None) == equivalence_of({"kind": "model"}) == "exact"
 
 
 def test_options_by_letter_or_by_text():
@@ -32,13 +28,7 @@ def test_options_by_letter_or_by_text():
 
 def test_mathematically_equal_answers_share_a_label():
     pytest.importorskip("math_verify")
-    responses = [
-        "The answer is 0.5",
-        r"So it is $\frac{1}{2}$.",
-        "The answer is 3",
-        "No idea.",
-        r"\boxed{\frac{2}{4}}",
-    ]
+    responses = ["The answer is 0.5", r"$\frac{1}{2}$.", "The answer is 3", "No idea.", r"\boxed{\frac{2}{4}}"]
     found = labels(responses, "math")
     assert found[0] == found[1] == found[4] is not None
     assert found[2] not in (found[0], None)

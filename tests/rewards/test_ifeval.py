@@ -23,12 +23,6 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
         ["This is VERY GOOD.", "NASA-ESA and UN"],
         ["This is VERY good.", "None"],
     ),
-    (
-        "change_case:capital_word_frequency",
-        {"capital_frequency": 2, "capital_relation": "less than"},
-        ["ONE only"],
-        ["ONE TWO"],
-    ),
     ("change_case:english_capital", {}, [ENGLISH.upper()], [ENGLISH, GERMAN.upper(), "123"]),
     ("change_case:english_lowercase", {}, [ENGLISH], [ENGLISH.capitalize(), GERMAN.lower(), "123"]),
     (

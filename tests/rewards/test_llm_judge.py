@@ -18,11 +18,6 @@ from ..engines.faulty_server import FaultyServer, reliable
 from .outcomes import candidate
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 class JudgingServer(FaultyServer):
     """Its n-th judgement of a material is `judge(material, n)`."""
 
@@ -62,12 +57,7 @@ def test_several_judgements_become_their_mean_and_deviation() -> None:
     with JudgingServer(lambda shown, n: said[n]) as server:
         [found] = outcomes(Judge([server.url], "wise", k=4, rubric="Only {brevity} counts."), "Four.")
     assert found.failure is None
-    assert found.reward == {
-        "name": "judge:wise",
-        "value": 5.5,
-        "std": statistics.stdev([4, 7]),
-        "n_judgements": 2,
-    }
+    assert found.reward == {"name": "judge:wise", "value": 5.5, "std": statistics.stdev([4, 7]), "n_judgements": 2}
     assert found.marks == (UNPARSABLE_JUDGEMENT,)
     assert "Only {brevity} counts." in server.requests[0]["messages"][0]["content"]
     assert "Truthfulness" not in server.requests[0]["messages"][0]["content"]
@@ -89,13 +79,8 @@ def test_a_refused_or_dead_request_is_a_failure_of_that_candidate() -> None:
         return "400" if "long" in shown else "500" if "unlucky" in shown else "answer"
 
     with JudgingServer(lambda shown, n: "Verdict: 5", behaviour) as server:
-        judge = Judge([server.url], "wise", retries=1)
-        first, second, third = outcomes(judge, "too long", "unlucky", "Four.")
-    assert first.failure is not None
-    assert not first.failure.transient
-    assert second.failure is not None
-    assert second.failure.transient
-    assert third.reward is not None
+        found = outcomes(Judge([server.url], "wise", retries=1), "too long", "unlucky", "Four.")
+    assert [outcome.failure and outcome.failure.transient for outcome in found] == [False, True, None]
 
 
 def test_seeds_depend_on_what_is_judged_alone() -> None:

@@ -24,22 +24,15 @@ def test_other_rewards_are_not_rules():
 
 
 @pytest.mark.parametrize(
-    ("by", "message"),
+    ("by", "model", "message"),
     [
-        (
-            "guess",
-            "unknown reward 'guess'; choose one of math, choice, instructions, answer, stated, re:PATTERN, model",
-        ),
-        ("file", "needs the file with the rewards: --file"),
-        ("model", "needs the model: --model"),
-        ("judge", "needs the model: --model"),
+        ("guess", None, "choose one of math, choice, instructions, answer, stated, re:PATTERN, model, judge, file"),
+        ("file", None, "needs the file with the rewards: --file"),
+        ("model", None, "needs the model: --model"),
+        ("judge", None, "needs the model: --model"),
+        ("judge", "m", "needs the servers"),
     ],
 )
-def test_what_is_missing_is_said(by: str, message: str):
+def test_what_is_missing_is_said(by: str, model: str | None, message: str):
     with pytest.raises(InputError, match=message):
-        make_rewarder(by)
-
-
-def test_a_judge_needs_servers():
-    with pytest.raises(InputError, match="needs the servers"):
-        make_rewarder("judge", model="m")
+        make_rewarder(by, model=model)
