@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
-B = TypeVar("B")
+from ..schema import Message
+from .base import Batch, PromptSamples
+
 T = TypeVar("T")
 
 _INTERVAL = 0.05  # seconds between two looks at whether there is capacity for another batch
@@ -34,22 +36,31 @@ class EventLoopThread:
         finally:
             future.cancel()
 
-    def overlapping(
+    def answer(
         self,
-        batches: Iterable[B],
-        work: Callable[[B], Coroutine[Any, Any, T]],
-        has_capacity: Callable[[], Coroutine[Any, Any, bool]],
-    ) -> Generator[T, None, None]:
-        """The results of the batches, each as soon as it is complete.
+        batches: Iterable[Batch],
+        answer: Callable[[list[Message], int], Coroutine[Any, Any, PromptSamples]],
+        has_capacity: Callable[[], bool],
+    ) -> Generator[tuple[Batch, list[PromptSamples]], None, None]:
+        """Each batch as soon as all its questions are answered, each by `answer` with its seed.
 
         The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one batch
         do not leave an engine idle. The first exception ends the loop; a loop left early leaves nothing running.
         """
+
+        async def work(batch: Batch) -> tuple[Batch, list[PromptSamples]]:
+            pairs = zip(batch.questions, batch.seeds, strict=True)
+            return batch, await gathered(answer(question, seed) for question, seed in pairs)
+
+        async def is_free() -> bool:
+            await asyncio.sleep(0)  # until everything submitted before has been counted
+            return has_capacity()
+
         waiting = iter(batches)
-        running: set[Future[T]] = set()
+        running: set[Future[tuple[Batch, list[PromptSamples]]]] = set()
         try:
             while True:
-                while self.run(has_capacity()) and (batch := next(waiting, None)) is not None:
+                while self.run(is_free()) and (batch := next(waiting, None)) is not None:
                     running.add(asyncio.run_coroutine_threadsafe(work(batch), self._loop))
                 if not running:
                     return

@@ -95,7 +95,7 @@ class Servers:
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise InputError("concurrency is at least 1, retries at least 0 and timeout above 0")
         self.urls = list(dict.fromkeys(map(_checked_address, urls)))
-        self.concurrency = concurrency * len(self.urls)
+        self._concurrency = concurrency * len(self.urls)
         self._timeout = timeout
         self._key_variable = key_variable
         key = os.environ.get(key_variable, "").strip() or _NO_KEY
@@ -121,6 +121,10 @@ class Servers:
         if not self.thread.closed:
             self.thread.run(gathered(server.client.close() for server in self._servers))
             self.thread.close()
+
+    def has_capacity(self) -> bool:
+        """Whether there are fewer requests than the servers take at a time."""
+        return sum(server.in_flight for server in self._servers) < self._concurrency
 
     async def post(self, path: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """What `read` makes of the JSON that a server answers; `read` raises ValueError for an unusable answer.

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import Failure, InputError
 from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
-from .event_loop import gathered
 from .openai_client import Servers, UnsupportedParameter
 
 
@@ -41,7 +41,6 @@ class ServerGenerator(Servers):
         # vLLM reports the tokens of each sample; other servers may refuse what they do not know
         self._extra = {"return_token_ids": True} if self.are_vllm else {}
         self._limit = "max_tokens"
-        self._unfinished = 0  # questions
 
     def generate(
         self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
@@ -49,21 +48,9 @@ class ServerGenerator(Servers):
         """See `GenerationEngine`. A question may have some samples, and a failure for the rest."""
         if sampling.chat_template is not None:
             raise InputError("a chat template cannot be sent to every server; start the servers with it instead")
-        return self.thread.overlapping(
-            batches, lambda batch: self._sample_batch(batch, sampling, report), self._has_capacity
-        )
+        return self.thread.answer(batches, partial(self._sample, sampling, report), self.has_capacity)
 
-    async def _has_capacity(self) -> bool:
-        return self._unfinished < self.concurrency
-
-    async def _sample_batch(
-        self, batch: Batch, sampling: Sampling, report: Report
-    ) -> tuple[Batch, list[PromptSamples]]:
-        pairs = zip(batch.questions, batch.seeds, strict=True)
-        self._unfinished += len(batch.questions)
-        return batch, await gathered(self._sample(question, seed, sampling, report) for question, seed in pairs)
-
-    async def _sample(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
+    async def _sample(self, sampling: Sampling, report: Report, question: list[Message], seed: int) -> PromptSamples:
         samples: list[Sample] = []
         try:
             while len(samples) < sampling.n:
@@ -73,8 +60,6 @@ class ServerGenerator(Servers):
                 report(len(new), sum(sample["n_tokens"] or 0 for sample in new))
         except Failure as failure:
             return PromptSamples(samples, seed, failure)
-        finally:
-            self._unfinished -= 1
         return PromptSamples(samples, seed)
 
     async def _complete(self, question: list[Message], n: int, seed: int, sampling: Sampling) -> list[Sample]:

@@ -38,6 +38,7 @@ class VllmEngine:
         from transformers import AutoConfig
         from transformers.utils import cached_file
         from transformers.utils.hub import extract_commit_hash
+        from vllm.platforms import current_platform
 
         self.version: str | None = vllm.__version__
         self.model = Path(model).name if Path(model).exists() else str(model)  # of a folder only its name
@@ -49,13 +50,16 @@ class VllmEngine:
             AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
             # the Hub's commit, by where the file lies in its cache
             self.revision: str | None = extract_commit_hash(cached_file(model, "config.json", revision=revision), None)
+            # where a prompt with a seed is read in parts, vLLM 0.32 dies on a CPU: "CPU Generator does not use offset"
+            in_parts = engine_args["runner"] != "generate" or not current_platform.is_cpu()
+            whole = {} if in_parts else {"enable_chunked_prefill": False}
             arguments = vllm.AsyncEngineArgs(
                 model=str(model),
                 revision=revision,
                 tokenizer_revision=revision,
                 trust_remote_code=trust_remote_code,
                 worker_extension_cls=f"{EndWithOwner.__module__}.{EndWithOwner.__qualname__}",
-                **{"enable_prefix_caching": True, "disable_log_stats": True, **engine_args},
+                **{"enable_prefix_caching": True, "disable_log_stats": True, **whole, **engine_args},
             )
             self.llm: AsyncLLM = self.thread.run(_start(arguments))
         except Exception as error:

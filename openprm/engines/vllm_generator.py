@@ -14,12 +14,12 @@ the shape of a batch; for some GPUs vLLM has a batch-invariant mode (`VLLM_BATCH
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, first_line
 from ..schema import Message
@@ -30,6 +30,8 @@ from .vllm_engine import VllmEngine
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, SamplingParams
+
+T = TypeVar("T")
 
 #: Batches are taken while fewer sequences are unfinished than this many times what the engine runs at once.
 AHEAD = 2
@@ -50,7 +52,7 @@ class VllmGenerator(VllmEngine):
     def __init__(self, model: str | Path, *, dtype: str = "auto", **engine_args: Any) -> None:
         # generation_config: vLLM's own defaults of sampling, not the model's
         fixed: dict[str, Any] = {"dtype": dtype, "runner": "generate", "generation_config": "vllm"}
-        super().__init__(model, **fixed, **{**_for_seeds(), **engine_args})
+        super().__init__(model, **fixed, **engine_args)
         settings = self.llm.vllm_config
         self._capacity = AHEAD * settings.scheduler_config.max_num_seqs * settings.parallel_config.data_parallel_size
         self.tokenizer: Any = self.llm.get_tokenizer()
@@ -62,9 +64,7 @@ class VllmGenerator(VllmEngine):
         """See `GenerationEngine`. A loop that is left early leaves nothing running."""
         check_template(self.tokenizer, sampling, self.model)
         with self.alive():
-            yield from self.thread.overlapping(
-                batches, lambda batch: self._answer_all(batch, sampling, report), self._has_capacity
-            )
+            yield from self.thread.answer(batches, partial(self._answer, sampling, report), self._has_capacity)
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report
@@ -72,7 +72,7 @@ class VllmGenerator(VllmEngine):
         """See `ContinuationEngine`. Rows share prefixes through the prefix cache."""
 
         async def continued(row: ContinuationRequest) -> list[int] | Failure:
-            new = await self._continue(row, sampling)
+            new = await _attempt(self._continue(row, sampling))
             report(1, 0 if isinstance(new, Failure) else len(new))
             return new
 
@@ -80,17 +80,12 @@ class VllmGenerator(VllmEngine):
             return self.thread.run(gathered(map(continued, rows)))
 
     async def _continue(self, row: ContinuationRequest, sampling: Sampling) -> list[int] | Failure:
-        from vllm.exceptions import VLLMClientError
-
         one = replace(sampling, n=1, stop=() if row.stop is None else (row.stop,))
         params = self._params(one, row.seed, row.budget)
-        try:
-            if row.is_complete is None or row.stop is not None:
-                (found,) = (await self.sample(row.tokens, params)).outputs
-                return list(found.token_ids) if found.finish_reason in _ENDS else _gave_up(found)
-            return await self._continue_until(row, params)
-        except VLLMClientError as error:
-            return _refused(error)
+        if row.is_complete is None or row.stop is not None:
+            (found,) = (await self.sample(row.tokens, params)).outputs
+            return list(found.token_ids) if found.finish_reason in _ENDS else _gave_up(found)
+        return await self._continue_until(row, params)
 
     async def _continue_until(self, row: ContinuationRequest, params: SamplingParams) -> list[int] | Failure:
         """vLLM generates ahead of its reader, so the row ends at the first token that completes it."""
@@ -109,25 +104,17 @@ class VllmGenerator(VllmEngine):
                         return new
         return _gave_up(found)
 
-    async def _has_capacity(self) -> bool:
-        await asyncio.sleep(0)  # until everything submitted before has been counted
+    def _has_capacity(self) -> bool:
         return self.llm.get_num_unfinished_requests() < self._capacity
 
-    async def _answer_all(self, batch: Batch, sampling: Sampling, report: Report) -> tuple[Batch, list[PromptSamples]]:
-        pairs = zip(batch.questions, batch.seeds, strict=True)
-        return batch, await gathered(self._answer(question, seed, sampling, report) for question, seed in pairs)
-
-    async def _answer(self, question: list[Message], seed: int, sampling: Sampling, report: Report) -> PromptSamples:
-        from vllm.exceptions import VLLMClientError
-
+    async def _answer(self, sampling: Sampling, report: Report, question: list[Message], seed: int) -> PromptSamples:
         prompt = encode_prompt(self.tokenizer, question, sampling, self.max_length)
         if isinstance(prompt, Failure):
             return PromptSamples([], seed, prompt)
-        try:
-            budget = max_new_tokens(len(prompt), sampling, self.max_length)
-            output = await self.sample(prompt, self._params(sampling, seed, budget))
-        except VLLMClientError as error:
-            return PromptSamples([], seed, _refused(error))
+        params = self._params(sampling, seed, max_new_tokens(len(prompt), sampling, self.max_length))
+        output = await _attempt(self.sample(prompt, params))
+        if isinstance(output, Failure):
+            return PromptSamples([], seed, output)
         report(len(output.outputs), sum(len(one.token_ids) for one in output.outputs))
         samples = [
             Sample(text=one.text, n_tokens=len(one.token_ids), finish_reason=one.finish_reason)
@@ -153,18 +140,14 @@ class VllmGenerator(VllmEngine):
         )
 
 
-def _for_seeds() -> dict[str, Any]:
-    """What vLLM needs for requests with seeds, where it is installed (where not, the engine says so)."""
+async def _attempt(request: Awaitable[T]) -> T | Failure:
+    """What the request gives, or why vLLM refuses it."""
+    from vllm.exceptions import VLLMClientError
+
     try:
-        from vllm.platforms import current_platform
-    except ImportError:
-        return {}
-    # where a prompt with a seed is read in parts, vLLM 0.32 dies on a CPU: "CPU Generator does not use offset"
-    return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
-
-
-def _refused(error: Exception) -> Failure:
-    return Failure(first_line(error), "change the question or leave it out")
+        return await request
+    except VLLMClientError as error:
+        return Failure(first_line(error), "change the question or leave it out")
 
 
 def _gave_up(output: CompletionOutput) -> Failure:
