@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from transformers import DynamicCache, StoppingCriteria
-from transformers.cache_utils import DynamicLayer
+from transformers import StoppingCriteria
 
 from .base import ContinuationRequest, Report
 
@@ -67,8 +66,3 @@ class RowEnds(StoppingCriteria):
                 one.ended = token in self.end_ids or len(one.new) == one.row.budget or bool(enough and enough(one.new))
         self.report(before - sum(not one.ended for one in self.rows), before)
         return torch.tensor([one.ended for one in self.rows], device=input_ids.device)
-
-
-def is_plain(cache: Any) -> bool:
-    """Whether a cache holds the keys and values of every token, and nothing else: then it can be taken apart."""
-    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)

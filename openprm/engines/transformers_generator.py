@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteriaList
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig, StoppingCriteriaList
+from transformers.cache_utils import DynamicLayer
 
 from ..errors import Failure, InputError
 from ..schema import Message
 from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
-from .transformers_continuation import Continuation, RowEnds, in_batches, is_plain
+from .transformers_continuation import Continuation, RowEnds, in_batches
 from .transformers_loading import load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SEQUENCES = 64  # generated at a time, unless the caller knows what fits
 
@@ -179,7 +180,8 @@ class TransformersGenerator:
         # generate() knows the positions of padded prompts in every model; the token that it draws is not used
         output = self._run([prompt[:-1] for prompt in places], {"max_new_tokens": 1, "return_dict_in_generate": True})
         cache = output.past_key_values
-        if not is_plain(cache):
+        # only a cache of the keys and values of every token, and nothing else, can be taken apart
+        if not (isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)):
             return None
         cache.batch_select_indices(torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.lm.device))
         return cache

@@ -25,13 +25,9 @@ from typing import Any, Literal
 from ..errors import Failure, InputError
 from ..scoring.steps import split
 
-Check = Callable[..., bool]
-
 Relation = Literal["at least", "less than"]
 
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
-_ASTERISKS = "******"
-_ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
 def _holds(count: int, relation: Relation, bound: int) -> bool:
@@ -140,7 +136,7 @@ def number_bullet_lists(text: str, num_bullets: int) -> bool:
 
 
 def constrained_response(text: str) -> bool:
-    return any(answer in text for answer in _ANSWERS)
+    return any(f"My answer is {answer}." in text for answer in ("yes", "no", "maybe"))
 
 
 def number_highlighted_sections(text: str, num_highlights: int) -> bool:
@@ -170,7 +166,7 @@ def title(text: str) -> bool:
 
 def two_responses(text: str) -> bool:
     """Two different ones, with six asterisks between."""
-    parts = _paragraphs(text, re.escape(_ASTERISKS))
+    parts = _paragraphs(text, re.escape("******"))
     return len(parts) == 2 and all(parts) and parts[0] != parts[1]
 
 
@@ -203,7 +199,7 @@ def no_comma(text: str) -> bool:
     return "," not in text
 
 
-_GROUPS: dict[str, tuple[Check, ...]] = {
+_GROUPS: dict[str, tuple[Callable[..., bool], ...]] = {
     "change_case": (capital_word_frequency, english_capital, english_lowercase),
     "combination": (repeat_prompt, two_responses),
     "detectable_content": (number_placeholders, postscript),
@@ -218,4 +214,4 @@ _GROUPS: dict[str, tuple[Check, ...]] = {
     "startend": (end_checker, quotation),
 }
 #: Checks by the dataset's ids, such as `keywords:existence`.
-KINDS: dict[str, Check] = {f"{group}:{check.__name__}": check for group, checks in _GROUPS.items() for check in checks}
+KINDS = {f"{group}:{check.__name__}": check for group, checks in _GROUPS.items() for check in checks}

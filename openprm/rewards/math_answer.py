@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib.metadata import version
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import Failure, InputError
 from ..schema import Candidate
@@ -74,24 +74,17 @@ def _mathematics(candidate: Candidate) -> float | None:
 def stated_expression(response: str) -> str | None:
     r"""The answer that a response states, as it is written; None where it states none.
 
-    The last `\boxed{...}`, with those that "and", "or" or a comma join to it; without a box, the last text after "the
-    answer is" and the like (see `exact_answer.STATED`); where nothing is stated, the last mathematics between dollars
-    or the like, or the last number.
+    The last `\boxed{...}`, with those joined to it; without a box, the last text after "the answer is" and the like
+    (see `exact_answer.STATED`); else the last mathematics between dollars or the like, or the last number.
     """
     if boxes := _boxed(response):
         return _joined(response, boxes)
     return next(filter(None, map(str.strip, final_statements(response, _STATED))), None)
 
 
-class _Box(NamedTuple):
-    start: int
-    end: int
-    content: str
-
-
-def _boxed(text: str) -> list[_Box]:
-    r"""The outermost `\boxed{...}`, with braces nested as deep as they are."""
-    boxes: list[_Box] = []
+def _boxed(text: str) -> list[tuple[int, int, str]]:
+    r"""Start, end and content of each outermost `\boxed{...}`, with braces nested as deep as they are."""
+    boxes: list[tuple[int, int, str]] = []
     opened: list[re.Match[str]] = []
     for brace in _BRACES.finditer(text):
         if brace[0][-1] == "{" and brace[0] != r"\{":
@@ -99,19 +92,19 @@ def _boxed(text: str) -> list[_Box]:
         elif brace[0] == "}" and opened:
             start = opened.pop()
             if start[0] != "{":
-                while boxes and boxes[-1].start > start.start():
+                while boxes and boxes[-1][0] > start.start():
                     boxes.pop()
-                boxes.append(_Box(start.start(), brace.end(), text[start.end() : brace.start()].strip()))
-    return [box for box in boxes if box.content]
+                boxes.append((start.start(), brace.end(), text[start.end() : brace.start()].strip()))
+    return [box for box in boxes if box[2]]
 
 
-def _joined(text: str, boxes: list[_Box]) -> str:
+def _joined(text: str, boxes: list[tuple[int, int, str]]) -> str:
     """The last box, with those before it that "and", "or" or a comma join to it."""
-    contents = [boxes[-1].content]
-    for before, box in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
-        if not _BETWEEN.fullmatch(text, before.end, box.start):
+    contents = [boxes[-1][2]]
+    for (_, end, content), (start, *_) in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
+        if not _BETWEEN.fullmatch(text, end, start):
             break
-        contents.insert(0, before.content)
+        contents.insert(0, content)
     return ", ".join(contents)
 
 
