@@ -116,9 +116,9 @@ class BeamSearch(PromptSearch):
         return [answer for beam in self.beams for answer in beam.kept], dropped
 
     def complete(self) -> list[Hypothesis]:
-        return [answer for beam in self.beams for answer in [*beam.complete, *map(_cut, beam.open)]]
-
-
-def _cut(answer: Hypothesis) -> Hypothesis:
-    """What is unfinished at the end, finished as it stands."""
-    return replace(answer, partial=replace(answer.partial, finish_reason="length"))
+        """With what is unfinished at the end, finished as it stands."""
+        found: list[Hypothesis] = []
+        for beam in self.beams:
+            cut = (replace(one, partial=replace(one.partial, finish_reason="length")) for one in beam.open)
+            found += [*beam.complete, *cut]
+        return found

@@ -62,17 +62,15 @@ class BestOfN(PromptSearch):
 
     def prune(self, scored: Sequence[Hypothesis], depth: int) -> tuple[list[Hypothesis], int]:
         self.answers |= zip(self._open, scored, strict=True)
-        rejected = self._rejected(self.rule, depth) if self.rule else []
-        for i in rejected:
-            del self.answers[i]
-        self.stopped += len(rejected)
-        return self.complete(), len(rejected)
+        dropped = 0
+        if self.rule:
+            scores = [partial_score(one.step_rewards, depth, self.rule.aggregation) for one in self.complete()]
+            for (i, answer), keep in zip(list(self.answers.items()), self.rule.keeps(scores), strict=True):
+                if not keep and not answer.partial.finished:  # a finished one costs nothing more
+                    del self.answers[i]
+                    dropped += 1
+        self.stopped += dropped
+        return self.complete(), dropped
 
     def complete(self) -> list[Hypothesis]:
         return list(self.answers.values())
-
-    def _rejected(self, rule: RejectionRule, depth: int) -> list[int]:
-        """Those to be stopped; a finished one costs nothing more and stays."""
-        scores = [partial_score(answer.step_rewards, depth, rule.aggregation) for answer in self.answers.values()]
-        kept = dict(zip(self.answers, rule.keeps(scores), strict=True))
-        return [i for i in self._open if not kept[i]]

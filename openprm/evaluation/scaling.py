@@ -28,7 +28,7 @@ from .accuracy import (
     intervals,
     paired_difference,
 )
-from .scored_prompts import ScoredPrompt
+from .data import ScoredPrompt
 from .subset_votes import best_in, covered_in, random_subsets, vote_in
 
 _REPETITIONS = 5  # how often the paper draws n of its samples
@@ -157,11 +157,12 @@ def search_point(
     seed: int = 0,
     n_resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """One search (see `openprm.evaluation.search_answers`) beside what its budget gives by choosing among samples.
+    """One search beside what its budget gives by choosing among samples.
 
-    Adds its `accuracy` from `low` to `high`, and `differences` from choices among as many samples as its budget, on
-    the same prompts: the majority vote and, where a model with scores chose, the best of n and the weighted vote by
-    the same aggregation; none where the budget exceeds the samples.
+    To what `openprm.evaluation.data.read_search_answers` says of it this adds its `accuracy` from `low` to
+    `high`, and `differences` from choices among as many samples as its budget, on the same prompts: the majority vote
+    and, where a model with scores chose, the best of n and the weighted vote by the same aggregation; none where the
+    budget exceeds the samples.
     """
     by = f"{search['scorer']}/{search['aggregation']}"
     differences = []

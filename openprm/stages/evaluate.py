@@ -13,10 +13,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..evaluation.accuracy import compare_groups, evaluate_selection
+from ..evaluation.data import graded_by, grading_rule, read_scored, read_search_answers, scored_by, unscored
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point
 from ..evaluation.scaling_plot import plot_scaling
-from ..evaluation.scored_prompts import graded_by, read_scored, scored_by, unscored
-from ..evaluation.search_answers import grading_rule, read_search_answers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of

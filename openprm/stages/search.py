@@ -21,7 +21,7 @@ from ..decoding.searcher import Searcher, check, with_defaults
 from ..engines.base import prompt_seed
 from ..engines.specs import RewardSpec
 from ..errors import Failure, InputError
-from ..evaluation.scored_prompts import scored_by
+from ..evaluation.data import scored_by
 from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE
 from ..rewards.exact_answer import DEFAULT_PATTERN
 from ..runs.declaration import execution, input_path, parameter
@@ -32,7 +32,7 @@ from ..runs.shards import Items, Made
 from ..schema import SCHEMA_VERSION, Answer, Scored
 from .sample import drawn_by
 from .sharded import Sharded, work_on_prompts
-from .shared_options import Samples, engine_parameters
+from .shared_options import Samples, engine_parameters, spec_of
 
 PROMPTS_PER_SHARD = 64  # searched together: with a budget of 16 about a thousand sequences, which fill an engine
 
@@ -85,16 +85,7 @@ class Search(Samples, Sharded, kind="search"):
         """The reward model and its engine, of a fixed commit where it is on the Hub."""
         if self.prm is None:
             return None
-        spec = RewardSpec(
-            self.prm,
-            "server" if self.prm_servers else self.prm_engine,
-            revision=self.prm_revision,
-            dtype=self.prm_dtype,
-            trust_remote_code=self.trust_remote_code,
-            servers=tuple(self.prm_servers),
-            options=self.prm_engine_options,
-            checkpoint=self.prm_checkpoint,
-        )
+        spec: RewardSpec = spec_of(RewardSpec, self, self.prm, "prm_", checkpoint=self.prm_checkpoint)
         return replace(spec, revision=resolve_model(spec.source, spec.revision))
 
     @cached_property

@@ -151,15 +151,19 @@ class Samples(RunsEngine):
         )
 
 
-def spec_of(kind: type[EngineSpec[Any]], stage: RunsEngine, model: str, **more: Any) -> Any:
-    """The engine that a stage declares, of a `GeneratorSpec` or `RewardSpec`."""
+def spec_of(kind: type[EngineSpec[Any]], stage: RunsEngine, model: str, prefix: str = "", **more: Any) -> Any:
+    """The engine that a stage declares by fields of that prefix, of a `GeneratorSpec` or `RewardSpec`."""
+
+    def given(name: str) -> Any:
+        return getattr(stage, prefix + name)
+
     return kind(
         model,
-        "server" if stage.servers else stage.engine,
-        revision=stage.revision,
-        dtype=stage.dtype,
+        "server" if given("servers") else given("engine"),
+        revision=given("revision"),
+        dtype=given("dtype"),
         trust_remote_code=stage.trust_remote_code,
-        servers=tuple(stage.servers),
-        options=stage.engine_options,
+        servers=tuple(given("servers")),
+        options=given("engine_options"),
         **more,
     )
