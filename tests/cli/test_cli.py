@@ -16,46 +16,15 @@ from openprm import cli
 from openprm.runs.folder import read_manifest, read_rows
 from openprm.trees.tree import response_text
 
-from ..answers import answers, content, rejected, times, write_jsonl
+from ..answers import answers, rejected, times, write_jsonl
 
 COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback]
+
+
 ROWS = [
     {"question": "2 + 2?", "response": "Add.\nFour", "reward": 1.0},
     {"question": "2 + 2?", "response": "Guess.\nFive", "reward": 0.0},
 ]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs `openprm ARGUMENTS` in an empty folder: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["openprm", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err  # type: ignore[return-value]
-
-    return call
-
-
-@pytest.fixture
-def fails(run, tmp_path):
-    """Runs it and returns the one line it must fail with, leaving no finished folder `t`."""
-
-    def call(*arguments: str) -> str:
-        before = content(Path("t")) if Path("t/manifest.json").exists() else Path("t").exists()
-        code, _, err = run(*arguments)
-        assert code == 1
-        assert err.startswith("openprm: ")
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
-        assert before == (content(Path("t")) if Path("t/manifest.json").exists() else Path("t").exists())
-        return err
-
-    return call
 
 
 def write(*rows: dict[str, Any], name: str = "a.jsonl") -> str:
@@ -70,12 +39,6 @@ def write(*rows: dict[str, Any], name: str = "a.jsonl") -> str:
     [
         ("a.jsonl", b"", "a.jsonl: the file is empty; check how it was written"),
         ("a.jsonl", b"{\n{\n", "a.jsonl: no candidate could be used; 2 rows were rejected"),
-        (
-            "a.jsonl",
-            b'{"question": "q", "answer": "a"}',
-            "a.jsonl: no column 'response'",
-        ),
-        ("a.parquet", b"PAR1 and no more", "a.parquet: not a complete Parquet file"),
         ("data/a.csv", None, "data/a.csv: there is no such file or folder"),
     ],
 )
@@ -98,8 +61,6 @@ def test_a_file_that_cannot_be_used(fails, tmp_path, name, text, message):
         (["--threshold", "nan"], "threshold is nan"),
         (["--similarity", "edit"], "jaro_winkler"),
         (["--split", "train"], "a.jsonl: a file has no split 'train'"),
-        (["--where", "subset=x"], "a.jsonl: no column 'subset'"),
-        (["--where", "question=x"], "a.jsonl: no row has question = 'x'"),
         (["--id-column", "id"], "a.jsonl: no column 'id'"),
     ],
 )
@@ -190,18 +151,6 @@ def test_an_empty_response(run, fails):
     assert "a.jsonl: there is no result to write; 1 rows were rejected, 1 of them for: empty response" in line
 
 
-def test_duplicate_ids(run, fails):
-    rows = [{**row, "prompt_id": "p", "sample_index": index} for index, row in enumerate(ROWS)]
-    write(*rows, {**rows[0], "response": "again"}, {**rows[0], "question": "3 + 3?", "sample_index": 2})
-    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    assert [(entry["key"], entry["reason"]) for entry in rejected(Path("t"))] == [
-        ("a.jsonl, row 3", "prompt_id 'p' has a sample_index 0 already, in row 1"),
-        ("a.jsonl, row 4", "prompt_id 'p' has another question in row 1"),
-    ]
-    assert [len(tree["responses"]) for tree in read_rows("t")] == [2]
-    assert "a.jsonl, row 3: prompt_id 'p' has" in fails("trees", "a.jsonl", "-o", "u", "--strict")
-
-
 # --- rows that are unusual
 
 
@@ -256,19 +205,6 @@ def test_file_to_candidates_to_trees_to_pairs(run, fails):
     assert times(Path("p")) == before
 
 
-def test_pairs_of_a_split(run, fails):
-    write_jsonl(Path("a.jsonl"), answers(6))
-    assert run("trees", "a.jsonl", "-o", "t")[0] == 0
-    assert run("pairs", "t", "-o", "p")[0] == 0
-    [shard] = Path("t/data").glob("*.parquet")
-    Path("published/data").mkdir(parents=True)
-    Path("published/data/test-00000.parquet").write_bytes(shard.read_bytes())
-    assert run("pairs", "published", "--split", "test", "-o", "q")[0] == 0
-    assert read_manifest("q")["row_hash"] == read_manifest("p")["row_hash"]
-    assert "published has no split 'train': its splits are test" in fails("pairs", "published", "-o", "x")
-    assert "published has no split 'dev'" in fails("pairs", "published", "--split", "dev", "-o", "x")
-
-
 def test_folders_of_another_kind(run, fails):
     write(*ROWS)
     run("import", "a.jsonl", "-o", "c")
@@ -280,14 +216,6 @@ def test_folders_of_another_kind(run, fails):
     assert "c: the rows are candidate records already; leave out columns" in fails(
         "trees", "c", "-o", "x", "--response-column", "answer"
     )
-
-
-def test_preferences(run, fails):
-    write({"prompt": "q", "chosen": "yes", "rejected": "no"}, {"prompt": "q", "chosen": "", "rejected": "no"})
-    assert run("preferences", "a.jsonl", "-o", "p")[0] == 0
-    assert [(row["chosen"], row["level"], row["source"]) for row in read_rows("p")] == [("yes", "outcome", "a")]
-    assert [entry["key"] for entry in rejected(Path("p"))] == ["a.jsonl, row 2"]
-    assert "a.jsonl, row 2: 'chosen'" in fails("preferences", "a.jsonl", "-o", "x", "--strict")
 
 
 def test_show(run, fails):
@@ -357,54 +285,6 @@ def test_a_librarys_error_keeps_its_traceback(run, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["openprm", "trees", "a.jsonl", "-o", "t"])
     with pytest.raises(LibraryError):
         cli.main()
-
-
-def ask(n: int = 5) -> None:
-    lines = [{"question": f"The dial is at {i}. First up 2.", "reference": str(i + 2)} for i in range(n)]
-    Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-SAMPLE = ("--n", "2", "--max-new-tokens", "8", "--prompts-per-shard", "2")
-
-
-def test_questions_to_samples_to_rewards(run, policy):
-    ask()
-    assert run("prompts", "q.jsonl", "-o", "p")[0] == 0
-    code, out, _ = run("sample", "p", "--model", str(policy), "-o", "s", *SAMPLE, "--shard", "1/2")
-    assert code == 0
-    assert "prompts 3/3 · responses 6" in out  # the first and the third of the three shards
-    assert "not running; the same command resumes it" in out
-    code, out, err = run("status", "s")
-    assert (code, err) == (0, "")
-    assert "prompts 3/3 · responses 6" in out
-    assert run("sample", "p", "--model", str(policy), "-o", "s", *SAMPLE)[0] == 0
-    assert "s is finished: sample, 10 rows" in run("status", "s")[1]
-    code, out, err = run("reward", "s", "--by", "answer", "-o", "c", "--num-proc", "1")
-    assert (code, "rewarded" in out) == (0, True), err
-    assert run("reward", "c", "--by", r"re:\d", "--name", "digit", "-o", "both")[0] == 0
-    rewards = [{reward["name"] for reward in row["rewards"]} for row in read_rows("both")]
-    assert rewards == [{"golden", "digit"}] * 10
-    assert run("trees", "both", "--reward-name", "digit", "-o", "t")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--shard", "3/2"), "none of 1/2 to 2/2"),
-        (("--n", "2", "--temperature", "0"), "greedy"),
-        (("--engine", "vlm"), "unknown engine 'vlm'"),
-        (("--engine", "server"), "needs the addresses of servers"),
-        (("--server", "ftp://x"), "ftp://x"),
-        (("--server", "http://user:secret@host/v1"), "environment"),
-        (("--stop", ""), "stop string is empty"),
-    ],
-)
-def test_what_cannot_be_sampled(fails, run, policy, arguments, message):
-    ask()
-    run("prompts", "q.jsonl", "-o", "p")
-    line = fails("sample", "p", "--model", str(policy), "-o", "t", *arguments)
-    assert message in line
-    assert "secret" not in line
 
 
 def test_a_full_disk(fails, monkeypatch):

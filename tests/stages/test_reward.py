@@ -21,7 +21,6 @@ from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
 from openprm.schema import Candidate, plain_reward
 from openprm.stages import reward as reward_stage
-from openprm.stages.trees import Trees
 from tests.stage_runs import reward as run_reward
 
 from ..folders import candidate, contents, dataset
@@ -82,19 +81,6 @@ def test_rewards_join_what_a_candidate_has(tmp_path: Path, given: CandidateSourc
         "skipped": 0,
         "rejected": {},
     }
-
-
-def test_several_rewards_stand_side_by_side_and_the_trees_name_theirs(tmp_path: Path, given: CandidateSource):
-    reward(given, golden_rule(), tmp_path / "golden")
-    both = CandidateSource(str(tmp_path / "golden"))
-    reward(both, Lengths(), tmp_path / "both")
-    with pytest.raises(InputError, match="golden, length; choose one with --reward-name"):
-        Trees(candidates=str(tmp_path / "both")).run(tmp_path / "trees")
-    for name, values in (("golden", [1.0, 0.0, 0.0, 1.0]), ("length", [float(len(text)) for text in ANSWERS])):
-        Trees(candidates=str(tmp_path / "both"), reward_name=name).run(tmp_path / name / "trees")
-        for tree in read_rows(tmp_path / name / "trees"):
-            assert tree["reward_name"] == name
-            assert [response["reward"] for response in tree["responses"]] == values
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path, given: CandidateSource):

@@ -8,41 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openprm.data.candidates import CandidateSource
-from openprm.data.columns import Columns
 from openprm.errors import InputError
 from openprm.runs.folder import read_manifest, read_rows, rows_hash
 from openprm.runs.manifest import WORK
 from openprm.schema import Candidate, Pair, Tree, features, plain_reward
 from openprm.stages import trees as tree_stage
 from openprm.stages.import_candidates import ImportCandidates
-from openprm.stages.pairs import Pairs, Preferences, _shuffled
+from openprm.stages.pairs import Pairs
 from openprm.stages.trees import Trees
 from openprm.trees.tree import build_tree, response_text
 
 from ..answers import answers, content, rejected, times, write_jsonl
-from ..folders import dataset
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    return write_jsonl(tmp_path / "a.jsonl", answers(12))
-
-
-@pytest.fixture
-def trees(tmp_path: Path, file: str) -> Path:
-    Trees(candidates=file).run(tmp_path / "trees")
-    return tmp_path / "trees"
 
 
 def rows_of(folder: Path) -> list[Any]:
@@ -152,18 +137,6 @@ def test_counts(tmp_path):
     assert {name: counts[name] for name in expected} == expected
 
 
-def test_a_separator_for_each_source(tmp_path):
-    rows = [{"question": s, "response": "a.\nb\nc", "reward": 1, "source": s} for s in ("lines", "others")]
-    file = write_jsonl(tmp_path / "a.jsonl", rows)
-    Trees(candidates=file, separators={"lines": "line"}).run(tmp_path / "t")
-    assert [tree["responses"][0]["steps"] for tree in rows_of(tmp_path / "t")] == [
-        ["a.\n", "b\n", "c"],
-        ["a.\n", "b\nc"],
-    ]
-    assert [tree["build"]["separator"] for tree in rows_of(tmp_path / "t")] == ["line", ".\n"]
-    assert read_manifest(tmp_path / "t")["parameters"]["separators"] == {"lines": "line"}
-
-
 def test_whole_rewards_of_records_are_hashed_as_they_are_stored(tmp_path, file):
     rows = [
         {**row, "rewards": [plain_reward("r", index % 2)]} for index, row in enumerate(CandidateSource(file).read())
@@ -194,28 +167,7 @@ def test_what_rebuilds_trees(tmp_path, file, trees):
     assert times(trees) != before
 
 
-def test_pairs_follow_their_trees(tmp_path, file, trees):
-    first = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")
-    write_jsonl(Path(file), answers(12, seed=1))
-    with pytest.raises(InputError, match="finished, by a run with other inputs: candidates"):
-        Trees(candidates=file).run(trees)
-    Trees(candidates=file).run(trees, force=True)
-    again = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs", force=True)
-    assert again["row_hash"] != first["row_hash"]
-
-
 # --- several rewards
-
-
-@pytest.fixture
-def rewarded(tmp_path: Path, file: str) -> Path:
-    """A folder of candidates with two rewards, the second the first's negative."""
-
-    rows = []
-    for candidate in CandidateSource(file).read():
-        value = candidate["rewards"][0]["value"]  # type: ignore[index]
-        rows.append({**candidate, "rewards": [plain_reward("a", value), plain_reward("b", -value)]})
-    return dataset(tmp_path / "candidates", Candidate, rows)
 
 
 def test_one_of_several_rewards_must_be_chosen(tmp_path, rewarded):
@@ -228,126 +180,6 @@ def test_one_of_several_rewards_must_be_chosen(tmp_path, rewarded):
     for tree in rows_of(tmp_path / "trees"):
         assert tree["reward_name"] == "b"
         assert all(r["reward"] == r["rewards"][1]["value"] for r in tree["responses"])
-
-
-def test_rewards_with_different_names_are_not_mixed(tmp_path, rewarded):
-    rows = [{**row, "rewards": [row["rewards"][number % 2]]} for number, row in enumerate(rows_of(rewarded))]
-    file = write_jsonl(tmp_path / "mixed.jsonl", rows)
-    with pytest.raises(InputError, match=r"mixed\.jsonl: candidates have rewards a, b; choose one"):
-        Trees(candidates=str(file)).run(tmp_path / "trees")
-    Trees(candidates=str(file), reward_name="b").run(tmp_path / "trees")
-    assert {tree["reward_name"] for tree in rows_of(tmp_path / "trees")} == {"b"}
-
-
-def test_pairs_of_another_reward_need_no_new_trees(tmp_path, rewarded):
-    for name in "ab":
-        Trees(candidates=str(rewarded), reward_name=name).run(tmp_path / name)
-    turned = Pairs(trees=str(tmp_path / "a"), min_gap="0.1", reward_name="b").run(tmp_path / "turned")
-    assert turned["row_hash"] == Pairs(trees=str(tmp_path / "b"), min_gap="0.1").run(tmp_path / "direct")["row_hash"]
-    with pytest.raises(ValueError, match="no reward named 'c'"):
-        Pairs(trees=str(tmp_path / "a"), min_gap="0.1", reward_name="c").run(tmp_path / "none")
-
-
-def test_a_folder_of_candidates_may_be_read_for_its_texts_alone(rewarded):
-    assert len(list(CandidateSource(str(rewarded), Columns(reward=None)).read())) == 48
-    assert len(list(CandidateSource(str(rewarded), where={"sample_index": "0"}).read())) == 12
-    for wrong in ({"columns": Columns("prompt")}, {"source": "s"}):
-        with pytest.raises(InputError, match="candidate records already"):
-            list(CandidateSource(str(rewarded), **wrong).read())
-
-
-# --- pairs
-
-
-def test_a_gap_in_other_units(tmp_path, trees):
-    rewards = [response["reward"] for tree in rows_of(trees) for response in tree["responses"]]
-    mean = sum(rewards) / len(rewards)
-    sd = (sum((reward - mean) ** 2 for reward in rewards) / len(rewards)) ** 0.5
-    manifest = Pairs(trees=str(trees), min_gap="0.5sd").run(tmp_path / "sd")
-    assert manifest["counts"]["min_gap_by_source"] == {"a": pytest.approx(0.5 * sd)}
-    assert manifest["parameters"]["min_gap"] == "0.5sd"
-    assert all(pair["gap"] >= 0.5 * sd - 1e-9 for pair in rows_of(tmp_path / "sd"))
-    half = Pairs(trees=str(trees), min_gap="q0.5").run(tmp_path / "half")["rows"]
-    everything = Pairs(trees=str(trees), min_gap="q0").run(tmp_path / "all")["rows"]
-    assert 0.3 * everything < half < 0.7 * everything
-
-
-def published(tmp_path: Path, trees: Path) -> Path:
-    """A folder of two splits, as a published repository is: `train` of the first trees, `test` of all."""
-    [shard] = (trees / "data").glob("*.parquet")
-    folder = tmp_path / "published"
-    (folder / "data").mkdir(parents=True)
-    (folder / "data" / "test-00000.parquet").write_bytes(shard.read_bytes())
-    pq.write_table(pq.read_table(shard).slice(0, 6), folder / "data" / "train-00000.parquet")
-    return folder
-
-
-@pytest.mark.parametrize("shuffle", [None, 3])
-def test_pairs_of_a_split(tmp_path, trees, shuffle):
-    folder = published(tmp_path, trees)
-
-    def make(name: str, trees: Path, split: str | None = None) -> dict[str, Any]:
-        return Pairs(trees=str(trees), min_gap="0.1", split=split, shuffle_rewards=shuffle).run(tmp_path / name)
-
-    plain, train, named, test = (
-        make("all", trees),
-        make("a", folder),
-        make("b", folder, "train"),
-        make("c", folder, "test"),
-    )
-    assert test["row_hash"] == plain["row_hash"] != train["row_hash"]
-    assert test["parameters"] == {**plain["parameters"], "split": "test"}
-    assert train["row_hash"] == named["row_hash"]
-    with pytest.raises(InputError, match="has no split 'control': its splits are test, train"):
-        make("d", folder, "control")
-
-
-def test_the_control_shuffles_the_same_rewards(tmp_path, trees):
-    plain = Pairs(trees=str(trees), min_gap="0.0", outcome="all").run(tmp_path / "plain")
-    shuffled = [
-        Pairs(trees=str(trees), min_gap="0.0", outcome="all", shuffle_rewards=seed).run(tmp_path / f"seed{seed}")
-        for seed in (0, 1)
-    ]
-    again = Pairs(trees=str(trees), min_gap="0.0", outcome="all", shuffle_rewards=0).run(tmp_path / "again")
-    hashes = [manifest["row_hash"] for manifest in (plain, *shuffled)]
-    assert len(set(hashes)) == 3
-    assert again["row_hash"] == hashes[1]
-    dealt = list(_shuffled(read_rows(trees), read_rows(trees), 0))  # type: ignore[arg-type]
-    assert {tree["reward_name"] for tree in dealt} == {"reward, shuffled"}
-
-    def multiset(trees: Any) -> Counter[float]:
-        return Counter(response["reward"] for tree in trees for response in tree["responses"])
-
-    assert multiset(dealt) == multiset(rows_of(trees))
-    for tree, before in zip(dealt, rows_of(trees), strict=True):
-        mean = sum(response["reward"] for response in tree["responses"]) / len(tree["responses"])
-        assert tree["nodes"][0]["value"] == pytest.approx(mean)
-        assert [node["text"] for node in tree["nodes"]] == [node["text"] for node in before["nodes"]]
-
-
-def test_no_pair(tmp_path, trees):
-    with pytest.raises(InputError, match=r"no pair has a gap of 99 or more \(widest gap \d.*\); lower --min-gap"):
-        Pairs(trees=str(trees), min_gap="99.0").run(tmp_path / "pairs")
-    assert not (tmp_path / "pairs").exists()
-
-
-def test_duplicates_and_contradictions_are_counted(tmp_path):
-    rows = [
-        {"prompt": prompt, "chosen": chosen, "rejected": rejected}
-        for prompt, chosen, rejected in ["qab", "qab", "qcd", "qdc", "qdc", "rab"]
-    ]
-    manifest = Preferences(preferences=write_jsonl(tmp_path / "p.jsonl", rows)).run(tmp_path / "pairs")
-    counts = manifest["counts"]
-    assert (counts["pairs"], counts["duplicates"], counts["contradictions"]) == (2, 1, 3)
-    assert "mean_gap" not in counts, "the gaps are unknown"
-    assert [(row["question"][0]["content"], row["chosen"]) for row in rows_of(tmp_path / "pairs")] == [
-        ("q", "a"),
-        ("r", "a"),
-    ]
-    contradictory = write_jsonl(tmp_path / "only.jsonl", rows[2:5])
-    with pytest.raises(InputError, match="no pair could be used"):
-        Preferences(preferences=contradictory).run(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
 
 
 # --- killed
