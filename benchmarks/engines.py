@@ -29,7 +29,7 @@ from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import batched, read_rows, write_shard
 from openprm.runs.manifest import run_stage
 from openprm.schema import SCHEMA_VERSION, Message, Prompt
-from tests.stage_runs import sample
+from openprm.stages.sample import SampleResponses
 
 if TYPE_CHECKING:
     from openprm.engines.vllm_generator import VllmGenerator
@@ -138,7 +138,16 @@ def added(
 
         def stage() -> None:
             shutil.rmtree(out, ignore_errors=True)
-            sample(given, spec, out, SAMPLING, prompts_per_shard=BATCH)
+            values: dict[str, Any] = {
+                "n": SAMPLING.n,
+                "temperature": SAMPLING.temperature,
+                "max_new_tokens": SAMPLING.max_new_tokens,
+            }
+            made = SampleResponses(
+                prompts=str(given), model="model", servers=["http://none"], prompts_per_shard=BATCH, **values
+            )
+            vars(made)["generator"] = spec  # the engine that is loaded already
+            made.run(out)
 
         stage()
         assert sum(row["n_tokens"] for row in read_rows(out)) == tokens

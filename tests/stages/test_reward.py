@@ -21,7 +21,7 @@ from openprm.rewards.registry import make_rewarder
 from openprm.runs.folder import read_rows
 from openprm.schema import Candidate, plain_reward
 from openprm.stages import reward as reward_stage
-from tests.stage_runs import reward as run_reward
+from openprm.stages.reward import RewardResponses
 
 from ..folders import candidate, contents, dataset
 
@@ -65,7 +65,10 @@ class Lengths:
 
 
 def reward(given: CandidateSource, rewarder: Any, out: Path, **options: Any) -> Any:
-    return run_reward(given.path, rewarder, out, **options)
+    """Runs the stage with this rewarder, in place of the one that its parameters say."""
+    stage = RewardResponses(candidates=given.path, by="injected", **options)
+    vars(stage)["_rewarder"] = rewarder, {}
+    return stage.run(out)
 
 
 def test_rewards_join_what_a_candidate_has(tmp_path: Path, given: CandidateSource):
@@ -140,13 +143,13 @@ def test_rows_of_a_file_that_cannot_be_read_are_listed(tmp_path: Path):
     file = tmp_path / "answers.jsonl"
     rows = [{"question": "2 + 2?", "response": "The answer is 4", "reference": "4"}, {"question": "2 + 2?"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    rewarder, inputs = make_rewarder("answer")
+    rewarder, _ = make_rewarder("answer")
     given = CandidateSource(str(file), Columns(reward=None))
-    manifest = reward(given, rewarder, tmp_path / "out", inputs=inputs)
+    manifest = reward(given, rewarder, tmp_path / "out")
     assert manifest["counts"]["rewarded"] == 1
     assert sum(manifest["counts"]["rejected"].values()) == 1
     with pytest.raises(InputError, match=r"answers\.jsonl, row 2: .*--strict"):
-        reward(given, rewarder, tmp_path / "strict", inputs=inputs, strict=True)
+        reward(given, rewarder, tmp_path / "strict", strict=True)
 
 
 def test_no_reward_at_all_is_an_error(tmp_path: Path):

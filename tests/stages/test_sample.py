@@ -14,12 +14,11 @@ from openprm.errors import Failure, InputError
 from openprm.presets.toy_stages import ToyPrompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate, Prompt
-from tests.stage_runs import sample as run_sample
+from openprm.stages.sample import SampleResponses
 
 from ..engines.faulty_server import FaultyServer
 from ..folders import Killed, candidate, contents, dataset, nothing_local
 
-SAMPLING = Sampling(n=3, temperature=1.0, max_new_tokens=12, seed=5)
 SERVERS = ("http://localhost:1/v1",)
 DOWN = Failure("the server is down", "start it", transient=True)
 
@@ -32,8 +31,9 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sample(prompts: Path, policy: Path, out: Path, sampling: Sampling = SAMPLING, **options: Any) -> Any:
-    return run_sample(prompts, GeneratorSpec(str(policy)), out, sampling, prompts_per_shard=2, **options)
+def sample(prompts: Path, model: str | Path, out: Path, **options: Any) -> Any:
+    values: dict[str, Any] = {"n": 3, "temperature": 1.0, "max_new_tokens": 12, "seed": 5, "prompts_per_shard": 2}
+    return SampleResponses(prompts=str(prompts), model=str(model), **values, **options).run(out)
 
 
 class Echo:
@@ -78,10 +78,9 @@ class Echo:
 
 
 def echo(prompts: Path, out: Path, generator: Echo, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
-    spec = GeneratorSpec("echo", "server", servers=SERVERS)
     with monkeypatch.context() as patch:
         patch.setattr(GeneratorSpec, "make", lambda _: generator)
-        return run_sample(prompts, spec, out, SAMPLING, prompts_per_shard=2, **options)
+        return sample(prompts, "echo", out, servers=[*SERVERS], **options)
 
 
 def texts(prompts: Path) -> list[str]:
@@ -196,8 +195,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask_server(prompts: Path, server: FaultyServer, out: Path, **connection: Any) -> Any:
-    spec = GeneratorSpec("m", "server", servers=(server.url,), options=connection)
-    return run_sample(prompts, spec, out, SAMPLING, prompts_per_shard=2)
+    return sample(prompts, "m", out, servers=[server.url], engine_options=connection)
 
 
 @pytest.mark.usefixtures("no_proxy")

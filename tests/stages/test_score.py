@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from openprm.engines.specs import RewardSpec
 from openprm.errors import InputError
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages import score as scoring_stage
-from tests.stage_runs import score as run_score
+from openprm.stages.score import Score
 
 from ..engines.faulty_server import RewardServer, reliable
 from ..folders import candidate, contents, dataset
@@ -29,6 +28,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
 
 
 TEXTS = ["The sum.\nFive.\n", "", "The answer is five.", "x" * 400 + ".\nY", "One.\n" * 200, "Seven.\n\nThen.\nOr six"]
+
+
+def run_score(candidates: str, model: str | Path, out: Path, **options: Any) -> Any:
+    return Score(candidates=candidates, model=str(model), **options).run(out)
 
 
 def answers(count: int = 3) -> list[dict[str, Any]]:
@@ -81,9 +84,12 @@ def test_scoring_resumes_when_its_servers_are_back(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     found = str(dataset(tmp_path / "candidates", Candidate, answers()))
     with RewardServer(longest=256) as server:
-        options = {"retries": 2, "concurrency": 1}
-        spec = RewardSpec("reward", "server", servers=(server.url,), checkpoint=str(model), options=options)
-        expected = run_score(found, spec, tmp_path / "whole")
+        options = {
+            "engine_options": {"retries": 2, "concurrency": 1},
+            "servers": [server.url],
+            "checkpoint": str(model),
+        }
+        expected = run_score(found, "reward", tmp_path / "whole", **options)
         asked, server.requests = len(server.requests), []
 
         def dying(number: int, request: dict[str, Any]) -> str:
@@ -92,10 +98,10 @@ def test_scoring_resumes_when_its_servers_are_back(
 
         server.behaviour = dying
         with pytest.raises(InputError, match="What is finished is kept"):
-            run_score(found, spec, tmp_path / "killed")
+            run_score(found, "reward", tmp_path / "killed", **options)
         server.down, server.behaviour = False, reliable
         server.requests = []
-        assert run_score(found, spec, tmp_path / "killed") == expected
+        assert run_score(found, "reward", tmp_path / "killed", **options) == expected
         assert 0 < len(server.requests) < asked
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert expected["inputs"]["model"]["name"] == model.name

@@ -23,8 +23,10 @@ from openprm.presets.toy_stages import ToyPrompts
 from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Answer, Candidate, Prompt
 from openprm.scoring.pipeline import load_scorer
+from openprm.stages.sample import SampleResponses
+from openprm.stages.score import Score
 from openprm.stages.search import read_rule
-from tests.stage_runs import sample, score, search
+from tests.stage_runs import search
 
 from .. import tiny_models
 from ..folders import Killed, contents, dataset, nothing_local
@@ -155,9 +157,11 @@ def scores(tmp_path_factory: pytest.TempPathFactory, policy: Path, prm: Path) ->
     """Six responses to each of twelve other prompts, scored."""
     folder = tmp_path_factory.mktemp("scores")
     ToyPrompts(n=12, split="train").run(folder / "prompts")
-    sampling = Sampling(n=6, temperature=1.15, max_new_tokens=48)
-    sample(folder / "prompts", GeneratorSpec(str(policy)), folder / "samples", sampling)
-    score(str(folder / "samples"), str(prm), folder / "scores")
+    sampled = SampleResponses(
+        prompts=str(folder / "prompts"), model=str(policy), n=6, temperature=1.15, max_new_tokens=48
+    )
+    sampled.run(folder / "samples")
+    Score(candidates=str(folder / "samples"), model=str(prm)).run(folder / "scores")
     return folder / "scores"
 
 
@@ -177,7 +181,7 @@ def test_a_rule_needs_enough_scores_of_the_same_model_and_steps(tmp_path: Path, 
     assert read_rule(scores, spec, method, 0.5, ".\n") == read_rule(scores, spec, method, 0.5)  # the model's own
     tiny_models.model(vocab_size=58).save_pretrained(tmp_path / "other")
     lines = tmp_path / "lines"
-    score(str(scores.parent / "samples"), str(prm), lines, separator="line")
+    Score(candidates=str(scores.parent / "samples"), model=str(prm), separator="line").run(lines)
     assert read_rule(lines, spec, method, 0.5, "line").n_answers == 6
     other = RewardSpec(str(tmp_path / "other"))
     for folder, model, budget, risk, separator, problem in [

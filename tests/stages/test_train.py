@@ -21,11 +21,10 @@ from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages import train as train_stage
-from openprm.stages.train import mean_loss
+from openprm.stages.train import Train, mean_loss
 from openprm.training.trainer import OpenPRMTrainer
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
-from tests.stage_runs import train as train_model
 
 OPTIONS: dict[str, Any] = {
     "max_steps": 6,
@@ -38,13 +37,22 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+def train_model(
+    pairs: Any, base: Path, out: Path, options: dict[str, Any], eval_pairs: Path | None = None, **more: Any
+) -> dict[str, Any]:
+    named, held = {name: str(path) for name, path in pairs.items()}, str(eval_pairs) if eval_pairs else None
+    return Train(pairs=named, base=str(base), trainer_options=options, eval_pairs=held, **more).run(out)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, Path, dict[str, Any]]:
     """Pairs, the model trained on them without a pause, and its manifest."""
     folder = tmp_path_factory.mktemp("trained")
     found = dataset(folder / "pairs", Pair, [*pairs(21), pair(31, rejected=" seven" * 300)])
     held = dataset(folder / "held", Pair, pairs(9, start=100))
-    manifest = train_model({"pairs": found}, base, folder / "model", {**OPTIONS, "max_length": 200}, eval_pairs=held)
+    manifest = train_model(
+        {"pairs": found}, base, folder / "model", {**OPTIONS, "max_length": 200}, eval_pairs=str(held)
+    )
     return found, folder / "model", manifest
 
 
@@ -200,14 +208,14 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
 
 def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     options = {**OPTIONS, "max_steps": 1}
-    manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=("outcome",))
+    manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=["outcome"])
     # nothing teaches it what the steps before the last are worth
     assert json.loads((tmp_path / "orm" / "config.json").read_text())["openprm"]["aggregation"] == "last"
     assert json.loads((trained[1] / "config.json").read_text())["openprm"]["aggregation"] == "min"
     assert manifest["counts"]["levels"] == {"outcome": 7}
     only = dataset(tmp_path / "outcome", Pair, [row for row in pairs(9) if row["level"] == "outcome"])
     with pytest.raises(InputError, match=r"no pairs of level process in .*outcome"):
-        train_model({"pairs": only}, base, tmp_path / "none", options, levels=("process",))
+        train_model({"pairs": only}, base, tmp_path / "none", options, levels=["process"])
     assert not (tmp_path / "none").exists()
 
 
