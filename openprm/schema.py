@@ -1,7 +1,7 @@
-"""The rows of OpenPRM's datasets: each column's name, type and meaning, declared once.
+"""The rows of OpenPRM's datasets: each column's name, type and meaning.
 
-Rows are plain dictionaries, as `datasets` yields them; the classes below name their columns. `features` derives the
-`datasets.Features` from them, `described_columns` the tables in dataset cards.
+Rows are plain dictionaries, as `datasets` yields them. `features` derives the `datasets.Features` from the classes
+below, `described_columns` the tables in dataset cards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 SCHEMA_VERSION = 1
-#: Of pairs, in the order in which a folder of pairs holds them.
+#: Of pairs, in the order of a folder of pairs.
 LEVELS = ("process", "outcome")
 
 
@@ -41,7 +41,7 @@ class Reward(TypedDict):
 
 
 class Generator(TypedDict):
-    """What sampled a response; None where it is not known."""
+    """What sampled a response; None for what is not known."""
 
     model: Annotated[str | None, "the model that the response was sampled from"]
     revision: Annotated[str | None, "its commit on the Hub"]
@@ -76,7 +76,7 @@ class Prompt(Question):
 
 
 class Candidate(Prompt):
-    """One sampled response. Never dropped: what is wrong with it is said in `marks`."""
+    """One sampled response. It is never dropped: `marks` says what is wrong with it."""
 
     response: Annotated[str, "the sampled answer, whole"]
     sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
@@ -107,7 +107,7 @@ class Node(TypedDict):
 
 
 class TreeResponse(TypedDict):
-    """A response inside a tree: joining `steps` gives it back exactly."""
+    """A response in a tree; its joined `steps` are exactly the response."""
 
     sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
     model: Annotated[str | None, "the model that it was sampled from"]
@@ -135,7 +135,7 @@ class Tree(Prompt):
 
 
 class Support(TypedDict):
-    """Responses behind each side of a pair (1 for two plain responses)."""
+    """Responses behind each side of a pair (1 for whole responses)."""
 
     chosen: Annotated[int, "responses behind the chosen side"]
     rejected: Annotated[int, "responses behind the rejected side"]
@@ -144,16 +144,14 @@ class Support(TypedDict):
 class Pair(Question):
     """The unified format [Q, C, Pc, Pr] (paper, appendix B.1).
 
-    The chosen text is `context + chosen`. The rejected text is `context + rejected`, or
-    `rejected_context + rejected` where each side keeps its own, merely similar, prefix.
+    The chosen text is `context + chosen`. The rejected text is `context + rejected`, or `rejected_context + rejected`
+    if each side keeps its own prefix, which is only similar.
     """
 
     context: Annotated[str, "the answer so far, before the chosen text"]
     chosen: Annotated[str, "the better continuation (of an outcome pair: the whole better answer)"]
     rejected: Annotated[str, "the worse one"]
-    rejected_context: Annotated[
-        str | None, "the answer before the rejected text, where it differs from `context`; else null"
-    ]
+    rejected_context: Annotated[str | None, "the answer before the rejected text, if it is not `context`; else null"]
     level: Annotated[str, "`process` (two steps) or `outcome` (two whole answers)"]
     gap: Annotated[float | None, "difference of the two values, in units of the reward; null where it is not known"]
     depth: Annotated[int, "number of the step, from one; zero for whole answers"]
@@ -172,10 +170,10 @@ class Scored(Row):
 
 
 class Answer(Candidate):
-    """The answer of a search to one prompt, and what it cost. It can be used as any other candidate.
+    """The answer of a search to one prompt, and its cost. It can be used like any other candidate.
 
-    `steps` and `step_rewards` are empty, and `score` is None, where no reward model chose. `n_tokens` counts the
-    answer alone.
+    If no reward model chose, `steps` and `step_rewards` are empty and `score` is None. `n_tokens` counts the answer
+    alone.
     """
 
     steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
@@ -192,7 +190,7 @@ class Answer(Candidate):
 
 
 def plain_reward(name: str, value: float) -> Reward:
-    """A reward that was given once."""
+    """A single reward, without several judgements behind it."""
     return Reward(name=name, value=value, std=None, n_judgements=None)
 
 
@@ -208,47 +206,35 @@ def features(record: type) -> Features:
     return Features(_feature(record))
 
 
-def descriptions(record: type) -> dict[str, str]:
-    """What each column of a record holds, by name; nested columns with dots, as in `nodes.value`."""
-    return {name: description for name, _, description in described_columns(record)}
-
-
-def described_columns(record: type) -> Iterator[tuple[str, str, str]]:
-    """Name (nested ones with dots), type in words and description of each column of a record, in order."""
-    for name, hint in typing.get_type_hints(record, include_extras=True).items():
-        column, description = typing.get_args(hint)
-        inner, kind = _type_in_words(column)
-        yield name, kind, description
-        if inner is not None:
-            for below, kind_below, description_below in described_columns(inner):
-                yield f"{name}.{below}", kind_below, description_below
-
-
 def _feature(annotation: Any) -> Any:
     from datasets import List, Value
 
-    if is_typeddict(annotation):
-        return {name: _feature(hint) for name, hint in typing.get_type_hints(annotation).items()}
-    if typing.get_origin(annotation) is list:
-        return List(_feature(typing.get_args(annotation)[0]))
-    if isinstance(annotation, types.UnionType):  # every Arrow column may hold nulls
-        return _feature(_not_none(annotation))
-    return Value({str: "string", int: "int64", float: "float64", bool: "bool"}[annotation])
+    kind, is_list, _ = _parts(annotation)  # every Arrow column may hold nulls
+    if is_typeddict(kind):
+        inner: Any = {name: _feature(hint) for name, hint in typing.get_type_hints(kind).items()}
+    else:
+        inner = Value({str: "string", int: "int64", float: "float64", bool: "bool"}[kind])
+    return List(inner) if is_list else inner
 
 
-def _type_in_words(annotation: Any) -> tuple[type | None, str]:
-    """The record that a type holds, if any, and the type in words."""
-    if is_typeddict(annotation):
-        return annotation, "record"
-    if typing.get_origin(annotation) is list:
-        inner, kind = _type_in_words(typing.get_args(annotation)[0])
-        return inner, f"list of {'records' if kind == 'record' else f'{kind}s'}"
+def described_columns(record: type) -> Iterator[tuple[str, str, str]]:
+    """Name, type in words and description of each column of a record, in order. Nested names have dots."""
+    for name, hint in typing.get_type_hints(record, include_extras=True).items():
+        column, description = typing.get_args(hint)
+        kind, is_list, nullable = _parts(column)
+        words = {str: "text", int: "integer", float: "number", bool: "true or false"}.get(kind, "record")
+        words = f"list of {words}s" if is_list else words
+        yield name, f"{words} or null" if nullable else words, description
+        if is_typeddict(kind):
+            yield from ((f"{name}.{below}", *rest) for below, *rest in described_columns(kind))  # type: ignore[misc]
+
+
+def _parts(annotation: Any) -> tuple[Any, bool, bool]:
+    """The scalar or record that a column's type is made of, whether in a list, and whether there may be nulls."""
     if isinstance(annotation, types.UnionType):
-        inner, kind = _type_in_words(_not_none(annotation))
-        return inner, f"{kind} or null"
-    return None, {str: "text", int: "integer", float: "number", bool: "true or false"}[annotation]
-
-
-def _not_none(optional: types.UnionType) -> Any:
-    """X of `X | None`."""
-    return next(hint for hint in typing.get_args(optional) if hint is not types.NoneType)
+        kind, is_list, _ = _parts(next(hint for hint in typing.get_args(annotation) if hint is not types.NoneType))
+        return kind, is_list, True
+    if typing.get_origin(annotation) is list:
+        kind, _, nullable = _parts(typing.get_args(annotation)[0])
+        return kind, True, nullable
+    return annotation, False, False

@@ -87,15 +87,8 @@ def _scienceqa(row: Values) -> tuple[str, str] | None:
     if not isinstance(answer, int) or not 0 <= answer < len(options):
         raise Failure(f"'answer' is {answer!r} of {len(options)} choices", "make it the index of one, from 0")
     hint = to_text(row, "hint")
-    lines = [
-        "Question:",
-        _required(row, "question"),
-        *(["Context:", hint] if hint else []),
-        "Options:",
-        *options,
-        "Answer: Let's think step by step.",
-    ]
-    return "\n".join(lines), LETTERS[answer]
+    question = ["Question:", _required(row, "question"), *(["Context:", hint] if hint else [])]
+    return "\n".join([*question, "Options:", *options, "Answer: Let's think step by step."]), LETTERS[answer]
 
 
 def _math(row: Values) -> tuple[str, str]:

@@ -172,7 +172,15 @@ def _arrow_rows(before: int, table: pa.Table | pa.RecordBatch) -> Iterator[Row]:
 def _dataset_rows(path: str, location: Location, split: str | None) -> Iterator[Row]:
     read = 0
     try:
-        data = _load(location, split)
+        import datasets
+
+        saved = [os.path.join(location.path, name) for name in ("state.json", "dataset_dict.json")]
+        if location.hub is not None:
+            data: Any = load_from_hub(location.hub, split)
+        elif any(map(os.path.exists, saved)):
+            data = datasets.load_from_disk(location.path)
+        else:  # streaming: the cache knows a local folder by its base name, so it could give another folder's rows
+            data = datasets.load_dataset(os.path.abspath(location.path), location.config, streaming=True)
         if isinstance(data, dict):  # a DatasetDict
             if split not in data and (split is not None or len(data) > 1):
                 raise ValueError(f"its splits are {', '.join(map(str, data))}")
@@ -187,17 +195,6 @@ def _dataset_rows(path: str, location: Location, split: str | None) -> Iterator[
                 f"{path}: `datasets` cannot read it: {first_line(error)}; check the name, config and split"
             ) from error
         yield read + 1, damage(error)
-
-
-def _load(location: Location, split: str | None) -> Any:
-    import datasets
-
-    if location.hub is not None:
-        return load_from_hub(location.hub, split)
-    if any(os.path.exists(os.path.join(location.path, mark)) for mark in ("state.json", "dataset_dict.json")):
-        return datasets.load_from_disk(location.path)
-    # streaming: the cache knows a local folder by its base name, so it could give another folder's rows
-    return datasets.load_dataset(os.path.abspath(location.path), location.config, streaming=True)
 
 
 _READERS: dict[str, Callable[[str], Iterator[Row]]] = {

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import InputError, first_line
 from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
 from ..scoring.scored_answer import ScoringSettings
-from .internlm2 import ARCHITECTURE, convert_internlm2, is_internlm2
+from .internlm2 import convert_internlm2, is_internlm2
 
 logger = logging.getLogger(__name__)
 
@@ -81,31 +80,25 @@ def load_reward_model(
                 "model, or from the language model that the classifier was made from"
             )
         config.num_labels = 1
-        for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        for part in (config, config.get_text_config()):
             for name, value in part.to_dict().items():
                 if "drop" in name and isinstance(value, float):
                     setattr(part, name, 0.0)
         options |= {"dtype": dtype, "attn_implementation": attn_implementation}
-        with _quiet():  # `_check_loaded` reports the missing weights that matter
+        verbosity = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity_error()  # `_check_loaded` reports the missing weights that matter
+        try:
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 base, config=config, output_loading_info=True, **options
             )
+        finally:
+            transformers_logging.set_verbosity(verbosity)
         _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
         if not classifier:
             _draw_head(model, sorted(found["missing_keys"]), seed)
         tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
     prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
     return model, tokenizer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
 
 
 def _is_classifier(config: Any) -> bool:
@@ -121,32 +114,25 @@ def reward_model_config(
     remote code that the caller does not trust, a model without a sequence-classification head (transformers would add
     a random one), and one with several labels.
     """
-    try:
-        recorded, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the name") from error
-    architectures = recorded.get("architectures") or []
-    if ARCHITECTURE in architectures:
+    if is_internlm2(model, revision):
         raise InputError(
             f"{model} is an InternLM2 reward model, which needs remote code; convert it to a plain checkpoint and "
             "give that one: a stage of the kind `convert` in a preset, or "
             "openprm.models.internlm2.convert_internlm2(model, folder) in Python (`openprm train --base` converts it)"
         )
-    remote_code = recorded.get("auto_map") or {}
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        if remote_code and not trust_remote_code:
-            raise InputError(
-                f"{model} ({', '.join(architectures)}) needs remote code; read that code, and if you trust it, allow "
-                "it with trust_remote_code=True"
-            ) from error
-        raise InputError(f"{model} cannot be read as a model: {first_line(error)}; check the checkpoint") from error
-    remote_classifier = trust_remote_code and "AutoModelForSequenceClassification" in remote_code
-    if not _is_classifier(config) and not remote_classifier:
         raise InputError(
-            f"{model} ({', '.join(architectures) or 'of no known kind'}) has no sequence-classification head, and its "
-            "rewards would be those of a random one; give a reward model, or train one from it (openprm train --base)"
+            f"{model} cannot be read as a model: {first_line(error)}; check the name, or if it needs remote code that "
+            "you have read and trust, allow it with trust_remote_code=True"
+        ) from error
+    remote_code = getattr(config, "auto_map", {}) if trust_remote_code else {}
+    if not _is_classifier(config) and "AutoModelForSequenceClassification" not in remote_code:
+        known_as = ", ".join(config.architectures or ["of no known kind"])
+        raise InputError(
+            f"{model} ({known_as}) has no sequence-classification head, and its rewards would be those of a random "
+            "one; give a reward model, or train one from it (openprm train --base)"
         )
     if config.num_labels != 1:
         raise InputError(
@@ -232,15 +218,13 @@ def _set_pad_token(model: Any, tokenizer: Any, suffix: str) -> None:
 
 
 def _reserved_token(tokenizer: Any, taken: set[int | None]) -> str | None:
-    spare = [
-        (index, token.content)
-        for index, token in tokenizer.added_tokens_decoder.items()
-        if token.special and index not in taken and _RESERVED.search(token.content)
+    special = {index: token.content for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    reserved = [
+        (("pad" not in text.lower(), index), text)
+        for index, text in special.items()
+        if index not in taken and _RESERVED.search(text) and text not in tokenizer.chat_template
     ]
-    unused = [
-        (("pad" not in text.lower(), index), text) for index, text in spare if text not in tokenizer.chat_template
-    ]
-    return min(unused)[1] if unused else None
+    return min(reserved)[1] if reserved else None
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:

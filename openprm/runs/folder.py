@@ -185,11 +185,10 @@ def download(repository: str, repo_type: str, revision: str | None = None) -> Pa
 def load_from_hub(hub: HubId, split: str | None, *, streaming: bool = False) -> Any:
     """What `datasets.load_dataset` reads from the Hub, also where a local folder has the repository's name."""
     from datasets import load_dataset
-    from huggingface_hub import snapshot_download
 
     path, revision = hub.repository, hub.revision
     if os.path.isdir(path):  # which `load_dataset` would take for the dataset
-        path, revision = snapshot_download(path, repo_type="dataset", revision=revision), None
+        path, revision = str(download(path, "dataset", revision)), None
     return load_dataset(path, hub.config, split=split, revision=revision, streaming=streaming)
 
 

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -124,9 +125,7 @@ class SequenceRewarder:
                 "a padding token of its own (not EOS) and set model.config.pad_token_id to its id"
             )
         values = self._calls.packed(model, packs)[1] if self.packed else self._calls.plain(model, packs)
-        starts = [0]
-        for row in packs:
-            starts.append(starts[-1] + len(row.ends))
+        starts = [0, *accumulate(len(row.ends) for row in packs)]
         return values[torch.tensor([starts[row] + position for row, position in where], device=values.device)]
 
     def _warn_of_padding(self, groups: Groups) -> None:

@@ -1,4 +1,4 @@
-"""Pairs to token ids, weights and an order, for training. What cannot be used is listed, never dropped in silence."""
+"""Pairs as token ids and in batches, for training. Pairs that cannot be used are listed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..trees.pairs import texts
 
 
 class _Pair(TypedDict):
-    """What training needs of a `schema.Pair`."""
+    """The columns of a `schema.Pair` that training needs."""
 
     prompt_id: str
     source: str
@@ -58,7 +58,7 @@ class EncodedPair:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A pair that cannot be used, and why: `overlong`, or `identical` (the template trims all that differs)."""
+    """A pair that cannot be used, and why: `overlong`, or `identical` (the template trims what differs)."""
 
     split: str
     row: int
@@ -73,9 +73,9 @@ class LeftOut:
 def encode_pairs(
     rows: Iterable[Mapping[str, Any]], tokenizer: Any, suffix: str, max_length: int, split: str
 ) -> tuple[list[EncodedPair], list[LeftOut]]:
-    """The pairs as tokens, and those left out. `max_length`: tokens of one side, question included.
+    """The pairs as tokens, and those left out. `max_length` is in tokens of one side, question included.
 
-    Raises ValueError for rows that are no pairs (naming the row), and where no row is left.
+    Raises ValueError for a row that is not a pair (with its number), and if no row is left.
     """
     pairs: list[EncodedPair] = []
     left_out: list[LeftOut] = []
@@ -87,10 +87,10 @@ def encode_pairs(
         except (Failure, ValueError) as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
         names = (pair["prompt_id"], pair["source"], pair["level"])
-        if max(len(chosen), len(rejected)) > max_length:
-            left_out.append(LeftOut(split, index, *names, "overlong", len(chosen), len(rejected)))
-        elif chosen == rejected:
-            left_out.append(LeftOut(split, index, *names, "identical", len(chosen), len(rejected)))
+        overlong = max(len(chosen), len(rejected)) > max_length
+        if overlong or chosen == rejected:
+            reason = "overlong" if overlong else "identical"
+            left_out.append(LeftOut(split, index, *names, reason, len(chosen), len(rejected)))
         else:
             ids = (np.array(side, dtype=np.int32) for side in (chosen, rejected))
             pairs.append(EncodedPair(index, *names, pair["gap"], *ids))
@@ -113,10 +113,10 @@ def count_left_out(left_out: Iterable[LeftOut]) -> dict[str, dict[str, dict[str,
 
 
 def gap_scales(pairs: Iterable[EncodedPair]) -> dict[str, float]:
-    """The root-mean-square gap of each source, in the units of the source's reward.
+    """The root-mean-square gap of each source, in the units of its reward.
 
-    A source's gaps divided by it have no unit, so that logits of a reward model and accuracies of golden
-    answers can stand in one margin. Sources without a known gap, or with gaps of zero only, have no scale.
+    Divided by it, gaps have no unit, so that one margin fits logits of a reward model and accuracies of golden
+    answers. Sources without a known gap, or with gaps of zero only, have no scale.
     """
     squares: dict[str, list[float]] = {}
     for pair in pairs:
@@ -149,42 +149,40 @@ class PairDataset(Dataset):
 class Sequences:
     """Token ids of a batch: pair, side (chosen, rejected), token.
 
-    A class of its own, because Trainer and accelerate walk through every integer of nested lists.
+    This is a class because Trainer and accelerate would walk through every integer of nested lists.
     """
 
     groups: list[list[list[int]]]
 
 
-class PairCollator:
-    """Items of a `PairDataset` to one batch of B pairs.
+def collate_pairs(
+    items: Sequence[tuple[EncodedPair, float, float]], sources: Sequence[str]
+) -> dict[str, Sequences | Tensor]:
+    """Items of a `PairDataset` as a batch of B pairs.
 
     sequences: their token ids
     weights, margins: float32 [B]
     ids: int64 [B, 2], positions in `LEVELS` and in `sources`
     """
-
-    def __init__(self, sources: Sequence[str]):
-        self.sources = sources
-
-    def __call__(self, items: Sequence[tuple[EncodedPair, float, float]]) -> dict[str, Sequences | Tensor]:
-        return {
-            "sequences": Sequences([[pair.chosen.tolist(), pair.rejected.tolist()] for pair, _, _ in items]),
-            "weights": torch.tensor([weight for _, weight, _ in items]),
-            "margins": torch.tensor([margin for _, _, margin in items]),
-            "ids": torch.tensor([[LEVELS.index(pair.level), self.sources.index(pair.source)] for pair, _, _ in items]),
-        }
+    pairs, weights, margins = zip(*items, strict=True)
+    return {
+        "sequences": Sequences([[pair.chosen.tolist(), pair.rejected.tolist()] for pair in pairs]),
+        "weights": torch.tensor(weights),
+        "margins": torch.tensor(margins),
+        "ids": torch.tensor([[LEVELS.index(pair.level), sources.index(pair.source)] for pair in pairs]),
+    }
 
 
 class GlobalBatchSampler(Sampler[int]):
-    """Seed-determined order of the pairs: the same global batches on any number of processes.
+    """The order of the pairs, given by a seed: the same global batches on any number of processes.
 
-    Each epoch is shuffled, cut into global batches (one optimizer step each), and each of these sorted by
-    length, so that what is computed together is alike in length. The loss is a mean over the global batch,
-    so the order within it has no other effect. The last batch is filled with padding (item `len(lengths)`)
-    to a multiple of `multiple`, so that no process gets pairs twice, or none.
+    Each epoch is shuffled and cut into global batches (one optimizer step each), which are sorted by length, so that
+    pairs of similar length are computed together. The loss is a mean over the global batch, so the order within it has
+    no other effect. The last batch is padded (item `len(lengths)`) to a multiple of `multiple`, so that each process
+    gets pairs, and none twice.
 
-    `epoch` gives the current epoch: accelerate's own way (`set_epoch`) does not reach a sampler inside a data loader
-    that skips batches on several processes, that is, when a run is resumed.
+    epoch: gives the current epoch. (accelerate's `set_epoch` does not reach a sampler within a data loader that skips
+      batches on several processes, as when a run is resumed.)
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, multiple: int, seed: int, epoch: Callable[[], int]):

@@ -1,4 +1,4 @@
-"""The loss of pairs, and how well rewards rank them. Pure functions of tensors and arrays."""
+"""The loss of pairs, and metrics of how well rewards rank them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..schema import LEVELS
 def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, margins: Tensor, centering: float = 0.0) -> Tensor:
     """sum(w * (-log sigmoid(r_c - r_r - margin) + centering * (r_c + r_r)^2)) over B pairs (equations 1 to 3).
 
-    All arguments are [B], the result is a scalar: divided by the weight of the whole global batch it is the loss.
+    All arguments are [B]. The result is a scalar: divided by the weight of the global batch, it is the loss.
     """
     losses = -logsigmoid(chosen - rejected - margins) + centering * (chosen + rejected) ** 2
     return (weights * losses).sum()
@@ -28,7 +28,7 @@ def pair_metrics(
     ids: [n, 2], positions in `LEVELS` and in `sources`
     terms: [n, 2], weight and margin in the loss
 
-    Levels and sources without pairs are absent, as is the loss where all weights are 0.
+    Levels and sources without pairs are left out, and so is the loss if all weights are 0.
     """
     chosen, rejected, weights, margins = (torch.from_numpy(column).double() for column in (*rewards.T, *terms.T))
     metrics = {}

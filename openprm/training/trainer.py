@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from .data import (
     EncodedPair,
     GlobalBatchSampler,
     LeftOut,
-    PairCollator,
     PairDataset,
+    collate_pairs,
     count_left_out,
     encode_pairs,
     gap_scales,
@@ -37,17 +38,17 @@ Rows = Iterable[Mapping[str, Any]]
 
 @dataclass
 class OpenPRMConfig(TrainingArguments):
-    """Training options. Defaults are the paper's (appendix B.2) for a start from a reward model.
+    """Training options. Defaults are the paper's (appendix B.2) for training that starts from a reward model.
 
-    batch_size: pairs of one optimizer step, over all processes and accumulation steps. It is the same run on
-        any hardware: `gradient_accumulation_steps` follows from it, `per_device_train_batch_size` and the number of
-        processes, and only the memory needed differs.
-    process_weight: lambda of equation 2, the weight of a process pair; an outcome pair weighs 1.
-    source_weights: a further factor for the pairs of a source; a source not named weighs 1.
-    margin: scale of the margin that a pair's gap demands, log sigmoid(r_c - r_r - margin * gap / scale of the
-        source); 0 is off. The scale (root mean square) takes away the units; without a margin, units do not matter.
-    center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards
-        near 0; 0 is off.
+    batch_size: pairs per optimizer step, over all processes and accumulation steps. `gradient_accumulation_steps`
+      follows from it, `per_device_train_batch_size` and the number of processes, so that a run is the same on any
+      hardware, and only the memory needed differs.
+    process_weight: lambda in equation 2, the weight of a process pair; an outcome pair has weight 1.
+    source_weights: a further factor for the pairs of a source; by default 1.
+    margin: factor of the gap in a pair's margin, log sigmoid(r_c - r_r - margin * gap / scale of its source); 0: none.
+      The scale (root mean square) removes the units; without a margin, units do not matter.
+    center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
+      0; 0 is off.
     max_length: tokens of one side, question included. Longer pairs are left out and reported.
     """
 
@@ -67,7 +68,7 @@ class OpenPRMConfig(TrainingArguments):
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "source_weights"]  # noqa: RUF012 (as in the base class)
 
     def __post_init__(self) -> None:
-        # Every launcher sets WORLD_SIZE. `self.world_size` is not ready yet, and the base class needs the steps.
+        # Every launcher sets WORLD_SIZE. (`self.world_size` is set by the base class, which needs the steps.)
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         at_once = self.per_device_train_batch_size * processes
         if self.batch_size % at_once:
@@ -102,17 +103,17 @@ class OpenPRMConfig(TrainingArguments):
 
 
 class OpenPRMTrainer(Trainer):
-    """Trains `model`, as `openprm.models.reward_checkpoint.load_reward_model` gives it, on rows of `schema.Pair`.
+    """Trains `model`, from `openprm.models.reward_checkpoint.load_reward_model`, on rows of `schema.Pair`.
 
-    The loss of a step is sum(w * l) / sum(w) over the global batch, so it does not depend on how the batch is spread
-    over devices, processes and accumulation steps. Pairs of weight 0 are left out of training.
+    The loss of a step is sum(w * l) / sum(w) over the global batch, however that is split over devices, processes and
+    accumulation steps. Pairs of weight 0 are left out of training.
 
     Evaluation reports `loss` (the same, over all pairs), `accuracy`, `accuracy_process`, `accuracy_outcome` and
-    `accuracy_source_NAME`: the share of pairs whose chosen side has the higher reward (unweighted; a tie counts
-    as wrong, as on RewardBench). `eval_dataset` may be a dictionary of several sets of pairs.
+    `accuracy_source_NAME`: the share of pairs whose chosen side has the higher reward (unweighted; a tie counts as
+    wrong, as in RewardBench). `eval_dataset` may be a dictionary of several sets of pairs.
 
     left_out: the pairs that could not be used, also in `left_out.jsonl` in the output folder
-    summary: counts, the scales of the gaps, and whether sequences are packed, for a manifest
+    summary: for a manifest: counts, the scales of the gaps, and whether sequences are packed
     """
 
     args: OpenPRMConfig
@@ -131,8 +132,8 @@ class OpenPRMTrainer(Trainer):
         dtypes = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
         for dtype in dtypes & {torch.bfloat16, torch.float16}:
             logger.warning(
-                "Weights are %s: steps as small as a learning rate of %s are rounded away. Load the model in float32 "
-                "and compute in bfloat16 by bf16=True.",
+                "Weights are %s: updates as small as a learning rate of %s are rounded away. Load the model in "
+                "float32 and compute in bfloat16 by bf16=True.",
                 dtype,
                 args.learning_rate,
             )
@@ -155,11 +156,11 @@ class OpenPRMTrainer(Trainer):
             train_dataset=train,
             eval_dataset=evaluated,
             processing_class=processing_class,
-            data_collator=PairCollator(self.sources),
+            data_collator=partial(collate_pairs, sources=self.sources),
             compute_metrics=self._metrics,
             **options,
         )
-        # So Trainer knows that `compute_loss` divides by `num_items_in_batch`, and does not divide once more.
+        # `compute_loss` divides by `num_items_in_batch`, so that Trainer need not
         self.model_accepts_loss_kwargs = True
         self.rewarder = SequenceRewarder(self.model)
         self.summary["packed"] = self.rewarder.packed
@@ -168,7 +169,7 @@ class OpenPRMTrainer(Trainer):
     # ---- Data ----
 
     def _encode(self, rows: Rows, split: str) -> PairDataset:
-        """Tokenize the pairs, once and in each process (a shared cache would be written to the user's disk)."""
+        """Tokenizes the pairs, once and in each process."""
         pairs, left_out = encode_pairs(rows, self._tokenizer, self._suffix, self.args.max_length, split)
         counts: dict[str, Any] = {"usable": len(pairs), "left_out": count_left_out(left_out)}
         self.left_out = [pair for pair in self.left_out if pair.split != split] + left_out
@@ -240,7 +241,7 @@ class OpenPRMTrainer(Trainer):
     # ---- Loss ----
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list, Tensor]:
-        """The batches of one optimizer step and, as their "number of items", the weight of the global batch."""
+        """The batches of one optimizer step, and the weight of the global batch as their "number of items"."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         weight = torch.stack([batch["weights"].sum() for batch in batches]).sum().to(device)
         return batches, self.accelerator.gather(weight).sum()
@@ -248,31 +249,26 @@ class OpenPRMTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """This process's share of the loss, times the number of processes: their gradients are averaged."""
+        """This process's share of the loss, times the number of processes, since their gradients are averaged."""
         rewards = self._rewards(model, inputs)
-        total = pair_loss(
-            rewards[:, 0],
-            rewards[:, 1],
-            inputs["weights"],
-            inputs["margins"],
-            self.args.center_rewards_coefficient,
-        )
+        centering = self.args.center_rewards_coefficient
+        total = pair_loss(rewards[:, 0], rewards[:, 1], inputs["weights"], inputs["margins"], centering)
         loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, rewards) if return_outputs else loss
 
     def _rewards(self, model: Any, inputs: dict) -> Tensor:
         """Rewards [B, 2] of chosen and rejected sides."""
-        # Inside, so that the attention mask is made in the type that attention computes in.
+        # so that the attention mask has the dtype of the attention
         with self.accelerator.autocast():
             return self.rewarder.forward(model, inputs["sequences"].groups).view(-1, 2)
 
     def floating_point_ops(self, inputs: Any) -> int:
-        return 0  # Trainer's estimate counts `input_ids`, which a batch of ours does not hold
+        return 0  # Trainer's estimate counts `input_ids`, which these batches do not have
 
     # ---- Evaluation ----
 
     def prediction_step(self, model: Any, inputs: dict, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
-        """No loss here: `_metrics` takes it from the rewards, after those of padded batches are cut off."""
+        """Without a loss: `_metrics` computes it from the rewards, after those of padding are removed."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
             rewards = self._rewards(model, inputs)
@@ -289,7 +285,7 @@ class OpenPRMTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A plain reward checkpoint (see `openprm.models.reward_checkpoint`).
 
-        It lacks the pickle of the options that Trainer writes: nothing reads it, and it holds local paths.
+        The pickle of the options that Trainer writes is removed: nothing reads it, and it has local paths.
         """
         super().save_model(output_dir, _internal_call=_internal_call)
         if self.args.should_save:

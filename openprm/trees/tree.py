@@ -50,12 +50,7 @@ class MergeParameters:
 
     def record(self) -> BuildParameters:
         """These parameters as a tree records them."""
-        return BuildParameters(
-            separator=self.separator,
-            similarity=similarity(self.similarity).name,
-            threshold=self.threshold,
-            distinct_numbers=self.distinct_numbers,
-        )
+        return BuildParameters(**{**vars(self), "similarity": similarity(self.similarity).name})  # type: ignore[typeddict-item]
 
 
 def merge(

@@ -161,7 +161,7 @@ def test_only_a_reward_model_is_used_as_it_is(tmp_path: Path):
     config = json.loads((language / "config.json").read_text())
     own = {"architectures": ["OwnForRewardModel"], "auto_map": {"AutoModel": "code.Own", "AutoConfig": "code.Config"}}
     (language / "config.json").write_text(json.dumps({**config, **own, "model_type": "own"}))
-    with pytest.raises(InputError, match=r"\(OwnForRewardModel\) needs remote code"):
+    with pytest.raises(InputError, match=r"contains custom code.*trust_remote_code=True"):
         reward_model_config(language)
     (language / "config.json").write_text(json.dumps({**config, "architectures": ["InternLM2ForRewardModel"]}))
     with pytest.raises(InputError, match=r"convert it .*`convert` in a preset, or .*convert_internlm2"):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from openprm.scoring.encoding import encode
 from openprm.training.data import (
     GlobalBatchSampler,
-    PairCollator,
     PairDataset,
+    collate_pairs,
     count_left_out,
     encode_pairs,
     gap_scales,
@@ -104,7 +104,7 @@ def test_the_item_behind_the_last_is_weightless_padding():
     dataset = PairDataset(found, [1.0, 0.5, 2.0], [0.0, 0.1, 0.2])
     assert [dataset[index][1] for index in range(4)] == [1.0, 0.5, 2.0, 0.0]
     assert dataset[3][0].length == min(one.length for one in found)
-    batch: Any = PairCollator(["math", "open"])([dataset[1], dataset[3]])
+    batch: Any = collate_pairs([dataset[1], dataset[3]], ["math", "open"])
     assert batch["sequences"].groups[0] == [found[1].chosen.tolist(), found[1].rejected.tolist()]
     assert batch["weights"].tolist() == [0.5, 0.0]
     assert batch["ids"].tolist()[0] == [0, 1]
