@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -292,11 +290,3 @@ def test_a_damaged_shard_of_a_folder(tmp_path):
     assert [row["a"] for _, row in rows] == list(range(len(rows)))
     assert rows
     assert failed_rows(rejected) == [len(rows) + 1]
-
-
-def test_importing_the_readers_imports_no_heavy_library():
-    code = (
-        "import openprm.data.candidates, sys; print([m for m in ('pyarrow', 'datasets', 'torch') if m in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"

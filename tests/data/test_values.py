@@ -21,7 +21,8 @@ from openprm.data.values import (
     to_text,
 )
 from openprm.errors import Failure
-from openprm.schema import Candidate, Generator, plain_reward
+from openprm.schema import plain_reward
+from tests.folders import candidate
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -129,20 +130,7 @@ def test_bad_questions_responses_and_options(convert, value, reason):
         convert(value, "a")
 
 
-RECORD = Candidate(
-    schema_version=1,
-    prompt_id="p",
-    source="s",
-    question=[{"role": "user", "content": "q"}],
-    reference=None,
-    response="r",
-    sample_index=0,
-    generator=dict.fromkeys(Generator.__annotations__),  # type: ignore[typeddict-item]
-    finish_reason=None,
-    n_tokens=None,
-    rewards=[plain_reward("r", 1.0)],
-    marks=[],
-)
+RECORD = candidate("p", 0, "r", 1.0)
 
 
 @pytest.mark.parametrize(

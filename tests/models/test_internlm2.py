@@ -3,14 +3,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
@@ -22,7 +21,6 @@ from openprm.models.reward_checkpoint import check_reward_model, load_reward_mod
 from openprm.rewards.base import RewardBatch
 from openprm.rewards.reward_model import ModelRewarder
 from openprm.schema import Message
-from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.convert import Convert
 from tests.folders import candidate
@@ -65,14 +63,11 @@ REWARD_TOKEN = TOKENIZER.convert_tokens_to_ids("[UNUSED_TOKEN_2]")
 CONFIG: dict[str, Any] = {
     "architectures": ["InternLM2ForRewardModel"],
     "auto_map": {"AutoConfig": "configuration_internlm2.Config", "AutoModel": "modeling_internlm2.Model"},
-    "attn_implementation": "eager",
-    "bias": False,
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 2,
     "hidden_act": "silu",
     "hidden_size": 32,
-    "initializer_range": 0.02,
     "intermediate_size": 48,
     "max_position_embeddings": 160,
     "model_type": "internlm2",
@@ -83,9 +78,7 @@ CONFIG: dict[str, Any] = {
     "rms_norm_eps": 1e-5,
     "rope_scaling": {"factor": 2.0, "type": "dynamic"},
     "rope_theta": 1000000,
-    "tie_word_embeddings": False,
     "torch_dtype": "float32",
-    "use_cache": True,
     "vocab_size": len(TOKENIZER),
 }
 
@@ -96,9 +89,6 @@ def weights() -> dict[str, Tensor]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator) * 0.2
 
-    def scale(size: int) -> Tensor:
-        return 1 + normal(size)
-
     made = {"model.tok_embeddings.weight": normal(CONFIG["vocab_size"], 32)}
     for index in range(CONFIG["num_hidden_layers"]):
         layer = {
@@ -107,60 +97,52 @@ def weights() -> dict[str, Tensor]:
             "feed_forward.w1": normal(48, 32),
             "feed_forward.w2": normal(32, 48),
             "feed_forward.w3": normal(48, 32),
-            "attention_norm": scale(32),
-            "ffn_norm": scale(32),
+            "attention_norm": 1 + normal(32),
+            "ffn_norm": 1 + normal(32),
         }
         made.update({f"model.layers.{index}.{name}.weight": weight for name, weight in layer.items()})
-    return {**made, "model.norm.weight": scale(32), "v_head.weight": normal(1, 32)}
+    return {**made, "model.norm.weight": 1 + normal(32), "v_head.weight": normal(1, 32)}
 
 
 WEIGHTS = weights()
 
 
 def internlm2_reward(ids: list[int], config: dict[str, Any], weights: dict[str, Tensor]) -> float:
-    """The reward at the last token, as InternLM2 defines it: position after position, head after head.
+    """The reward at the last token, by InternLM2's own definition.
 
     Up to `max_position_embeddings` tokens, where its dynamic rotary scaling begins.
     """
     assert len(ids) <= config["max_position_embeddings"]
     size = config["hidden_size"] // config["num_attention_heads"]
     group = config["num_attention_heads"] // config["num_key_value_heads"]
-    base = config["rope_theta"]
+    angles = torch.arange(len(ids))[:, None] / config["rope_theta"] ** (torch.arange(0, size, 2) / size)
+    later = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
 
-    def rms(x: Tensor, name: str) -> Tensor:
-        return x / torch.sqrt((x * x).mean() + config["rms_norm_eps"]) * weights[f"{name}.weight"]
+    def weight(name: str) -> Tensor:
+        return weights[f"{name}.weight"]
 
-    def rotate(x: Tensor, position: int) -> Tensor:
-        turned = x.clone()
-        for i in range(size // 2):
-            angle = position / base ** (2 * i / size)
-            a, b = x[i], x[i + size // 2]
-            turned[i] = a * math.cos(angle) - b * math.sin(angle)
-            turned[i + size // 2] = b * math.cos(angle) + a * math.sin(angle)
-        return turned
+    def norm(x: Tensor, name: str) -> Tensor:
+        return x / torch.sqrt((x * x).mean(-1, keepdim=True) + config["rms_norm_eps"]) * weight(name)
 
-    states = [weights["model.tok_embeddings.weight"][token] for token in ids]
-    for index in range(config["num_hidden_layers"]):
-        name = f"model.layers.{index}"
-        packed = [weights[f"{name}.attention.wqkv.weight"] @ rms(x, f"{name}.attention_norm") for x in states]
-        # The rows of wqkv: for each key-value head the queries that share it, its key, its value.
-        starts = [head // group * (group + 2) * size for head in range(config["num_attention_heads"])]
-        mixed: list[list[Tensor]] = [[] for _ in ids]
-        for head, start in enumerate(starts):
-            queries = [rotate(row[start + head % group * size :][:size], p) for p, row in enumerate(packed)]
-            keys = [rotate(row[start + group * size :][:size], p) for p, row in enumerate(packed)]
-            values = [row[start + (group + 1) * size :][:size] for row in packed]
-            for p, query in enumerate(queries):
-                share = torch.softmax(torch.stack(keys[: p + 1]) @ query / math.sqrt(size), 0)
-                mixed[p].append(share @ torch.stack(values[: p + 1]))
-        for p, heads in enumerate(mixed):
-            states[p] = states[p] + weights[f"{name}.attention.wo.weight"] @ torch.cat(heads)
-        for position, x in enumerate(states):
-            normed = rms(x, f"{name}.ffn_norm")
-            gate = torch.nn.functional.silu(weights[f"{name}.feed_forward.w1.weight"] @ normed)
-            up = weights[f"{name}.feed_forward.w3.weight"] @ normed
-            states[position] = x + weights[f"{name}.feed_forward.w2.weight"] @ (gate * up)
-    return (weights["v_head.weight"] @ rms(states[-1], "model.norm")).item()
+    def rotate(x: Tensor) -> Tensor:
+        a, b = x.chunk(2, -1)
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+    x = weight("model.tok_embeddings")[ids]
+    for layer in (f"model.layers.{index}" for index in range(config["num_hidden_layers"])):
+        packed = norm(x, f"{layer}.attention_norm") @ weight(f"{layer}.attention.wqkv").T
+        # for each key-value head the queries that share it, its key, its value
+        heads = packed.view(len(ids), config["num_key_value_heads"], group + 2, size)
+        queries = rotate(heads[:, :, :group].flatten(1, 2))
+        keys, values = (one.repeat_interleave(group, 1) for one in (rotate(heads[:, :, -2]), heads[:, :, -1]))
+        scores = torch.einsum("qhd,khd->hqk", queries, keys) / math.sqrt(size)
+        mixed = torch.einsum("hqk,khd->qhd", scores.masked_fill(later, -math.inf).softmax(-1), values)
+        x = x + mixed.flatten(1) @ weight(f"{layer}.attention.wo").T
+        w1, w2, w3 = (weight(f"{layer}.feed_forward.w{index}") for index in (1, 2, 3))
+        normed = norm(x, f"{layer}.ffn_norm")
+        x = x + (torch.nn.functional.silu(normed @ w1.T) * (normed @ w3.T)) @ w2.T
+    return (weight("v_head") @ norm(x[-1], "model.norm")).item()
 
 
 def their_ids(question: list[Message], response: str) -> list[int]:
@@ -200,17 +182,18 @@ def expected() -> list[float]:
     return [internlm2_reward(their_ids(*one), CONFIG, WEIGHTS) for one in CONVERSATIONS]
 
 
-def test_the_rewards_are_theirs(converted: Path, expected: list[float]):
+def model_rewards(folder: Path) -> list[float]:
+    """The rewards of the conversations, as `openprm reward` gives them."""
+    candidates: Any = [candidate("p", 0, response, question=question) for question, response in CONVERSATIONS]
+    ((_, outcomes),) = ModelRewarder(folder).rewards([RewardBatch(0, candidates)])
+    return [outcome.reward["value"] for outcome in outcomes if outcome.reward]
+
+
+def test_the_rewards_are_theirs_wherever_a_checkpoint_is_read(converted: Path, expected: list[float]):
     engine = TransformersRewardEngine(converted)
     assert engine.rewards([[their_ids(*one) for one in CONVERSATIONS]])[0] == pytest.approx(expected, abs=1e-5)
     assert max(expected) - min(expected) > 0.1
-
-
-def test_everything_that_reads_a_checkpoint_gives_them(converted: Path, expected: list[float]):
-    candidates: Any = [candidate("p", 0, response, question=question) for question, response in CONVERSATIONS]
-    ((_, outcomes),) = ModelRewarder(converted).rewards([RewardBatch(0, candidates)])
-    rewards = [outcome.reward["value"] for outcome in outcomes if outcome.reward]
-    assert rewards == pytest.approx(expected, abs=1e-5)
+    assert model_rewards(converted) == pytest.approx(expected, abs=1e-5)
     scorer = load_scorer(str(converted))
     assert scorer.rewarder.packed
     outputs = scorer([{"question": question, "steps": [response]} for question, response in CONVERSATIONS])
@@ -229,13 +212,10 @@ def test_rewards_are_theirs_up_to_the_longest_sequence_they_were_made_for(tmp_pa
 
 def test_the_checkpoint_is_plain(converted: Path):
     config = json.loads((converted / "config.json").read_text())
-    assert config["architectures"] == ["LlamaForSequenceClassification"]
-    assert config["model_type"] == "llama"
+    expected = {"architectures": ["LlamaForSequenceClassification"], "model_type": "llama", "dtype": "float32"}
+    expected |= {"problem_type": "regression", "vocab_size": len(TOKENIZER)}  # padding is an unused token
+    assert {**config, **expected} == config
     assert config["openprm"]["suffix"] == "[UNUSED_TOKEN_2]"
-    assert config["problem_type"] == "regression"
-    assert len(config["id2label"]) == 1
-    assert config["dtype"] == "float32"
-    assert config["vocab_size"] == len(TOKENIZER)  # an unused token is there to pad with
     assert "auto_map" not in config
     model, found = AutoModelForSequenceClassification.from_pretrained(converted, output_loading_info=True)
     assert not any(found.values())
@@ -270,60 +250,7 @@ def test_a_template_may_render_the_reward_token_itself(tmp_path: Path, expected:
     (source / "chat_template.jinja").write_text(TEMPLATE + "[UNUSED_TOKEN_2]")
     convert_internlm2(source, tmp_path / "ours")
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["openprm"]["suffix"] == ""
-    candidates: Any = [candidate("p", 0, response, question=question) for question, response in CONVERSATIONS]
-    ((_, outcomes),) = ModelRewarder(tmp_path / "ours").rewards([RewardBatch(0, candidates)])
-    assert [one.reward["value"] for one in outcomes if one.reward] == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_sentencepiece_model_is_read_without_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    sentencepiece = pytest.importorskip("sentencepiece")
-    source = checkpoint(tmp_path / "theirs")
-    (source / "tokenizer.json").unlink()
-    corpus = [f"{question[-1]['content']} {response}" for question, response in CONVERSATIONS]
-    with (source / "tokenizer.model").open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(corpus * 4),
-            model_writer=file,
-            model_type="bpe",
-            vocab_size=340,
-            byte_fallback=True,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            add_dummy_prefix=False,
-            user_defined_symbols=[f"[UNUSED_TOKEN_{index}]" for index in range(8)],
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
-    theirs = sentencepiece.SentencePieceProcessor(model_file=str(source / "tokenizer.model"))
-    start, end, reward = (theirs.piece_to_id(f"[UNUSED_TOKEN_{index}]") for index in (7, 6, 5))
-    added = {
-        index: {"content": text, "special": True} for index, text in ((start, "<|im_start|>"), (end, "<|im_end|>"))
-    }
-    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
-    (source / "tokenizer_config.json").write_text(json.dumps({**names, "added_tokens_decoder": added}))
-    size = theirs.get_piece_size()
-    rows = torch.randn(size, CONFIG["hidden_size"], generator=torch.Generator().manual_seed(1))
-    first = next(source.glob("model-00001*"))
-    save_file({**load_file(first), "model.tok_embeddings.weight": rows}, first)
-    (source / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": size, "reward_token_id": reward}))
-
-    convert_internlm2(source, tmp_path / "ours")
-    ours = AutoTokenizer.from_pretrained(tmp_path / "ours")
-    recorded = json.loads((tmp_path / "ours" / "config.json").read_text())
-    assert recorded["openprm"]["suffix"] == "[UNUSED_TOKEN_5]"
-    assert recorded["vocab_size"] == size
-    for question, response in CONVERSATIONS:
-        ids = [theirs.bos_id()]
-        for turn in [*question, Message(role="assistant", content=response)]:
-            ids += [start, *theirs.encode(f"{turn['role']}\n{turn['content']}"), end, *theirs.encode("\n")]
-        assert encode(ours, question, response, recorded["openprm"]["suffix"]) == [*ids, reward]
-        assert len(set(ids)) > 5
-    monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(InputError, match=r"openprm\[internlm2\]"):
-        convert_internlm2(source, tmp_path / "none")
-    (source / "tokenizer.model").unlink()
-    with pytest.raises(InputError, match=r"neither tokenizer\.json nor tokenizer\.model"):
-        convert_internlm2(source, tmp_path / "none")
+    assert model_rewards(tmp_path / "ours") == pytest.approx(expected, abs=1e-5)
 
 
 def remove(folder: Path, pattern: str) -> None:

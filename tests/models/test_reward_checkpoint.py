@@ -6,11 +6,7 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from openprm.errors import InputError
 from openprm.models.reward_checkpoint import (
@@ -80,10 +76,10 @@ def test_saving_gives_a_plain_checkpoint(tmp_path: Path):
         "tokenizer_config.json",
     ]
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
-    assert config["architectures"] == ["LlamaForSequenceClassification"]
+    expected = {"architectures": ["LlamaForSequenceClassification"], "problem_type": "regression"}
+    expected |= {"openprm": {"separator": "line", "aggregation": "mean", "suffix": " ok"}}
+    assert {**config, **expected} == config
     assert len(config["id2label"]) == 1
-    assert config["problem_type"] == "regression"
-    assert config["openprm"] == {"separator": "line", "aggregation": "mean", "suffix": " ok"}
     assert "custom_pipelines" not in config
     again, tokens = load_reward_model(tmp_path / "saved")
     assert again.config.openprm == config["openprm"]

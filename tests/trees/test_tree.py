@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel, JaroWinkler, Levenshtein
 
-from openprm.schema import SCHEMA_VERSION, Generator, plain_reward
+from openprm.schema import plain_reward
 from openprm.trees.tree import MergeParameters, build_tree, merge, response_text, revalue, siblings
+from tests import folders
 
 # The paper's Table 5: three answers of a ScienceQA question, as steps.
 AD_HOMINEM = {
@@ -18,20 +19,7 @@ REWARDS = {0: 0.0, 2: 1.0, 7: 1.0}
 
 
 def candidate(response, reward, index, prompt_id="p"):
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "prompt_id": prompt_id,
-        "source": "test",
-        "question": [{"role": "user", "content": "Which logical fallacy is used in the text?"}],
-        "reference": None,
-        "response": response,
-        "sample_index": index,
-        "generator": dict.fromkeys(Generator.__annotations__),
-        "finish_reason": None,
-        "n_tokens": None,
-        "rewards": [plain_reward("golden", reward)],
-        "marks": [],
-    }
+    return folders.candidate(prompt_id, index, response, reward)
 
 
 def ad_hominem(threshold):
