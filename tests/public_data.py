@@ -14,8 +14,6 @@ from datasets import Features, Image, List, Value
 
 from openprm.data.paper_datasets import MATH_CONFIGS
 
-STRING = Value("string")
-
 
 def card(folder: Path, splits: Sequence[str], configs: Sequence[str] = ("default",)) -> None:
     """A README whose configs are laid out as `push_to_hub` lays them out."""
@@ -56,10 +54,8 @@ def llama3_ultrafeedback(folder: Path, prompts: Sequence[str]) -> Path:
 
 
 def ultrafeedback_original(folder: Path, instructions: Sequence[str]) -> Path:
-    rows = [
-        {"source": "flan", "instruction": instruction, "completions": [{"response": "An answer."}] * 4}
-        for instruction in instructions
-    ]
+    completions = [{"response": "An answer."}] * 4
+    rows = [{"source": "flan", "instruction": text, "completions": completions} for text in instructions]
     lines(folder / "evol_instruct.jsonl", rows[::2])  # six such files there
     lines(folder / "flan.jsonl", rows[1::2])
     return folder
@@ -78,16 +74,8 @@ def scienceqa_row(**changes: Any) -> dict[str, Any]:
 
 
 def scienceqa(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    features = Features(
-        {
-            "image": Image(),
-            "question": STRING,
-            "choices": List(STRING),
-            "answer": Value("int8"),
-            "hint": STRING,
-            "subject": STRING,
-        }
-    )
+    columns = {name: Value("string") for name in ("question", "hint", "subject")}
+    features = Features({"image": Image(), "choices": List(Value("string")), "answer": Value("int8"), **columns})
     # no data files are declared: they are found by their names
     for split, end in (("train", "-1028f23e353fbe3e"), ("test", "-f0e719df791966ff")):
         wanted = rows if split == "train" else [scienceqa_row(question=f"Of {split}?")]
@@ -134,13 +122,8 @@ def ultrafeedback_binarized(folder: Path, rows: Sequence[tuple[str, str, str, fl
     for split in splits:
         content = rows if split == "train_prefs" else [(f"of {split}", "a", "b", 2.0, 1.0)]
         table = [
-            {
-                "prompt": prompt,
-                "chosen": chat(prompt, chosen),
-                "rejected": chat(prompt, rejected),
-                "score_chosen": better,
-                "score_rejected": worse,
-            }
+            {"prompt": prompt, "chosen": chat(prompt, chosen), "rejected": chat(prompt, rejected)}
+            | {"score_chosen": better, "score_rejected": worse}
             for prompt, chosen, rejected, better, worse in content
         ]
         parquet(folder / "data", split, table)

@@ -46,7 +46,7 @@ def pairs(count: int, start: int = 0) -> list[Pair]:
     return [pair(index) for index in range(start, start + count)]
 
 
-def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **options: Any) -> Any:
+def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, *, model: Any = None, **options: Any) -> Any:
     """An `OpenPRMTrainer`, by plain gradient descent: unlike Adam's, its steps show the size of the gradient."""
     settings: dict[str, Any] = {
         "batch_size": 8,
@@ -59,7 +59,7 @@ def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, **optio
         "save_strategy": "no",
     }
     tokenizer = tiny_models.tokenizer()
-    model = tiny_models.model(vocab_size=len(tokenizer))
+    model = model or tiny_models.model(vocab_size=len(tokenizer))
     prepare_reward_model(model, tokenizer)
     config = OpenPRMConfig(str(folder), **{**settings, **options})
     return OpenPRMTrainer(model, config, train_dataset=train, eval_dataset=evaluate, processing_class=tokenizer)

@@ -28,19 +28,12 @@ SIZES: dict[str, Any] = {
 PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
     "qwen2": ("Qwen2Config", {}),
-    "qwen2-window": (
-        "Qwen2Config",
-        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
-    ),
+    "qwen2-window": ("Qwen2Config", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
     "qwen3": ("Qwen3Config", {"head_dim": 8}),
     "gemma2": ("Gemma2Config", {"head_dim": 8, "sliding_window": 4, "attn_implementation": "eager"}),
     "gemma3": (
         "Gemma3TextConfig",
-        {
-            "head_dim": 8,
-            "sliding_window": 4,
-            "layer_types": ["sliding_attention", "full_attention"],
-        },
+        {"head_dim": 8, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
     ),
     "mistral-window": ("MistralConfig", {"sliding_window": 4, "head_dim": 8}),
     "gpt2": ("GPT2Config", {"n_inner": 48, "num_key_value_heads": None}),

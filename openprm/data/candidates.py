@@ -88,9 +88,9 @@ class CandidateSource:
             if records:
                 version = row["schema_version"]
                 if isinstance(version, int) and version > SCHEMA_VERSION:
+                    key = row_key(path, number)
                     raise InputError(
-                        f"{row_key(path, number)}: schema_version {version} is newer than {SCHEMA_VERSION}, the "
-                        "newest that this version of openprm knows; upgrade openprm"
+                        f"{key}: schema_version {version} is newer than {SCHEMA_VERSION}; upgrade openprm"
                     )
                 yield ledger.enter(as_record(row), number, numbered=True)
                 return

@@ -5,16 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import Failure, InputError
 from ..schema import SCHEMA_VERSION, Candidate, generated_by, plain_reward
 from .values import question_id, to_count, to_id, to_index, to_question, to_response, to_reward, to_text
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-SomeColumns = TypeVar("SomeColumns", bound="DataclassInstance")
+SomeColumns = TypeVar("SomeColumns")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def resolve_columns(path: str, columns: SomeColumns, names: Collection[str], req
         if column or part in required:
             require_column(path, part, column or part, names)
         resolved[part] = column or None
-    return replace(columns, **resolved)
+    return replace(columns, **resolved)  # type: ignore[type-var]
 
 
 def require_column(path: str, what: str, column: str, names: Collection[str]) -> None:

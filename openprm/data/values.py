@@ -16,16 +16,8 @@ from ..schema import Candidate, Message
 T = TypeVar("T")
 
 #: Rewards in words, in upper or lower case.
-REWARD_WORDS = {
-    "chosen": 1.0,
-    "win": 1.0,
-    "true": 1.0,
-    "tie": 0.5,
-    "rejected": 0.0,
-    "lose": 0.0,
-    "loss": 0.0,
-    "false": 0.0,
-}
+REWARD_WORDS = {"chosen": 1.0, "win": 1.0, "true": 1.0, "tie": 0.5}
+REWARD_WORDS |= {"rejected": 0.0, "lose": 0.0, "loss": 0.0, "false": 0.0}
 #: Of the options of a question, in order.
 LETTERS = string.ascii_uppercase
 

@@ -93,7 +93,7 @@ def load_reward_model(
             )
         finally:
             transformers_logging.set_verbosity(verbosity)
-        _check_loaded(base, model, config.architectures, classifier, set(found["missing_keys"]))
+        _check_loaded(base, model, config, set(found["missing_keys"]))
         if not classifier:
             _draw_head(model, sorted(found["missing_keys"]), seed)
         tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
@@ -141,12 +141,10 @@ def reward_model_config(
     return config
 
 
-def _check_loaded(
-    base: str | Path, model: Any, architectures: list[str] | None, classifier: bool, missing: set[str]
-) -> None:
-    if not classifier:
+def _check_loaded(base: str | Path, model: Any, config: Any, missing: set[str]) -> None:
+    if not _is_classifier(config):
         bare = type(model.base_model).__name__
-        for name in architectures or []:
+        for name in config.architectures or []:
             if name != bare and not name.endswith(_HEADLESS):
                 raise ValueError(
                     f"{base} is a {name}: its head would be lost. Convert it to a sequence classification checkpoint "

@@ -166,15 +166,9 @@ def download(repository: str, repo_type: str, revision: str | None = None) -> Pa
     """The folder of a Hub repository in the cache, downloaded unless it is there. Raises InputError."""
     from huggingface_hub import constants, snapshot_download
 
+    offline = constants.HF_HUB_OFFLINE  # older versions ask for the list of files even then
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                repo_type=repo_type,
-                revision=revision,
-                local_files_only=constants.HF_HUB_OFFLINE,  # older versions ask for the list of files even then
-            )
-        )
+        return Path(snapshot_download(repository, repo_type=repo_type, revision=revision, local_files_only=offline))
     except Exception as error:  # of whatever HTTP client the Hub's library uses
         raise InputError(
             f"the Hub does not give {repository}{f' at {revision}' if revision else ''}: {first_line(error)}; check "

@@ -144,23 +144,23 @@ def _parse(one: Any) -> dict[str, Any]:
         one = {"question": question, "response": answer.get("content")}
     if not isinstance(one, Mapping):
         raise ValueError(f"{_FORMS}; this one is {type(one).__name__}")
-    if one.get("question") is None:
-        raise ValueError(f"the input has no 'question'; its keys are {sorted(map(str, one))}. {_FORMS}")
-    given = _given(response=one.get("response"), steps=one.get("steps"))
-    if not given:
-        raise ValueError(f"the input has no 'response' and no 'steps'; its keys are {sorted(map(str, one))}. {_FORMS}")
-    response, steps = given.get("response", ""), given.get("steps", [])
-    if not isinstance(response, str):
+    question, response, steps = (one.get(name) for name in ("question", "response", "steps"))
+    if question is None or (response is None and steps is None):
+        missing = "'question'" if question is None else "'response' and no 'steps'"
+        raise ValueError(f"the input has no {missing}; its keys are {sorted(map(str, one))}. {_FORMS}")
+    if not isinstance(response, str | None):
         raise ValueError(f"'response' is {type(response).__name__}, not a text; for a list of texts use 'steps'")
-    if not isinstance(steps, (list, tuple)) or not all(isinstance(step, str) for step in steps):
+    texts = () if steps is None else steps
+    if not isinstance(texts, list | tuple) or not all(isinstance(step, str) for step in texts):
         raise ValueError("'steps' is not a list of texts; for one text use 'response'")
-    if "" in steps:
-        raise ValueError(f"step {list(steps).index('')} of 'steps' is empty: leave it out")
-    if not (response or "".join(steps)).strip():
-        raise ValueError(f"{next(iter(given))!r} is empty: there is no step to reward")
-    if response and steps and "".join(steps) != response:
+    if "" in texts:
+        raise ValueError(f"step {texts.index('')} of 'steps' is empty: leave it out")
+    joined = "".join(texts)
+    if not (response or joined).strip():
+        raise ValueError(f"{'steps' if response is None else 'response'!r} is empty: there is no step to reward")
+    if response and steps and joined != response:
         raise ValueError("'response' and 'steps' are of different answers: joined, the steps are not the response")
-    return {"question": one["question"], **({"steps": steps} if steps else {"response": response})}
+    return {"question": question, **({"steps": steps} if steps else {"response": response})}
 
 
 def load_scorer(model: str | Any, **kwargs: Any) -> OpenPRMScoringPipeline:

@@ -15,8 +15,9 @@ Nodes are numbered depth-first: a node comes before its subtree, children in ord
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean  # exact sums: the value does not depend on the order of the responses
 from typing import Any
 
 from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Node, Reward, Tree, TreeResponse
@@ -102,7 +103,7 @@ def merge(
                 parent=parent,
                 depth=depth,
                 text=responses[through[0]][depth - 1] if depth else "",
-                value=_mean(rewards[response] for response in through),
+                value=fmean(rewards[response] for response in through),
                 n_leaves=len(through),
                 members=members,
             )
@@ -110,11 +111,6 @@ def merge(
         below = [(nodes[-1]["id"], depth + 1, sorted(group)) for group in children(through, depth)]
         pending.extend(reversed(below))
     return nodes
-
-
-def _mean(rewards: Iterable[float]) -> float:
-    rewards = list(rewards)
-    return math.fsum(rewards) / len(rewards)  # fsum: the value must not depend on the order of the responses
 
 
 def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: MergeParameters | None = None) -> Tree:
@@ -192,7 +188,7 @@ def with_rewards(tree: Tree, rewards: Sequence[float], reward_name: str) -> Tree
     nodes = []
     for node in tree["nodes"]:
         through = [member["response"] for member in node["members"]] if node["depth"] else range(len(rewards))
-        nodes.append(Node(**{**node, "value": _mean(rewards[response] for response in through)}))
+        nodes.append(Node(**{**node, "value": fmean(rewards[response] for response in through)}))
     responses = [
         TreeResponse(**{**response, "reward": reward})
         for response, reward in zip(tree["responses"], rewards, strict=True)

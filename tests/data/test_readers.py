@@ -69,16 +69,7 @@ def test_the_config_and_revision_of_a_hub_id(monkeypatch, name, asked):
 
 
 def test_broken_json_lines_are_rejected_and_reading_goes_on(write):
-    lines = [
-        b'{"a": 1}',
-        b'{"a": ',
-        b'{"a": "\xff"}',
-        b"[1]",
-        b"[" * 100_000,
-        b"9" * 5000,
-        b'{"a": 2}',
-        b'{"a',
-    ]
+    lines = [b'{"a": 1}', b'{"a": ', b'{"a": "\xff"}', b"[1]", b"[" * 100_000, b"9" * 5000, b'{"a": 2}', b'{"a']
     rows, rejected = read(write("a.jsonl", b"\n".join(lines)))
     assert rows == [(1, {"a": 1}), (7, {"a": 2})]
     assert failed_rows(rejected) == [2, 3, 4, 5, 6, 8]

@@ -60,25 +60,17 @@ def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
             for size in range(3)
         ]
     assert output["rewards"] == pytest.approx(expected, abs=1e-4)
-    assert output == {
-        "score": min(output["rewards"]),
-        "steps": STEPS,
-        "rewards": output["rewards"],
-        "aggregation": "min",
-        "truncated": False,
-    }
+    score = min(output["rewards"])
+    assert output == {**output, "score": score, "steps": STEPS, "aggregation": "min", "truncated": False}
+    assert len(output) == 5
 
 
 def test_every_form_of_input_and_every_container(llama):
     expected = llama(INPUT)
     chat = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}]
     rows = Dataset.from_list([{**INPUT, "prompt_id": "a"}] * 2)
-    for one in (
-        chat,
-        tuple(chat),
-        {"question": QUESTION, "steps": STEPS},
-        {"question": chat[:1], "response": RESPONSE},
-    ):
+    rows_of_datasets = {"question": QUESTION, "steps": STEPS}, {"question": chat[:1], "response": RESPONSE}
+    for one in (chat, tuple(chat), *rows_of_datasets):
         assert llama(one) == expected
     assert llama([]) == []
     assert llama([chat]) == [expected]
@@ -213,22 +205,14 @@ inputs = json.load(sys.stdin)
 score = pipeline("openprm-scoring", model=sys.argv[1], trust_remote_code=True, device="cpu")
 print(json.dumps(score(inputs, batch_size=2)))
 """
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(folder)],
-        input=json.dumps(INPUTS),
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = [sys.executable, "-P", "-c", code, str(folder)]
+    options = {"input": json.dumps(INPUTS), "cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    for one, other in zip(found, expected, strict=True):
-        assert one["aggregation"] == "last"
-        assert one["rewards"] == pytest.approx(other["rewards"], abs=1e-6)
+    assert {one["aggregation"] for one in found} == {"last"}
+    assert [one["rewards"] for one in found] == [pytest.approx(one["rewards"], abs=1e-6) for one in expected]
     # With the package no trust is needed: its own code is taken.
     own = openprm.load_scorer(str(folder), device="cpu")
     assert type(own) is OpenPRMScoringPipeline

@@ -9,7 +9,6 @@ from torch.nn.functional import logsigmoid
 from transformers import HfArgumentParser
 
 import openprm
-from openprm.models.reward_checkpoint import prepare_reward_model
 from openprm.schema import Pair, features
 from openprm.scoring.encoding import encode
 from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
@@ -43,12 +42,7 @@ def plain_loss(run: Any, rows: list[Pair]) -> torch.Tensor:
     return total / weight
 
 
-OBJECTIVE = {
-    "process_weight": 0.5,
-    "margin": 0.3,
-    "center_rewards_coefficient": 0.02,
-    "source_weights": {"math": 1.5},
-}
+OBJECTIVE = {"process_weight": 0.5, "margin": 0.3, "center_rewards_coefficient": 0.02, "source_weights": {"math": 1.5}}
 
 
 def test_a_step_follows_the_gradient_of_the_closed_formula(tmp_path: Path):
@@ -89,11 +83,8 @@ def test_what_is_left_out_is_reported(tmp_path: Path, caplog: pytest.LogCaptureF
     assert [(one.split, one.row, one.prompt_id) for one in run.left_out] == [("train", 4, "p7"), ("held", 1, "p8")]
     lines = [json.loads(line) for line in (tmp_path / "left_out.jsonl").read_text().splitlines()]
     assert [line["prompt_id"] for line in lines] == ["p7", "p8"]
-    assert run.summary["pairs"]["train"] == {
-        "usable": 4,
-        "left_out": {"overlong": {"open": {"process": 1}}},
-        "of_weight_0": 0,
-    }
+    left_out = {"overlong": {"open": {"process": 1}}}
+    assert run.summary["pairs"]["train"] == {"usable": 4, "left_out": left_out, "of_weight_0": 0}
     assert "1 of 5 train pairs are left out" in caplog.text
     assert "eval_held_accuracy" in run.evaluate()
 
@@ -105,10 +96,8 @@ def test_rows_may_be_a_dataset_and_new_rows_may_be_evaluated(tmp_path: Path):
     rewards = run.predict(pairs(3)).predictions
     assert rewards.shape == (3, 2)
     row = pair(2)
-    with torch.no_grad():
-        assert rewards[2, 0] == pytest.approx(
-            plain_reward(run, row["question"], row["context"] + row["chosen"]).item(), abs=1e-5
-        )
+    expected = plain_reward(run, row["question"], row["context"] + row["chosen"]).item()
+    assert rewards[2, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_pairs_of_weight_0_are_not_trained_on(tmp_path: Path):
@@ -135,32 +124,23 @@ def test_bfloat16_computation(tmp_path: Path):
 
 
 def test_a_model_that_cannot_be_packed_takes_plain_passes(tmp_path: Path):
-    tokenizer = tiny_models.tokenizer()
-    model = tiny_models.model("bert", vocab_size=len(tokenizer))
-    prepare_reward_model(model, tokenizer)
-    config = OpenPRMConfig(str(tmp_path), batch_size=4, per_device_train_batch_size=2, use_cpu=True, disable_tqdm=True)
-    run = OpenPRMTrainer(model, config, pairs(6), pairs(3), processing_class=tokenizer)
+    model = tiny_models.model("bert", vocab_size=len(tiny_models.tokenizer()))
+    run = trainer(tmp_path, pairs(6), pairs(3), model=model, batch_size=4, per_device_train_batch_size=2)
     assert not run.rewarder.packed
     run.train()
     assert run.evaluate()["eval_loss"] > 0
 
 
 def test_half_precision_weights_get_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    tokenizer = tiny_models.tokenizer()
-    model = tiny_models.model(vocab_size=len(tokenizer), dtype=torch.bfloat16)
-    prepare_reward_model(model, tokenizer)
-    OpenPRMTrainer(model, OpenPRMConfig(str(tmp_path), use_cpu=True), pairs(2), processing_class=tokenizer)
+    model = tiny_models.model(vocab_size=len(tiny_models.tokenizer()), dtype=torch.bfloat16)
+    trainer(tmp_path, pairs(2), model=model)
     assert "rounded away" in caplog.text
 
 
 def test_a_model_that_is_not_prepared_is_refused(tmp_path: Path):
+    config = OpenPRMConfig(str(tmp_path), use_cpu=True)
     with pytest.raises(ValueError, match="no key 'openprm'"):
-        OpenPRMTrainer(
-            tiny_models.model(),
-            OpenPRMConfig(str(tmp_path), use_cpu=True),
-            pairs(2),
-            processing_class=tiny_models.tokenizer(),
-        )
+        OpenPRMTrainer(tiny_models.model(), config, pairs(2), processing_class=tiny_models.tokenizer())
 
 
 def test_the_defaults_are_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
