@@ -54,18 +54,16 @@ def write_tree_page(
     page = environment.from_string(resources.joinpath("tree.html.j2").read_text("utf-8"))
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            for part in page.generate(
-                title=title,
-                about=about,
-                trees=_checked(trees, path, pairs),
-                script=script,
-                classes=len(SCALE),
-                style=style,
-                script_hash=_hash(script),
-                style_hash=_hash(style),
-            ):
-                file.write(part)
+        page.stream(
+            title=title,
+            about=about,
+            trees=_checked(trees, path, pairs),
+            script=script,
+            classes=len(SCALE),
+            style=style,
+            script_hash=_hash(script),
+            style_hash=_hash(style),
+        ).dump(str(partial), "utf-8")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
