@@ -46,7 +46,7 @@ def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = 
 
 
 def example_of(candidates: str) -> dict[str, Any] | None:
-    """An example for `build`: the first question of one message, with its first two different answers.
+    """An example for `build_for`: the first question of one message, with its first two different answers.
 
     `candidates` are a folder or a published dataset. None where no question has two.
     """

@@ -56,9 +56,9 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def generate(prompts: Path, policy: Path, prm: Path) -> Any:
-    def call(out: Path, method: Method, sampling: Sampling = SAMPLING, **options: Any) -> Any:
+    def call(out: Path, method: Method, prompts: Path = prompts, prm: Path = prm, **options: Any) -> Any:
         spec = RewardSpec(str(prm)) if method.uses_rewards else None
-        return search(prompts, GeneratorSpec(str(policy)), spec, out, method, sampling, prompts_per_shard=2, **options)
+        return search(prompts, GeneratorSpec(str(policy)), spec, out, method, SAMPLING, prompts_per_shard=2, **options)
 
     return call
 
@@ -124,13 +124,12 @@ def test_a_killed_run_does_only_what_is_missing(tmp_path: Path, generate: Any, m
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, policy: Path, prm: Path):
+def test_a_prompt_that_does_not_fit_is_listed(tmp_path: Path, prompts: Path, generate: Any):
     rows = list(read_rows(prompts))[:3]
     text = rows[2]["question"][0]["content"] * 30
     rows[2] |= {"prompt_id": "long", "question": [{"role": "user", "content": text}]}
     given = dataset(tmp_path / "given", Prompt, rows)
-    spec, rewards = GeneratorSpec(str(policy)), RewardSpec(str(prm))
-    assert search(given, spec, rewards, tmp_path / "out", Method("pbs", 4), SAMPLING)["rows"] == 2
+    assert generate(tmp_path / "out", Method("pbs", 4), given)["rows"] == 2
     assert "'long'" in (tmp_path / "out" / "rejected.jsonl").read_text()
 
 
@@ -208,11 +207,9 @@ def short(tmp_path_factory: pytest.TempPathFactory, prm: Path) -> Path:
     return folder
 
 
-def test_answers_that_are_not_rewarded_to_their_end_are_counted(
-    tmp_path: Path, prompts: Path, policy: Path, short: Path, generate: Any
-):
-    spec, method = GeneratorSpec(str(policy)), Method("best-of-n", 4)
-    manifest = search(prompts, spec, RewardSpec(str(short)), tmp_path / "out", method, SAMPLING)
+def test_answers_that_are_not_rewarded_to_their_end_are_counted(tmp_path: Path, short: Path, generate: Any):
+    method = Method("best-of-n", 4)
+    manifest = generate(tmp_path / "out", method, prm=short)
     cut = [row["step_rewards"][-1] is None for row in read_rows(tmp_path / "out", Answer)]
     assert manifest["counts"]["truncated_scores"] == sum(cut) > 0
     assert generate(tmp_path / "whole", method)["counts"]["truncated_scores"] == 0
