@@ -62,6 +62,20 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
     return run / name
 
 
+def copy_model(
+    model: str, out: Path, change: Callable[[Path], Any] = lambda folder: None, inputs: Any = None, **more: Any
+) -> str:
+    """The files of a model, changed, as another training leaves them; more: what its manifest says besides."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        shutil.copytree(model, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", "log.jsonl"))
+        change(folder)
+        return {"files_hash": files_hash(folder), "counts": {}, **more}
+
+    run_stage(out, "train", {"levels": ["process"]}, inputs or {}, work)
+    return str(out)
+
+
 def datasets_of(run: Path) -> dict[str, dict[str, str]]:
     """The folders of a run's datasets, as `Publish` takes them."""
     return {kind: {split: str(run / f"{kind}{end}") for split, end in SPLITS.items()} for kind in RECORDS}

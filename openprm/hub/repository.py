@@ -80,20 +80,13 @@ def download(repository: Repository, repo_type: str, patterns: Iterable[str] | N
         )
 
 
-def commit(repository: Repository, repo_type: str) -> str:
-    """The commit of its revision according to the Hub, whatever is in the cache."""
-    from huggingface_hub import HfApi
-
-    with _client_errors(repository):
-        return str(HfApi().repo_info(repository.id, repo_type=repo_type, revision=repository.revision).sha)
-
-
 def commits(repository: Repository, repo_type: str) -> list[str]:
-    """The history of the newest commit, which comes first."""
+    """The commit of its revision according to the Hub, whatever is in the cache, then those before it."""
     from huggingface_hub import HfApi
 
     with _client_errors(repository):
-        return [commit.commit_id for commit in HfApi().list_repo_commits(repository.id, repo_type=repo_type)]
+        found = HfApi().list_repo_commits(repository.id, repo_type=repo_type, revision=repository.revision)
+        return [commit.commit_id for commit in found]
 
 
 def model_names(near: Repository) -> list[str]:

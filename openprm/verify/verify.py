@@ -27,7 +27,7 @@ from ..hub.publication import (
     part_files,
     part_rows,
 )
-from ..hub.repository import Missing, Repository, commit
+from ..hub.repository import Missing, Repository, commits
 from ..runs.folder import read_rows, rows_hash
 from ..runs.manifest import files_hash, versions
 from ..schema import LEVELS
@@ -108,7 +108,7 @@ def _files(publication: Publication) -> str:
     if publication.repository.is_local:
         return number
     # without a connection the Hub's client reads its cache, which may be outdated, and says nothing
-    there, here = commit(publication.repository, publication.type), publication.folder.name
+    there, here = commits(publication.repository, publication.type)[0], publication.folder.name
     if there != here:
         raise InputError(f"these are of commit {here[:12]}, the Hub has {there[:12]}")
     return f"{number} of commit {here[:12]}"

@@ -96,7 +96,7 @@ def _tree(asked: Handler, kind: str, name: str, revision: str, folder: str = "")
 def _paths_info(asked: Handler, kind: str, name: str, revision: str) -> Reply:
     repo = asked.repo(kind, name)
     commit = repo.at(revision)
-    form = parse_qs(b"".join(asked.chunks).decode())
+    form = parse_qs(asked.body.decode())
     known = set(_with_folders(commit["files"]))
     entries = [_entry(commit, path) for path in form.get("paths", []) if path in known]
     for entry in entries:
@@ -157,7 +157,7 @@ def _preupload(asked: Handler, kind: str, name: str, revision: str) -> Reply:
 def _commit(asked: Handler, kind: str, name: str, branch: str) -> Reply:
     asked.repo(kind, name)  # what is not there is not found, before it is forbidden
     user = asked.writer(name)
-    items = [json.loads(line) for line in b"".join(asked.chunks).splitlines() if line.strip()]
+    items = [json.loads(line) for line in asked.body.splitlines() if line.strip()]
     header = next(item["value"] for item in items if item["key"] == "header")
     with asked.hub.lock:
         repo = asked.repo(kind, name)

@@ -40,5 +40,5 @@ def _stored(asked: Handler, sha256: str) -> Reply:
 
 @route("PUT", "/storage/(?P<sha256>[0-9a-f]{64})")
 def _store(asked: Handler, sha256: str) -> Reply:
-    asked.hub.store.keep(asked.chunks)
+    asked.hub.store.keep(asked.body)
     return Reply()

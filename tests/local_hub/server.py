@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -120,11 +120,13 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
-        self.received = 0
-        self.chunks = self._chunks()
+        size = int(self.headers.get("Content-Length", 0))
+        self.body = self.rfile.read(size)
+        if len(self.body) < size:
+            raise ConnectionError("the client went away")
         fault = self._fault(f"{self.command} {url.path}")
         if fault and isinstance(fault.answer, str):
-            self.hub.requests.append(Request(self.command, url.path, 0, self.received))
+            self.hub.requests.append(Request(self.command, url.path, 0, size))
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -134,9 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             reply = self._routed(url.path)
         except Refusal as refusal:
             reply = refusal.reply
-        for _ in self.chunks:  # the rest, which would be taken for the next request
-            pass
-        self.hub.requests.append(Request(self.command, url.path, reply.status, self.received))
+        self.hub.requests.append(Request(self.command, url.path, reply.status, size))
         self._send(reply)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
@@ -158,48 +158,30 @@ class Handler(BaseHTTPRequestHandler):
                 return function(self, **groups)
         raise Refusal(404, f"This Hub has no {method} {path}")
 
-    def _chunks(self) -> Iterator[bytes]:
-        """The body, in pieces. A client that dies within it is no end of it."""
-        left = int(self.headers.get("Content-Length", 0))
-        while left:
-            chunk = self._read(min(left, 1 << 16))
-            left -= len(chunk)
-            yield chunk
-
-    def _read(self, size: int) -> bytes:
-        data = self.rfile.read(size)
-        self.received += len(data)
-        if len(data) < size:
-            raise ConnectionError("the client went away")
-        return data
-
     def _send(self, reply: Reply) -> None:
-        content = reply.content if isinstance(reply.content, bytes | Path) else json.dumps(reply.content).encode()
-        size = content.stat().st_size if isinstance(content, Path) else len(content)
-        start, stop = 0, size
+        content, kind = reply.content, "application/octet-stream"
+        if isinstance(content, Path):
+            content = content.read_bytes()
+        elif not isinstance(content, bytes):
+            content, kind = json.dumps(content).encode(), "application/json"
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if asked and reply.status == 200 and "ETag" in reply.headers:
-            first, last = asked.groups()
+            size, (first, last) = len(content), asked.groups()
             start, stop = (int(first), min(int(last or size) + 1, size)) if first else (max(0, size - int(last)), size)
             reply.status, reply.headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
+            content = content[start:stop]
         self.send_response(reply.status)
-        kind = "application/octet-stream" if isinstance(reply.content, bytes | Path) else "application/json"
-        for key, value in {"Content-Type": kind, "Content-Length": str(stop - start), **reply.headers}.items():
+        for key, value in {"Content-Type": kind, "Content-Length": str(len(content)), **reply.headers}.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD" and isinstance(content, bytes):
-            self.wfile.write(content[start:stop])
-        elif isinstance(content, Path) and self.command != "HEAD":
-            with content.open("rb") as file:
-                file.seek(start)
-                for begin in range(start, stop, 1 << 20):
-                    self.wfile.write(file.read(min(1 << 20, stop - begin)))
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def url(self, repo: Repo) -> str:
         return f"{self.hub.endpoint}/" + ("" if repo.kind == "models" else f"{repo.kind}/") + repo.name
 
     def json(self) -> Any:
-        return json.loads(b"".join(self.chunks))
+        return json.loads(self.body)
 
     def user(self) -> User | None:
         """Whose token it is; None without one."""

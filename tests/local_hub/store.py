@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,19 +44,13 @@ class Store:
     def blob(self, sha256: str) -> Path:
         return self.root / "blobs" / sha256
 
-    def keep(self, chunks: Iterable[bytes]) -> str:
+    def keep(self, content: bytes) -> str:
         """Store content, whole or not at all; returns its SHA-256."""
-        digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=self.root / "incoming", delete=False) as file:
-            try:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-        Path(file.name).rename(self.blob(digest.hexdigest()))
-        return digest.hexdigest()
+        name = hashlib.sha256(content).hexdigest()
+        partial = self.root / "incoming" / secrets.token_hex()
+        partial.write_bytes(content)
+        partial.rename(self.blob(name))
+        return name
 
 
 class Repo:
@@ -116,7 +108,7 @@ class Repo:
 
 def regular(store: Store, content: bytes) -> dict[str, Any]:
     """The entry of a file that git holds itself."""
-    return {"size": len(content), "oid": git_hash(content), "sha256": store.keep([content]), "lfs": False}
+    return {"size": len(content), "oid": git_hash(content), "sha256": store.keep(content), "lfs": False}
 
 
 def large(store: Store, sha256: str) -> dict[str, Any]:

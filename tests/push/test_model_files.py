@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,17 @@ from openprm.push.publish import Publish
 
 from openprm.errors import InputError
 from openprm.hub.publication import MODEL, open_publication, restore
-from openprm.runs.manifest import files_hash, run_stage
-from tests.publication import Fields
+from openprm.runs.manifest import files_hash
+from tests.publication import Fields, copy_model
 
 
 def checkpoint(fields: Fields, kind: str, out: Path, change: Callable[[Path], Any] = lambda folder: None) -> str:
-    def work(folder: Path) -> dict[str, Any]:
-        ignored = shutil.ignore_patterns("manifest.json", "log.jsonl")
-        shutil.copytree(fields["models"]["prm"], folder, dirs_exist_ok=True, ignore=ignored)
+    def work(folder: Path) -> None:
         if kind == "policy":  # with the weights of another kind, which are not loaded here
             set_config(folder, architectures=["LlamaForCausalLM"])
         change(folder)
-        return {"files_hash": files_hash(folder), "counts": {}}
 
-    run_stage(out, "train", {"levels": ["process"]}, {}, work)
-    return str(out)
+    return copy_model(fields["models"]["prm"], out, work)
 
 
 def set_config(folder: Path, **values: Any) -> None:

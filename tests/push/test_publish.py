@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -20,12 +19,12 @@ from openprm.errors import InputError
 from openprm.hub.publication import CODE
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, read_rows, write_shard
-from openprm.runs.manifest import files_hash, run_stage
+from openprm.runs.manifest import run_stage
 from openprm.schema import LEVELS, Candidate, Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.pairs import Pairs
 from tests.folders import candidate, dataset
-from tests.publication import Fields
+from tests.publication import Fields, copy_model
 
 
 def publication(folder: Path) -> dict[str, Any]:
@@ -113,7 +112,10 @@ def test_what_each_part_was_made_of_is_named_where_it_is_published(layout: Path,
 
 def test_a_model_names_its_base_and_its_pairs_by_their_content(fields: Fields, tmp_path: Path):
     inputs = {"pairs": fields["pairs"]["train"], "more": fields["pairs"]["test"], "base": fields["models"]["prm"]}
-    models = {**fields["models"], "tuned": _again(fields, tmp_path / "tuned", {"metrics": {}}, inputs)}
+    models = {
+        **fields["models"],
+        "tuned": copy_model(fields["models"]["prm"], tmp_path / "tuned", inputs=inputs, metrics={}),
+    }
     Publish(pairs=fields["pairs"], models=models, license="mit").run(tmp_path / "hub")
     assert publication(tmp_path / "hub" / "openprm" / "tuned")["repositories"] == {
         "model": {
@@ -270,21 +272,11 @@ def test_texts_of_others_are_shown_where_their_source_is_named(fields: Fields, t
     assert "Red. Blue." in (root / "demo" / "example.json").read_text("utf-8")
     assert publication(root / "demo")["origins"] == [{"name": "data0", "license": "MIT"}]
     assert "openprm/prm" in (root / "demo" / "app.py").read_text()
-    model = _again(fields, tmp_path / "prm", {"origins": [{"name": "data0", "license": "MIT"}]})
+    model = copy_model(fields["models"]["prm"], tmp_path / "prm", origins=[{"name": "data0", "license": "MIT"}])
     Publish(**{**found, "models": {"prm": model}}).run(tmp_path / "open")
     assert "Red. Blue." in (tmp_path / "open" / "openprm" / "prm" / "README.md").read_text("utf-8")
     with pytest.raises(InputError, match="the demo shows 'other'"):
         Publish(models=fields["models"], demo="other").run(tmp_path / "other")
-
-
-def _again(fields: Fields, out: Path, more: dict[str, Any], inputs: dict[str, Any] | None = None) -> str:
-    def work(folder: Path) -> dict[str, Any]:
-        left = shutil.ignore_patterns("manifest.json", "log.jsonl")
-        shutil.copytree(fields["models"]["prm"], folder, dirs_exist_ok=True, ignore=left)
-        return {"files_hash": files_hash(folder), "counts": {}, **more}
-
-    run_stage(out, "train", {"levels": ["process"]}, inputs or {}, work)
-    return str(out)
 
 
 @pytest.mark.parametrize("other", [{"shuffle_rewards": 0}, {"reward_name": "golden"}])
