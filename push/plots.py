@@ -77,11 +77,9 @@ def plot_statistics(kind: str, rows: Rows, path: Path) -> None:
 def plot_evaluation(evaluation: Mapping[str, Any], path: Path) -> None:
     """Draws the accuracy of each choice with its interval, from the manifest of an evaluation.
 
-    Raises InputError where it has no metrics, or without matplotlib.
+    Raises InputError without matplotlib.
     """
-    results = evaluation.get("metrics")
-    if not results:
-        raise InputError("the evaluation has no metrics to draw")
+    results = evaluation["metrics"]
     figure, (axis,) = _figure(1, (8, 0.9 + 0.34 * len(results)))
     for place, row in enumerate(results):
         chosen = row["method"].startswith(("best of", "weighted"))
