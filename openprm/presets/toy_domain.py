@@ -197,11 +197,9 @@ def _encoded(tokenizer: Any, solved: Sequence[tuple[Dial, str]]) -> list[tuple[l
 def _batch(examples: Sequence[tuple[list[int], int]], pad: int) -> dict[str, Any]:
     """Padded ids [n, longest] and labels, which leave the question and the padding out."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
-    longest = max(len(row) for row, _ in examples)
-    ids = torch.full((len(examples), longest), pad)
-    labels = torch.full_like(ids, -100)
-    for index, (row, question) in enumerate(examples):
-        ids[index, : len(row)] = torch.tensor(row)
-        labels[index, question : len(row)] = torch.tensor(row[question:])
+    learned = [torch.tensor([-100] * question + row[question:]) for row, question in examples]
+    labels = pad_sequence(learned, batch_first=True, padding_value=-100)
+    ids = pad_sequence([torch.tensor(row) for row, _ in examples], batch_first=True, padding_value=pad)
     return {"input_ids": ids, "attention_mask": (ids != pad).long(), "labels": labels}
