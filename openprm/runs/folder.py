@@ -162,13 +162,16 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
         yield row
 
 
-def download(repository: str, repo_type: str, revision: str | None = None) -> Path:
-    """The folder of a Hub repository in the cache, downloaded unless it is there. Raises InputError."""
+def download(repository: str, repo_type: str, revision: str | None = None, patterns: list[str] | None = None) -> Path:
+    """The folder of a Hub repository, or of its files of these patterns, in the cache. Raises InputError."""
     from huggingface_hub import constants, snapshot_download
 
     offline = constants.HF_HUB_OFFLINE  # older versions ask for the list of files even then
     try:
-        return Path(snapshot_download(repository, repo_type=repo_type, revision=revision, local_files_only=offline))
+        folder = snapshot_download(
+            repository, repo_type=repo_type, revision=revision, allow_patterns=patterns, local_files_only=offline
+        )
+        return Path(folder)
     except Exception as error:  # of whatever HTTP client the Hub's library uses
         raise InputError(
             f"the Hub does not give {repository}{f' at {revision}' if revision else ''}: {first_line(error)}; check "

@@ -17,7 +17,7 @@ import yaml
 
 from ..errors import InputError
 from ..hub_id import HubId
-from .folder import MANIFEST, locate
+from .folder import MANIFEST, download, locate
 
 
 class Origin(TypedDict, total=False):
@@ -83,16 +83,12 @@ def _origins(path: str, types: Sequence[str]) -> list[Origin]:
 
 
 def _hub_origins(hub: HubId, types: Sequence[str]) -> list[Origin]:
-    from huggingface_hub import snapshot_download
-
     for hub_type in types:
         try:
-            folder = snapshot_download(
-                hub.repository, repo_type=hub_type, revision=hub.revision, allow_patterns=[MANIFEST, "README.md"]
-            )
-        except Exception:  # of whatever HTTP client the Hub's library uses; what reads the data says what is wrong
+            folder = download(hub.repository, hub_type, hub.revision, [MANIFEST, "README.md"])
+        except InputError:  # what reads the data says what is wrong
             continue
-        return _folder_origins(Path(folder), _on_hub(hub, hub_type, Path(folder).name))
+        return _folder_origins(folder, _on_hub(hub, hub_type, folder.name))
     return [Origin(**_on_hub(hub, types[0], hub.revision), license=None)]
 
 
