@@ -75,7 +75,7 @@ def test_a_tree(capsys):
     out = capsys.readouterr().out
     assert out == (
         "p (test), reward golden\n"
-        "user: Which logical fallacy is used in the text?\n"
+        "user: What is p?\n"
         "+0.167 ×3 all responses\n"
         "├── +0.500 ×2 Add.\n"
         "│   ├── +1.000 ×1 4\n"
