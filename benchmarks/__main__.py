@@ -21,7 +21,7 @@ Part = Callable[[], Iterator[Comparison | str]]
 
 
 def parts(real: Path) -> Mapping[str, Part]:
-    """By name; the last three measure vLLM too, where it is installed."""
+    """By name; the last three measure vLLM too, if it is installed."""
     return {
         "trees": trees.on_synthetic,
         "real-trees": partial(trees.on_real, real),

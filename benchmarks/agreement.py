@@ -1,8 +1,8 @@
-"""Golden rewards against the labels that real data came with: `python -m benchmarks.agreement DATA_FOLDER`.
+"""Golden rewards against the labels of real data: `python -m benchmarks.agreement DATA_FOLDER`.
 
-DATA_FOLDER holds gsm8k/candidates.parquet, mmlu_pro/candidates.parquet and mmlu_pro/problems.parquet (responses of
-many models, with `pred` and `reward` by whoever published them) and math/math500.parquet (the reference solutions,
-which state the right answer by definition). The labels are no truth: read the disagreements, which are printed, too.
+DATA_FOLDER has gsm8k/candidates.parquet, mmlu_pro/candidates.parquet and mmlu_pro/problems.parquet (responses of many
+models, with `pred` and `reward` from their source) and math/math500.parquet (reference solutions, which state the
+right answer by definition). Labels may be wrong: read the disagreements, which are printed too.
 """
 
 from __future__ import annotations

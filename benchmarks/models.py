@@ -59,7 +59,7 @@ def responses(count: int, prompt: int, steps: int, rng: random.Random) -> Groups
 
 
 def pairs(context: int, rng: random.Random) -> Groups:
-    """Two sides of one step each, behind a shared question and context."""
+    """Two sides of one step each, after a shared question and context."""
     shared = [_tokens(QUESTION + context, rng) for _ in range(PAIRS)]
     return [[[*before, *_tokens(STEP, rng), END] for _ in range(2)] for before in shared]
 
@@ -71,7 +71,7 @@ def scoring() -> Iterator[Comparison]:
     for steps in (5, 10, 20):
         groups = answers(steps, rng)
         ours = _flat(packed.rewards(groups))
-        assert ours.std() > 0.01, "the rewards are all alike: nothing is compared"
+        assert ours.std() > 0.01, "the rewards are equal: nothing is compared"
         for name, max_tokens in (("plain passes, batched", DEFAULT_MAX_TOKENS), ("plain passes, one by one", 1)):
             _equal(ours, _flat(plain.rewards(groups, max_tokens)))
             yield compare(

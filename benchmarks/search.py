@@ -1,8 +1,7 @@
-"""Beam search over steps beside best-of-N, and beside the same search of one prompt after another.
+"""Beam search over steps, against best-of-N and against the same search of one prompt after another.
 
-The language model is the preset `tiny`'s, trained for a moment, so that its answers have steps and end; the reward
-model has random weights. Both searches rewarded, prompts and answers by the hundred tokens: what is measured is what
-searching adds to generating, not how fast a model is.
+The language model is that of the preset `tiny`, trained briefly so that its answers have steps and end; the reward
+model has random weights. The models are small, so that the cost of searching is measured rather than their speed.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def save_reward_model(folder: Path) -> None:
 
 
 def comparisons() -> Iterator[Comparison | str]:
-    """With transformers, and with vLLM where it is installed."""
+    """With transformers, and with vLLM if it is installed."""
     with tempfile.TemporaryDirectory() as place:
         policy, prm = Path(place, "policy"), Path(place, "prm")
         ToyPolicy(steps=100).run(policy)

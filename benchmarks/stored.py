@@ -1,15 +1,15 @@
-"""`python -m benchmarks.stored DATA_FOLDER BASE OUT`: an OpenPRM on responses that somebody else stored.
+"""`python -m benchmarks.stored DATA_FOLDER BASE OUT`: an OpenPRM trained on stored responses of other models.
 
-DATA_FOLDER holds gsm8k/candidates.parquet, mmlu_pro/candidates.parquet and mmlu_pro/problems.parquet: one response of
-each of many models to each question, with a reward of 0 or 1 by whoever published them, and a column `split`. BASE is
-the encoder to start from. Trees and pairs are of the train splits, one reward model is trained on both, and what it is
-measured on are questions of the test splits, each with the responses of the same 16 models.
+DATA_FOLDER has gsm8k/candidates.parquet, mmlu_pro/candidates.parquet and mmlu_pro/problems.parquet: one response from
+each of many models to each question, with a reward of 0 or 1 from the source, and a column `split`. BASE is the
+encoder to start from. One reward model is trained on pairs of both train splits, and measured on questions of the test
+splits, each with responses of the same 16 models.
 
-Among answers of different models a choice is good that only knows which model is strong. So that choice stands beside
-the others (each candidate scored by its model's mean reward on the train split), and the 16 models are four times four
-of about equal strength, within which it knows little.
+Among answers of different models, knowing which model is strong is enough for good choices. So results are shown
+beside that choice (the score is the model's mean reward on the train split), and also within four groups of four
+models of about equal strength.
 
-All is made by stages in OUT: what is finished is not made again.
+Stages write everything into OUT and skip what is finished.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def stored(folder: Path, name: str) -> Stored:
 
 
 def tiers(strength: dict[str, float]) -> list[list[str]]:
-    """Of each quarter of the models, by strength, the four neighbours that are closest together."""
+    """The four neighbors that are closest together in each quarter of the models by strength."""
     ranked = sorted(strength, key=lambda model: (strength[model], model))
     quarters = [ranked[len(ranked) * i // TIERS : len(ranked) * (i + 1) // TIERS] for i in range(TIERS)]
     return [
@@ -231,7 +231,7 @@ def mean_curve(within: Sequence[Prompts]) -> list[dict[str, Any]]:
 
 
 def pairs_won(prompts: Prompts) -> dict[str, float]:
-    """By scorer, the share of pairs of a right and a wrong answer to one prompt of which the right one scores higher.
+    """By scorer, the share of pairs (a right and a wrong answer to one prompt) whose right answer scores higher.
 
     A tie counts half, and each prompt as much as it has pairs.
     """

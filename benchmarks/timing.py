@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Comparison:
-    """Medians over the repetitions: `amount` per second of each way, and the ratio of neighbouring runs."""
+    """Medians over the repetitions: `amount` per second of each way, and the ratio of neighboring runs."""
 
     what: str
     against: str

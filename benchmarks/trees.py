@@ -102,7 +102,7 @@ def on_synthetic() -> Iterator[Comparison]:
 
 
 def on_real(path: Path) -> Iterator[Comparison | str]:
-    """GSM8K answers of many models, by sentences. Says so where the file is not there."""
+    """GSM8K answers of many models, by sentences. Only a note if the file is missing."""
     if not path.exists():
         yield f"merge, real responses: skipped, there is no {path}"
         return

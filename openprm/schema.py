@@ -25,7 +25,7 @@ class Message(TypedDict):
     """One turn of a conversation."""
 
     role: Annotated[str, "`system`, `user` or `assistant`"]
-    content: Annotated[str, "its text"]
+    content: Annotated[str, "the text"]
 
 
 class Reward(TypedDict):
@@ -35,9 +35,9 @@ class Reward(TypedDict):
     """
 
     name: Annotated[str, "what gave the reward"]
-    value: Annotated[float, "the reward; the mean, where a judge was asked several times"]
+    value: Annotated[float, "the reward; the mean if a judge was asked several times"]
     std: Annotated[float | None, "standard deviation of the judgements"]
-    n_judgements: Annotated[int | None, "how many judgements could be read"]
+    n_judgements: Annotated[int | None, "number of judgements that could be read"]
 
 
 class Generator(TypedDict):
@@ -45,12 +45,12 @@ class Generator(TypedDict):
 
     model: Annotated[str | None, "the model that the response was sampled from"]
     revision: Annotated[str | None, "its commit on the Hub"]
-    engine: Annotated[str | None, "what ran it"]
+    engine: Annotated[str | None, "the software that ran it"]
     engine_version: Annotated[str | None, "version of that engine"]
     temperature: Annotated[float | None, "sampling temperature"]
-    top_p: Annotated[float | None, "share of probability that was sampled from"]
+    top_p: Annotated[float | None, "share of probability that was sampled from (nucleus sampling)"]
     max_new_tokens: Annotated[int | None, "longest response in tokens"]
-    stop: Annotated[list[str] | None, "texts that end a response"]
+    stop: Annotated[list[str] | None, "texts at which a response ends"]
     system_prompt: Annotated[str | None, "system message that was added"]
     seed: Annotated[int | None, "seed of the prompt's samples"]
 
@@ -60,7 +60,7 @@ class Row(TypedDict):
 
     schema_version: Annotated[int, "version of these columns"]
     prompt_id: Annotated[str, "identifies the prompt in all datasets of this owner"]
-    source: Annotated[str, "where the prompt comes from"]
+    source: Annotated[str, "the dataset that the prompt is from"]
 
 
 class Question(Row):
@@ -72,15 +72,15 @@ class Question(Row):
 class Prompt(Question):
     """An instruction to sample responses for."""
 
-    reference: Annotated[str | None, "the golden answer, where there is one"]
+    reference: Annotated[str | None, "the golden answer, if there is one"]
 
 
 class Candidate(Prompt):
     """One sampled response. It is never dropped: `marks` says what is wrong with it."""
 
-    response: Annotated[str, "the sampled answer, whole"]
+    response: Annotated[str, "the whole sampled answer"]
     sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
-    generator: Annotated[Generator, "what sampled it; null where it is not known"]
+    generator: Annotated[Generator, "what sampled it; null for what is not known"]
     finish_reason: Annotated[str | None, "why it ended: `stop` or `length`"]
     n_tokens: Annotated[int | None, "its length in tokens of the generator"]
     rewards: Annotated[list[Reward], "outcome rewards of the whole response, side by side"]
@@ -111,8 +111,8 @@ class TreeResponse(TypedDict):
 
     sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
     model: Annotated[str | None, "the model that it was sampled from"]
-    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
-    reward: Annotated[float, "the outcome reward that values are made of"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    reward: Annotated[float, "the outcome reward that the values are computed from"]
     rewards: Annotated[list[Reward], "all outcome rewards of the response"]
 
 
@@ -121,14 +121,14 @@ class BuildParameters(TypedDict):
 
     separator: Annotated[str, "where steps end"]
     similarity: Annotated[str, "the measure of similarity between two steps"]
-    threshold: Annotated[float, "least similarity of steps that merge"]
+    threshold: Annotated[float, "smallest similarity of steps that merge"]
     distinct_numbers: Annotated[bool, "whether steps with different numbers are kept apart"]
 
 
 class Tree(Prompt):
     """The preference tree of one prompt."""
 
-    reward_name: Annotated[str, "which reward the values are made of"]
+    reward_name: Annotated[str, "the reward that the values are computed from"]
     responses: Annotated[list[TreeResponse], "the sampled responses, each as its steps"]
     nodes: Annotated[list[Node], "the tree: merged steps with their values"]
     build: Annotated[BuildParameters, "how it was merged"]
@@ -153,7 +153,7 @@ class Pair(Question):
     rejected: Annotated[str, "the worse one"]
     rejected_context: Annotated[str | None, "the answer before the rejected text, if it is not `context`; else null"]
     level: Annotated[str, "`process` (two steps) or `outcome` (two whole answers)"]
-    gap: Annotated[float | None, "difference of the two values, in units of the reward; null where it is not known"]
+    gap: Annotated[float | None, "difference of the two values, in units of the reward; null if it is not known"]
     depth: Annotated[int, "number of the step, from one; zero for whole answers"]
     support: Annotated[Support, "number of responses behind each side"]
 
@@ -162,8 +162,8 @@ class Scored(Row):
     """A response scored step by step; see `openprm.scoring.pipeline`."""
 
     sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
-    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
-    step_rewards: Annotated[list[float | None], "the reward after each step; null where it was cut off"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    step_rewards: Annotated[list[float | None], "the reward after each step; null if the step did not fit"]
     score: Annotated[float, "the step rewards, aggregated"]
     aggregation: Annotated[str, "how they were aggregated"]
     truncated: Annotated[bool, "whether the response exceeds the model's length"]
@@ -176,17 +176,17 @@ class Answer(Candidate):
     alone.
     """
 
-    steps: Annotated[list[str], "its steps, which joined are the response, byte for byte"]
-    step_rewards: Annotated[list[float | None], "the reward after each step; null where it was cut off"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    step_rewards: Annotated[list[float | None], "the reward after each step; null if the step did not fit"]
     score: Annotated[float | None, "the step rewards, aggregated"]
     aggregation: Annotated[str | None, "how they were aggregated"]
     method: Annotated[str, "the search method"]
-    budget: Annotated[int, "how many answers the method may sample"]
-    n_considered: Annotated[int, "the complete answers that it chose from"]
-    generated_tokens: Annotated[int, "tokens that the language model generated for this prompt in all"]
-    scored_tokens: Annotated[int, "tokens that the reward model computed for this prompt in all"]
-    merged: Annotated[int, "extensions that were duplicates"]
-    stopped: Annotated[int, "answers that early rejection stopped"]
+    budget: Annotated[int, "number of answers that the method may sample"]
+    n_considered: Annotated[int, "number of complete answers that it chose from"]
+    generated_tokens: Annotated[int, "tokens that the language model generated for this prompt in total"]
+    scored_tokens: Annotated[int, "tokens that the reward model computed for this prompt in total"]
+    merged: Annotated[int, "number of extensions that were duplicates"]
+    stopped: Annotated[int, "number of answers that early rejection stopped"]
 
 
 def plain_reward(name: str, value: float) -> Reward:

@@ -69,7 +69,7 @@ class Passes:
     def packed(self, model: Any, packs: Sequence[Pack], before: Cache | None = None) -> tuple[Tensor, Tensor]:
         """At the packs' ends, pack after pack: hidden states [E, D], and rewards [E] in float32.
 
-        before: keys and values of the prefixes, if the packs were cut from them (see `behind`).
+        before: keys and values of the prefixes, if the packs were cut from them (see `cached_prefixes`).
         """
         inputs = self._packed_inputs(packs)
         if before is not None:
@@ -127,12 +127,12 @@ class Passes:
 Keys = tuple[Tensor, Tensor]
 
 
-def behind(layers: Sequence[Keys], rows: Sequence[int], size: int) -> Cache:
+def cached_prefixes(layers: Sequence[Keys], rows: Sequence[int], size: int) -> Cache:
     """The keys and values before the packs of one pass: for each, `size` tokens of the prefix in its row."""
-    return Cache(layers=[_Behind(keys, list(rows), size) for keys in layers])
+    return Cache(layers=[_PrefixLayer(keys, list(rows), size) for keys in layers])
 
 
-class _Behind(DynamicLayer):
+class _PrefixLayer(DynamicLayer):
     """Gathers a layer's keys and values when that layer asks for them, so that only one layer's are in memory."""
 
     def __init__(self, before: Keys, rows: list[int], size: int):

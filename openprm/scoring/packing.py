@@ -3,7 +3,7 @@
 Step rewards (paper, section 3.2) need every prefix of a response as a sequence of its own, and these share nearly all
 their tokens. `pack` keeps each shared prefix once, and `collate` gives every token its position in its sequence and
 lets it attend to its own ancestors only. Responses to one prompt share that prompt: `share` finds such prefixes, whose
-keys and values are computed once, and `Pack.behind` cuts them off.
+keys and values are computed once, and `Pack.without_prefix` cuts them off.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Pack:
         branches = [parent + 1 for index, parent in enumerate(self.parents) if parent != index - 1]
         return self.tokens[: min([*branches, *self.ends])]
 
-    def behind(self, size: int) -> Pack:
+    def without_prefix(self, size: int) -> Pack:
         """What follows the first `size` tokens of the prefix. Depths do not change, so the first is `size`."""
         parents = [max(parent - size, -1) for parent in self.parents[size:]]
         return Pack(self.tokens[size:], parents, self.depths[size:], [end - size for end in self.ends])
@@ -137,9 +137,9 @@ def collate(
 ) -> dict[str, Any]:
     """The inputs of one forward pass over the packs, one per row, padded on the right.
 
-    `input_ids` and `position_ids` (depths) are [B, L]. A pack that was cut from its prefix (`Pack.behind`) attends to
-    the prefix too: P keys, as many as the longest prefix has tokens, come before those of the pass; shorter prefixes
-    are padded on the right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks
+    `input_ids` and `position_ids` (depths) are [B, L]. A pack that was cut by `Pack.without_prefix` attends to its
+    prefix too: P keys, as many as the longest prefix has tokens, come before those of the pass; shorter prefixes are
+    padded on the right. `attention_mask` is additive, [B, 1, L, P + L] in `dtype`, or a dictionary of such masks
     by layer type if the config has `layer_types`; a sliding window counts depth. `use_cache` is False. Raises
     ValueError for a kind of attention that a mask cannot express.
     """
@@ -158,9 +158,9 @@ def collate(
 
     index = torch.arange(length, device=device)
     ancestors = (index[None, :] <= index[:, None]) & (index[None, :, None] <= last[:, None, :])
-    behind = torch.arange(int(before.max()), device=device).repeat(len(packs), 1)
-    seen = torch.cat([(behind < before[:, None])[:, None].expand(-1, length, -1), ancestors], -1)
-    key_depths = torch.cat([behind, depths], -1)
+    prefix = torch.arange(int(before.max()), device=device).repeat(len(packs), 1)
+    seen = torch.cat([(prefix < before[:, None])[:, None].expand(-1, length, -1), ancestors], -1)
+    key_depths = torch.cat([prefix, depths], -1)
 
     def mask(kind: str) -> Any:
         allowed = seen

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .forward import Passes, behind, inference
+from .forward import Passes, cached_prefixes, inference
 from .packing import Pack, batches, pack, share
 
 logger = logging.getLogger(__name__)
@@ -188,11 +188,12 @@ class SequenceRewarder:
             prompts = [shared[place].tokens for place in chosen]
             layers = self._calls.prefixes(prompts)
             rows = [(index, row) for row, place in enumerate(chosen) for index in shared[place].items]
-            rests = [packs[index].behind(len(prompts[row])) for index, row in rows]
+            rests = [packs[index].without_prefix(len(prompts[row])) for index, row in rows]
             longest = len(prompts[0])
             for batch in batches([longest + len(rest.tokens) for rest in rests], max_tokens):
                 part = [rests[place] for place in batch]
-                before = behind(layers, [rows[place][1] for place in batch], max(rest.depths[0] for rest in part))
+                size = max(rest.depths[0] for rest in part)
+                before = cached_prefixes(layers, [rows[place][1] for place in batch], size)
                 yield [rows[place][0] for place in batch], self._calls.packed(self.model, part, before)
 
     # ---- The trial ----

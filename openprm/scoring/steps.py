@@ -57,7 +57,7 @@ def split(text: str, separator: str = DEFAULT_SEPARATOR) -> list[str]:
     """The steps of `text`, each with the separator that ends it.
 
     Joined, they are `text` again, character for character. White space does not make a step: it belongs to the step
-    before it, or at the beginning to the first one. (A text of white space alone is one step, an empty text none.)
+    before it, or at the start to the first one. (A text of white space alone is one step, an empty text none.)
     Raises ValueError for a separator that cannot be read.
     """
     ends = [match.end() for match in _pattern(separator).finditer(text) if match.end() > match.start()]

@@ -159,8 +159,8 @@ def preference_pair(
 
 def texts(pair: Mapping[str, Any]) -> tuple[str, str]:
     """The chosen and the rejected text, each with its context: (whole or partial) answers."""
-    behind = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
-    return pair["context"] + pair["chosen"], behind + pair["rejected"]
+    before = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
+    return pair["context"] + pair["chosen"], before + pair["rejected"]
 
 
 def to_trl(pair: Pair) -> dict[str, list[Message]]:

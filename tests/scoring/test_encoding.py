@@ -10,7 +10,7 @@ from openprm.scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode, encode_prefi
 from tests.tiny_models import CHAT_TEMPLATE, tokenizer
 
 TRIMS = CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
-# After Qwen 3: an answer without thoughts gets empty ones, but only in the last turn; a new line behind the turn.
+# After Qwen 3: an answer without thoughts gets empty ones, but only in the last turn; a new line after the turn.
 THINKS = (
     "{% for message in messages %}<|{{ message['role'] }}|>"
     "{% if loop.last and message['role'] == 'assistant' and '</think>' not in message['content'] %}"

@@ -13,8 +13,8 @@ from openprm.scoring.packing import Pack, batches, collate, pack, share
 from tests import tiny_models
 
 sequences = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=9), min_size=1, max_size=8)
-#: Sequences that begin alike, so that there is something to share.
-alike = st.builds(
+#: Sequences with a common prefix, so that there is something to share.
+related = st.builds(
     lambda start, rests: [start + rest for rest in rests], st.lists(st.integers(3, 6), max_size=5), sequences
 )
 
@@ -43,14 +43,14 @@ def test_an_empty_sequence_is_an_error_and_no_sequences_are_an_empty_pack():
     assert pack([]) == Pack([], [], [], [])
 
 
-@given(alike)
-def test_what_is_behind_a_beginning_follows_it(rows):
+@given(related)
+def test_what_is_left_without_the_prefix_follows_it(rows):
     packed = pack(rows)
     prefix = packed.prefix()
     size = len(prefix)
     assert all(row[:size] == prefix and len(row) > size for row in rows)
     assert size == min(len(row) for row in rows) - 1 or len({row[size] for row in rows}) > 1
-    rest = packed.behind(size)
+    rest = packed.without_prefix(size)
     assert [prefix + walk(rest, end) for end in rest.ends] == rows
     assert rest.depths == packed.depths[size:]
 
@@ -63,7 +63,7 @@ def saved(clusters) -> int:
 
 
 def most_saved(rows, shortest) -> int:
-    """What all rows share, computed once; or each part of them that goes on alike, the same way."""
+    """What is saved if the prefix of all rows is computed once, or those of the parts with the same next token."""
     level = len([*itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))])
     if len({tuple(row) for row in rows}) == 1:
         return level * (len(rows) - 1) if level >= shortest else 0
@@ -73,7 +73,7 @@ def most_saved(rows, shortest) -> int:
 
 
 @given(st.lists(st.lists(st.integers(3, 4), max_size=6), max_size=6), st.integers(1, 3))
-def test_what_is_shared_is_one_beginning_or_those_within_whichever_saves_more(rows, shortest):
+def test_what_is_shared_is_one_prefix_or_those_within_it_whichever_saves_more(rows, shortest):
     clusters = share(rows, shortest)
     assert sorted(index for cluster in clusters for index in cluster.items) == list(range(len(rows)))
     for cluster in clusters:
@@ -101,12 +101,12 @@ class Config:
         return self
 
 
-@given(alike, alike, st.sampled_from([None, 1, 2, 3]))
+@given(related, related, st.sampled_from([None, 1, 2, 3]))
 @settings(max_examples=60)
 def test_a_token_sees_its_ancestors_within_the_window_and_nothing_else(rows, others, window):
     whole = [pack(rows), pack(others)]
     cuts = [len(packed.prefix()) for packed in whole]
-    packs = [packed.behind(cut) for packed, cut in zip(whole, cuts, strict=True)]
+    packs = [packed.without_prefix(cut) for packed, cut in zip(whole, cuts, strict=True)]
     inputs = collate(packs, 0, Config(window), torch.float32, "cpu")
     mask = inputs["attention_mask"]
     length = max(len(packed.tokens) for packed in packs)

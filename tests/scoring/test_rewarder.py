@@ -22,7 +22,7 @@ def rewarder(name: str) -> SequenceRewarder:
 
 
 def one_by_one(model, groups) -> torch.Tensor:
-    """The oracle: each sequence alone through transformers' own forward, nothing of ours."""
+    """The oracle: each sequence alone through transformers, without this package."""
     rows = [sequence for group in groups for sequence in group]
     return torch.stack([model(input_ids=torch.tensor([row])).logits[0, 0] for row in rows])
 
@@ -48,7 +48,7 @@ GROUPS = [prefixes(1), prefixes(2, (5, 30)), [[7, 8, 9], [7, 8, 9], [7, 8]], [[9
 
 
 def prompted(seed: int, size: int, responses: int, end=(5, 2)) -> list[list[list[int]]]:
-    """Groups of growing prefixes behind one prompt of `size` tokens."""
+    """Groups of growing prefixes after one prompt of `size` tokens."""
     draw = random.Random(seed)
     prompt = draw.choices(range(3, tiny_models.VOCABULARY), k=size)
     groups = []
@@ -81,13 +81,13 @@ def test_rewards_in_any_order_and_batches_are_those_of_one_pass_per_sequence(nam
     assert not scorer.packed or scorer.difference < TOLERANCE
     assert scorer.rewards([]) == []
     expected = check(scorer, random.Random(max_tokens).sample(PROMPTED, len(PROMPTED)), max_tokens)
-    assert expected.std() > 0.1, "rewards that are all alike prove nothing"
+    assert expected.std() > 0.1, "equal rewards prove nothing"
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 @settings(max_examples=10)
 @given(prompts=st.lists(st.integers(1, 50), max_size=3), seed=st.integers(0, 9), max_tokens=st.integers(0, 500))
-def test_rewards_behind_any_prompts(name, prompts, seed, max_tokens):
+def test_rewards_after_any_prompts(name, prompts, seed, max_tokens):
     groups = [group for size in prompts for group in prompted(seed, size, 2)] + [[[7] * (3 * seed + 1)]]
     check(rewarder(name), groups, max_tokens)
 

@@ -119,7 +119,7 @@ def test_selections_against_a_plain_definition(tree, min_gap):
 
 
 @given(tree=TREES)
-def test_both_sides_are_beginnings_of_responses(tree):
+def test_both_sides_are_prefixes_of_responses(tree):
     responses = [response_text(response) for response in tree["responses"]]
     for pair in tree_pairs(tree, 0.1, PairParameters(select="all", outcome="all")):
         assert pair["gap"] > 0
