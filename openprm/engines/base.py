@@ -100,6 +100,10 @@ class PromptSamples:
     failure: Failure | None = None
 
 
+#: Each batch with the samples of its questions, in the questions' order.
+SampledBatches = Iterator[tuple[Batch, list[PromptSamples]]]
+
+
 class GenerationEngine(Protocol):
     """Samples responses."""
 
@@ -108,14 +112,11 @@ class GenerationEngine(Protocol):
     model: str  #: as the engine knows it
     revision: str | None  #: the Hub's commit, where it came from there
 
-    def generate(
-        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
-    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
-        """Each batch with the samples of its questions, in the questions' order.
+    def generate(self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report) -> SampledBatches:
+        """Takes batches while the engine has capacity; they may come back in another order.
 
-        Batches are taken when the engine has capacity for them and may come back in another order. A question that
-        cannot be answered (longer than the model's context) is a failure of its own. Raises InputError where nothing
-        can be sampled at all.
+        A question that cannot be answered (longer than the model's context) is a failure of its own. Raises InputError
+        where nothing can be sampled at all.
         """
 
     def close(self) -> None:
@@ -187,9 +188,6 @@ def check_lengths(groups: Sequence[Sequence[Sequence[int]]], max_length: int) ->
 
 
 def prompt_seed(seed: int, prompt_id: str) -> int:
-    """A seed for one prompt's samples: 31 bits, which every engine takes, from the run's seed and the prompt's id.
-
-    It does not depend on the prompt's place in the file, so a prompt keeps its samples when others come and go.
-    """
+    """A seed of 31 bits for one prompt's samples, wherever the prompt stands in the file."""
     digest = hashlib.blake2b(f"{seed}\0{prompt_id}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1

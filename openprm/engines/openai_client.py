@@ -159,6 +159,8 @@ class Servers:
             async with asyncio.timeout(self._timeout):  # the client's own limit is for each part of an answer
                 raw = await server.client.post(server.address(path), body=request, cast_to=bytes)
             answer = read(json.loads(raw))
+            server.failures = 0
+            return answer
         except APIStatusError as error:
             reason = f"HTTP {error.status_code}: {_words(server, error)}"
             self._check_refusal(server, error, reason)
@@ -169,9 +171,6 @@ class Servers:
             reason = _words(server, error.__cause__ or error)
         except ValueError as error:
             reason = f"no answer that can be read: {_words(server, error)}"
-        else:
-            server.failures = 0
-            return answer
         if at_fault:
             server.failures += 1
             if server.failures >= _DEAD_AFTER and not server.dead:

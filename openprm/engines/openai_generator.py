@@ -88,12 +88,11 @@ def samples_in(body: Any) -> list[Sample]:
     try:
         choices = sorted(body["choices"], key=lambda choice: choice["index"])
         total = (body.get("usage") or {}).get("completion_tokens") if len(choices) == 1 else None
-        samples = [_sample(choice, total) for choice in choices]
+        if not choices:
+            raise ValueError("no choices")
+        return [_sample(choice, total) for choice in choices]
     except (KeyError, TypeError, AttributeError):
         raise ValueError(json.dumps(body)) from None
-    if not samples:
-        raise ValueError("no choices")
-    return samples
 
 
 def _sample(choice: dict[str, Any], total: int | None) -> Sample:

@@ -91,9 +91,7 @@ class EngineSpec(Generic[E]):
 
 @dataclass(frozen=True)
 class GeneratorSpec(EngineSpec[GenerationEngine]):
-    """An engine that generates. Options, for instance: `batch_size` of transformers, vLLM's `tensor_parallel_size`,
-    servers' `concurrency`.
-    """
+    """An engine that generates, with options such as transformers' `batch_size` and vLLM's `tensor_parallel_size`."""
 
     makers: ClassVar = {
         "transformers": "transformers_generator:TransformersGenerator.load",
@@ -111,8 +109,7 @@ class GeneratorSpec(EngineSpec[GenerationEngine]):
 
 @dataclass(frozen=True)
 class RewardSpec(EngineSpec[RewardEngine]):
-    """An engine that rewards. Options, for instance: `packed` of transformers, vLLM's `max_model_len`, servers'
-    `concurrency`.
+    """An engine that rewards, with options such as transformers' `packed` and the servers' `concurrency`.
 
     `checkpoint`: a folder or a Hub id, where its tokenizer and its settings are read from; to be given where servers
     know the model by another name. `revision` and `trust_remote_code` are about the checkpoint.

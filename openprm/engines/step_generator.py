@@ -28,19 +28,18 @@ _CUT = "\ufffd"  # what a character decodes to while some of its bytes are missi
 
 @lru_cache(maxsize=64)
 def is_stop(separator: str) -> bool:
-    """Whether a step ends with the text `separator` and nothing else, as soon as that is written.
-
-    Where a separator is white space, more of it may follow and belong to the same step.
+    """Whether a step ends as soon as the text `separator` is written: not a pattern, nor white space, of which more
+    may follow and belong to the same step.
     """
     named = split(f"-{separator}-", separator) != [f"-{separator}", "-"]  # such as `line`, which ends no line itself
     return bool(separator.strip()) and not separator.startswith("re:") and not named
 
 
 def complete_steps(text: str, separator: str) -> list[str]:
-    """The steps of an unfinished answer whose ends are known, whatever follows (see `openprm.scoring.steps.split`).
+    """The steps of an unfinished response whose ends are known, whatever follows (see `openprm.scoring.steps.split`).
 
-    A separator that is a text ends a step when it is there (`is_stop`). Where patterns and white space do, only what
-    follows shows the end. White space at the very end of an answer then still joins its last step.
+    A stop text (`is_stop`) ends a step at once. Where patterns and white space do, only what follows shows the end.
+    White space at the very end of a response then still joins its last step.
     """
     return split(text + _NO_SPACE if is_stop(separator) else text.rstrip(_CUT), separator)[:-1]
 

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig, StoppingCriteriaList
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.cache_utils import DynamicLayer
 
 from ..errors import Failure, InputError
 from ..schema import Message
-from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
+from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, SampledBatches, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
-from .transformers_continuation import Continuation, RowEnds, in_batches
 from .transformers_loading import load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class TransformersGenerator:
         name = Path(model).name if Path(model).exists() else model  # of a folder only its name
         return cls(lm, tokenizer, name=name, revision=revision, batch_size=batch_size)
 
-    def generate(
-        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
-    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report) -> SampledBatches:
         """See `GenerationEngine`."""
         for batch in batches:
             yield batch, self.sample(batch.questions, sampling, batch.seed, report)
@@ -220,3 +218,59 @@ class TransformersGenerator:
             )
         finally:
             self.lm.generation_config = own_config
+
+
+@dataclass
+class Continuation:
+    """A row, and what was generated for it so far."""
+
+    row: ContinuationRequest
+    new: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def rest(self) -> ContinuationRequest:
+        """The request for the rest."""
+        return replace(self.row, tokens=[*self.row.tokens, *self.new], budget=self.row.budget - len(self.new))
+
+
+def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int | None) -> list[tuple[list[int], int]]:
+    """Batches of at most `size` rows of about the same length: their indices, and by how many tokens they may grow.
+
+    The longest of a batch must not grow beyond `max_length`, even when it has ended: it is padded until all have, and
+    a position that the model does not have would be an error there too. Where others have a larger budget, another
+    call continues them. Each call reads its rows again, so a batch grows by at least half of any row's budget.
+    """
+    batches: list[tuple[list[int], int]] = []
+    batch: list[int] = []
+    most = 0
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index].tokens)):
+        row = rows[index]
+        most = max(most, row.budget)
+        budget = most if max_length is None else min(most, max_length - len(row.tokens))
+        if batch and len(batch) < size and 2 * budget >= most:
+            batch.append(index)
+            batches[-1] = batch, budget
+        else:
+            batch, most = [index], row.budget
+            batches.append((batch, most))
+    return batches
+
+
+class RowEnds(StoppingCriteria):
+    """Ends each row where it says, and keeps what was generated for it until then."""
+
+    def __init__(self, rows: Sequence[Continuation], end_ids: Sequence[int], report: Report) -> None:
+        self.rows = rows
+        self.end_ids = end_ids
+        self.report = report
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        before = sum(not one.ended for one in self.rows)
+        for one, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
+            if not one.ended:
+                one.new.append(token)
+                enough = one.row.is_complete
+                one.ended = token in self.end_ids or len(one.new) == one.row.budget or bool(enough and enough(one.new))
+        self.report(before - sum(not one.ended for one in self.rows), before)
+        return torch.tensor([one.ended for one in self.rows], device=input_ids.device)

@@ -48,14 +48,12 @@ class TransformersRewardEngine:
         loaded = load_model(
             AutoModelForSequenceClassification, model, dtype, config=config, device_map=device_map, **origin
         )
-        self._rewarder: SequenceRewarder | None = SequenceRewarder(loaded, packed)
+        self._rewarder: Any = SequenceRewarder(loaded, packed)
         self.max_tokens = max_tokens
         self.max_length: int = getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for an empty sequence."""
-        if self._rewarder is None:
-            raise RuntimeError("the engine is closed")
         return self._rewarder.rewards(groups, self.max_tokens, report)
 
     def close(self) -> None:

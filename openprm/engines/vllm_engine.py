@@ -1,4 +1,4 @@
-"""vLLM's engine and its processes, for what samples and what rewards with it."""
+"""vLLM's engine and the processes that it starts: a script uses it behind `if __name__ == "__main__":`."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _tokens(ids: Sequence[int]) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, in one line. What vLLM's processes meet only their log says, and the error says so."""
+    """What is wrong, in one line; of what vLLM's processes meet, the error only says that their log tells it."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):  # its own first line counts the errors

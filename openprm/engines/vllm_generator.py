@@ -1,11 +1,9 @@
-"""Sample with vLLM in this process: for the GPUs of one machine (`openai_generator` reaches several).
+"""Sample with vLLM in this process (see `vllm_engine`): for the GPUs of one machine (`openai_generator`: of several).
 
     generator = VllmGenerator("meta-llama/Llama-3.1-8B-Instruct", tensor_parallel_size=2)
     for batch, answers in generator.generate(batches, sampling):
         ...
     generator.close()
-
-vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
 
 A sample is drawn from its own seed, whatever else is sampled with it, so it can be repeated as far as the model's
 arithmetic does not depend on the rest of a batch: in float32 on a CPU it does not. bfloat16 and GPU kernels round by
@@ -14,7 +12,7 @@ the shape of a batch; for some GPUs vLLM has a batch-invariant mode (`VLLM_BATCH
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -23,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, first_line
 from ..schema import Message
-from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, Sampling, no_report
+from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, SampledBatches, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens
 from .event_loop import gathered
 from .vllm_engine import VllmEngine
@@ -58,9 +56,7 @@ class VllmGenerator(VllmEngine):
         self.tokenizer: Any = self.llm.get_tokenizer()
         self.end_ids = end_ids(self.tokenizer, settings.model_config.try_get_generation_config().get("eos_token_id"))
 
-    def generate(
-        self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report
-    ) -> Iterator[tuple[Batch, list[PromptSamples]]]:
+    def generate(self, batches: Iterable[Batch], sampling: Sampling, report: Report = no_report) -> SampledBatches:
         """See `GenerationEngine`. A loop that is left early leaves nothing running."""
         check_template(self.tokenizer, sampling, self.model)
         with self.alive():

@@ -1,10 +1,8 @@
-"""Reward token sequences with vLLM in this process.
+"""Reward token sequences with vLLM in this process (see `vllm_engine`).
 
-    engine = VllmRewardEngine("openprm/openprm", dtype="bfloat16", tensor_parallel_size=2)
-    engine.rewards([[[1, 5], [1, 5, 7]]])
-    engine.close()
-
-vLLM starts processes: a script that uses this does so behind `if __name__ == "__main__":`.
+engine = VllmRewardEngine("openprm/openprm", dtype="bfloat16", tensor_parallel_size=2)
+engine.rewards([[[1, 5], [1, 5, 7]]])
+engine.close()
 """
 
 from __future__ import annotations
@@ -52,8 +50,8 @@ class VllmRewardEngine(VllmEngine):
     async def _group(self, group: Sequence[Sequence[int]], report: Report) -> list[float]:
         from vllm import PoolingParams
 
-        # all at once: vLLM finds a block in its prefix cache as soon as another request is scheduled to compute it, so
-        # that waiting for the shorter prefixes saves no token; not token_classify, which would skip that cache
+        # all at once: vLLM finds a block in its prefix cache as soon as another request is scheduled to compute it;
+        # not token_classify, which would skip that cache
         params = [PoolingParams(task="classify", use_activation=False) for _ in group]
         rewards = await asyncio.gather(*map(self.pool, group, params))
         report(1, sum(map(len, group)))

@@ -35,11 +35,9 @@ def labels(
 ) -> list[str | None]:
     """For each response to one question the label of its answer; None where it states none.
 
-    `pattern` (see `openprm.rewards.extract_answer`) says where `exact` finds the answer; `question` shows `option` the
-    options, so that an answer may give an option's text instead of its letter.
-
-    Raises InputError for an unknown equivalence or pattern, and where `math` lacks its extra;
-    RuntimeError where `math` is asked for outside the main thread.
+    `exact` finds the answer by `pattern` (see `openprm.rewards.extract_answer`); `option` takes an option's text for
+    its letter, as `question` shows them. Raises InputError for an unknown equivalence or pattern, and where `math`
+    lacks its extra; RuntimeError for `math` outside the main thread.
     """
     if equivalence == "exact":
         return [extract_answer(response, pattern) for response in responses]

@@ -32,6 +32,10 @@ class RewardBatch:
     candidates: Sequence[Candidate]
 
 
+#: Each batch with one result per candidate, in the candidates' order.
+RewardedBatches = Iterator[tuple[RewardBatch, list[RewardResult]]]
+
+
 class Rewarder(Protocol):
     """Rewards candidates. A model or connections are loaded when it is first used."""
 
@@ -39,10 +43,8 @@ class Rewarder(Protocol):
     def name(self) -> str:
         """The name under which the rewards are stored."""
 
-    def rewards(
-        self, batches: Iterable[RewardBatch], report: Report = no_report
-    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
-        """Each batch with one result per candidate, in the candidates' order; batches may come in another order.
+    def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
+        """The results; batches may come back in another order.
 
         A candidate's fault is a failure of that one alone. Raises InputError where none can be rewarded (a model that
         cannot be loaded, a server that refuses the key).
@@ -67,9 +69,7 @@ class RuleRewarder:
     rule: Callable[[Candidate], float | None]
     parameters: dict[str, Any]
 
-    def rewards(
-        self, batches: Iterable[RewardBatch], report: Report = no_report
-    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
         for batch in batches:
             yield batch, [self.reward(candidate) for candidate in batch.candidates]
 

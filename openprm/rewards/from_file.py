@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from ..data.values import to_id, to_index, to_reward
 from ..engines.base import Report, no_report
 from ..errors import Failure, InputError
 from ..schema import Candidate, plain_reward
-from .base import RewardBatch, RewardResult
+from .base import RewardBatch, RewardedBatches, RewardResult
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class FileRewarder:
     path: str
     column: str
 
-    def rewards(
-        self, batches: Iterable[RewardBatch], report: Report = no_report
-    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
         for batch in batches:
             yield batch, [self._result(candidate) for candidate in batch.candidates]
 

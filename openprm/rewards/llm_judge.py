@@ -21,7 +21,7 @@ from ..engines.base import Batch, PromptSamples, Report, Sample, Sampling, no_re
 from ..engines.openai_generator import ServerGenerator
 from ..errors import Failure, InputError
 from ..schema import Candidate, Message, Reward
-from .base import RewardBatch, RewardResult
+from .base import RewardBatch, RewardedBatches, RewardResult
 
 #: Marks a candidate where at least one judgement could not be read; `n_judgements` says how many could be.
 UNPARSABLE_JUDGEMENT = "unparsable-judgement"
@@ -100,10 +100,8 @@ class Judge:
         self._connection = connection
         self._generator: ServerGenerator | None = None
 
-    def rewards(
-        self, batches: Iterable[RewardBatch], report: Report = no_report
-    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
-        """See `base.Rewarder`. A judgement's seed depends on the question and the response alone."""
+    def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
+        """See `Rewarder`. A judgement's seed depends on the question and the response alone."""
         if self._generator is None:
             self._generator = ServerGenerator(self._servers, self._model, **self._connection)
         waiting: dict[int, RewardBatch] = {}

@@ -103,9 +103,8 @@ def _option_with_text(text: str, options: Mapping[str, str]) -> str | None:
 def stated_option(response: str, options: Mapping[str, str]) -> str | None:
     """The letter of the option that `response` states last; None where it states none, or several at once.
 
-    Where no sentence states an answer, the whole response or else its last sentence may: by one letter in
-    brackets, or one letter with its option's text. A statement that names no option ("the answer is not among
-    them") is passed over.
+    A statement that names no option ("the answer is not among them") is passed over. Where no sentence states an
+    answer, the whole response or its last sentence may, by a letter in brackets or a letter with its option's text.
     """
     matches = sorted([*_STATES.finditer(response), *_IS_CORRECT.finditer(response)], key=re.Match.start)
     named = {match: letters for match in matches if (letters := _named(match, options))}

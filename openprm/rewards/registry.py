@@ -36,11 +36,8 @@ _RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RewardOptions:
-    """What rewards that are not by rule take.
-
-    model, engine, revision, dtype, trust_remote_code, checkpoint: of a reward model (see `RewardSpec`), or the judge.
-    servers: addresses of OpenAI-compatible servers, for a judge or a reward model. rubric, judgements: of a judge.
-    file, column: of rewards that a file gives by prompt_id and sample_index.
+    """What rewards that are not by rule take: a reward model's as in `RewardSpec`; a judge's model, servers, rubric
+    and number of judgements; a file that gives rewards by prompt_id and sample_index, and the rewards' column.
     """
 
     model: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..engines.step_requests import Prefix, PrefixRewards
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure
 from ..schema import plain_reward
-from .base import RewardBatch, RewardResult
+from .base import RewardBatch, RewardedBatches, RewardResult
 
 
 class ModelRewarder:
@@ -32,9 +32,7 @@ class ModelRewarder:
         self.name = name or self.identity
         self._scorer: StepScorer | None = None
 
-    def rewards(
-        self, batches: Iterable[RewardBatch], report: Report = no_report
-    ) -> Iterator[tuple[RewardBatch, list[RewardResult]]]:
+    def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
         for batch in batches:
             if self._scorer is None:
                 self._scorer = StepScorer.load(self.spec)

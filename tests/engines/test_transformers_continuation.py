@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from openprm.engines.base import ContinuationRequest, Sampling
-from openprm.engines.transformers_continuation import in_batches
-from openprm.engines.transformers_generator import TransformersGenerator
+from openprm.engines.transformers_generator import TransformersGenerator, in_batches
 from tests import tiny_models
 
 from .test_transformers_generator import greedy, make_tokenizer

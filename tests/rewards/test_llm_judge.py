@@ -99,7 +99,6 @@ def test_the_manifest_tells_the_prompt_and_no_address() -> None:
     assert "Brevity." in described["prompt"]
     assert (described["judge"], described["k"], described["scale"]) == ("wise", 2, [0, 5])
     assert pickle.loads(pickle.dumps(judge)).describe() == described
-    judge.close()
 
 
 def test_bad_parameters_are_refused() -> None:
