@@ -26,10 +26,8 @@ def own() -> None:
 
 
 class EndWithOwner:
-    """vLLM puts this class behind its worker's other bases (`worker_extension_cls`), and then makes the worker.
-
-    So the watch starts before the model is loaded. (Before there are workers, nothing is loaded, and vLLM's engine
-    waits five minutes for who started it, then ends by itself.)
+    """vLLM puts this class behind its worker's other bases (`worker_extension_cls`) and then makes the worker, so the
+    watch starts before the model is loaded. (Without workers, vLLM's engine ends by itself after five minutes.)
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> EndWithOwner:

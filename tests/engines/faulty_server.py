@@ -95,7 +95,7 @@ class FaultyServer:
                 if what == "nonsense":
                     return self.send(200, b"<html>not here</html>")
                 if what == "late":
-                    time.sleep(1)
+                    time.sleep(3)
                     return self.drop()
                 if what == "half":
                     body = json.dumps(server.completion(request)).encode()
