@@ -44,8 +44,8 @@ class EventLoopThread:
     ) -> Generator[tuple[Batch, list[PromptSamples]], None, None]:
         """Each batch as soon as all its questions are answered, each by `answer` with its seed.
 
-        The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one do not
-        leave an engine idle. The first exception ends the loop; a loop left early leaves nothing running.
+        The next batch is taken, in the caller's thread, while `has_capacity`, so that the longest answers of one
+        batch do not leave an engine idle. The first exception ends the loop; a loop left early leaves nothing running.
         """
 
         async def work(batch: Batch) -> tuple[Batch, list[PromptSamples]]:
