@@ -33,7 +33,7 @@ def console() -> Console:
 
 
 def print_result(manifest: Mapping[str, Any], out: Any) -> None:
-    """What a stage made; how far it is, where only a part of it was to be made."""
+    """What a stage made, or how far it is where only a part of it was run."""
     if not manifest:
         print_unfinished(out)
     elif manifest["stage"] == "evaluate":

@@ -86,7 +86,7 @@ def _read(field: Any, hint: Any, value: Any) -> Any:
         return [from_text(field, item) if isinstance(item, str) else item for item in value]
     if get_origin(hint) is not dict:
         return value
-    if field.metadata.get("argument"):  # of which each may go without a name
+    if field.metadata.get("argument"):  # the name may be left out
         value = [text if "=" in text else f"{field.name}{index or ''}={text}" for index, text in enumerate(value)]
     found = dict(text.split("=", 1) for text in value if "=" in text)
     if len(found) < len(value):

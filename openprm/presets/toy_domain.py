@@ -77,7 +77,7 @@ def turned(position: int, turn: str, amount: int) -> int:
 def dials(n: int, seed: int, split: str = "train") -> list[Dial]:
     """n distinct dials with two to four turns; most of them with one flip or mirror.
 
-    Raises ValueError for a split that there is not. There are about 3,500 dials for testing, and 31,000 for training.
+    Raises ValueError for an unknown split. There are about 3,500 dials for testing, and 31,000 for training.
     """
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")

@@ -165,7 +165,7 @@ def stage_from_manifest(manifest: Mapping[str, Any], inputs: Mapping[str, str | 
     if kind not in STAGES or not isinstance(parameters, Mapping):
         raise InputError(f"the manifest describes no stage of this version (stage: {kind!r})")
     if parameters.get("trust_remote_code"):
-        raise InputError("it was made with --trust-remote-code, and code of others is not run here")
+        raise InputError("it was made with --trust-remote-code, and code from the Hub is not run here")
     values: dict[str, Any] = {key: value for key, value in parameters.items() if key not in STAGES[kind].derived}
     known, mappings = input_names(STAGES[kind]), _input_mappings(STAGES[kind])
     for role, path in inputs.items():

@@ -128,7 +128,7 @@ class Location:
 def locate(text: str | Path) -> Location:
     """What a path or name given by a user means: a file, a folder, `FOLDER:CONFIG`, or a Hub id (see `HubId`).
 
-    A package of Python code is no folder of data: in a checkout of this package `openprm/trees` is the Hub's dataset.
+    A package of Python code is not a folder of data: in a checkout of this package `openprm/trees` is on the Hub.
     Raises InputError where it is none of them.
     """
     text = str(text)

@@ -49,7 +49,7 @@ class Part:
 
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.of:
-            raise ValueError(f"part {self.index}/{self.of} is none of 1/{self.of} to {self.of}/{self.of}")
+            raise ValueError(f"part {self.index}/{self.of} is not one of 1/{self.of} to {self.of}/{self.of}")
 
     @classmethod
     def parse(cls, text: str) -> Part:
@@ -217,7 +217,7 @@ def resolve_model(model: str, revision: str | None) -> str | None:
 
 
 def _commit(hub: HubId, types: Sequence[str]) -> str:
-    """The commit of a repository on the Hub, of the first type of which there is one.
+    """The commit of a repository on the Hub, of the first of these types that exists.
 
     Without a connection it is that of a model in the local cache.
     """

@@ -1,4 +1,4 @@
-"""The data and models of others that something was made of, with their licenses: passed on from stage to stage.
+"""The sources (other people's data and models) of a result, with their licenses: passed on from stage to stage.
 
 A manifest lists its origins; a stage inherits those of its inputs. The card of a published repository shows the list.
 The license to publish under is the permissive one that all have, else the user's choice.
@@ -21,7 +21,7 @@ from .folder import MANIFEST, download, locate
 
 
 class Origin(TypedDict, total=False):
-    """A data set or model of others. None where something is not known.
+    """A data set or model that a result derives from. None where something is not known.
 
     kind: `data` or `model`. hub: its id on the Hub. license: an identifier of SPDX's or the Hub's, in any case.
     """
@@ -127,7 +127,7 @@ def published_origins(manifest: Mapping[str, Any], itself: Origin) -> list[Origi
 
 
 def _license(card: Mapping[str, Any]) -> str | None:
-    """None where the card leaves it open: several licenses, of which it does not say what each is of, or `other`."""
+    """The license that a card names; None where it leaves it open by naming several, or `other`."""
     license = card.get("license")
     if isinstance(license, list) and len(license) == 1:
         license = license[0]

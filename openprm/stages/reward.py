@@ -1,6 +1,6 @@
 """The stage that gives candidates an outcome reward (paper, section 3.1, step 2).
 
-Several rewards may stand side by side on one candidate: run the stage once for each, one behind the other. The trees
+A candidate may have several rewards: run the stage once for each, on the result of the run before. The trees
 are told which one to use.
 """
 
@@ -33,7 +33,7 @@ CANDIDATES_PER_SHARD = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
-    """Give candidates an outcome reward (paper, section 3.1). Run again, further rewards stand side by side.
+    """Give candidates an outcome reward (paper, section 3.1). Run it again to add further rewards.
 
     A candidate that cannot be rewarded is kept as it is, and listed in rejected.jsonl; while a retry may help, the
     stage is not finished, unless --allow-failures: the same command retries only those.
@@ -120,7 +120,7 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
         result = self.make_dataset(
             folder, described, Candidate, "candidates", counts, strict=self.strict, unusable=source.failures(skipped)
         )
-        facts = rewarder.describe()  # servers tell nothing of a judge but its name
+        facts = rewarder.describe()  # of a judge on servers only the name is known
         judge = [Origin(name=facts["judge"], kind="model", license=None)] if "judge" in facts else []
         return {**result, "origins": unique([*inherited(self.inputs()), *judge])}
 

@@ -62,7 +62,7 @@ class SampleResponses(Samples, Sharded, kind="sample"):
         result = self.make_dataset(
             folder, described, Candidate, "candidates", lambda totals: {"prompts": described.total, **totals}
         )
-        # a server tells nothing of its model but the name
+        # of a model on servers only the name is known
         model = [Origin(name=self.model, kind="model", license=None)] if self.servers else []
         return {**result, "origins": unique([*inherited(self.inputs()), *model])}
 

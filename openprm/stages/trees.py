@@ -52,7 +52,7 @@ class Trees(ReadsCandidates, kind="trees"):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         for separator in (self.separator, *self.separators.values()):
-            self._parameters(separator)  # raises for what cannot be
+            self._parameters(separator)  # raises for invalid ones
         buckets = _bucket(folder, self.candidate_source(), self.strict)
         stored = Shards(folder, Tree)
         finished = stored.notes()

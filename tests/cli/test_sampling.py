@@ -41,7 +41,7 @@ def test_questions_to_samples_to_rewards(run, policy):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shard", "3/2"), "none of 1/2 to 2/2"),
+        (("--shard", "3/2"), "not one of 1/2 to 2/2"),
         (("--n", "2", "--temperature", "0"), "greedy"),
         (("--engine", "server"), "needs the addresses of servers"),
         (("--server", "http://user:secret@host/v1"), "environment"),
