@@ -210,7 +210,6 @@ def _generate(generator: TransformersGenerator) -> Callable[[], None]:
 
 
 def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], None]:
-    engine = generator._engine
     work: list[tuple[Any, Any]] = [
         (
             encode_prompt(generator.tokenizer, question, SAMPLING),
@@ -221,6 +220,6 @@ def _async_llm(generator: VllmGenerator, batches: list[Batch]) -> Callable[[], N
     ]
 
     async def all_of_it() -> None:
-        await asyncio.gather(*(engine.sample(prompt, params) for prompt, params in work))
+        await asyncio.gather(*(generator.sample(prompt, params) for prompt, params in work))
 
-    return lambda: engine.thread.run(all_of_it())
+    return lambda: generator.thread.run(all_of_it())
