@@ -124,7 +124,7 @@ def _revisions(repository: Repository) -> Iterator[Repository]:
     yield newest
     publication = open_publication(newest)  # raises what is wrong with the repository
     if not repository.is_local:
-        yield from (replace(repository, revision=commit) for commit in commits(repository, publication.type))
+        yield from (replace(repository, revision=commit) for commit in commits(newest, publication.type))
 
 
 def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
