@@ -40,9 +40,10 @@ class EditSimilarity:
 
     def nearest(self, item: str, others: Sequence[str], threshold: float) -> int | None:
         """Index of the most similar of `others`, the first on a tie; None if all are below `threshold`."""
-        # score_cutoff lets rapidfuzz give up early on every comparison that cannot reach the threshold
-        found = process.extractOne(item, others, scorer=EDIT_SIMILARITIES[self.name], score_cutoff=threshold)
-        return None if found is None else int(found[2])
+        # score_cutoff lets rapidfuzz give up early on every comparison that cannot reach the threshold; a little less,
+        # since it may round a similarity that equals its cutoff away
+        found = process.extractOne(item, others, scorer=EDIT_SIMILARITIES[self.name], score_cutoff=threshold - 1e-6)
+        return int(found[2]) if found and found[1] >= threshold else None
 
 
 class EmbeddingSimilarity:

@@ -7,16 +7,24 @@ from openprm.trees.similarity import EDIT_SIMILARITIES, EditSimilarity, Embeddin
 
 
 @given(
-    item=st.text(alphabet="abc", max_size=8),
-    others=st.lists(st.text(alphabet="abc", max_size=8), max_size=6),
+    item=st.text(alphabet="abc", max_size=20),
+    others=st.lists(st.text(alphabet="abc", max_size=20), max_size=6),
     name=st.sampled_from(sorted(EDIT_SIMILARITIES)),
-    threshold=st.sampled_from([0.11, 0.37, 0.45, 0.62, 0.88, 1.0]),
+    threshold=st.integers(1, 100).map(lambda hundredths: hundredths / 100),
 )
 def test_nearest_is_the_first_most_similar(item, others, name, threshold):
     scores = [EDIT_SIMILARITIES[name](item, other) for other in others]
     best = max(scores, default=0.0)
     expected = scores.index(best) if best >= threshold else None
     assert EditSimilarity(name).nearest(item, others, threshold) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "changed", "threshold"), [(5, 1, 0.8), (5, 2, 0.6), (20, 3, 0.85), (25, 2, 0.92), (50, 1, 0.98)]
+)
+def test_a_similarity_equal_to_the_threshold_reaches_it(length, changed, threshold):
+    other = "a" * (length - changed) + "b" * changed
+    assert EditSimilarity("levenshtein").nearest("a" * length, [other], threshold) == 0
 
 
 def test_embedding_cosine():
