@@ -123,13 +123,14 @@ class BuildParameters(TypedDict):
     similarity: Annotated[str, "the measure of similarity between two steps"]
     threshold: Annotated[float, "smallest similarity of steps that merge"]
     distinct_numbers: Annotated[bool, "whether steps with different numbers are kept apart"]
+    seed: Annotated[int, "of the hash that orders the responses"]
 
 
 class Tree(Prompt):
     """The preference tree of one prompt."""
 
     reward_name: Annotated[str, "the reward that the values are computed from"]
-    responses: Annotated[list[TreeResponse], "the sampled responses, each as its steps"]
+    responses: Annotated[list[TreeResponse], "the sampled responses, each as its steps, in order of a hash"]
     nodes: Annotated[list[Node], "the tree: merged steps with their values"]
     build: Annotated[BuildParameters, "how it was merged"]
 

@@ -41,10 +41,12 @@ class Pairs(Stage, kind="pairs"):
     reward_name: str | None = parameter("Take another of the rewards that responses carry.", None)
     shuffle_rewards: int | None = parameter("Control: shuffle the rewards of all responses, by this seed.", None)
     split: str | None = parameter("Split of a published dataset; default: train.", None)
+    seed: int = parameter("Of the hash that breaks ties.", 0)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         min_gap = MinGap.parse(self.min_gap)
-        parameters = PairParameters(self.select, self.min_support, self.shared_prefix, self.process, self.outcome)
+        wanted = self.select, self.min_support, self.shared_prefix, self.process, self.outcome, self.seed
+        parameters = PairParameters(*wanted)
         # a gap in the reward's own units needs no look at the rewards; it is entered as sources appear
         gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
         if min_gap.units != "reward":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..runs.shards import Shards, response_key, write_dataset
 from ..schema import Candidate, Tree
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..trees.statistics import TreeStatistics
-from ..trees.tree import MergeParameters, build_tree
+from ..trees.tree import MergeParameters, build_tree, tie_break
 from .shared_options import ReadsCandidates
 
 PROMPTS_PER_SHARD = 500
@@ -33,7 +33,8 @@ _FLUSH = 50_000_000  # characters held back before the buckets of candidates are
 class Trees(ReadsCandidates, kind="trees"):
     """Merge the responses to each prompt into a preference tree and back-propagate their rewards.
 
-    Trees stand in the order in which prompts first appear.
+    Neither the trees nor their order depend on the order of the candidates: ties are broken by a hash of prompt,
+    response and seed, and trees stand in the order of a hash of their prompt ids.
     """
 
     separator: str = parameter(
@@ -48,6 +49,7 @@ class Trees(ReadsCandidates, kind="trees"):
     similarity: str = parameter("levenshtein, indel or jaro_winkler.", "levenshtein")
     threshold: float = parameter("Least similarity of steps that merge.", 0.88)
     distinct_numbers: bool = parameter("Never merge steps with different numbers.", False)
+    seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
     num_proc: int = execution("Processes.", 1)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
@@ -56,7 +58,7 @@ class Trees(ReadsCandidates, kind="trees"):
         buckets = _bucket(folder, self.candidate_source(), self.strict)
         stored = Shards(folder, Tree)
         finished = stored.notes()
-        missing = [index for index in range(buckets["shards"]) if index not in finished]
+        missing = [shard for shard in enumerate(buckets["shards"]) if shard[0] not in finished]
         grow = partial(self._grow_shard, folder, buckets["reward_name"])
         done = sum(note.items for note in finished.values())
         with Progress("trees", "prompts", buckets["prompts"], done, note=folder / WORK / "progress.txt") as progress:
@@ -71,27 +73,28 @@ class Trees(ReadsCandidates, kind="trees"):
             statistics.merge(dict(note.counts))
         counts = {
             **statistics.summary(),
-            "other_separators": _one_step_shares(folder),
+            "other_separators": _one_step_shares(folder, buckets["shards"][0]),
             "skipped": buckets["skipped"],
             "rejected": dict(rejections.counts),
         }
         return finish_dataset(folder, Tree, "trees", digests, counts)
 
     def _parameters(self, separator: str) -> MergeParameters:
-        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers)
+        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers, self.seed)
 
-    def _grow_shard(self, folder: Path, reward_name: str, index: int) -> int:
-        """Builds and stores the trees of one bucket; returns its number of prompts."""
+    def _grow_shard(self, folder: Path, reward_name: str, shard: tuple[int, list[int]]) -> int:
+        """Builds and stores the trees of a shard, a number and its buckets; returns its number of prompts."""
+        index, buckets = shard
         prompts: dict[str, list[Candidate]] = {}
-        with _bucket_path(folder, index).open(encoding="utf-8") as lines:
-            for row in map(json.loads, lines):
-                prompts.setdefault(row["prompt_id"], []).append(row)
+        for line in _lines(folder, buckets):
+            row = json.loads(line)
+            prompts.setdefault(row["prompt_id"], []).append(row)
         trees: list[Tree] = []
         failures: list[Failure] = []
         statistics = TreeStatistics()
-        for candidates in prompts.values():
+        for _, candidates in sorted(prompts.items(), key=lambda item: _place(item[0])):
             usable = []
-            for candidate in sorted(candidates, key=lambda candidate: candidate["sample_index"]):
+            for candidate in candidates:
                 problem = _unusable(candidate, reward_name)
                 if problem and self.strict:
                     raise InputError(f"{problem} (stopped by --strict)")
@@ -108,9 +111,9 @@ class Trees(ReadsCandidates, kind="trees"):
 
 
 def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
-    """Sorts candidates into one file per shard of prompts, in one reading with bounded memory.
+    """Sorts candidates into files by a hash of their prompts, in one reading with bounded memory.
 
-    Candidates of one prompt may lie anywhere in the file; prompts are numbered as they first appear.
+    Candidates of one prompt may lie anywhere. A shard is so many neighboring files that it has enough prompts.
     """
     marker = folder / WORK / "buckets.json"
     if marker.exists():
@@ -119,7 +122,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
         path.unlink()
     rejections = Rejections(folder / WORK / REJECTED, strict)
     counts: Counter[str] = Counter()
-    ranks: dict[str, int] = {}
+    prompts: set[str] = set()
     held: dict[int, list[str]] = {}
     names: set[str] = set()
     size = 0
@@ -131,16 +134,16 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
         held.clear()
 
     for row in shown(rejections.filter(source.read(counts)), "trees, reading"):
-        rank = ranks.setdefault(row["prompt_id"], len(ranks))
+        prompts.add(row["prompt_id"])
         names.update(reward["name"] for reward in row["rewards"])
         line = json.dumps(row, ensure_ascii=False) + "\n"
-        held.setdefault(rank // PROMPTS_PER_SHARD, []).append(line)
+        held.setdefault(_bucket_of(row["prompt_id"]), []).append(line)
         size += len(line)
         if size > _FLUSH:
             flush()
             size = 0
     flush()
-    if not ranks:
+    if not prompts:
         raise InputError(f"{source.path}: no candidate could be used; " + most_common(rejections.counts))
     if source.reward_name is None and len(names) > 1:
         raise InputError(
@@ -151,10 +154,33 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
             f"{source.path}: no candidate has a reward {source.reward_name!r}; there are {', '.join(sorted(names))}"
         )
     name = source.reward_name or next(iter(names), None)
-    shards = -(-len(ranks) // PROMPTS_PER_SHARD)
-    result = {"shards": shards, "prompts": len(ranks), "skipped": counts["skipped"], "reward_name": name}
+    shards: list[list[int]] = []
+    size = PROMPTS_PER_SHARD
+    for index, inside in sorted(Counter(map(_bucket_of, prompts)).items()):
+        if size >= PROMPTS_PER_SHARD:
+            shards.append([])
+            size = 0
+        shards[-1].append(index)
+        size += inside
+    result = {"shards": shards, "prompts": len(prompts), "skipped": counts["skipped"], "reward_name": name}
     write_whole(marker, json.dumps(result))
     return result
+
+
+def _place(prompt_id: str) -> str:
+    """What trees are ordered by."""
+    return tie_break(0, prompt_id, "")
+
+
+def _bucket_of(prompt_id: str) -> int:
+    """One of 4,096."""
+    return int(_place(prompt_id)[:3], 16)
+
+
+def _lines(folder: Path, buckets: list[int]) -> Iterator[str]:
+    for index in buckets:
+        with _bucket_path(folder, index).open(encoding="utf-8") as lines:
+            yield from lines
 
 
 def _bucket_path(folder: Path, index: int) -> Path:
@@ -170,10 +196,9 @@ def _unusable(candidate: Candidate, reward_name: str) -> Failure | None:
     return None
 
 
-def _one_step_shares(folder: Path, sample: int = 2000) -> dict[str, float]:
+def _one_step_shares(folder: Path, buckets: list[int], sample: int = 2000) -> dict[str, float]:
     """The share of responses that are a single step, for each separator there is, on a sample."""
-    with _bucket_path(folder, 0).open(encoding="utf-8") as file:
-        lines = file.readlines()
+    lines = list(_lines(folder, buckets))
     # every so many: files are often in order of the model that answered
     responses = [json.loads(line)["response"] for line in lines[:: -(-len(lines) // sample)]]
     return {

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree
-from .tree import response_text, sibling_gaps, siblings
+from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree, TreeResponse
+from .tree import response_text, sibling_gaps, siblings, tie_break
 
 PROCESS, OUTCOME = LEVELS
 
@@ -76,6 +76,9 @@ class PairParameters:
     responses behind each side. With `shared_prefix` both sides follow the chosen side's prefix; without it, each keeps
     its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses: "none", "best" (the best
     against the worst) or "all" (every two whose rewards differ enough).
+
+    Ties (equal values of siblings, equal rewards of responses, equal gaps) are broken by a hash of prompt, response and
+    `seed`, never by an order; of siblings with equal values, those with more responses come first.
     """
 
     select: str = "max"
@@ -83,6 +86,7 @@ class PairParameters:
     shared_prefix: bool = False
     process: bool = True
     outcome: str = "none"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.select not in ("max", "all") and not (self.select.isdigit() and int(self.select) > 0):
@@ -98,14 +102,16 @@ def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = N
     parameters = parameters or PairParameters()
     couples = sibling_pairs(tree, min_gap, parameters) if parameters.process else []
     pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
-    return pairs + _outcome_pairs(tree, min_gap, parameters.outcome)
+    return pairs + _outcome_pairs(tree, min_gap, parameters)
 
 
 def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
-    """The nodes (chosen, rejected) of process pairs: siblings whose values differ by `min_gap` or more.
+    """The nodes (chosen, rejected) of process pairs: siblings whose values differ by `min_gap` or more."""
 
-    On equal values, the best and the worst of some siblings are those with more responses, then the earlier ones.
-    """
+    def tie(node: Node) -> tuple[int, str]:
+        opened = tree["responses"][node["members"][0]["response"]]
+        return -node["n_leaves"], tie_break(parameters.seed, tree["prompt_id"], response_text(opened))
+
     found: list[tuple[Node, Node]] = []
     for nodes in siblings(tree):
         supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
@@ -113,21 +119,26 @@ def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> lis
         if parameters.select != "max":
             couples = [sorted(couple, key=lambda node: -node["value"]) for couple in combinations(supported, 2)]
         elif supported:
-            best = min(supported, key=lambda node: (-node["value"], -node["n_leaves"], node["id"]))
-            worst = min(supported, key=lambda node: (node["value"], -node["n_leaves"], node["id"]))
+            best = min(supported, key=lambda node: (-node["value"], *tie(node)))
+            worst = min(supported, key=lambda node: (node["value"], *tie(node)))
             couples = [(best, worst)]
         found += [(better, worse) for better, worse in couples if _far(better["value"], worse["value"], min_gap)]
     if parameters.select.isdigit():
-        found.sort(key=lambda couple: couple[1]["value"] - couple[0]["value"])  # stable: earlier parents first
+        # 0.6 - 0.4 and 0.4 - 0.2 are one gap, despite their rounding
+        found.sort(key=lambda couple: (round(couple[1]["value"] - couple[0]["value"], 9), *map(tie, couple)))
         found = found[: int(parameters.select)]
     return found
 
 
-def _outcome_pairs(tree: Tree, min_gap: float, mode: str) -> list[Pair]:
-    if mode == "none":
+def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
+    if parameters.outcome == "none":
         return []
-    ranked = sorted(tree["responses"], key=lambda response: -response["reward"])  # stable
-    couples = [(ranked[0], ranked[-1])] if mode == "best" else combinations(ranked, 2)
+
+    def rank(response: TreeResponse) -> tuple[float, str]:
+        return -response["reward"], tie_break(parameters.seed, tree["prompt_id"], response_text(response))
+
+    ranked = sorted(tree["responses"], key=rank)
+    couples = [(ranked[0], ranked[-1])] if parameters.outcome == "best" else combinations(ranked, 2)
     pairs = []
     for better, worse in couples:
         chosen, rejected = response_text(better), response_text(worse)
@@ -176,26 +187,27 @@ def to_trl(pair: Pair) -> dict[str, list[Message]]:
 class Duplicates:
     """Finds duplicates and contradictions (a pair and its reverse), in two readings of the same pairs.
 
-    First `add` every pair; then `keep` says of each, in the same order, whether it stays. The first of several
-    duplicates stays, and neither side of a contradiction. Holds two 16-byte digests per distinct pair.
+    First `add` every pair; then `keep` says of each whether it stays. One of several duplicates stays, by a hash of
+    their other columns, and neither side of a contradiction. Holds three 16-byte digests per distinct pair.
     """
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
+        self._first: dict[bytes, bytes] = {}  # of equal pairs the one that stays
         self._kept: set[bytes] = set()
         self.duplicates = 0
         self.contradictions = 0
 
     def add(self, pair: Pair) -> None:
-        self._seen.add(_digest(pair, *texts(pair)))
+        digest, own = _digest(pair, *texts(pair)), _hash(pair)
+        self._first[digest] = min(own, self._first.get(digest, own))
 
     def keep(self, pair: Pair) -> bool:
         chosen, rejected = texts(pair)
         digest = _digest(pair, chosen, rejected)
-        if _digest(pair, rejected, chosen) in self._seen:
+        if _digest(pair, rejected, chosen) in self._first:
             self.contradictions += 1
             return False
-        if digest in self._kept:
+        if digest in self._kept or self._first[digest] != _hash(pair):
             self.duplicates += 1
             return False
         self._kept.add(digest)
@@ -203,8 +215,11 @@ class Duplicates:
 
 
 def _digest(pair: Pair, first: str, second: str) -> bytes:
-    key = json.dumps([pair["question"], first, second], sort_keys=True)
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return _hash([pair["question"], first, second])
+
+
+def _hash(value: Any) -> bytes:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def _far(better: float, worse: float, min_gap: float) -> bool:

@@ -1,6 +1,7 @@
 """Merge the steps of parallel responses into a tree and back-propagate their rewards (paper, section 3.1).
 
-Merging is deterministic and depends only on the order of the responses:
+Merging is deterministic. `merge` goes by the order of the responses, and `build_tree` orders these by a hash of prompt,
+response and seed (`tie_break`), so that a tree does not depend on the order of rows in a file:
 
 - Two steps can merge only if they have the same parent, and so the same index in their responses (appendix B.3).
 - Steps are compared without the whitespace around them. Equal texts merge first.
@@ -14,6 +15,8 @@ Nodes are numbered depth-first: a node comes before its subtree, children in ord
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +36,8 @@ class MergeParameters:
     """How to build a tree.
 
     The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
-    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge).
+    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge). `seed`
+    gives another order of the responses, for what depends on it: which step opens a node, and ties.
 
     Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
     """
@@ -42,6 +46,7 @@ class MergeParameters:
     similarity: str | Embed | Similarity = DEFAULT_SIMILARITY
     threshold: float = DEFAULT_THRESHOLD
     distinct_numbers: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -113,8 +118,13 @@ def merge(
     return nodes
 
 
+def tie_break(seed: int, prompt_id: str, text: str) -> str:
+    """What ties are broken by: a hash of seed, prompt and response, so that no order of rows becomes a label."""
+    return hashlib.blake2b(json.dumps([seed, prompt_id, text]).encode(), digest_size=16).hexdigest()
+
+
 def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: MergeParameters | None = None) -> Tree:
-    """The tree of one prompt, from its candidates.
+    """The tree of one prompt, from its candidates in any order; its responses are in order of `tie_break`.
 
     The value of a node is the mean reward of the responses through it, V(P) in the paper. Raises ValueError if there
     is no candidate, if they answer several prompts, or if one has no finite reward of that name or no step.
@@ -122,6 +132,12 @@ def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: Me
     parameters = parameters or MergeParameters()
     if not candidates:
         raise ValueError("a tree needs at least one candidate")
+
+    def order(candidate: Candidate) -> tuple[str, str, int]:
+        rest = json.dumps({**candidate, "sample_index": 0}, sort_keys=True)  # of equal responses
+        return tie_break(parameters.seed, candidate["prompt_id"], candidate["response"]), rest, candidate["sample_index"]
+
+    candidates = sorted(candidates, key=order)
     first = candidates[0]
     responses = []
     for candidate in candidates:

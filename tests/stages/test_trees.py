@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -49,12 +50,31 @@ def make(stage: str, file: str, folder: Path) -> Path:
 # --- what comes out
 
 
-def test_trees_are_those_of_build_tree_in_order_of_their_prompts(tmp_path, file, trees):
+def test_trees_are_those_of_build_tree(tmp_path, file, trees):
     ImportCandidates(candidates=file).run(tmp_path / "candidates")
     prompts: dict[str, list[Candidate]] = {}
     for candidate in rows_of(tmp_path / "candidates"):
         prompts.setdefault(candidate["prompt_id"], []).append(candidate)
-    assert rows_of(trees) == [build_tree(candidates, "reward") for candidates in prompts.values()]
+    expected = {prompt_id: build_tree(candidates, "reward") for prompt_id, candidates in prompts.items()}
+    assert {tree["prompt_id"]: tree for tree in rows_of(trees)} == expected
+
+
+@pytest.mark.parametrize("per_shard", [500, 5])
+def test_the_order_of_rows_decides_nothing(tmp_path, monkeypatch, per_shard):
+    """The hashes of trees are equal, and those of pairs also where the file does not number the responses."""
+    monkeypatch.setattr(tree_stage, "PROMPTS_PER_SHARD", per_shard)
+    rows = answers(12)
+    random.Random(0).shuffle(rows)
+    numbered = list(CandidateSource(write_jsonl(tmp_path / "a.jsonl", rows)).read())
+    hashes = set()
+    for index, given in enumerate([numbered, numbered[::-1], rows[::-1]]):
+        file = write_jsonl(tmp_path / f"{index}.jsonl", ({"source": "a", **row} for row in given))
+        trees = Trees(candidates=file).run(tmp_path / f"trees{index}")
+        pairs = Pairs(trees=str(tmp_path / f"trees{index}"), min_gap="0.1", outcome="best").run(tmp_path / f"p{index}")
+        hashes.add(("pairs", pairs["row_hash"]))
+        if index < 2:
+            hashes.add(("trees", trees["row_hash"]))
+    assert len(hashes) == 2
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -71,7 +91,7 @@ def test_every_response_is_rebuilt_exactly(tmp_path_factory, texts, separator):
     [tree] = rows_of(folder / "trees")
     with open(file, encoding="utf-8", newline="\n") as lines:
         expected = [json.loads(line)["response"].encode() for line in lines]
-    assert [response_text(response).encode() for response in tree["responses"]] == expected
+    assert sorted(response_text(response).encode() for response in tree["responses"]) == sorted(expected)
 
 
 @pytest.mark.parametrize(("stage", "record"), [("candidates", Candidate), ("trees", Tree), ("pairs", Pair)])

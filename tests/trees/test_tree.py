@@ -161,7 +161,7 @@ def test_revalue_takes_another_reward():
 
 def test_siblings_are_grouped_by_parent():
     tree = build_tree([candidate(text, 0.0, i) for i, text in enumerate(["a.\nb", "a.\nc", "x"])], "golden")
-    assert [[node["text"] for node in nodes] for nodes in siblings(tree)] == [["a.\n", "x"], ["b", "c"]]
+    assert [{node["text"] for node in nodes} for nodes in siblings(tree)] == [{"a.\n", "x"}, {"b", "c"}]
 
 
 def test_deep_responses_need_no_recursion():
