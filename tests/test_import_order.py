@@ -12,8 +12,8 @@ PACKAGE = Path(openprm.__file__).parent
 ROOT = PACKAGE.parent
 #: Each imports only from those before it.
 ORDER = (
-    *("errors", "schema", "hub_id", "scoring", "runs", "trees", "models", "data", "training", "engines", "rewards"),
-    *("decoding", "evaluation", "stages", "hub", "viewer", "push", "verify", "presets", "builders", "cli"),
+    *("errors", "schema", "text", "hub_id", "scoring", "runs", "trees", "models", "data", "training", "engines"),
+    *("rewards", "decoding", "evaluation", "stages", "hub", "viewer", "push", "verify", "presets", "builders", "cli"),
 )
 OUTER = {"push": ROOT / "push", "builders": ROOT / "builders"}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import Failure
 from ..schema import Message, Pair
+from ..text import comparable
 from ..trees.pairs import preference_pair
 from .columns import require_column
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
@@ -45,11 +46,11 @@ def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap
     rejected_question, rejected = _answer(row.get(columns.rejected), columns.rejected)
     if columns.question is not None:
         question = to_question(row, columns.question)
-    elif chosen_question is None or chosen_question != rejected_question:
+    elif chosen_question is None or question_id(chosen_question) != question_id(rejected_question or []):
         raise Failure("chosen and rejected answer different questions", "name the column of the question")
     else:
         question = chosen_question
-    if chosen == rejected:
+    if comparable(chosen) == comparable(rejected):
         raise Failure("chosen and rejected are the same text", "leave the row out: it holds no preference")
     return preference_pair(question, chosen, rejected, source, question_id(question), gap)
 

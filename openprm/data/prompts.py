@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import Failure
 from ..runs.folder import download
 from ..schema import SCHEMA_VERSION, Message, Prompt
+from ..text import comparable
 from .columns import require_column, resolve_columns
 from .paper_datasets import PromptSource, Source
 from .readers import convert_rows, dataset_name, numbered_rows, with_columns
@@ -129,9 +130,10 @@ class _Ledger:
         """The prompt, unless its question came before. Raises Failure if an earlier row contradicts it."""
         digest = question_id(question)
         prompt_id = prompt_id or digest
+        key = hash(reference and comparable(reference))
         if digest in self._questions:
             first, other = self._questions[digest]
-            if hash(reference) != other:
+            if key != other:
                 raise Failure(f"the question has another reference in row {first}", "keep the row that is right")
             self._counts["duplicates"] += 1
             return
@@ -140,7 +142,7 @@ class _Ledger:
                 f"prompt_id {prompt_id!r} has another question in row {self._ids[prompt_id]}",
                 "give each question its own id, or use no prompt_id column",
             )
-        self._questions[digest] = (row, hash(reference))
+        self._questions[digest] = (row, key)
         self._ids[prompt_id] = row
         yield Prompt(
             schema_version=SCHEMA_VERSION, prompt_id=prompt_id, source=source, question=question, reference=reference

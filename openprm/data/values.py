@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationErro
 
 from ..errors import Failure, is_unicode
 from ..schema import Candidate, Message
+from ..text import comparable
 
 T = TypeVar("T")
 
@@ -91,8 +92,8 @@ def _chat_in(text: str) -> list[Any] | None:
 
 
 def question_id(question: list[Message]) -> str:
-    """A stable id of a question: equal for equal roles and contents."""
-    canonical = _CANONICAL.encode([[turn["role"], turn["content"]] for turn in question])
+    """A stable id of a question: equal for equal roles and (`comparable`) contents."""
+    canonical = _CANONICAL.encode([[turn["role"], comparable(turn["content"])] for turn in question])
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree, TreeResponse
+from ..text import comparable
 from .tree import response_text, sibling_gaps, siblings, tie_break
 
 PROCESS, OUTCOME = LEVELS
@@ -77,8 +78,8 @@ class PairParameters:
     its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses: "none", "best" (the best
     against the worst) or "all" (every two whose rewards differ enough).
 
-    Ties (equal values of siblings, equal rewards of responses, equal gaps) are broken by a hash of prompt, response and
-    `seed`, never by an order; of siblings with equal values, those with more responses come first.
+    Ties (equal values of siblings, equal rewards of responses, equal gaps) are broken by a hash of prompt, response
+    and `seed`, never by an order; of siblings with equal values, those with more responses come first.
     """
 
     select: str = "max"
@@ -143,7 +144,7 @@ def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> li
     for better, worse in couples:
         chosen, rejected = response_text(better), response_text(worse)
         gap = better["reward"] - worse["reward"]
-        if _far(better["reward"], worse["reward"], min_gap) and chosen != rejected:
+        if _far(better["reward"], worse["reward"], min_gap) and comparable(chosen) != comparable(rejected):
             pairs.append(preference_pair(tree["question"], chosen, rejected, tree["source"], tree["prompt_id"], gap))
     return pairs
 
@@ -215,7 +216,8 @@ class Duplicates:
 
 
 def _digest(pair: Pair, first: str, second: str) -> bytes:
-    return _hash([pair["question"], first, second])
+    question = [(turn["role"], comparable(turn["content"])) for turn in pair["question"]]
+    return _hash([question, comparable(first), comparable(second)])
 
 
 def _hash(value: Any) -> bytes:

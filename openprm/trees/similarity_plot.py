@@ -12,6 +12,7 @@ from rapidfuzz import process
 from ..errors import Failure, InputError
 from ..schema import Candidate
 from ..scoring.steps import split
+from ..text import comparable
 from .similarity import EDIT_SIMILARITIES
 from .tree import DEFAULT_THRESHOLD
 
@@ -27,7 +28,7 @@ def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) ->
     found: dict[str, list[np.ndarray]] = {name: [] for name in EDIT_SIMILARITIES}
     for responses in responses_by_prompt:
         for steps in list(zip_longest(*responses))[:_DEEPEST]:
-            texts = list(dict.fromkeys(step.strip() for step in steps if step is not None))
+            texts = list(dict.fromkeys(comparable(step).strip() for step in steps if step is not None))
             upper = np.triu_indices(len(texts), k=1)
             for name, scorer in EDIT_SIMILARITIES.items():
                 found[name].append(process.cdist(texts, texts, scorer=scorer)[upper])

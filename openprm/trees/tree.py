@@ -1,10 +1,11 @@
 """Merge the steps of parallel responses into a tree and back-propagate their rewards (paper, section 3.1).
 
-Merging is deterministic. `merge` goes by the order of the responses, and `build_tree` orders these by a hash of prompt,
-response and seed (`tie_break`), so that a tree does not depend on the order of rows in a file:
+Merging is deterministic. `merge` goes by the order of the responses, and `build_tree` orders these by a hash of
+prompt, response and seed (`tie_break`), so that a tree does not depend on the order of rows in a file:
 
 - Two steps can merge only if they have the same parent, and so the same index in their responses (appendix B.3).
-- Steps are compared without the whitespace around them. Equal texts merge first.
+- Steps are compared without the white space around them, in NFC and without zero-width characters. Equal texts merge
+  first.
 - Then each distinct text, in order of its first response, joins the most similar node (the older one on a tie) if
   that similarity reaches the threshold; otherwise it opens a new node.
 - A node is represented by the text that opened it.
@@ -25,6 +26,7 @@ from typing import Any
 
 from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Node, Reward, Tree, TreeResponse
 from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..text import comparable
 from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, numbers, similarity
 
 #: The paper's threshold (appendix B.2).
@@ -36,8 +38,8 @@ class MergeParameters:
     """How to build a tree.
 
     The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
-    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge). `seed`
-    gives another order of the responses, for what depends on it: which step opens a node, and ties.
+    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge).
+    `seed` gives another order of the responses, for what depends on it: which step opens a node, and ties.
 
     Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
     """
@@ -69,7 +71,7 @@ def merge(
     parameters = parameters or MergeParameters()
     if len(responses) != len(rewards):
         raise ValueError(f"{len(responses)} responses but {len(rewards)} rewards")
-    texts = [[step.strip() for step in steps] for steps in responses]
+    texts = [[comparable(step).strip() for step in steps] for steps in responses]
     distinct = list(dict.fromkeys(step for steps in texts for step in steps))
     measure = similarity(parameters.similarity)
     items: dict[str, Any] = dict(zip(distinct, measure.prepare(distinct), strict=True))
@@ -134,8 +136,9 @@ def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: Me
         raise ValueError("a tree needs at least one candidate")
 
     def order(candidate: Candidate) -> tuple[str, str, int]:
+        key = tie_break(parameters.seed, candidate["prompt_id"], candidate["response"])
         rest = json.dumps({**candidate, "sample_index": 0}, sort_keys=True)  # of equal responses
-        return tie_break(parameters.seed, candidate["prompt_id"], candidate["response"]), rest, candidate["sample_index"]
+        return key, rest, candidate["sample_index"]
 
     candidates = sorted(candidates, key=order)
     first = candidates[0]

@@ -179,7 +179,8 @@ def test_separators_by_source_and_literal_ones_with_an_equals_sign(run):
     rows[1]["question"] = "3 + 3?"
     write(*rows)
     assert run("trees", "a.jsonl", "-o", "t", "--source-separator", r"lines=\n")[0] == 0
-    assert [tree["responses"][0]["steps"] for tree in read_rows("t")] == [["a.\n", "b\n", "c"], ["a.\n", "b\nc"]]
+    steps = {tree["source"]: tree["responses"][0]["steps"] for tree in read_rows("t")}
+    assert steps == {"lines": ["a.\n", "b\n", "c"], "others": ["a.\n", "b\nc"]}
     write({**ROWS[0], "response": "a==b"})
     assert run("trees", "a.jsonl", "-o", "u", "--separator", "==")[0] == 0
     assert next(read_rows("u"))["responses"][0]["steps"] == ["a==", "b"]

@@ -154,3 +154,9 @@ def test_whole_rewards_of_records_become_floats(value):
     """As they are stored: a row has one hash, before and after."""
     [reward] = as_record({**RECORD, "rewards": [plain_reward("r", value)]})["rewards"]
     assert repr(reward["value"]) == f"{value}.0"
+
+
+def test_questions_that_read_the_same_have_one_id():
+    composed, decomposed = "Is caf\u00e9 a\u200b word?", "Is cafe\u0301 a word?"
+    assert question_id(to_messages(composed, "q")) == question_id(to_messages(decomposed, "q"))
+    assert to_messages(decomposed, "q")[0]["content"] == decomposed, "the text itself is kept"

@@ -67,8 +67,8 @@ def test_the_order_of_rows_decides_nothing(tmp_path, monkeypatch, per_shard):
     random.Random(0).shuffle(rows)
     numbered = list(CandidateSource(write_jsonl(tmp_path / "a.jsonl", rows)).read())
     hashes = set()
-    for index, given in enumerate([numbered, numbered[::-1], rows[::-1]]):
-        file = write_jsonl(tmp_path / f"{index}.jsonl", ({"source": "a", **row} for row in given))
+    for index, ordered in enumerate([numbered, numbered[::-1], rows[::-1]]):
+        file = write_jsonl(tmp_path / f"{index}.jsonl", ({"source": "a", **row} for row in ordered))
         trees = Trees(candidates=file).run(tmp_path / f"trees{index}")
         pairs = Pairs(trees=str(tmp_path / f"trees{index}"), min_gap="0.1", outcome="best").run(tmp_path / f"p{index}")
         hashes.add(("pairs", pairs["row_hash"]))

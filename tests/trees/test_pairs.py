@@ -216,6 +216,22 @@ def test_the_same_text_split_otherwise_is_a_duplicate():
     assert (len(pairs), duplicates, contradictions) == (1, 1, 0)
 
 
+SAME = "caf\u00e9 \u200bau lait", "cafe\u0301 au\u2060 lait\ufeff"  # NFC and NFD, zero-width characters
+
+
+def test_texts_that_read_the_same_are_one_side():
+    assert tree_pairs(tree_of(dict(zip(SAME, [1.0, 0.0], strict=True))), 0.2, PairParameters(outcome="all")) == []
+    tree = tree_of({f"{SAME[0]}.\nEnd": 1.0, f"{SAME[1]}.\nend": 0.0})
+    assert [node["n_leaves"] for node in tree["nodes"]] == [2, 2, 1, 1]
+    assert {response_text(response) for response in tree["responses"]} == {f"{SAME[0]}.\nEnd", f"{SAME[1]}.\nend"}
+
+
+def test_pairs_that_read_the_same_are_duplicates_and_contradictions():
+    pairs, duplicates, contradictions = kept([preference(SAME[0], "b", SAME[1]), preference(SAME[1], "b", SAME[0])])
+    assert (len(pairs), duplicates, contradictions) == (1, 1, 0)
+    assert kept([preference(SAME[0], "b"), preference("b", SAME[1])]) == ([], 0, 2)
+
+
 def test_trl_view():
     (pair,) = tree_pairs(tree_of({"We begin the sum.\nRight": 1.0, "We begin a sum.\nWrong": 0.0}, threshold=0.7), 0.2)
     assert to_trl(pair) == {

@@ -71,7 +71,7 @@ CHANGED: dict[str, tuple[str, Callable[[Rows], Any], str]] = {
     "a value": (
         "trees/data",
         lambda rows: rows[1]["nodes"][2].update(value=7.25),
-        "0 added, 0 removed, 1 changed\n  prompt 'train-1', nodes[2].value: 7.25 -> ",
+        "0 added, 0 removed, 1 changed\n  prompt 'train-2', nodes[2].value: 7.25 -> ",
     ),
     "a reward": (
         "candidates/data",
