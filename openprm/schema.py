@@ -122,7 +122,8 @@ class BuildParameters(TypedDict):
     separator: Annotated[str, "where steps end"]
     similarity: Annotated[str, "the measure of similarity between two steps"]
     threshold: Annotated[float, "smallest similarity of steps that merge"]
-    distinct_numbers: Annotated[bool, "whether steps with different numbers are kept apart"]
+    distinct_numbers: Annotated[bool, "whether steps with different numbers or option letters are kept apart"]
+    distinct_answers: Annotated[bool, "whether steps that state different final answers are kept apart"]
     seed: Annotated[int, "of the hash that orders the responses"]
 
 

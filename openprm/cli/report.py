@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..presets.plan import StagePlan
 
 _MOSTLY_ONE_STEP = 0.5
+_HARDLY_MERGED = 0.02
 _SHOWN = 160  # characters of a step in a terminal
 
 
@@ -67,6 +68,17 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         screen.print(
             f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
             f"pair can come from.{advice if tried[best] < counts['one_step_share'] else ''}"
+        )
+    if counts.get("end_nodes_with_right_and_wrong"):
+        screen.print(
+            f"[yellow]Warning:[/] {counts['end_nodes_with_right_and_wrong']} of "
+            f"{counts['end_nodes_of_several_responses']} end nodes of several responses hold right and wrong ones: "
+            "--distinct-answers keeps answers apart, --distinct-numbers numbers."
+        )
+    if counts.get("merged_share", 1) < _HARDLY_MERGED:
+        screen.print(
+            f"[yellow]Warning:[/] {counts['merged_share']:.1%} of the steps merged, so most values are the rewards of "
+            "single responses: try another separator, or a similarity or threshold from --plot."
         )
     if counts.get("prompts_with_one_response"):
         screen.print(

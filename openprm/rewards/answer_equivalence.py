@@ -51,6 +51,16 @@ def labels(
     raise InputError(f"unknown equivalence {equivalence!r}; choose one of {', '.join(EQUIVALENCES)}")
 
 
+def stated_answer(text: str, question: Sequence[Message] = ()) -> str | None:
+    """The final answer that a step or response states, as the rules of the rewards read it; None where it states none.
+
+    An option's letter where `question` shows options; else the answer as it is spelled (see `normalize`).
+    """
+    options = options_of(question)
+    option = stated_option(text, options)
+    return option if option and options else extract_answer(text, "stated") or option
+
+
 def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
     """For each answer the first one that it equals; one that cannot be read as mathematics equals only itself."""
     from .math_answer import equal

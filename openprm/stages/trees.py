@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data.candidates import CandidateSource
 from ..errors import Failure, InputError
+from ..rewards.answer_equivalence import stated_answer
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
 from ..runs.declaration import execution, parameter
 from ..runs.folder import REJECTED
@@ -48,7 +49,8 @@ class Trees(ReadsCandidates, kind="trees"):
     )
     similarity: str = parameter("levenshtein, indel or jaro_winkler.", "levenshtein")
     threshold: float = parameter("Least similarity of steps that merge.", 0.88)
-    distinct_numbers: bool = parameter("Never merge steps with different numbers.", False)
+    distinct_numbers: bool = parameter("Never merge steps with different numbers or option letters.", False)
+    distinct_answers: bool = parameter("Never merge steps that state different final answers.", False)
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
     num_proc: int = execution("Processes.", 1)
 
@@ -80,7 +82,8 @@ class Trees(ReadsCandidates, kind="trees"):
         return finish_dataset(folder, Tree, "trees", digests, counts)
 
     def _parameters(self, separator: str) -> MergeParameters:
-        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers, self.seed)
+        answers = stated_answer if self.distinct_answers else None
+        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers, answers, self.seed)
 
     def _grow_shard(self, folder: Path, reward_name: str, shard: tuple[int, list[int]]) -> int:
         """Builds and stores the trees of a shard, a number and its buckets; returns its number of prompts."""

@@ -87,9 +87,15 @@ def similarity(measure: str | Embed | Similarity) -> Similarity:
     return measure if isinstance(measure, Similarity) else EmbeddingSimilarity(measure)
 
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# A capital letter on its own is an option or a variable; A and I are only where "option" or a mark says so.
+_NUMBER = re.compile(
+    r"\d+(?:[.,]\d+)*|(?<![\w'’])(?:[B-HJ-Z]|(?<=(?i:option|choice)\s)[AI]|[AI](?=\s*(?:[)\]}.:*$]|$)))(?![\w'’])"
+)
 
 
 def numbers(text: str) -> tuple[str, ...]:
-    """The numbers in a text, in order. `17 + 25 = 42` and `17 + 25 = 43` are 0.92 similar, but differ."""
+    """The numbers in a text and the letters of options, in order.
+
+    `17 + 25 = 42` and `17 + 25 = 43` are 0.92 similar, but differ; so do `The answer is (E)` and `The answer is (H)`.
+    """
     return tuple(_NUMBER.findall(text))

@@ -36,10 +36,14 @@ class TreeStatistics:
         self.rewards += math.fsum(rewards)
         self.fork_gaps += sum(gaps)
         self.lowest, self.highest = min(self.lowest, *rewards), max(self.highest, *rewards)
-        changed_numbers = 0
+        changed_numbers, ends, mixed = 0, 0, 0
         for node in tree["nodes"][1:]:
             self.steps_at[str(node["depth"])] += len(node["members"])
             self.nodes_at[str(node["depth"])] += 1
+            inside = [tree["responses"][member["response"]] for member in node["members"]]
+            ended = [each["reward"] for each in inside if len(each["steps"]) == node["depth"]]
+            ends += len(ended) > 1
+            mixed += {0.0, 1.0} <= {*ended}
             own = numbers(node["text"])
             for member in node["members"][1:]:
                 text = tree["responses"][member["response"]]["steps"][member["step"]]
@@ -52,6 +56,8 @@ class TreeStatistics:
             equal_rewards=int(len(rewards) > 1 and min(rewards) == max(rewards)),
             forks=len(gaps),
             changed_numbers=changed_numbers,
+            ends=ends,
+            mixed=mixed,
         )
 
     def state(self) -> dict[str, Any]:
@@ -79,6 +85,8 @@ class TreeStatistics:
             "merged_share": round(1 - nodes / steps, 4),
             "merged_share_by_depth": {at: round(1 - self.nodes_at[at] / self.steps_at[at], 4) for at in depths},
             "merged_with_changed_numbers": counts["changed_numbers"],
+            "end_nodes_of_several_responses": counts["ends"],
+            "end_nodes_with_right_and_wrong": counts["mixed"],
             "forks": counts["forks"],
             "mean_fork_gap": round(self.fork_gaps / counts["forks"], 4) if counts["forks"] else 0.0,
             "mean_reward": round(self.rewards / counts["responses"], 4),

@@ -9,7 +9,8 @@ prompt, response and seed (`tie_break`), so that a tree does not depend on the o
 - Then each distinct text, in order of its first response, joins the most similar node (the older one on a tie) if
   that similarity reaches the threshold; otherwise it opens a new node.
 - A node is represented by the text that opened it.
-- With `distinct_numbers`, a text joins only nodes whose representative has the same numbers in the same order.
+- With `distinct_numbers`, a text joins only nodes whose representative has the same numbers and letters of options, in
+  the same order; with `distinct_answers`, only those whose representative states the same final answer.
 
 Nodes are numbered depth-first: a node comes before its subtree, children in order of their first response.
 """
@@ -19,12 +20,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean  # exact sums: the value does not depend on the order of the responses
 from typing import Any
 
-from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Node, Reward, Tree, TreeResponse
+from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Message, Node, Reward, Tree, TreeResponse
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..text import comparable
 from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, numbers, similarity
@@ -32,13 +33,19 @@ from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, numbers, similari
 #: The paper's threshold (appendix B.2).
 DEFAULT_THRESHOLD = 0.88
 
+#: Reads the final answer that a text states in reply to a question; None where it states none.
+ReadAnswer = Callable[[str, Sequence[Message]], str | None]
+
 
 @dataclass(frozen=True)
 class MergeParameters:
     """How to build a tree.
 
     The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
-    Levenshtein is this package's choice, as is `distinct_numbers` (off: steps with different numbers may merge).
+    Levenshtein is this package's choice, as are `distinct_numbers` (off: steps with different numbers or letters of
+    options may merge) and `distinct_answers`: a function that reads the final answer that a step states, given the
+    step and the question, so that steps with different ones never merge
+    (`openprm.rewards.answer_equivalence.stated_answer`).
     `seed` gives another order of the responses, for what depends on it: which step opens a node, and ties.
 
     Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
@@ -48,6 +55,7 @@ class MergeParameters:
     similarity: str | Embed | Similarity = DEFAULT_SIMILARITY
     threshold: float = DEFAULT_THRESHOLD
     distinct_numbers: bool = False
+    distinct_answers: ReadAnswer | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,11 +66,15 @@ class MergeParameters:
 
     def record(self) -> BuildParameters:
         """These parameters as a tree records them."""
-        return BuildParameters(**{**vars(self), "similarity": similarity(self.similarity).name})  # type: ignore[typeddict-item]
+        named = {"similarity": similarity(self.similarity).name, "distinct_answers": self.distinct_answers is not None}
+        return BuildParameters(**{**vars(self), **named})  # type: ignore[typeddict-item]
 
 
 def merge(
-    responses: Sequence[Sequence[str]], rewards: Sequence[float], parameters: MergeParameters | None = None
+    responses: Sequence[Sequence[str]],
+    rewards: Sequence[float],
+    parameters: MergeParameters | None = None,
+    question: Sequence[Message] = (),
 ) -> list[Node]:
     """The nodes of the tree over n responses, each a list of steps, with their values. `rewards` has n numbers.
 
@@ -76,6 +88,11 @@ def merge(
     measure = similarity(parameters.similarity)
     items: dict[str, Any] = dict(zip(distinct, measure.prepare(distinct), strict=True))
 
+    def kind(text: str) -> Hashable:
+        """What steps must have in common to merge."""
+        read = parameters.distinct_answers
+        return numbers(text) if parameters.distinct_numbers else (), read(text, question) if read else None
+
     def children(members: list[int], depth: int) -> list[list[int]]:
         """Groups the responses that continue below a node by their step at index `depth`."""
         exact: dict[str, list[int]] = {}
@@ -85,10 +102,10 @@ def merge(
         if len(exact) == 1:  # most nodes of a real tree are links of a chain
             return list(exact.values())
         groups: list[list[int]] = []
-        # the representatives to compare with, and their groups: all, or by the numbers in them
-        candidates: dict[tuple[str, ...], tuple[list, list[int]]] = {}
+        # the representatives to compare with, and their groups: all, or by the numbers and answers in them
+        candidates: dict[Hashable, tuple[list, list[int]]] = {}
         for text, same in exact.items():
-            others, where = candidates.setdefault(numbers(text) if parameters.distinct_numbers else (), ([], []))
+            others, where = candidates.setdefault(kind(text), ([], []))
             found = measure.nearest(items[text], others, parameters.threshold)
             if found is None:
                 others.append(items[text])
@@ -168,7 +185,10 @@ def build_tree(candidates: Sequence[Candidate], reward_name: str, parameters: Me
         reward_name=reward_name,
         responses=responses,
         nodes=merge(
-            [response["steps"] for response in responses], [response["reward"] for response in responses], parameters
+            [response["steps"] for response in responses],
+            [response["reward"] for response in responses],
+            parameters,
+            first["question"],
         ),
         build=parameters.record(),
     )

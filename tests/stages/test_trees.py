@@ -157,6 +157,18 @@ def test_counts(tmp_path):
     assert {name: counts[name] for name in expected} == expected
 
 
+def test_answers_are_kept_apart(tmp_path):
+    rows = [{"question": "q", "response": f"The answer is ({x}).", "reward": x == "E"} for x in "EEHH"]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    for index, distinct in enumerate([False, True]):
+        manifest = Trees(candidates=file, distinct_answers=distinct).run(tmp_path / f"t{index}")
+        counts = manifest["counts"]
+        mixed = counts["end_nodes_with_right_and_wrong"], counts["end_nodes_of_several_responses"]
+        assert mixed == ((0, 2) if distinct else (1, 1))
+        [tree] = rows_of(tmp_path / f"t{index}")
+        assert tree["build"]["distinct_answers"] is distinct
+
+
 def test_whole_rewards_of_records_are_hashed_as_they_are_stored(tmp_path, file):
     rows = [
         {**row, "rewards": [plain_reward("r", index % 2)]} for index, row in enumerate(CandidateSource(file).read())

@@ -57,3 +57,17 @@ def test_similarity_takes_a_name_a_function_or_itself():
 def test_numbers():
     assert numbers("17 + 25 = 42, or 1,000.50 and x2") == ("17", "25", "42", "1,000.50", "2")
     assert numbers("none") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "letters"),
+    [
+        ("The answer is (E).", "E"),
+        ("The answer is A.", "A"),
+        ("Option A is right, choice B isn't", "AB"),
+        ("**A**, \\boxed{A}, (I) and A", "AAIA"),
+        ("A man and I saw H2O; I think it's the A-team", ""),
+    ],
+)
+def test_letters_of_options_are_kept_apart_like_numbers(text, letters):
+    assert "".join(part for part in numbers(text) if part.isalpha()) == letters

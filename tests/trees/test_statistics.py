@@ -44,6 +44,8 @@ def test_trees():
         "merged_share": round(2 / 9, 4),
         "merged_share_by_depth": {"1": round(2 / 6, 4), "2": 0.0},
         "merged_with_changed_numbers": 1,
+        "end_nodes_of_several_responses": 0,
+        "end_nodes_with_right_and_wrong": 0,
         "forks": 2,
         "mean_fork_gap": 0.5,
         "mean_reward": 0.0,
@@ -52,6 +54,14 @@ def test_trees():
         "prompts_with_one_response": 1,
         "prompts_with_equal_rewards": 1,
     }
+
+
+def test_end_nodes_that_mix_right_and_wrong_are_counted():
+    mixed = tree(("The answer is (E).", 1.0), ("The answer is (H).", 0.0), ("The answer is (E).\nThus", 0.0))
+    alike = tree(("Go.\nIt is 7", 0.5), ("Go.\nIt is 7", 1.0), ("Go.\nIt is 7 ", 1.0))
+    summary = counted([mixed, alike]).summary()
+    assert summary["end_nodes_of_several_responses"] == 2
+    assert summary["end_nodes_with_right_and_wrong"] == 1
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel, JaroWinkler, Levenshtein
 
+from openprm.rewards.answer_equivalence import stated_answer
 from openprm.schema import plain_reward
 from openprm.trees.tree import MergeParameters, build_tree, merge, response_text, revalue, siblings
 from tests import folders
@@ -137,6 +138,29 @@ def test_distinct_numbers_keeps_wrong_results_apart():
     responses = [["The sum of both is 17 + 25 = 42"], ["The sum of both is 17 + 25 = 43"]]
     assert len(merge(responses, [1.0, 0.0])) == 2
     assert len(merge(responses, [1.0, 0.0], MergeParameters(distinct_numbers=True))) == 3
+
+
+CHOICE = [{"role": "user", "content": "Which?\nA. four\nB. five\nC. six\nD. seven\nE. ten\nF. x\nG. y\nH. twelve"}]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "question", "together"),
+    [
+        ("The answer is (E).", "The answer is (H).", [], False),
+        ("The answer is (E).", "The answer is (H).", CHOICE, False),
+        ("The best choice of all these here is (E)", "The best choice of all these here is (H)", CHOICE, False),
+        ("So the final answer is: **seven**", "So the final answer is: **seventy**", [], False),
+        ("Thus the answer is \\boxed{x^2+1}", "Thus the answer is \\boxed{x^2-1}", [], False),
+        ("So the answer is 4 apples", "So the answer is 4  apples.", [], True),
+        ("The answer is (D).", "The answer is D.", CHOICE, True),
+        ("First we add two and three", "First we add two and threes", CHOICE, True),
+    ],
+)
+def test_steps_that_state_different_answers_never_merge(first, second, question, together):
+    plain = MergeParameters(threshold=0.8)
+    assert len(merge([[first], [second]], [1.0, 0.0], plain, question)) == 2
+    apart = MergeParameters(threshold=0.8, distinct_answers=stated_answer)
+    assert len(merge([[first], [second]], [1.0, 0.0], apart, question)) == (2 if together else 3)
 
 
 def test_embeddings_can_merge_what_edits_cannot():
