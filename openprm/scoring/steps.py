@@ -32,7 +32,7 @@ _NOT_AFTER = "".join(rf"(?<!\b{re.escape(word)}\.)" for word in _ABBREVIATIONS)
 SENTENCE = (
     r"```.*?(?:```[^\n]*(?:\n|$)|\Z)"
     r"|[。！？]+[」』”’）】]*\s*"
-    r"|(?:[.!?]+|…)" + _NOT_AFTER + r"(?<!\b[A-Z]\.)(?<!^\d\.)(?<!^\d\d\.)(?<!\n\d\.)(?<!\n\d\d\.)"
+    r"|(?:(?<![.!?])[.!?]+(?![.!?])|…)" + _NOT_AFTER + r"(?<!\b[A-Z]\.)(?<!^\d\.)(?<!^\d\d\.)(?<!\n\d\.)(?<!\n\d\d\.)"
     r"[\"'”’)\]*_]*(?:\s+|$)"
     r"|\n(?![a-z])\s*"
 )
@@ -61,11 +61,5 @@ def split(text: str, separator: str = DEFAULT_SEPARATOR) -> list[str]:
     Raises ValueError for a separator that cannot be read.
     """
     ends = [match.end() for match in _pattern(separator).finditer(text) if match.end() > match.start()]
-    steps: list[str] = []
-    for start, end in pairwise([0, *ends, len(text)]):
-        piece = text[start:end]
-        if steps and not (piece.strip() and steps[-1].strip()):
-            steps[-1] += piece
-        elif piece:
-            steps.append(piece)
-    return steps
+    starts = [start for start, end in pairwise([0, *ends, len(text)]) if text[start:end].strip()]
+    return [text[start:end] for start, end in pairwise([0, *starts[1:], len(text)]) if end]

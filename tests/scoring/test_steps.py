@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,9 +52,32 @@ def test_sentences(steps):
     assert split("".join(steps), "sentence") == steps
 
 
-def test_a_long_response_is_split_in_linear_time():
-    text = "A sentence of some length. " * 8000
-    assert len(split(text, "sentence")) == 8000
+@pytest.mark.parametrize("separator", [".\n", "paragraph", "line", "sentence"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A sentence of some length. " * 8000,
+        *("." * 100_000 + "a", "?!" * 50_000 + "a", "a" + "。" * 100_000, '."' * 50_000 + "a", "A." * 50_000),
+        *(" \n" * 100_000 + "a", "\n" + " " * 100_000 + "a", "a" + "\n" * 100_000, "." + "'" * 100_000 + "a"),
+        *("```" * 30_000, "```\n" * 30_000, "1." * 50_000, ". \n" * 50_000, "\n \ta" * 40_000),
+    ],
+    ids=lambda text: repr(text[:6]),
+)
+def test_no_long_response_takes_long(text, separator):
+    before = time.process_time()
+    steps = split(text, separator)
+    assert time.process_time() - before < 2
+    assert "".join(steps) == text
+
+
+def test_a_run_of_marks_ends_a_sentence_as_one():
+    assert split("Wait... what?! No..5 e.g. one.. Yes.", "sentence") == [
+        "Wait... ",
+        "what?! ",
+        "No..5 e.g. one.. ",
+        "Yes.",
+    ]
+    assert len(split("A sentence of some length. " * 8000, "sentence")) == 8000
 
 
 @pytest.mark.parametrize("separator", ["", "re:("])
