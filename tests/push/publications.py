@@ -41,6 +41,7 @@ TREES = {
     "similarity": "levenshtein",
     "threshold": 0.88,
     "distinct_numbers": True,
+    "distinct_answers": False,
 }
 PAIRS = {
     "select": "all",

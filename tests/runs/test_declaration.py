@@ -61,7 +61,7 @@ def test_what_has_no_value_is_not_recorded():
     [
         ("tree", {}, "there is no stage 'tree'; did you mean 'trees'?"),
         ("trees", {"candidates": "c", "treshold": 0.9}, "no parameter 'treshold'; did you mean 'threshold'?"),
-        ("trees", {"candidates": "c", "zzz": 1}, "no parameter 'zzz'; there are candidates, distinct_numbers,"),
+        ("trees", {"candidates": "c", "zzz": 1}, "no parameter 'zzz'; there are candidates, distinct_answers,"),
         ("trees", {"threshold": 0.9}, "trees needs `candidates`: Candidates: a JSONL"),
         ("trees", {"candidates": "c", "threshold": "high"}, "threshold is 'high': Input should be a valid number"),
         ("trees", {"candidates": "c", "where": ["a"]}, "where is .*valid dictionary"),
