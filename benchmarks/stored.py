@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from openprm.cli.report import console, print_summary, print_table
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
-from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, bootstrap_interval
+from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, mean_interval
 from openprm.evaluation.scaling import curve_sizes, scaling_curve
 from openprm.rewards.exact_answer import normalize
 from openprm.runs.declaration import Stage
@@ -225,7 +225,7 @@ def mean_curve(within: Sequence[Prompts]) -> list[dict[str, Any]]:
         values["majority vote", MODELS].append(fmean(votes))
     points = []
     for (line, n), found in values.items():
-        low, high = bootstrap_interval(found)
+        low, high = mean_interval(found)
         points.append({"line": line, "n": n, "accuracy": fmean(found), "low": low, "high": high})
     return points
 

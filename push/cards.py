@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from openprm.errors import InputError
+from openprm.evaluation.data import RANDOM
 from openprm.hub.publication import RECORDS
 from openprm.runs.command_line import rerun_command
 from openprm.runs.dataset_card import SplitFiles, dataset_header, header, listed_splits, render
@@ -198,7 +199,7 @@ def _eval_results(publication: Manifest) -> str | None:
     entries = []
     for row in evaluation["metrics"]:
         match = _BEST_OF.fullmatch(row["method"])
-        if match and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
+        if match and match["kind"] != RANDOM and len(evaluation["kinds"][match["kind"]]["models"]) == 1:
             task = f"best_of_{match['n']}_{match['aggregation']}"
             notes = f"95 % interval over prompts: {row['low']:.3f} to {row['high']:.3f}"
             entries.append(EvalResultEntry(dataset_id=dataset, task_id=task, value=row["accuracy"], notes=notes))

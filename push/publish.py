@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
+from openprm.evaluation.data import RANDOM
 from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
 from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
@@ -224,7 +225,7 @@ class Publish(Stage, kind="publish"):
 
         def is_about(row: Mapping[str, Any]) -> bool:
             scorer = row["method"].partition(": ")[2]
-            return not scorer or scorer.rpartition("/")[0] in kinds
+            return not scorer or scorer.rpartition("/")[0] in (RANDOM, *kinds)
 
         unscored = manifest["counts"]["unscored"]
         return {

@@ -116,6 +116,8 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
     for name, missing in manifest["counts"]["unscored"].items():
         if missing:
             console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
+    for reason, count in manifest["counts"]["rejected"].items():
+        console().print(f"[yellow]Warning:[/] {count} left out, listed in rejected.jsonl: {escape(reason)}.")
     for table in tables(manifest):
         print_table(*table)
 

@@ -14,8 +14,10 @@ whose answers are scored to the end:
     P(S > threshold) <= risk: all n + 1 ranks of its S are equally likely.
 
 So `risk` bounds the share of prompts whose best-of-N answer is stopped, over prompts and calibrations alike, if the
-answers are sampled and rewarded as those of the calibration were. What takes its place is often as good: `simulate`
-measures that. Partial scores are compared at equal depth only, so that any aggregation will do.
+answers are sampled and rewarded as those of the calibration were. A single calibration may have a larger share: it is
+at most Beta(n + 1 - k, k), k the rank above. With 4 / risk prompts or more, 19 calibrations of 20 stay below twice the
+risk, and `calibrate` asks for as many. What takes the place of a stopped answer is often as good: `simulate` measures
+that. Partial scores are compared at equal depth only, so that any aggregation will do.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class RejectionRule:
 
     threshold: how far below the best partial score, in units of the score
     aggregation, n_answers: how the calibration's answers were scored, and how many a prompt had
-    risk: the chance, at most, that a prompt's best answer is stopped
+    risk: the chance, at most, that a prompt's best answer is stopped, over prompts and calibrations
     n_prompts: of the calibration
     """
 
@@ -119,20 +121,27 @@ def calibrate(prompts: Sequence[ScoredSamples], risk: float) -> RejectionRule:
     """The rule whose risk is `risk`, from prompts with N scored answers each: the threshold is the
     ceil((n + 1)(1 - risk))-th smallest of their deficits.
 
-    Raises ValueError where `risk` is not between 0 and 1, there are fewer than (1 - risk) / risk prompts, they differ
+    Raises ValueError where `risk` is not between 0 and 1, there are fewer prompts than `prompts_needed`, they differ
     in N or have no answers, or a reward is NaN.
     """
     if not 0 < risk < 1:
         raise ValueError(f"the risk is {risk}; give a share above 0 and below 1, such as 0.1")
     n, exact = len(prompts), Fraction(str(risk))
-    needed = math.ceil((1 - exact) / exact)
-    if n < needed:
-        raise ValueError(f"{n} prompts are too few to calibrate a risk of {risk}: give at least {needed}")
+    if n < prompts_needed(risk):
+        raise ValueError(
+            f"{n} prompts are too few to calibrate a risk of {risk}: the risk of such a calibration may be more than "
+            f"twice as large; give at least {prompts_needed(risk)}"
+        )
     sizes = sorted({len(prompt.step_rewards) for prompt in prompts})
     if len(sizes) > 1 or 0 in sizes:
         raise ValueError(f"the prompts have {sizes} answers; calibrate on prompts with the same number, at least 1")
     threshold = sorted(prompt.deficit for prompt in prompts)[math.ceil((n + 1) * (1 - exact)) - 1]
     return RejectionRule(threshold, prompts[0].aggregation, sizes[0], risk, n)
+
+
+def prompts_needed(risk: float) -> int:
+    """How many prompts a calibration takes, so that 19 of 20 keep the share of stopped best answers below 2 `risk`."""
+    return math.ceil(4 / Fraction(str(risk)))
 
 
 def simulate(prompts: Sequence[ScoredSamples], rule: RejectionRule) -> dict[str, float]:

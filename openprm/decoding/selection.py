@@ -89,14 +89,13 @@ def expected_vote(
 
 
 def coverage(correct: Sequence[float], n: int | None = None) -> float:
-    """The chance that at least one of `n` candidates drawn without replacement is correct (default: all).
+    """The expected correctness of the most correct of `n` candidates drawn without replacement (default: all).
 
-    The unbiased estimator of pass@n (Chen et al., 2021), 1 - C(wrong, n) / C(N, n). A candidate is correct
-    where its value is above 0. Raises ValueError where `n` is not within 1..N.
+    Of 0 and 1 it is the chance that one of them is correct, by the unbiased estimator of pass@n (Chen et al., 2021),
+    1 - C(wrong, n) / C(N, n); of graded rewards the best that can be reached. Raises ValueError where `n` is not
+    within 1..N.
     """
-    n = _check_n(n, len(correct))
-    wrong = sum(value <= 0 for value in correct)
-    return 1 - math.comb(wrong, n) / math.comb(len(correct), n)
+    return expected_best_of_n(correct, correct, n)
 
 
 def _votes(answers: Sequence[str | None], scores: Sequence[float] | None) -> list[float]:

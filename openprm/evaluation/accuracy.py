@@ -1,12 +1,13 @@
 """How good each way to choose among N candidates is: accuracies with intervals (paper, sections 4.4 and 5.2).
 
-The unit of every average and every resample is the prompt. Ties are averaged over, never broken by the order of the
+The unit of every average and every interval is the prompt. Ties are averaged over, never broken by the order of the
 samples. Models that differ only in their training seed form a group: their accuracy is the mean over the seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..decoding.selection import coverage, expected_best_of_n, expected_vote
 from ..scoring.aggregation import AGGREGATIONS, aggregate
 
-_RESAMPLES_AT_ONCE = 500  # bounds the memory
+_Z = 1.959964  # of 95 %
 
 #: Names of scorers (one a training seed) by the name of their group.
 Groups = Mapping[str, Sequence[str]]
@@ -55,42 +56,41 @@ def aggregated_scores(
     }
 
 
-def evaluate_selection(
-    prompts: Sequence[PromptCandidates], groups: Groups | None = None, seed: int = 0, n_resamples: int = 10_000
-) -> list[dict[str, Any]]:
+def evaluate_selection(prompts: Sequence[PromptCandidates], groups: Groups | None = None) -> list[dict[str, Any]]:
     """The table of ways to choose among the N candidates of each prompt.
 
-    Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`random score@N`,
-    `longest response@N`, `shortest response@N`, `majority vote@N`), for each group of scorers (by default each on its
-    own) `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
-    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (at least one is correct: what no choice can exceed).
-    A score without information gives equal responses equal scores, so `random score` is a random one of the distinct
-    responses. The votes are left out where no candidate has an answer, as on open-ended prompts.
+    Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`longest response@N`,
+    `shortest response@N`, `majority vote@N`), for each group of scorers (by default each on its own)
+    `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
+    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can exceed).
+    The votes are left out where no candidate has an answer, as on open-ended prompts.
 
-    A row has the mean `accuracy` over prompts and seeds and its `difference` from a single sample, with 95 %
-    percentile bootstrap intervals over prompts (`low`, `high`, `difference_low`, `difference_high`; the difference is
-    paired: both on the same resampled prompts); `n_prompts`; and `seeds`, the accuracy by each scorer of the group.
+    A row has the mean `accuracy` over prompts and seeds and its `difference` from a single sample, with 95 % intervals
+    over prompts (see `intervals`; `low`, `high`, `difference_low`, `difference_high`; the difference is paired: both
+    on the same prompts); `n_prompts`; `seeds`, the accuracy by each scorer of the group; and of best of N `tied`, the
+    share of prompts whose best score different responses share.
 
     Raises ValueError where there are no prompts, the prompts differ in N or in their scorers, or a score is NaN.
     """
     n, groups = check_prompts(prompts, groups)
+    chosen = _chosen(prompts, groups)
     values: dict[str, Any] = {
         "single sample": [[fmean(prompt["correct"]) for prompt in prompts]],
-        f"random score@{n}": [[_distinct_mean(prompt) for prompt in prompts]],
         f"longest response@{n}": [[_by_length(prompt, 1) for prompt in prompts]],
         f"shortest response@{n}": [[_by_length(prompt, -1) for prompt in prompts]],
     }
     if has_votes(prompts):
         values[f"majority vote@{n}"] = [[expected_vote(p["answers"], p["correct"]) for p in prompts]]
-    chosen = _chosen(prompts, groups)
     values |= {f"{choice}: {group}": by_group[group] for group in groups for choice, by_group in chosen.items()}
     values[f"coverage@{n}"] = [[coverage(prompt["correct"]) for prompt in prompts]]
+    tied = {f"best of {n}: {group}": fmean(map(partial(tied_share, prompts), groups[group])) for group in groups}
 
     table = np.array([np.mean(by_seed, axis=0) for by_seed in values.values()])
     differences = table - table[0]
-    # In one call, so that every method and every difference sees the same resampled prompts.
-    low, high = intervals(np.concatenate([table, differences]), seed, n_resamples)
-    m = len(table)
+    worst, best = bounds(prompts)
+    low, high = intervals(table, worst, best)
+    difference_low, difference_high = intervals(differences, worst - best, best - worst)
+    difference_low[0] = difference_high[0] = 0.0  # of a single sample from itself
     return [
         {
             "method": method,
@@ -100,37 +100,33 @@ def evaluate_selection(
             "n_prompts": len(prompts),
             "seeds": [float(np.mean(one)) for one in by_seed] if ": " in method else [],
             "difference": float(differences[i].mean()),
-            "difference_low": low[m + i],
-            "difference_high": high[m + i],
+            "difference_low": difference_low[i],
+            "difference_high": difference_high[i],
+            "tied": tied.get(method),
         }
         for i, (method, by_seed) in enumerate(values.items())
     ]
 
 
 def compare_groups(
-    prompts: Sequence[PromptCandidates],
-    groups: Groups,
-    compared: Sequence[tuple[str, str]],
-    seed: int = 0,
-    n_resamples: int = 10_000,
+    prompts: Sequence[PromptCandidates], groups: Groups, compared: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     """Best of N, and the weighted vote where there are votes, by the first less by the second group of each pair.
 
-    Paired by prompt and by seed: the first scorer of one group with the first of the other, and so on; a group of one
-    is compared with every scorer of the other. A row is a `paired_difference` with `method`, `group` and the
-    difference of each of the `seeds`. Raises ValueError where the groups have other numbers of scorers, and as
+    Paired by prompt, and by seed where the groups have as many scorers: the first scorer of one with the first of the
+    other, and so on; else each scorer of the first is compared with the mean over the second. A row is a
+    `paired_difference` with `method`, `group` and the difference of each of the `seeds`. Raises as
     `evaluate_selection` does.
     """
     check_prompts(prompts, groups)
+    low, high = bounds(prompts)
     chosen = _chosen(prompts, {name: groups[name] for pair in compared for name in pair})
     found = []
     for group, against in compared:
-        sizes = len(groups[group]), len(groups[against])
-        if 1 not in sizes and sizes[0] != sizes[1]:
-            raise ValueError(f"{group} and {against} have {sizes[0]} and {sizes[1]} seeds: give as many of each")
         for method, by_group in chosen.items():
-            by_seed = by_group[group] - by_group[against]
-            mean = paired_difference(against, by_seed.mean(axis=0), seed, n_resamples)
+            one, other = by_group[group], by_group[against]
+            by_seed = one - (other if len(one) == len(other) else other.mean(axis=0))
+            mean = paired_difference(against, by_seed.mean(axis=0), high - low)
             found.append({**mean, "method": method, "group": group, "seeds": by_seed.mean(axis=1).tolist()})
     return found
 
@@ -155,36 +151,53 @@ def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, di
     }
 
 
-def paired_difference(against: str, more: np.ndarray, seed: int, n_resamples: int) -> dict[str, Any]:
+def tied_share(prompts: Sequence[PromptCandidates], scorer: str) -> float:
+    """The share of prompts whose best score is that of several responses, of different texts."""
+
+    def best(prompt: PromptCandidates) -> set[str]:
+        scores = prompt["scores"][scorer]
+        return {text for text, score in zip(prompt["responses"], scores, strict=True) if score == max(scores)}
+
+    return fmean(len(best(prompt)) > 1 for prompt in prompts)
+
+
+def paired_difference(against: str, more: np.ndarray, span: float = 1.0) -> dict[str, Any]:
     """How much more accurate a choice is than another on the same prompts: the mean of `more`, the differences prompt
-    by prompt, with its 95 % bootstrap interval."""
-    low, high = bootstrap_interval(more.tolist(), seed, n_resamples)
+    by prompt, each up to `span`, with its 95 % interval."""
+    low, high = mean_interval(more, -span, span)
     return {"against": against, "difference": float(more.mean()), "low": low, "high": high}
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0, n_resamples: int = 10_000) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean of `values` (one per prompt).
+def mean_interval(values: Any, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
+    """The interval of the mean of `values`, one a prompt (see `intervals`); of differences it is the paired one."""
+    lows, highs = intervals(np.array([values], dtype=float), low, high)
+    return lows[0], highs[0]
 
-    Of paired differences it is the paired interval. Raises ValueError where `values` is empty.
+
+def intervals(table: np.ndarray, low: float = 0.0, high: float = 1.0) -> tuple[list[float], list[float]]:
+    """The 95 % interval of the mean of each row of `table`, (rows, prompts), of values from `low` to `high`.
+
+    Of values 0 and 1 it is Wilson's score interval: all mu with (mean - mu)^2 <= z^2 (mu - low)(high - mu) / prompts.
+    Values between have less variance: z^2 is taken by the share that they have of the largest variance with this mean,
+    with one prompt more that is half of the range away. So it does not shrink to nothing where all prompts agree, as a
+    bootstrap's does. Of differences from -1 to 1 it is close to Bonett and Price's (2012). Raises ValueError where
+    there are no prompts.
     """
-    low, high = intervals(np.array([values], dtype=float), seed, n_resamples)
-    return low[0], high[0]
+    n = table.shape[1]
+    if not n:
+        raise ValueError("no values to take the mean of")
+    mean, one = table.mean(axis=1), (high - low) ** 2 / 4
+    largest = n * np.maximum((mean - low) * (high - mean), 0)
+    k = _Z**2 / n * (n * table.var(axis=1) + one) / (largest + one)
+    middle, product = mean + k * (low + high) / 2, mean**2 + k * low * high
+    half = np.sqrt(np.maximum(middle**2 - (1 + k) * product, 0))
+    return ((middle - half) / (1 + k)).tolist(), ((middle + half) / (1 + k)).tolist()
 
 
-def intervals(table: np.ndarray, seed: int, n_resamples: int) -> tuple[list[float], list[float]]:
-    """The 2.5 and 97.5 % percentiles of the resampled mean of each row of `table`, (rows, prompts)."""
-    prompts = table.shape[1]
-    if not prompts:
-        raise ValueError("no values to resample")
-    rng = np.random.default_rng(seed)
-    means = []
-    for start in range(0, n_resamples, _RESAMPLES_AT_ONCE):
-        size = min(_RESAMPLES_AT_ONCE, n_resamples - start)
-        chosen = rng.integers(prompts, size=(size, prompts)) + prompts * np.arange(size)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=size * prompts).reshape(size, prompts)
-        means.append(counts.astype(float) @ table.T / prompts)
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
-    return low.tolist(), high.tolist()
+def bounds(prompts: Sequence[PromptCandidates]) -> tuple[float, float]:
+    """The least and the largest that a choice can be worth: 0 and 1, or what graded rewards reach beyond."""
+    values = [value for prompt in prompts for value in prompt["correct"]]
+    return min(0.0, *values), max(1.0, *values)
 
 
 def has_votes(prompts: Sequence[PromptCandidates]) -> bool:
@@ -205,13 +218,6 @@ def check_prompts(prompts: Sequence[PromptCandidates], groups: Groups | None) ->
                 f" expected {n} of each, scorers {scorers}"
             )
     return n, {name: [name] for name in scorers} if groups is None else groups
-
-
-def _distinct_mean(prompt: PromptCandidates) -> float:
-    by_text: dict[str, list[float]] = {}
-    for response, value in zip(prompt["responses"], prompt["correct"], strict=True):
-        by_text.setdefault(response, []).append(value)
-    return fmean(map(fmean, by_text.values()))
 
 
 def _by_length(prompt: PromptCandidates, sign: int) -> float:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE, labels
+import numpy as np
+
+from ..errors import Failure, InputError
+from ..rewards.answer_equivalence import labels
 from ..rewards.base import RewardBatch, Rewarder
 from ..rewards.exact_answer import DEFAULT_PATTERN
 from ..rewards.registry import GOLDEN, make_rewarder, rule_from
 from ..runs.dataset import read_rejected
 from ..runs.folder import REJECTED, is_folder, read_manifest, read_rows
-from ..runs.shards import prompt_key
+from ..runs.shards import prompt_key, response_key
 from ..schema import Answer, Candidate, Scored
 from .accuracy import PromptCandidates, aggregated_scores
+
+#: What a score without information gives, as a kind of scorer (see `random_rewards`), and how many there are of it.
+RANDOM = "random score"
+_DRAWS = 10
 
 
 class ScoredPrompt(PromptCandidates):
@@ -31,18 +40,44 @@ class ScoredPrompt(PromptCandidates):
     step_rewards: dict[str, list[list[float | None]]]
 
 
+def random_groups(aggregations: Sequence[str]) -> dict[str, list[str]]:
+    """The scorers by random rewards that `read_scored` adds, by group."""
+    return {f"{RANDOM}/{one}": [f"{RANDOM} {draw}/{one}" for draw in range(_DRAWS)] for one in aggregations}
+
+
+def random_rewards(prompt_id: str, responses: Sequence[Sequence[str]]) -> dict[str, list[list[float]]]:
+    """Step rewards that say nothing, by scorer, for a prompt's `responses`, given as steps: a random number for each
+    distinct prefix.
+
+    Equal prefixes share their reward, as by any model. So a choice by it is even among distinct responses, not among
+    samples: where right responses are repeated and wrong ones are not, it is worse than a single sample.
+    """
+    nodes: dict[tuple[int, str], int] = {}
+    for steps in sorted(map(list, responses)):  # whatever their order
+        node = 0
+        for step in steps:
+            node = nodes.setdefault((node, step), len(nodes) + 1)
+    paths = [[*accumulate(steps, lambda node, step: nodes[node, step], initial=0)][1:] for steps in responses]
+    seed = int.from_bytes(hashlib.blake2b(prompt_id.encode(), digest_size=8).digest(), "big")
+    drawn = np.random.default_rng(seed).normal(size=(_DRAWS, len(nodes) + 1)).tolist()
+    return {f"{RANDOM} {draw}": [[row[node] for node in path] for path in paths] for draw, row in enumerate(drawn)}
+
+
 def read_scored(
-    candidates: str | Path,
+    candidates: Iterable[Candidate],
     scores: Mapping[str, str | Path],
     aggregations: Sequence[str],
-    equivalence: str = DEFAULT_EQUIVALENCE,
+    reward_name: str,
+    equivalence: str | None = None,
     pattern: str = DEFAULT_PATTERN,
-) -> list[ScoredPrompt]:
-    """The candidates by prompt, in order, with the scores of folders that `openprm score` made, by name.
+) -> Iterator[ScoredPrompt | Failure]:
+    """The candidates by prompt, in order, with the scores of folders that `openprm score` made, by name, and those of
+    `random_groups`, by the steps of the first of these folders.
 
-    `correct` are the golden rewards; `equivalence` and `pattern` say what the `answers` are (see
-    `openprm.rewards.answer_equivalence.labels`). Raises InputError where prompts differ in their number of candidates,
-    a candidate has no golden reward, or scores are of other responses.
+    `correct` are the rewards of this name; `equivalence` and `pattern` say what the `answers` are (see
+    `openprm.rewards.answer_equivalence.labels`); without an equivalence there are none. A failure for a prompt with
+    another number of candidates than most, or with a candidate without the reward. Raises InputError where scores are
+    of other responses.
     """
     scored = {
         name: {
@@ -51,20 +86,16 @@ def read_scored(
         }
         for name, path in scores.items()
     }
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in read_rows(candidates, Candidate):
+    grouped: dict[str, list[Candidate]] = {}
+    for row in candidates:
         grouped.setdefault(row["prompt_id"], []).append(row)
-    n = len(next(iter(grouped.values()), []))
-    prompts = []
+    ((n, _),) = Counter(map(len, grouped.values())).most_common(1) or [(0, 0)]
     for prompt_id, rows in grouped.items():
-        if len(rows) != n:
-            raise InputError(
-                f"{candidates}: prompt {prompt_id!r} has {len(rows)} candidates, the first one {n}; "
-                "best-of-N needs the same number for all"
-            )
-        golden = [[reward["value"] for reward in row["rewards"] if reward["name"] == GOLDEN] for row in rows]
-        if not all(golden):
-            raise InputError(f"{candidates}: prompt {prompt_id!r} has a response without the reward {GOLDEN!r}")
+        golden = [reward["value"] for row in rows for reward in row["rewards"] if reward["name"] == reward_name]
+        if len(rows) != n or len(golden) != n:
+            reason = f"not {n} candidates, as most prompts have, with the reward {reward_name!r} each"
+            yield Failure(reason, "sample or reward it again", key=prompt_key(rows[0]))
+            continue
         responses = [row["response"] for row in rows]
         found = {
             name: [some.get((prompt_id, row["sample_index"]), ([], [])) for row in rows]
@@ -74,26 +105,35 @@ def read_scored(
             for row, (steps, _) in zip(rows, taken, strict=True):
                 if steps and "".join(steps) != row["response"]:
                     raise InputError(
-                        f"{scores[name]}: prompt {prompt_id!r}, sample {row['sample_index']} is not the response that "
-                        f"{candidates} holds; score these candidates"
+                        f"{scores[name]}: {response_key(row)} is not the response that is to be measured; score these "
+                        "candidates"
                     )
         step_rewards = {name: [rewards for _, rewards in taken] for name, taken in found.items()}
-        prompts.append(
-            ScoredPrompt(
-                prompt_id=prompt_id,
-                rows=rows,
-                responses=responses,
-                correct=[values[0] for values in golden],
-                answers=labels(responses, equivalence, pattern, rows[0]["question"]),
-                scores=aggregated_scores(step_rewards, aggregations),
-                steps={name: [steps for steps, _ in taken] for name, taken in found.items()},
-                step_rewards=step_rewards,
-            )
+        split = {name: [steps for steps, _ in taken] for name, taken in found.items()}
+        uninformed = random_rewards(prompt_id, next(iter(split.values()), [[response] for response in responses]))
+        yield ScoredPrompt(
+            prompt_id=prompt_id,
+            rows=rows,
+            responses=responses,
+            correct=golden,
+            answers=labels(responses, equivalence, pattern, rows[0]["question"]) if equivalence else [None] * n,
+            scores=aggregated_scores({**step_rewards, **uninformed}, aggregations),
+            steps=split,
+            step_rewards=step_rewards,
         )
-    for name, missing in unscored(prompts, scores).items():
-        if missing == n * len(prompts):
-            raise InputError(f"{scores[name]} has no score for any candidate of {candidates}; score these candidates")
-    return prompts
+
+
+def measured_reward(candidates: Sequence[Candidate], name: str | None) -> str:
+    """The name of the reward that says which candidates are right: `name`, or else golden, or the only one there is.
+
+    Raises InputError where there is no such reward.
+    """
+    names = sorted({reward["name"] for row in candidates for reward in row["rewards"]})
+    chosen = name or (GOLDEN if GOLDEN in names else names[0] if len(names) == 1 else None)
+    if chosen not in names:
+        remedy = f"choose one of {', '.join(names)} with --reward-name" if names else "give them some: openprm reward"
+        raise InputError(f"the candidates have no reward {chosen or GOLDEN!r} to measure by; {remedy}")
+    return chosen
 
 
 def unscored(prompts: Sequence[ScoredPrompt], names: Iterable[str]) -> dict[str, int]:

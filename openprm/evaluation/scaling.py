@@ -10,26 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import accumulate
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
-from ..decoding.early_rejection import ScoredSamples, calibrate, simulate
-from ..decoding.selection import coverage, expected_best_of_n
+from ..decoding.early_rejection import ScoredSamples, calibrate, prompts_needed, simulate
+from ..decoding.selection import expected_best_of_n
 from .accuracy import (
     Groups,
     PromptCandidates,
-    bootstrap_interval,
+    bounds,
     check_prompts,
     has_votes,
     intervals,
+    mean_interval,
     paired_difference,
 )
 from .data import ScoredPrompt
-from .subset_votes import best_in, covered_in, random_subsets, vote_in
+from .subset_votes import best_in, random_subsets, vote_in
 
 _REPETITIONS = 5  # how often the paper draws n of its samples
 _PROTOCOL = 1  # sets those subsets apart from the ones that votes are measured on
@@ -53,7 +53,6 @@ def scaling_curve(
     groups: Groups | None = None,
     tokens: float | None = None,
     seed: int = 0,
-    n_resamples: int = 10_000,
 ) -> list[dict[str, Any]]:
     """Coverage, votes and best of n for n = 1, 2, 4, ... N, line by line.
 
@@ -65,7 +64,7 @@ def scaling_curve(
     """
     available, groups = check_prompts(prompts, groups)
     found = {(line, n): v for n in curve_sizes(available) for line, v in line_values(prompts, groups, n, seed).items()}
-    low, high = intervals(np.array([one.values for one in found.values()], dtype=float), seed, n_resamples)
+    low, high = intervals(np.array([one.values for one in found.values()], dtype=float), *bounds(prompts))
     points = [
         {
             "line": line,
@@ -112,15 +111,13 @@ def line_values(
             chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
         values = _lines(
             groups,
-            np.array([coverage(correct, n)]),
-            np.array([[expected_best_of_n(one, correct, n)] for one in by_scorer]),
+            np.array([[expected_best_of_n(one, correct, n)] for one in (correct, *by_scorer)]),
             vote_in(chosen, answers, correct, and_equal) if has_vote else None,
         )
         repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
         paper = _lines(
             groups,
-            covered_in(repeated, correct),
-            best_in(repeated, scores, correct),
+            best_in(repeated, np.array([correct, *scores], float), correct),
             vote_in(repeated, answers, correct, and_equal) if has_vote else None,
         )
         for line, some in values.items():
@@ -132,15 +129,16 @@ def line_values(
     return found
 
 
-def _lines(groups: Groups, covered: np.ndarray, best: np.ndarray, votes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Correctness by line. `best` has a row for each scorer, group by group; `votes` the majority vote's before."""
-    lines = {"coverage": covered, **({} if votes is None else {"majority vote": votes[0]})}
-    start = 0
+def _lines(groups: Groups, best: np.ndarray, votes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Correctness by line. Both have a row for each scorer, group by group, and one before: the choice by correctness
+    itself, which is coverage, and the majority vote."""
+    lines = {"coverage": best[0], **({} if votes is None else {"majority vote": votes[0]})}
+    start = 1
     for group, scorers in groups.items():
         end = start + len(scorers)
         lines[f"best of n: {group}"] = np.mean(best[start:end], axis=0)
         if votes is not None:
-            lines[f"weighted vote: {group}"] = np.mean(votes[start + 1 : end + 1], axis=0)
+            lines[f"weighted vote: {group}"] = np.mean(votes[start:end], axis=0)
         start = end
     return lines
 
@@ -155,7 +153,6 @@ def search_point(
     correct: Sequence[float],
     prompts: Sequence[PromptCandidates],
     seed: int = 0,
-    n_resamples: int = 10_000,
 ) -> dict[str, Any]:
     """One search beside what its budget gives by choosing among samples.
 
@@ -165,14 +162,15 @@ def search_point(
     budget exceeds the samples.
     """
     by = f"{search['scorer']}/{search['aggregation']}"
+    low, high = bounds([*prompts, {"correct": correct}])  # type: ignore[typeddict-item]
     differences = []
     if search["n"] <= len(prompts[0]["correct"]):
         groups = {by: [by]} if by in prompts[0]["scores"] else {}
         for against, other in line_values(prompts, groups, search["n"], seed).items():
             if against != "coverage":
                 more = np.subtract(correct, other.values)
-                differences.append(paired_difference(against, more, seed, n_resamples))
-    low, high = bootstrap_interval(correct, seed, n_resamples)
+                differences.append(paired_difference(against, more, high - low))
+    low, high = mean_interval(correct, low, high)
     return {**search, "accuracy": fmean(correct), "low": low, "high": high, "differences": differences}
 
 
@@ -189,7 +187,7 @@ def early_rejection_rows(
 
     What `openprm.decoding.early_rejection.simulate` gives and the `threshold` are means over `n_splits` splits
     into `n_calibration` and `n_prompts` prompts. The risk is a promise on the average over calibrations, not for each.
-    Risks that so few prompts cannot promise are left out. Responses are measured in tokens, or all in characters.
+    Risks that need more prompts than a half are left out. Responses are measured in tokens, or all in characters.
     """
     samples = [
         ScoredSamples(
@@ -208,7 +206,7 @@ def early_rejection_rows(
     splits = [[samples[i] for i in rng.permutation(len(samples))] for _ in range(_SPLITS)]
     rows = []
     for risk in risks:
-        if (half + 1) * Fraction(str(risk)) < 1:
+        if half < prompts_needed(risk):
             continue
         rules = [calibrate(split[:half], risk) for split in splits]
         effects = [simulate(split[half:], rule) for split, rule in zip(splits, rules, strict=True)]

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .data import RANDOM
 
 _COLUMNS = 3
 _PANEL = (6.1, 4.4)  # inches
+_RANDOM = {"color": "0.35", "linestyle": (0, (1, 3))}
 _COVERAGE = {"color": "0.6", "linestyle": "-", "linewidth": 1.2}
 _MAJORITY = {"color": "0.35", "linestyle": ":"}
 _WEIGHTED = {"color": "#a85a10", "linestyle": "--", "marker": "s"}
@@ -91,6 +93,7 @@ def _lines(results: Mapping[str, Any], kind: str | None) -> Iterator[_Line]:
     models: Sequence[str] = ()
     if kind is not None:
         own, models = results["kinds"][kind]["aggregation"], results["kinds"][kind]["models"]
+        yield _Line(RANDOM, _RANDOM, lines[f"best of n: {RANDOM}/{own}"])
         if weighted := lines.get(f"weighted vote: {kind}/{own}"):
             yield _Line(f"weighted vote ({own})", _WEIGHTED, weighted)
         start = f"best of n: {kind}/"

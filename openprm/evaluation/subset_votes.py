@@ -20,11 +20,6 @@ def random_subsets(available: int, n: int, draws: int, rng: np.random.Generator)
     return rng.random((draws, available)).argsort(axis=1) < n
 
 
-def covered_in(subsets: np.ndarray, correct: Sequence[float]) -> np.ndarray:
-    """1 where at least one candidate is correct (above 0), (subsets,)."""
-    return (subsets & (np.asarray(correct) > 0)).any(axis=1).astype(float)
-
-
 def best_in(subsets: np.ndarray, scores: np.ndarray, correct: Sequence[float]) -> np.ndarray:
     """The mean correctness of the candidates with the highest score. A score of -inf is below all others."""
     among = np.where(subsets, scores[:, None], -np.inf)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..decoding.beam_search import BeamShape
+from ..decoding.methods import BEAMS
+
 Row = Mapping[str, Any]
 
 
@@ -54,6 +57,7 @@ def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
             ("95 % interval", "{low:.3f} to {high:.3f}"),
             ("against single", "{difference:+.3f}"),
             ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
+            ("tied best", lambda row: "" if row["tied"] is None else f"{row['tied']:.1%}"),
         ],
     )
 
@@ -94,7 +98,8 @@ def _samples(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
 def _searches(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
     def name(point: Row) -> str:
         unanswered = f" ({point['unanswered']} unanswered)" if point["unanswered"] else ""
-        return f"{point['line']} @{point['n']}{unanswered}"
+        beam = f", beam {BeamShape.for_budget(point['n']).beam}" if point["method"] in BEAMS else ""
+        return f"{point['line']} @{point['n']}{beam}{unanswered}"
 
     def against(choice: str) -> Callable[[Row], str]:
         return lambda point: "".join(

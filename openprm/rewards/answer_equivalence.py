@@ -18,13 +18,13 @@ from .multiple_choice import options_of, stated_option
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
 DEFAULT_EQUIVALENCE = "exact"
-# by the description of a rule that compares more than spellings
-_OF_RULE = {"multiple choice": "option", "mathematics": "math"}
+# by the description of a rule
+_OF_RULE = {"golden answer": "exact", "multiple choice": "option", "mathematics": "math"}
 
 
-def equivalence_of(rule: Mapping[str, Any] | None) -> str:
-    """The equivalence of the rule that graded answers, by its description; `exact` where there is none or another."""
-    return _OF_RULE.get((rule or {}).get("rule", ""), DEFAULT_EQUIVALENCE)
+def equivalence_of(rule: Mapping[str, Any] | None) -> str | None:
+    """The equivalence of the rule that graded answers, by its description; None where there is none or another one."""
+    return _OF_RULE.get((rule or {}).get("rule", ""))
 
 
 def labels(

@@ -13,29 +13,45 @@ from typing import Any
 
 from ..errors import InputError
 from ..evaluation.accuracy import compare_groups, evaluate_selection
-from ..evaluation.data import graded_by, grading_rule, read_scored, read_search_answers, scored_by, unscored
+from ..evaluation.data import (
+    RANDOM,
+    ScoredPrompt,
+    graded_by,
+    grading_rule,
+    measured_reward,
+    random_groups,
+    read_scored,
+    read_search_answers,
+    scored_by,
+    unscored,
+)
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point
 from ..evaluation.scaling_plot import plot_scaling
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of
-from ..runs.declaration import Stage, input_path, parameter
-from ..runs.folder import read_rows
+from ..runs.dataset import Rejections, most_common
+from ..runs.declaration import input_path, parameter
+from ..runs.folder import REJECTED, read_rows
 from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
+from .shared_options import ReadsCandidates
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Stage, kind="evaluate"):
+class Evaluate(ReadsCandidates, kind="evaluate"):
     """Measure how well scores choose among the candidates of a prompt; with --curve, what more samples bring.
 
     A response too long for a model, or that could not be scored at all, is chosen only where none was scored to its
-    end, as in a search. Writes results.json and table.md, each number with a bootstrap interval over prompts; with the
+    end, as in a search. Writes results.json and table.md, each number with a 95 % interval over prompts; with the
     curve also plots of accuracy by samples and, where candidates say how many tokens they have, by tokens.
     """
 
-    candidates: str = input_path("Held-out candidates with golden rewards, N a prompt.", argument=True)
+    candidates: str = input_path(
+        "Held-out candidates, N a prompt, with golden or other rewards: a folder of openprm, a file or a dataset.",
+        argument=True,
+    )
     scores: dict[str, str] = input_path("NAME=FOLDER of `openprm score`; may be repeated.", {})
     kinds: dict[str, list[str]] = parameter(
         "KIND=MODEL,MODEL: models that differ only in their training seed are measured as one, by mean and range over "
@@ -47,7 +63,9 @@ class Evaluate(Stage, kind="evaluate"):
         "How step rewards become a score; may be repeated.", ["min", "mean", "last"], flag="--aggregation"
     )
     equivalence: str | None = parameter(
-        "Which answers are equal in a vote: exact, option or math; default: as they were graded.", None
+        "Which answers are equal in a vote: exact, option or math; default: as `openprm reward` graded them, and no "
+        "votes where it did not.",
+        None,
     )
     answer_pattern: str = parameter("Where exact answers stand: answer, stated or re:PATTERN.", DEFAULT_PATTERN)
     curve: bool = parameter("Also the accuracy with 1, 2, 4, ... N samples (paper, figures 3 and 7).", False)
@@ -58,23 +76,32 @@ class Evaluate(Stage, kind="evaluate"):
     early_risks: list[float] = parameter(
         "With --curve: risks of early rejection to measure.", [0.05, 0.1, 0.2], flag="--early-risk"
     )
-    seed: int = parameter("Seed of the bootstrap.", 0)
+    seed: int = parameter("Seed of what is sampled: subsets for votes, splits for early rejection.", 0)
 
     def __post_init__(self) -> None:
         if self.answers and not self.curve:
             raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        """Raises InputError where prompts differ in their number of candidates, a candidate has no golden reward,
-        scores or answers are of other responses or prompts, answers are to a part of the prompts, there is no rule to
-        grade them, or a kind names a model without scores.
+        """Raises InputError where there is no reward to measure by, scores or answers are of other responses or
+        prompts, answers are to a part of the prompts, there is no rule to grade them, or a kind names a model without
+        scores.
         """
         candidates, scores, aggregations, seed = self.candidates, self.scores, self.aggregations, self.seed
         equal = self.equivalence or equivalence_of(graded_by(candidates))
         rule = grading_rule(candidates, self.by) if self.answers or self.by else None
-        prompts = read_scored(candidates, scores, aggregations, equal, self.answer_pattern)
+        rejections = Rejections(folder / REJECTED, self.strict)
+        rows = list(rejections.filter(self.candidate_source().read()))
+        reward = measured_reward(rows, self.reward_name)
+        read = read_scored(rows, scores, aggregations, reward, equal, self.answer_pattern)
+        prompts: list[ScoredPrompt] = list(rejections.filter(read))
         if not prompts:
-            raise InputError(f"{candidates} has no candidates to measure; sample and reward some")
+            raise InputError(f"{candidates} has nothing to measure; " + most_common(rejections.counts))
+        missing = unscored(prompts, scores)
+        if nothing := [name for name, count in missing.items() if count == sum(len(one["rows"]) for one in prompts)]:
+            raise InputError(
+                f"{scores[nothing[0]]} has no score for any candidate of {candidates}; score these candidates"
+            )
         models = {name: scored_by(path) for name, path in scores.items()}
         kinds = _kinds(self.kinds, scores, aggregations)
         groups = {
@@ -82,11 +109,12 @@ class Evaluate(Stage, kind="evaluate"):
             for kind, entry in kinds.items()
             for aggregation in aggregations
         }
-        own = [f"{kind}/{entry['aggregation']}" for kind, entry in kinds.items()]
-        try:
-            differences = compare_groups(prompts, groups, [(b, a) for a, b in combinations(own, 2)], seed)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        own = {f"{kind}/{entry['aggregation']}" for kind, entry in kinds.items()}
+        chance = random_groups(aggregations)
+        compared = [(group, f"{RANDOM}/{group.rpartition('/')[2]}") for group in groups]
+        compared += [(b, a) for a, b in combinations(groups, 2)]
+        groups = {**chance, **groups}
+        differences = compare_groups(prompts, groups, compared)
         lengths = [row["n_tokens"] for prompt in prompts for row in prompt["rows"]]
         tokens = None if None in lengths else fmean(lengths)
         results: dict[str, Any] = {
@@ -94,14 +122,17 @@ class Evaluate(Stage, kind="evaluate"):
                 "prompts": len(prompts),
                 "candidates": len(prompts[0]["rows"]),
                 "tokens_per_candidate": tokens,
-                "unscored": unscored(prompts, scores),
+                "unscored": missing,
+                "rejected": dict(rejections.counts),
             },
+            "reward": reward,
             "kinds": kinds,
-            "metrics": evaluate_selection(prompts, groups, seed),
+            "metrics": evaluate_selection(prompts, groups),
             "differences": differences,
             "equivalence": equal,
         }
-        made = {**results, "models": models}
+        shown = [row for row in differences if row["group"] in own and row["against"] in own | set(chance)]
+        made = {**results, "differences": shown, "models": models}
         if self.curve:
             ids, by_hash = [p["prompt_id"] for p in prompts], {m["hash"]: name for name, m in models.items() if m}
             results |= {

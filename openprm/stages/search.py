@@ -53,15 +53,19 @@ class Search(Samples, Sharded, kind="search"):
     )
     prm: str | None = input_path("Process reward model: a folder, a Hub id, or its name on the servers.", None)
     method: str = parameter("best-of-n, pbs (beam search), diverse-pbs, majority-vote or weighted-vote.", "best-of-n")
-    budget: int = parameter("N answers; a beam search keeps sqrt(N) of N at each step (rounded down).", 16)
+    budget: int = parameter(
+        "N answers; a beam search keeps sqrt(N) of N at each step (rounded down): 16 is the paper's PBS@4.", 16
+    )
     aggregation: str | None = parameter("min, mean, last, ...; default: the reward model's own.", None)
     separator: str | None = parameter("Where steps end; default: the reward model's own.", None, escapes=True)
     early_rejection: float | None = parameter(
-        "Risk R: stop hopeless answers, and the best answer of at most this share of the prompts.", None
+        "Risk R: stop hopeless answers, and the best answer of at most this share of the prompts, on average over "
+        "calibrations.",
+        None,
     )
     calibration: str | None = input_path(
         "Scores (`openprm score`, by the same model) of other prompts for early rejection to calibrate on, with as "
-        "many responses each as the budget, sampled alike; at least (1 - R) / R prompts.",
+        "many responses each as the budget, sampled alike; at least 4 / R prompts.",
         None,
     )
     equivalence: str = parameter("Which answers are equal in a vote: exact, option or math.", DEFAULT_EQUIVALENCE)

@@ -57,7 +57,11 @@ class Train(Stage, kind="train"):
     batch_size: int = parameter("Pairs of one step, over all devices.", 64)
     per_device_batch_size: int = parameter("Pairs that fit on one device.", 8)
     max_length: int = parameter("Longest side in tokens; longer pairs are left out and listed.", 2048)
-    process_weight: float = parameter("Lambda of equation 2.", 1.0)
+    process_weight: float = parameter(
+        "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "
+        "process pairs it does nothing.",
+        1.0,
+    )
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")

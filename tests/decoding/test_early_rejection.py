@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from openprm.decoding.early_rejection import (
     RejectionRule,
     ScoredSamples,
     calibrate,
+    prompts_needed,
     simulate,
 )
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
@@ -86,11 +88,11 @@ def test_an_answer_that_was_not_scored_to_its_end_does_not_win():
     assert simulate([drawn(answers)], RejectionRule(math.inf, "min", 3, 0.1, 9))["accuracy_after"] == 1.0
 
 
-@given(st.lists(prompt, min_size=4, max_size=14), aggregations, st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))
+@given(st.lists(prompt, min_size=4, max_size=22), aggregations, st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))
 def test_the_risk_holds_when_each_prompt_in_turn_is_the_new_one(prompts, aggregation, risk):
     # Exchangeability, spelled out: of n + 1 prompts each is equally likely to be the one not calibrated on. So the
     # promise is that at most risk * (n + 1) of them lose their winner to the rule made of the others.
-    if len(prompts) - 1 < (1 - risk) / risk:
+    if len(prompts) - 1 < prompts_needed(risk):
         with pytest.raises(ValueError, match="too few"):
             calibrated(prompts[1:], aggregation, risk)
         return
@@ -110,19 +112,32 @@ def test_a_winner_is_stopped_only_where_its_deficit_is_above_the_threshold(answe
     assert any(length == len(rewards) for length, rewards in zip(lengths, answers, strict=True))
 
 
-@pytest.mark.parametrize(("risk", "needed"), [(0.1, 9), (0.05, 19), (0.01, 99), (0.5, 1), (0.3, 3)])
+@pytest.mark.parametrize(("risk", "needed"), [(0.1, 40), (0.05, 80), (0.01, 400), (0.5, 8), (0.3, 14)])
 def test_how_many_prompts_a_risk_needs(risk, needed):
     calibrated([ANSWERS] * needed, "min", risk)
-    if needed > 1:
-        with pytest.raises(ValueError, match=f"{needed - 1} prompts are too few .* at least {needed}"):
-            calibrated([ANSWERS] * (needed - 1), "min", risk)
+    with pytest.raises(ValueError, match=f"{needed - 1} prompts are too few .* at least {needed}"):
+        calibrated([ANSWERS] * (needed - 1), "min", risk)
+
+
+@pytest.mark.parametrize("risk", [0.01, 0.05, 0.1, 0.2])
+def test_of_20_calibrations_one_may_have_twice_the_risk(risk):
+    """The share that a calibration loses is above x as often as of n uniform numbers at most n - k are below x."""
+
+    def twice(n):
+        above = n - math.ceil((n + 1) * (1 - Fraction(str(risk))))
+        return sum(math.comb(n, i) * (2 * risk) ** i * (1 - 2 * risk) ** (n - i) for i in range(above + 1))
+
+    needed = prompts_needed(risk)
+    assert max(map(twice, range(needed, 2 * needed))) < 0.05
+    # as few as (1 - risk) / risk prompts hold the average too, but not the single calibration
+    assert twice(math.ceil(1 / risk) - 1) > 0.1
 
 
 def test_the_threshold_is_the_stated_order_statistic():
-    prompts = [[[float(gap), 0.0], [0.0, 0.5]] for gap in range(1, 20)]  # the second wins, `gap` behind
-    assert calibrated(prompts, "last", 0.05).threshold == 19
-    assert calibrated(prompts, "last", 0.1).threshold == 18
-    assert calibrated(prompts, "last", 0.5).threshold == 10
+    prompts = [[[float(gap), 0.0], [0.0, 0.5]] for gap in range(1, 100)]  # the second wins, `gap` behind
+    assert calibrated(prompts, "last", 0.05).threshold == 95
+    assert calibrated(prompts, "last", 0.1).threshold == 90
+    assert calibrated(prompts, "last", 0.5).threshold == 50
 
 
 @pytest.mark.parametrize(
@@ -131,9 +146,9 @@ def test_the_threshold_is_the_stated_order_statistic():
         ([ANSWERS] * 9, 0.0, "the risk is 0.0"),
         ([ANSWERS] * 9, 1.0, "the risk is 1.0"),
         ([], 0.1, "0 prompts are too few"),
-        ([ANSWERS] * 9 + [ANSWERS[:2]], 0.1, r"have \[2, 3\] answers"),
-        ([[]] * 9, 0.1, r"have \[0\] answers"),
-        ([[[math.nan], [1.0]]] * 9, 0.1, "NaN"),
+        ([ANSWERS] * 39 + [ANSWERS[:2]], 0.1, r"have \[2, 3\] answers"),
+        ([[]] * 40, 0.1, r"have \[0\] answers"),
+        ([[[math.nan], [1.0]]] * 40, 0.1, "NaN"),
     ],
 )
 def test_what_cannot_be_calibrated(prompts, risk, message):

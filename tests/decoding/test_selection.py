@@ -120,3 +120,9 @@ def test_subset_sizes_are_checked():
 def test_large_n_is_exact():
     assert expected_best_of_n(list(range(128)), [0] * 127 + [1], 64) == 0.5
     assert coverage([1] + [0] * 127, 32) == 0.25
+
+
+def test_coverage_of_graded_rewards_is_the_best_that_can_be_reached():
+    assert coverage([0.5, 0.75, 0.25]) == 0.75
+    assert coverage([0.5, 0.75, 0.25], 1) == 0.5
+    assert coverage([-2.0, -1.0]) == -1.0

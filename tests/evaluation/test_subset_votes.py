@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
-from openprm.evaluation.subset_votes import best_in, covered_in, random_subsets, vote_in
+from openprm.evaluation.subset_votes import best_in, random_subsets, vote_in
 
 # Few distinct values, so that ties are common; far apart, so that a weight may vanish.
 scores = st.sampled_from([-2000.0, -0.5, 0.0, 0.1, 3.0, 900.0, -math.inf])
@@ -34,7 +34,7 @@ def test_choices_are_those_of_search(rows, data):
     votes = [each(lambda a, s, c: expected_vote(a, c, s)), each(lambda a, s, c: expected_vote(a, c))]
     assert best_in(subsets, some_scores, correct) == pytest.approx(np.array(best))
     assert vote_in(subsets, answers, correct, some_scores) == pytest.approx(np.array(votes))
-    assert covered_in(subsets, correct) == pytest.approx(each(lambda _, s, c: coverage(c)))
+    assert best_in(subsets, np.array([correct]), correct)[0] == pytest.approx(each(lambda _, s, c: coverage(c)))
 
 
 def test_all_subsets_are_equally_likely():

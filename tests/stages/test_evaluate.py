@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
+from openprm.runs.dataset import read_rejected
 from openprm.runs.folder import read_rows
 from openprm.runs.manifest import files_hash
 from openprm.schema import Answer, Candidate, Prompt, Scored
 from openprm.scoring.aggregation import aggregate
 from openprm.stages.evaluate import Evaluate
+from openprm.stages.import_candidates import ImportCandidates
 
 from ..folders import candidate, dataset, nothing_local
 
-PROMPTS = 12
+PROMPTS = 40
 
 
 def evaluate_models(candidates: Path, scores: dict[str, Path], out: Path, **options: Any) -> Any:
@@ -82,25 +85,32 @@ def test_evaluation_by_hand(tmp_path: Path):
         made = [scored(row, some, aggregation) for row, some in zip(rows, steps, strict=True)]
         scores[seed] = dataset(tmp_path / seed, Scored, made)
     kinds = {"orm": ["orm-0", "orm-1"]}
-    manifest = evaluate_models(found, scores, tmp_path / "out", kinds=kinds)
+    manifest = evaluate_models(found, scores, tmp_path / "out", kinds=kinds, equivalence="exact")
     table = by_method(manifest)
     assert table["single sample"] == 0.25  # (2/4 + 0/4) / 2
-    assert table["random score@4"] == 0.25  # of two texts, one is right
+    assert table["best of 4: random score/last"] in (0.2, 0.25, 0.3)  # of two texts, one is right: ten draws
     assert table["majority vote@4"] == 0.25  # 5 and 7 have two votes each
     assert table["best of 4: prm/min"] == 0.5
     assert table["best of 4: prm/last"] == 0.0
     assert table["best of 4: prm/mean"] == 0.25  # a tie of a right and a wrong one
     assert table["coverage@4"] == 0.5
-    counts = {"prompts": 2, "candidates": 4, "tokens_per_candidate": None, "unscored": dict.fromkeys(scores, 0)}
+    counts = {"prompts": 2, "candidates": 4, "tokens_per_candidate": None, "unscored": dict.fromkeys(scores, 0)} | {
+        "rejected": {}
+    }
     assert manifest["counts"] == counts
     (orm,) = [row for row in manifest["metrics"] if row["method"] == "best of 4: orm/last"]
     assert (orm["accuracy"], orm["seeds"]) == (0.0, [0.0, 0.0])
     assert manifest["kinds"]["orm"] == {"models": ["orm-0", "orm-1"], "aggregation": "last"}
-    best, _ = manifest["differences"]
-    assert (best["method"], best["group"], best["against"]) == ("best of 4", "orm/last", "prm/min")
+    differences = {(row["method"], row["group"], row["against"]): row for row in manifest["differences"]}
+    best = differences["best of 4", "orm/last", "prm/min"]
     assert (best["difference"], best["seeds"]) == (-0.5, [-0.5, -0.5])
+    assert ("best of 4", "prm/min", "random score/min") in differences
     written = results(tmp_path / "out")
-    assert (written["metrics"], written["differences"]) == (manifest["metrics"], manifest["differences"])
+    assert written["metrics"] == manifest["metrics"]
+    # printed by the aggregation that each kind is meant to be read by; written between any two
+    pairs = {(row["group"], row["against"]) for row in written["differences"]}
+    groups = [f"{kind}/{aggregation}" for kind in ("prm", "orm") for aggregation in ("min", "mean", "last")]
+    assert all((a, b) in pairs or (b, a) in pairs for a, b in combinations(groups, 2))
     assert "best of 4: orm/last less prm/min" in (tmp_path / "out" / "table.md").read_text()
     assert nothing_local(tmp_path / "out", tmp_path)
     for wrong in ({"orm": ["orm-0", "orm-2"]}, {"orm": ["orm-0"], "prm": ["orm-0"]}):
@@ -145,19 +155,68 @@ def test_candidates_and_scores_that_do_not_fit_are_named(tmp_path: Path):
     rows = hand_made()
     folder = dataset(tmp_path / "scores", Scored, [scored(row, [0.0]) for row in rows])
     candidates = dataset(tmp_path / "candidates", Candidate, rows)
-    unrewarded = dataset(tmp_path / "unrewarded", Candidate, [*rows[:7], {**rows[7], "rewards": []}])
-    uneven = dataset(tmp_path / "uneven", Candidate, rows[:7])
     others = dataset(tmp_path / "others", Candidate, [*rows[:6], {**rows[6], "response": "The answer is 9"}, rows[7]])
     elsewhere = [scored({**row, "prompt_id": f"other {row['prompt_id']}"}, [1.0]) for row in rows]
     for data, scores, message in (
-        (unrewarded, folder, "unrewarded: prompt 'q' has a response without the reward 'golden'"),
-        (uneven, folder, "uneven: prompt 'q' has 3 candidates, the first one 4"),
-        (others, folder, r"scores: prompt 'q', sample 2 is not the response that .*others holds"),
+        (others, folder, r"scores: prompt 'q', sample 2 is not the response that is to be measured"),
         (candidates, dataset(tmp_path / "elsewhere", Scored, elsewhere), "no score for any candidate"),
         (candidates, candidates, "there is no column"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate_models(data, {"prm": scores}, tmp_path / "out")
+
+
+def test_prompts_that_do_not_fit_are_listed(tmp_path: Path):
+    rows = hand_made()
+    unrewarded = dataset(tmp_path / "unrewarded", Candidate, [*rows[:7], {**rows[7], "rewards": []}])
+    uneven = dataset(tmp_path / "uneven", Candidate, rows[:7])
+    for candidates in (unrewarded, uneven):
+        out = tmp_path / f"{candidates.name}-out"
+        manifest = evaluate_models(candidates, {}, out)
+        assert manifest["counts"]["prompts"] == 1
+        (listed,) = read_rejected(out)
+        assert listed.key == "prompt 'q'"
+        assert manifest["counts"]["rejected"] == {listed.reason: 1}
+    with pytest.raises(InputError, match="strict"):
+        evaluate_models(uneven, {}, tmp_path / "strict", strict=True)
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_a_file_and_what_is_imported_of_it_are_measured(tmp_path: Path, imported: bool):
+    file = tmp_path / "answers.jsonl"
+    texts = {"Yes, 4.": 1.0, "It is 4 or 5.": 0.0, "I read 5.": 0.0}
+    lines = [
+        {"question": question, "response": f"{question} {text}", "grade": grade}
+        for question in ("Why?", "How?")
+        for text, grade in texts.items()
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options: dict[str, Any] = {"reward_column": "grade"}
+    if imported:
+        ImportCandidates(candidates=str(file), **options).run(tmp_path / "imported")
+        file, options = tmp_path / "imported", {}
+    manifest = evaluate_models(file, {}, tmp_path / "out", **options)
+    table = by_method(manifest)
+    assert (manifest["reward"], manifest["equivalence"]) == ("grade", None)
+    assert (table["single sample"], table["coverage@3"]) == (pytest.approx(1 / 3), 1)
+    assert not [method for method in table if method.startswith("majority")]  # free text, graded by nobody we know
+    voted = evaluate_models(file, {}, tmp_path / "voted", equivalence="exact", **options)
+    assert by_method(voted)["majority vote@3"] == 0
+
+
+def test_the_reward_to_measure_by_is_named(tmp_path: Path):
+    rows = hand_made()
+    two = [{**row, "rewards": [{**row["rewards"][0], "name": name} for name in ("a", "b")]} for row in rows]
+    several = dataset(tmp_path / "several", Candidate, two)
+    none = dataset(tmp_path / "none", Candidate, [{**row, "rewards": []} for row in rows])
+    for candidates, name, message in (
+        (several, None, "no reward 'golden' to measure by; choose one of a, b with --reward-name"),
+        (several, "c", "no reward 'c' to measure by; choose one of a, b with --reward-name"),
+        (none, None, "no reward 'golden' to measure by; give them some"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate_models(candidates, {}, tmp_path / "out", reward_name=name)
+    assert evaluate_models(several, {}, tmp_path / "out", reward_name="b")["reward"] == "b"
 
 
 # ---- The curve, on a run's folder ----
@@ -202,7 +261,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = rows[::4]
     right = [answer(row, f"So.\nThe answer is {row['reference']}") for row in first]
     inputs = {"prompts": run / "prompts", "model": run / "blind"}
-    dataset(run / "answers-pbs", Answer, right[:9], "answers", {**inputs, "prm": run / "wise"}, first[9:])
+    dataset(run / "answers-pbs", Answer, right[:30], "answers", {**inputs, "prm": run / "wise"}, first[30:])
     plain: dict[str, Any] = {"score": None, "aggregation": None, "steps": [], "step_rewards": []}
     votes = [answer(row, "The answer is 99", "majority-vote", **plain, **{"scored_tokens": 0}) for row in first]
     dataset(run / "answers-vote", Answer, votes, "answers", inputs)
@@ -230,19 +289,22 @@ def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
     assert points["best of n: wise/last", 4]["accuracy"] == 1
     assert points["majority vote", 4]["accuracy"] == points["weighted vote: wise/last", 4]["accuracy"] == 0
     assert points["coverage", 4]["generated_tokens"] == 40
+    chance = [points["best of n: random score/last", n]["accuracy"] for n in (1, 2, 4)]
+    # one of four samples is right, and the others are equal: one of two distinct responses
+    assert chance == pytest.approx([0.25, 0.25, 0.5], abs=0.05)
     searches = {point["name"]: point for point in found["searches"]}
-    # nine of twelve prompts are answered; by the model that gave the scores called `wise`
+    # 30 of 40 prompts are answered; by the model that gave the scores called `wise`
     assert searches["pbs"]["line"] == "pbs: wise/min"
-    assert (searches["pbs"]["accuracy"], searches["pbs"]["unanswered"]) == (0.75, 3)
+    assert (searches["pbs"]["accuracy"], searches["pbs"]["unanswered"]) == (0.75, 10)
     assert (searches["pbs"]["generated_tokens"], searches["pbs"]["scored_tokens"]) == (22.5, 30)
     assert (searches["vote"]["line"], searches["vote"]["accuracy"]) == ("majority-vote", 0)
     assert searches["early"]["line"] == "best-of-n, risk 0.1: blind/min"
     against = {entry["against"]: entry["difference"] for entry in searches["pbs"]["differences"]}
     # by `min` all tie; and the vote is for 99
     assert against == {"majority vote": 0.75, "best of n: wise/min": 0.5, "weighted vote: wise/min": 0.75}
-    # six prompts can promise a risk of 0.2 and none that is lower
+    # twenty prompts can promise a risk of 0.2 and none that is lower
     assert {(row["scorer"], row["risk"]) for row in found["early_rejection"]} == {("wise", 0.2), ("blind", 0.2)}
-    assert "pbs: wise/min @4 (3 unanswered)" in (out / "table.md").read_text()
+    assert "pbs: wise/min @4, beam 2 (10 unanswered)" in (out / "table.md").read_text()
     assert nothing_local(out, run)
 
 
@@ -256,7 +318,7 @@ def test_answers_that_cannot_be_measured_are_refused(run: Path, tmp_path: Path):
     for candidates, folder, by, message in (
         (unknown, run / "answers-pbs", None, "does not say by which rule"),
         (elsewhere, run / "answers-pbs", "answer", "none of the candidates' prompts"),
-        (run / "candidates", some, None, r"'it' are to 5 of 12 prompts.*'p05'"),
+        (run / "candidates", some, None, r"'it' are to 5 of 40 prompts.*'p05'"),
         (run / "candidates", some, "foo", "unknown reward 'foo'"),
     ):
         with pytest.raises(InputError, match=message):
@@ -284,7 +346,7 @@ def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(
     # the first answer is stopped after its first step; of every second prompt its tokens may not be known
     rows = [
         candidate(f"p{p:02}", index, "abcdefgh", float(index), n_tokens=length if p % 2 and not index else 4)
-        for p in range(40)
+        for p in range(80)
         for index in range(2)
     ]
     steps = [{**scored(row, [float(row["sample_index"])] * 2), "steps": ["ab", "cdefgh"]} for row in rows]

@@ -21,7 +21,7 @@ class BestOfN(evaluate.Metric):
     Returns:
         best_of_n (float): the mean correctness of the chosen candidate.
         single_sample (float): the mean correctness of a random candidate, the baseline.
-        coverage (float): the share of prompts with a correct one among the n candidates: what no choice can exceed.
+        coverage (float): the mean correctness of the most correct of the n candidates: what no choice can exceed.
     Examples:
         >>> import evaluate
         >>> from importlib.resources import files

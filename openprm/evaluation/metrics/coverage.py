@@ -10,12 +10,13 @@ from openprm.evaluation.metrics import metric_info
 
 
 class Coverage(evaluate.Metric):
-    """The share of prompts with a correct one among n candidates, which no choice among them can exceed.
+    """How correct the best of n candidates is, which no choice among them can exceed: the mean over all subsets of n.
 
-    This is pass@n by the unbiased estimator of Chen et al. (2021), the mean over all subsets of n of the candidates.
+    Where candidates are right or wrong it is the share of prompts with a right one, pass@n by the unbiased estimator
+    of Chen et al. (2021).
 
     Args:
-        predictions (list of lists of float): for each prompt, how correct its candidates are. Above 0 is correct.
+        predictions (list of lists of float): for each prompt, how correct its candidates are.
         n (int, optional): how many of each prompt's candidates there are to choose from. Default: all.
     Returns:
         coverage (float): the mean over prompts, 0 to 1.
