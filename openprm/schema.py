@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from datasets import Features
 
 SCHEMA_VERSION = 1
-#: Of pairs, in the order of a folder of pairs.
-LEVELS = ("process", "outcome")
+#: Of pairs, by what their sides are, in the order of a folder of pairs: two beginnings of answers, a beginning and a
+#: whole answer, two whole answers.
+LEVELS = ("process", "mixed", "outcome")
 
 
 class Message(TypedDict):
@@ -154,7 +155,7 @@ class Pair(Question):
     chosen: Annotated[str, "the better continuation (of an outcome pair: the whole better answer)"]
     rejected: Annotated[str, "the worse one"]
     rejected_context: Annotated[str | None, "the answer before the rejected text, if it is not `context`; else null"]
-    level: Annotated[str, "`process` (two steps) or `outcome` (two whole answers)"]
+    level: Annotated[str, "`process` (two beginnings), `outcome` (two whole answers) or `mixed` (one of each)"]
     gap: Annotated[float | None, "difference of the two values, in units of the reward; null if it is not known"]
     depth: Annotated[int, "number of the step, from one; zero for whole answers"]
     support: Annotated[Support, "number of responses behind each side"]

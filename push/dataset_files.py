@@ -33,7 +33,7 @@ def copy_shards(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, 
 
 
 def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, SplitFiles]]:
-    """Configs `all`, `process` and `outcome`, of which the first reads the files of the other two.
+    """Config `all`, and one of each level, of which the first reads the files of the others.
 
     A level without pairs has no config, nor a split of it without pairs a file: `datasets` cannot read an empty one.
     """

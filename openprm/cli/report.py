@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOSTLY_ONE_STEP = 0.5
 _HARDLY_MERGED = 0.02
+_MOSTLY_SINGLE = 0.7
 _SHOWN = 160  # characters of a step in a terminal
 
 
@@ -57,9 +58,14 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
             table.add_row(name.replace("_", " "), escape(text))
     screen.print(table)
-    if "process_pairs_per_prompt" in counts:
+    if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
+    if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
+        screen.print(
+            f"[yellow]Warning:[/] {counts['single_response_share']:.0%} of the sibling pairs have one response behind "
+            "each side, so they say no more than its reward: --min-support 2 leaves them out."
+        )
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
         tried = {**others, manifest["parameters"]["separator"]: 1.0}  # not the one in use
         best = min(tried, key=lambda separator: tried[separator])

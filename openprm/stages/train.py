@@ -45,7 +45,9 @@ class Train(Stage, kind="train"):
     base: str = input_path("Reward model or language model to start from.")
     eval_pairs: str | None = input_path("Held-out pairs to measure the accuracy on.", None)
     levels: list[str] = parameter(
-        "process or outcome; may be repeated. Outcome alone makes an outcome reward model.", [*LEVELS], flag="--level"
+        "process, mixed or outcome; may be repeated. Outcome alone makes an outcome reward model.",
+        [*LEVELS],
+        flag="--level",
     )
     aggregation: str | None = parameter("Of step rewards, to record; default: min, and last for outcome alone.", None)
     separator: str | None = parameter(
@@ -62,6 +64,7 @@ class Train(Stage, kind="train"):
         "process pairs it does nothing.",
         1.0,
     )
+    mixed_weight: float | None = parameter("Weight of mixed pairs; default: that of process pairs.", None)
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
@@ -132,6 +135,7 @@ class Train(Stage, kind="train"):
             "per_device_train_batch_size": self.per_device_batch_size,
             "max_length": self.max_length,
             "process_weight": self.process_weight,
+            "mixed_weight": self.mixed_weight,
             "margin": self.margin,
             "warmup_steps": self.warmup_steps,
             "lr_scheduler_type": self.lr_scheduler,

@@ -31,7 +31,7 @@ class _Pair(TypedDict):
     chosen: str
     rejected: str
     rejected_context: str | None
-    level: Literal["process", "outcome"]
+    level: Literal["process", "mixed", "outcome"]
     gap: Annotated[FiniteFloat, Field(ge=0)] | None
 
 

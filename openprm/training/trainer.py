@@ -44,6 +44,7 @@ class OpenPRMConfig(TrainingArguments):
       follows from it, `per_device_train_batch_size` and the number of processes, so that a run is the same on any
       hardware, and only the memory needed differs.
     process_weight: lambda in equation 2, the weight of a process pair; an outcome pair has weight 1.
+    mixed_weight: the weight of a pair of a whole answer and a beginning; None is `process_weight`.
     source_weights: a further factor for the pairs of a source; by default 1.
     margin: factor of the gap in a pair's margin, log sigmoid(r_c - r_r - margin * gap / scale of its source); 0: none.
       The scale (root mean square) removes the units; without a margin, units do not matter.
@@ -60,6 +61,7 @@ class OpenPRMConfig(TrainingArguments):
 
     batch_size: int = field(default=64)
     process_weight: float = field(default=1.0)
+    mixed_weight: float | None = field(default=None)
     source_weights: dict | str | None = field(default=None)
     margin: float = field(default=0.0)
     center_rewards_coefficient: float = field(default=0.0)
@@ -86,8 +88,8 @@ class OpenPRMConfig(TrainingArguments):
         super().__post_init__()
         if self.world_size != processes:
             raise ValueError(f"WORLD_SIZE is {processes}, but there are {self.world_size} processes: use `torchrun`")
-        for name in ("process_weight", "margin", "center_rewards_coefficient"):
-            if getattr(self, name) < 0:
+        for name in ("process_weight", "mixed_weight", "margin", "center_rewards_coefficient"):
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it should not be negative")
         if any(weight < 0 for weight in self.weights_of_sources.values()):
             raise ValueError(f"source_weights should not be negative: {self.source_weights}")
@@ -206,7 +208,8 @@ class OpenPRMTrainer(Trainer):
         return PairDataset(pairs, [self._weight(pair) for pair in pairs], margins)
 
     def _weight(self, pair: EncodedPair) -> float:
-        level = self.args.process_weight if pair.level == "process" else 1.0
+        mixed = self.args.process_weight if self.args.mixed_weight is None else self.args.mixed_weight
+        level = {"process": self.args.process_weight, "mixed": mixed, "outcome": 1.0}[pair.level]
         return level * self.args.weights_of_sources.get(pair.source, 1.0)
 
     def _write_left_out(self) -> None:

@@ -1,7 +1,7 @@
 """Process and outcome pairs in the unified format [Q, C, Pc, Pr] (paper, sections 3.1-3.2, appendix B.1).
 
-Process pairs are siblings of a tree whose values differ enough; outcome pairs are whole responses, of a tree or of any
-preference dataset.
+Siblings of a tree whose values differ enough make process pairs, but mixed or outcome pairs where one side or both are
+whole responses (see `LEVELS`); outcome pairs are also made of the responses of a tree, or of any preference dataset.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree,
 from ..text import comparable
 from .tree import response_text, sibling_gaps, siblings, tie_break
 
-PROCESS, OUTCOME = LEVELS
+PROCESS, MIXED, OUTCOME = LEVELS
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) ->
         tree["responses"][node["members"][0]["response"]]["steps"] for node in (better, worse)
     )
     context, own = "".join(chosen_steps[: depth - 1]), "".join(rejected_steps[: depth - 1])
-    complete = depth == 1 and len(chosen_steps) == 1 and len(rejected_steps) == 1
+    complete = sum(len(steps) == depth for steps in (chosen_steps, rejected_steps))
     return Pair(
         schema_version=SCHEMA_VERSION,
         prompt_id=tree["prompt_id"],
@@ -247,7 +247,7 @@ def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) ->
         chosen=chosen_steps[depth - 1],
         rejected=rejected_steps[depth - 1],
         rejected_context=None if shared_prefix or own == context else own,
-        level=OUTCOME if complete else PROCESS,
+        level=LEVELS[complete],
         gap=better["value"] - worse["value"],
         depth=depth,
         support=Support(chosen=better["n_leaves"], rejected=worse["n_leaves"]),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..schema import Pair, Tree
+from ..schema import Pair, Support, Tree
 from .similarity import numbers
 from .tree import sibling_gaps
 
@@ -107,7 +107,10 @@ class PairStatistics:
     trees: int = 0
     widest_gap: float = 0.0
     gaps: float = 0.0
+    siblings: int = 0  # pairs of siblings, of any level
+    single: int = 0  # of these, with one response behind each side
     levels: Counter[str] = field(default_factory=Counter)
+    depths: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     separators: set[str] = field(default_factory=set)  # of the trees' steps
     _prompts: set[str] = field(default_factory=set)
@@ -121,6 +124,10 @@ class PairStatistics:
         self.pairs += 1
         self.gaps += pair["gap"] or 0.0
         self.levels[pair["level"]] += 1
+        if pair["depth"]:
+            self.siblings += 1
+            self.single += pair["support"] == Support(chosen=1, rejected=1)
+            self.depths[pair["depth"]] += 1
         self.sources[pair["source"]] += 1
         self._prompts.add(pair["prompt_id"])
 
@@ -138,5 +145,7 @@ class PairStatistics:
             result["mean_gap"] = round(self.gaps / self.pairs, 4)
             result["prompts"] = self.trees
             result["separators"] = sorted(self.separators)
-            result["process_pairs_per_prompt"] = round(self.levels["process"] / self.trees, 2)
+            result["sibling_pairs_per_prompt"] = round(self.siblings / self.trees, 2)
+            result["sibling_pairs_by_depth"] = {str(at): self.depths[at] for at in sorted(self.depths)[:_DEPTHS]}
+            result["single_response_share"] = round(self.single / self.siblings, 4) if self.siblings else 0.0
         return result

@@ -48,9 +48,9 @@ def test_the_share_is_always_printed(capsys, share):
 
 
 def test_the_papers_numbers_stand_beside_ours(capsys):
-    summary({"process_pairs_per_prompt": 1.5}, stage="pairs")
+    summary({"sibling_pairs_per_prompt": 1.5}, stage="pairs")
     out = capsys.readouterr().out
-    assert "process pairs per prompt  1.5" in out
+    assert "sibling pairs per prompt  1.5" in out
     assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
 
 

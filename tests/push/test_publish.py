@@ -20,7 +20,7 @@ from openprm.hub.publication import CODE
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, read_rows, write_shard
 from openprm.runs.manifest import run_stage
-from openprm.schema import LEVELS, Candidate, Pair
+from openprm.schema import Candidate, Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.pairs import Pairs
 from tests.folders import candidate, dataset
@@ -64,7 +64,10 @@ def test_a_split_or_a_config_without_pairs_of_a_level_is_left_out(fields: Fields
     one_level = str(dataset(tmp_path / "test", Pair, rows))
     Publish(pairs={"train": fields["pairs"]["train"], "test": one_level}, license="mit").run(tmp_path / "hub")
     repository = str(tmp_path / "hub" / "openprm" / "pairs")
-    sizes = {name: load_dataset(repository, name, cache_dir=str(tmp_path / "cache")).num_rows for name in LEVELS}
+    sizes = {
+        name: load_dataset(repository, name, cache_dir=str(tmp_path / "cache")).num_rows
+        for name in ("process", "outcome")
+    }
     assert sizes["process"]["test"] == len(rows)
     assert [*sizes["outcome"]] == ["train"]
     Publish(pairs={"train": one_level}, license="mit").run(tmp_path / "other")

@@ -70,7 +70,10 @@ def without(column: str) -> dict[str, Any]:
     ("row", "message"),
     [
         (without("level"), "row 1 of the train pairs: 'level' is missing"),
-        (pair(3, level="step"), "row 1 of the train pairs: 'level' is 'step': should be 'process' or 'outcome'"),
+        (
+            pair(3, level="step"),
+            "row 1 of the train pairs: 'level' is 'step': should be 'process', 'mixed' or 'outcome'",
+        ),
         (pair(3, chosen=None), "row 1 of the train pairs: 'chosen' is missing"),
         (pair(3, context=["a"]), "row 1 of the train pairs: 'context' should be a valid string"),
         (pair(3, gap=-0.5), "row 1 of the train pairs: 'gap' is -0.5"),

@@ -34,7 +34,7 @@ def test_the_loss_stays_finite_where_rewards_are_far_apart():
 
 def test_metrics_by_level_and_source_and_a_tie_is_wrong():
     rewards = np.array([[2.0, 1.0], [1.0, 1.0], [0.0, 1.0], [5.0, -5.0]], dtype=np.float32)
-    ids = np.array([[0, 0], [0, 1], [1, 1], [1, 1]])
+    ids = np.array([[0, 0], [0, 1], [2, 1], [2, 1]])
     terms = np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.0], [0.5, 0.0]], dtype=np.float32)
     metrics = pair_metrics(rewards, ids, terms, ["math", "open", "absent"])
     loss = -(log_sigmoid(1) + log_sigmoid(0) + 0.5 * log_sigmoid(-1) + 0.5 * log_sigmoid(10)) / 3

@@ -100,6 +100,14 @@ def test_rows_may_be_a_dataset_and_new_rows_may_be_evaluated(tmp_path: Path):
     assert rewards[2, 0] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(("mixed_weight", "weight"), [(None, 0.5), (0.25, 0.25), (0.0, None)])
+def test_pairs_of_a_whole_answer_and_a_beginning_are_weighed(tmp_path: Path, mixed_weight, weight):
+    rows = [{**pair(0), "level": level} for level in ("process", "mixed", "outcome")]
+    run = trainer(tmp_path, rows, process_weight=0.5, mixed_weight=mixed_weight)
+    weights = {run.train_dataset[i][0].level: run.train_dataset[i][1] for i in range(len(run.train_dataset))}
+    assert (weights["process"], weights.get("mixed"), weights["outcome"]) == (0.5, weight, 1.0)
+
+
 def test_pairs_of_weight_0_are_not_trained_on(tmp_path: Path):
     run = trainer(tmp_path, pairs(9), process_weight=0.0)
     assert len(run.train_dataset) == 3

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.runs.folder import rows_hash
+from openprm.schema import LEVELS
 from openprm.trees.pairs import (
+    MIXED,
     OUTCOME,
     PROCESS,
     Duplicates,
@@ -66,8 +68,24 @@ def test_merged_prefixes_stay_distinct_unless_shared():
 def test_two_complete_responses_without_a_shared_step_are_an_outcome_pair():
     (pair,) = tree_pairs(tree_of({"Yes": 1.0, "No": 0.0}), 0.2)
     assert pair["level"] == OUTCOME
-    (pair,) = tree_pairs(tree_of({"Yes": 1.0, "No.\nWell": 0.0}), 0.2)
-    assert pair["level"] == PROCESS
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "level"),
+    [
+        ("Yes", "No", OUTCOME),
+        ("Yes", "No.\nWell", MIXED),
+        ("Yes.\nWell", "No", MIXED),
+        ("Yes.\nWell", "No.\nWell", PROCESS),
+        ("Go.\nYes", "Go.\nNo", OUTCOME),
+        ("Go.\nYes.\nWell", "Go.\nNo", MIXED),
+        ("Go.\nYes.\nWell", "Go.\nNo.\nWell", PROCESS),
+    ],
+)
+def test_the_level_says_what_the_sides_are(right, wrong, level):
+    (pair,) = tree_pairs(tree_of({right: 1.0, wrong: 0.0}), 0.2)
+    assert pair["level"] == level
+    assert [text in (right, wrong) for text in texts(pair)].count(True) == LEVELS.index(level)
 
 
 def test_outcome_pairs_of_a_tree():

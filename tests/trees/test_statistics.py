@@ -7,7 +7,7 @@ import json
 import pytest
 
 from openprm.schema import Message, Tree
-from openprm.trees.pairs import preference_pair
+from openprm.trees.pairs import preference_pair, tree_pairs
 from openprm.trees.statistics import PAPER_PAIRS_PER_PROMPT, PairStatistics, TreeStatistics
 from openprm.trees.tree import MergeParameters, build_tree
 from tests.trees.test_tree import candidate
@@ -89,8 +89,23 @@ def test_pairs():
         "mean_gap": 0.75,
         "prompts": 3,
         "separators": [".\n"],
-        "process_pairs_per_prompt": 0.0,
+        "sibling_pairs_per_prompt": 0.0,
+        "sibling_pairs_by_depth": {},
+        "single_response_share": 0.0,
     }
+
+
+def test_pairs_by_depth_and_support():
+    fork = tree(("Go.\nOn.\n1", 1.0), ("Go.\nOn.\n2", 0.0), ("Go.\nStop", 0.0), ("Leave", -1.0), ("Leave\n", -1.0))
+    statistics = PairStatistics()
+    statistics.add_tree(fork)
+    for pair in tree_pairs(fork, 0.1):
+        statistics.add(pair)
+    summary = statistics.summary()
+    assert summary["levels"] == {"mixed": 2, "outcome": 1}
+    assert summary["sibling_pairs_per_prompt"] == 3
+    assert summary["sibling_pairs_by_depth"] == {"1": 1, "2": 1, "3": 1}
+    assert summary["single_response_share"] == round(1 / 3, 4)
 
 
 def test_the_papers_numbers_follow_from_its_counts():
