@@ -199,7 +199,7 @@ def test_file_to_candidates_to_trees_to_pairs(run, fails):
     assert code == 0
     assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
     assert re.search(r"sibling pairs per prompt +[\d.]+", out)
-    assert {row["level"] for row in read_rows("p")} == {"process", "outcome"}
+    assert {row["level"] for row in read_rows("p")} == {"process", "mixed", "outcome"}
     assert "min gap '0.5SD'" in fails("pairs", "t", "-o", "p", "--min-gap", "0.5SD", "--force")
     before = times(Path("p"))
     assert run("pairs", "t", "-o", "p", "--min-gap", "0.5sd", "--outcome", "best")[0] == 0
