@@ -2,7 +2,7 @@
 
     for batch, answers in generator.generate(batches, sampling):
         ...
-    step_rewards = rewarder.rewards([encode_prefixes(tokenizer, question, steps)])
+    step_rewards = rewarder.rewards([list(encode_prefixes(tokenizer, question, steps))])
 
 The modules `transformers_*` and `vllm_*` (in this process), `openai_generator` (any OpenAI-compatible servers) and
 `openai_rewards` (vLLM's servers) implement it.

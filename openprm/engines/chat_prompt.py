@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
-from ..errors import Failure, InputError, first_line
+from ..errors import Failure, InputError
 from ..schema import Message
+from ..scoring.encoding import UserText, render
+from ..scoring.errors import ScoringError
 from .base import Sampling
 
 
@@ -21,21 +21,17 @@ def check_template(tokenizer: Any, sampling: Sampling, model: str) -> None:
 def encode_prompt(
     tokenizer: Any, question: Sequence[Message], sampling: Sampling, limit: int | None = None
 ) -> list[int] | Failure:
-    """The token ids of a prompt; a failure where the chat template does not take the question, and where a context of
-    `limit` tokens leaves none for a response.
+    """The token ids of a prompt; a failure where the chat template does not take the question, where the question
+    spells special tokens that the tokenizer cannot read as text, and where a context of `limit` tokens leaves none for
+    a response.
     """
+    conversation = sampling.conversation(question)
+    text = UserText(tokenizer, [turn["content"] for turn in conversation])
+    options: dict[str, Any] = {"chat_template": sampling.chat_template, "add_generation_prompt": True}
     try:
-        text = tokenizer.apply_chat_template(
-            sampling.conversation(question),
-            chat_template=sampling.chat_template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-    except TemplateError as error:
-        reason = f"the chat template does not take the question: {first_line(error)}"
-        return Failure(reason, "change the question or leave it out")
-    # the template renders BOS itself; a prompt that is too long is a failure of its own, not a warning
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = text.encode(render(tokenizer, text.hidden(conversation), **options))
+    except ScoringError as error:
+        return Failure(error.reason, error.remedy)
     if limit is not None and len(ids) >= limit:
         reason = f"the prompt takes {len(ids)} tokens, the model {limit} in all"
         return Failure(reason, "shorten it, or take a model with a longer context")

@@ -14,7 +14,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import Failure, InputError
-from ..scoring.scored_answer import ScoredAnswer, ScoringError, ScoringSettings, check_finite
+from ..scoring.aggregation import check_finite
+from ..scoring.errors import ScoringError
+from ..scoring.scored_answer import ScoredAnswer, ScoringSettings
 from ..scoring.steps import split
 from .base import Report, RewardEngine, no_report
 from .specs import RewardSpec

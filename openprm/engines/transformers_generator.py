@@ -24,6 +24,7 @@ from transformers.cache_utils import DynamicLayer
 
 from ..errors import Failure, InputError
 from ..schema import Message
+from ..scoring.forward import longest_sequence
 from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, SampledBatches, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
 from .transformers_loading import load_model, load_tokenizer
@@ -67,7 +68,7 @@ class TransformersGenerator:
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise InputError(f"batch_size is {batch_size!r}; make it a whole number from 1")
         # some models (ALiBi, recurrent ones) have no such limit
-        self.max_length: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.max_length = longest_sequence(model)
 
     @classmethod
     def load(

@@ -6,7 +6,6 @@ engine.rewards([[[1, 5], [1, 5, 7]]])
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from ..models.reward_checkpoint import reward_model_config
+from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
 from .base import Report, no_report
 from .transformers_loading import load_model
@@ -50,7 +50,7 @@ class TransformersRewardEngine:
         )
         self._rewarder: Any = SequenceRewarder(loaded, packed)
         self.max_tokens = max_tokens
-        self.max_length: int = getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+        self.max_length = longest_sequence(loaded)
 
     def rewards(self, groups: Sequence[Sequence[Sequence[int]]], report: Report = no_report) -> list[list[float]]:
         """See `RewardEngine`. Raises ValueError for an empty sequence."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import fmean, pvariance
+
+from .errors import ScoringError
 
 #: Weight of the variance in `dynamic`. The paper gives none; it cites Coste et al. (2023), who use 0.1 to 1.
 DYNAMIC_COEFFICIENT = 0.5
@@ -49,9 +52,20 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 def aggregate(rewards: Sequence[float], aggregation: str = DEFAULT_AGGREGATION) -> float:
-    """One score from the rewards of a response's steps. Raises ValueError for an unknown aggregation or no steps."""
+    """One score from the rewards of a response's steps.
+
+    Raises ValueError for an unknown aggregation or no steps, and ScoringError for a reward that is not finite.
+    """
     if aggregation not in AGGREGATIONS:
         raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
     if not rewards:
         raise ValueError("no step rewards to aggregate: the response is empty")
+    check_finite(rewards)
     return AGGREGATIONS[aggregation](rewards)
+
+
+def check_finite(rewards: Sequence[float]) -> None:
+    """Raises ScoringError for a reward that is infinite or not a number: `min` and `max` may not see it."""
+    wrong = [reward for reward in rewards if not math.isfinite(reward)]
+    if wrong:
+        raise ScoringError(f"the reward is {wrong[0]}", "use dtype float32, or another reward model")

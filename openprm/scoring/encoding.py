@@ -6,12 +6,24 @@ turn with the answer, and the text is tokenized as by `apply_chat_template(token
 answer, whole or partial: the reward of a prefix (a process reward; paper, section 3.2) and that of a whole answer are
 read at the same token. No other token is inserted. Each prefix is rendered and tokenized separately, since a template
 may trim it, and a tokenizer may merge across the end of a step.
+
+Special tokens are the template's alone: where a message spells one ("<|end|>"), it is tokenized as any other text, so
+that no answer forges a turn. A template that asks for today's date is given one that never changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from .errors import ScoringError
+
+#: The day that templates with today's date are given (`strftime_now`), unless a checkpoint's config records another:
+#: the one that Llama 3.1's template names where it knows none.
+DEFAULT_DATE = "2024-07-26"
 
 #: For a tokenizer without a chat template, such as a base model's or an encoder's. Roles are plain text; a turn ends
 #: with EOS (for encoders: CLS first, SEP last). Training saves it with the checkpoint.
@@ -28,65 +40,164 @@ DEFAULT_CHAT_TEMPLATE = (
 def messages(question: str | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The question as chat messages; text becomes one user message.
 
-    Raises ValueError for anything but a text or a non-empty sequence of messages whose `role` and `content` are texts.
+    Raises ScoringError for anything but a text or a non-empty sequence of messages with texts as `role` and `content`.
     """
     if not isinstance(question, Sequence) or isinstance(question, bytes):
-        raise ValueError(f"a question is a text or a list of chat messages, not {type(question).__name__}")
+        raise ScoringError(f"the question is {type(question).__name__}", "give a text or a list of chat messages")
     if not question:
-        raise ValueError("the question is empty: give a text or at least one message")
+        raise ScoringError("the question is empty", "give a text or at least one message")
     if isinstance(question, str):
         return [{"role": "user", "content": question}]
     for index, message in enumerate(question):
         if not isinstance(message, Mapping) or not all(
             isinstance(message.get(key), str) for key in ("role", "content")
         ):
-            raise ValueError(f"message {index} of the question needs texts as 'role' and 'content': {message!r}")
+            raise ScoringError(f"message {index} of the question is {message!r}", "give texts as 'role' and 'content'")
     return [dict(message) for message in question]
 
 
 def encode(tokenizer: Any, question: str | Sequence[Mapping[str, Any]], answer: str, suffix: str = "") -> list[int]:
     """The token ids of the question and a whole or partial answer, as one plain sequence.
 
-    `suffix` is text after the rendered conversation, if the checkpoint's config records one. Raises ValueError if the
-    tokenizer has no chat template, or if the template does not render the question or the answer as it is (except for
-    white space, which many templates trim).
+    `suffix` is text after the rendered conversation, if the checkpoint's config records one. Raises ScoringError for
+    what is no question, where the tokenizer has no chat template, where the template fails or does not render question
+    and answer as they are (except for white space, which many templates trim), and where the tokenizer cannot read as
+    text a special token that a message spells.
     """
-    return encode_prefixes(tokenizer, question, [answer], suffix)[0]
+    return next(encode_prefixes(tokenizer, question, [answer], suffix))
 
 
 def encode_prefixes(
-    tokenizer: Any, question: str | Sequence[Mapping[str, Any]], steps: Sequence[str], suffix: str = ""
-) -> list[list[int]]:
-    """One sequence per step: the question with the answer up to and including that step. See `encode`."""
+    tokenizer: Any,
+    question: str | Sequence[Mapping[str, Any]],
+    steps: Sequence[str],
+    suffix: str = "",
+    date: str = DEFAULT_DATE,
+    known: int = 0,
+) -> Iterator[list[int]]:
+    """One sequence per step from number `known` (0-based) on: the question with the answer up to and including it.
+
+    Each is made when it is asked for, so that nothing is made behind the first that is too long. Raises as `encode`
+    does, and ScoringError where the template renders a prefix otherwise than the beginning of the whole answer.
+    """
     if isinstance(steps, str) or not all(isinstance(step, str) for step in steps):
         raise ValueError("the steps of an answer are a list of texts")
     conversation = messages(question)
-    rendered = [_render(tokenizer, conversation, "".join(steps[: index + 1])) + suffix for index in range(len(steps))]
-    if not rendered:
-        return []
-    # `verbose=False`: callers count or mark sequences that are too long
-    return tokenizer(rendered, add_special_tokens=False, padding=False, truncation=False, verbose=False)["input_ids"]
-
-
-def _render(tokenizer: Any, conversation: list[dict[str, Any]], answer: str) -> str:
-    if not tokenizer.chat_template:
-        raise ValueError(
-            "the tokenizer has no chat template, so it is not known how the model reads a conversation. Set "
-            "`tokenizer.chat_template` to the model's own or, to train a model that has none, to "
-            "openprm.scoring.encoding.DEFAULT_CHAT_TEMPLATE, and save the tokenizer with the checkpoint"
-        )
-    turn = {"role": "assistant", "content": answer}
-    rendered = tokenizer.apply_chat_template([*conversation, turn], tokenize=False)
-    visible = _squeeze(rendered)
+    text = UserText(tokenizer, [*(turn["content"] for turn in conversation), "".join(steps)])
+    turns = text.hidden(conversation)
     # Earlier assistant turns are not checked: templates of reasoning models drop their thoughts on purpose.
-    for message in [*(message for message in conversation if message["role"] != "assistant"), turn]:
-        if _squeeze(message["content"]) not in visible:
-            raise ValueError(
-                f"the chat template does not render the {message['role']}'s message as it is: "
-                f"{message['content'][:80]!r} is not in the rendered text (some templates drop thoughts in <think> "
-                "tags, for instance). Use a template that renders it"
+    asked = [(turn["role"], _squeeze(turn["content"])) for turn in turns if turn["role"] != "assistant"]
+
+    def framed(size: int) -> tuple[str, int]:
+        """The rendered conversation with the answer's first `size` steps, and how much of it is not these steps."""
+        (turn,) = text.hidden([{"role": "assistant", "content": "".join(steps[:size])}])
+        rendered = render(tokenizer, [*turns, turn], date)
+        visible, answer = _squeeze(rendered), _squeeze(turn["content"])
+        for role, content in [*asked, ("assistant", answer)]:
+            if content not in visible:
+                raise ScoringError(
+                    f"the chat template does not render the {role}'s message as it is: {content[:80]!r} (without white "
+                    "space) is not in the rendered text; some templates drop thoughts in <think> tags, for instance",
+                    "use a template that renders it",
+                )
+        return rendered, len(visible) - len(answer)
+
+    whole = framed(len(steps))
+    for size in range(max(known, 1), len(steps) + 1):
+        rendered, around = whole if size == len(steps) else framed(size)
+        if around != whole[1]:
+            raise ScoringError(
+                f"the chat template renders the first {size} steps otherwise than the beginning of all {len(steps)} "
+                "(as templates of reasoning models do with a thought that has not ended)",
+                "use a template that renders every answer as it is, or leave the thoughts out",
             )
-    return rendered
+        if size > known:
+            yield text.encode(rendered + suffix)
+
+
+def render(tokenizer: Any, conversation: list[dict[str, Any]], date: str = DEFAULT_DATE, **options: Any) -> str:
+    """The conversation as the chat template renders it. Raises ScoringError where there is none, or it fails."""
+    if not (options.get("chat_template") or tokenizer.chat_template):
+        raise ScoringError(
+            "the tokenizer has no chat template, so it is not known how the model reads a conversation",
+            "set `tokenizer.chat_template` to the model's own or, to train a model that has none, to "
+            "openprm.scoring.encoding.DEFAULT_CHAT_TEMPLATE, and save the tokenizer with the checkpoint",
+        )
+    now = datetime.fromisoformat(date).strftime
+    try:
+        return tokenizer.apply_chat_template(conversation, tokenize=False, strftime_now=now, **options)
+    except Exception as error:  # a template is a program: it may refuse a role, or fail in any way
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ScoringError(
+            f"the chat template does not take the conversation: {reason}",
+            "change the question, leave it out, or use a model that reads such conversations",
+        ) from error
+
+
+class UserText:
+    """Texts by users, in which special tokens of the tokenizer are text.
+
+    While a template renders the texts, a private-use character stands for each special token that they spell.
+    """
+
+    def __init__(self, tokenizer: Any, texts: Iterable[str]) -> None:
+        self._tokenizer = tokenizer
+        # the unknown token arises from text by its nature
+        special = {one.content: index for index, one in tokenizer.added_tokens_decoder.items() if one.special}
+        special.pop(tokenizer.unk_token, None)
+        self._special = special
+        self._pattern = _any_of(tuple(sorted(special, key=len, reverse=True)))
+        everything = "\0".join(texts)
+        free = (sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in everything)
+        self._signs = dict(zip(sorted(set(self._pattern.findall(everything))), free, strict=False))
+
+    def hidden(self, conversation: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The messages with a sign for each special token that they spell."""
+        if not self._signs:
+            return [dict(turn) for turn in conversation]
+        return [
+            {**turn, "content": self._pattern.sub(lambda found: self._signs[found[0]], turn["content"])}
+            for turn in conversation
+        ]
+
+    def encode(self, rendered: str) -> list[int]:
+        """The token ids of what a template makes of the hidden messages.
+
+        Raises ScoringError where the tokenizer cannot read special tokens as text.
+        """
+        ids = self._ids(rendered)
+        if not self._signs:
+            return ids
+        # between the special tokens that the template wrote, each piece is text
+        pieces = [piece for piece in self._pattern.split(rendered) if piece]
+        alike: list[int] = []
+        literal: list[int] = []
+        for piece in pieces:
+            if piece in self._special:
+                alike.append(self._special[piece])
+                literal.append(self._special[piece])
+                continue
+            alike += self._ids(piece)
+            for token, sign in self._signs.items():
+                piece = piece.replace(sign, token)
+            literal += self._ids(piece, split_special_tokens=True)
+        own = sum(piece in self._special for piece in pieces)
+        if alike != ids or sum(index in self._special.values() for index in literal) != own:
+            raise ScoringError(
+                f"the text spells special tokens ({', '.join(self._signs)}), which this tokenizer cannot read as text",
+                "leave it out, or write them in another way",
+            )
+        return literal
+
+    def _ids(self, text: str, **options: Any) -> list[int]:
+        # `verbose=False`: callers count or mark sequences that are too long
+        options |= {"add_special_tokens": False, "padding": False, "truncation": False, "verbose": False}
+        return self._tokenizer(text, **options)["input_ids"]
+
+
+@lru_cache(maxsize=8)
+def _any_of(texts: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"({'|'.join(map(re.escape, texts)) or '(?!)'})")
 
 
 def _squeeze(text: str) -> str:

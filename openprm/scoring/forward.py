@@ -13,6 +13,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from .packing import Pack, collate, pack
+from .scored_answer import positions
 
 #: Kinds of attention that take our mask.
 ATTENTION = ("sdpa", "eager")
@@ -145,6 +146,17 @@ class _PrefixLayer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         return self.size
+
+
+def longest_sequence(model: Any) -> int:
+    """The tokens of a sequence that a loaded model's positions allow; `sys.maxsize` where they set no limit.
+
+    RoBERTa and its kin count positions from the one behind their padding index, and have fewer than their config says.
+    """
+    limit = positions(model.config)
+    tables = {one for one in model.modules() if isinstance(one, torch.nn.Embedding)} - {model.get_input_embeddings()}
+    padding = [one.padding_idx for one in tables if one.num_embeddings == limit]
+    return limit - max((index + 1 for index in padding if index is not None), default=0)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any
 import transformers
 from torch.utils.data import Dataset
 
+from .errors import ScoringError
+from .forward import longest_sequence
 from .rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
 from .scored_answer import ScoringSettings
 from .steps import split
@@ -27,10 +29,11 @@ _Pipeline: Any = transformers.Pipeline
 
 @dataclass(frozen=True)
 class _Answer:
-    """The steps of an answer, and the token ids of the prefixes that fit into the model."""
+    """The steps of an answer, and the token ids of the prefixes that fit into the model, or why there are none."""
 
     steps: list[str]
     sequences: list[list[int]]
+    failure: ScoringError | None = None
 
 
 class OpenPRMScoringPipeline(_Pipeline):
@@ -50,14 +53,17 @@ class OpenPRMScoringPipeline(_Pipeline):
     - `aggregation`: the name of the aggregation
     - `truncated`: whether the answer was too long. No sequence is cut: from the first prefix that does not fit, the
       rewards of steps are None, and the score is that of the steps before.
+    - `failure`: None; or why one of several answers has no score, and what to do. Then `score` and all `rewards` are
+      None, and the other answers are scored.
 
     Options, when the pipeline is made or called: `separator` (see `openprm.scoring.steps`) and `aggregation` (see
     `openprm.scoring.aggregation`), by default those in the checkpoint's config under `openprm`; `max_length` (in
     tokens; default: what tokenizer and model allow); `batch_size` (answers per batch) and `max_tokens` (tokens per
     forward pass), which change speed and memory only. When it is made also `packed` (see `SequenceRewarder`).
 
-    Raises ValueError for an input it cannot read, an empty answer, one whose first step does not fit, and a reward
-    that is not finite.
+    Raises ValueError for an input it cannot read. Failures are an empty answer, one that the chat template does not
+    render (see `openprm.scoring.encoding`), one whose first step does not fit, a token that the model has no embedding
+    for, and a reward that is not finite. That of an input alone is raised as ValueError.
     """
 
     _load_tokenizer = True
@@ -71,10 +77,14 @@ class OpenPRMScoringPipeline(_Pipeline):
         if self.tokenizer is None:
             raise ValueError("the scoring pipeline needs the model's tokenizer: pass tokenizer=")
         self.rewarder = SequenceRewarder(self.model, packed)
+        self._longest = longest_sequence(self.model)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, Mapping) or _is_chat(inputs):
-            return super().__call__(_parse(inputs), **kwargs)
+            output = super().__call__(_parse(inputs), **kwargs)
+            if output["failure"] is not None:
+                raise ValueError(output["failure"])
+            return output
         if (kwargs.get("batch_size") or self._batch_size or 1) > 1 and self.tokenizer.pad_token_id is None:
             raise ValueError("the tokenizer has no padding token: set one of its own (not EOS), or use batch_size=1")
         if isinstance(inputs, (list, tuple)):
@@ -104,7 +114,10 @@ class OpenPRMScoringPipeline(_Pipeline):
         settings = self._settings(separator=separator, max_length=max_length)
         steps = list(one["steps"]) if "steps" in one else split(one["response"], settings.separator)
         # no tensors, and no plain lists of ids, which `Pipeline` would walk through one by one
-        return {"answer": _Answer(steps, settings.encode(self.tokenizer, one["question"], steps))}
+        try:
+            return {"answer": _Answer(steps, settings.encode(self.tokenizer, one["question"], steps))}
+        except ScoringError as error:
+            return {"answer": _Answer(steps, [], error)}
 
     def _forward(self, model_inputs: dict[str, Any], max_tokens: int = DEFAULT_MAX_TOKENS) -> dict[str, Any]:
         answers = model_inputs["answer"]
@@ -113,11 +126,18 @@ class OpenPRMScoringPipeline(_Pipeline):
         return {"rewards": rewards[0] if alone else rewards, "answer": answers}
 
     def postprocess(self, model_outputs: dict[str, Any], aggregation: str | None = None) -> dict[str, Any]:
-        settings = self._settings(aggregation=aggregation)
-        return asdict(settings.score(model_outputs["answer"].steps, model_outputs["rewards"]))
+        settings, answer = self._settings(aggregation=aggregation), model_outputs["answer"]
+        try:
+            if answer.failure is not None:
+                raise answer.failure
+            return {**asdict(settings.score(answer.steps, model_outputs["rewards"])), "failure": None}
+        except ScoringError as error:
+            nothing = {"rewards": [None] * len(answer.steps), "truncated": False, "failure": str(error)}
+            return {"score": None, "steps": answer.steps, "aggregation": settings.aggregation, **nothing}
 
-    def _settings(self, **given: Any) -> ScoringSettings:
-        return ScoringSettings.of(self.model.config, self.tokenizer, **given)
+    def _settings(self, max_length: int | None = None, **given: Any) -> ScoringSettings:
+        longest = min(self._longest, max_length or self._longest)
+        return ScoringSettings.of(self.model.config, self.tokenizer, max_length=longest, **given)
 
 
 _FORMS = (
@@ -155,12 +175,9 @@ def _parse(one: Any) -> dict[str, Any]:
         raise ValueError("'steps' is not a list of texts; for one text use 'response'")
     if "" in texts:
         raise ValueError(f"step {texts.index('')} of 'steps' is empty: leave it out")
-    joined = "".join(texts)
-    if not (response or joined).strip():
-        raise ValueError(f"{'steps' if response is None else 'response'!r} is empty: there is no step to reward")
-    if response and steps and joined != response:
+    if response and steps and "".join(texts) != response:
         raise ValueError("'response' and 'steps' are of different answers: joined, the steps are not the response")
-    return {"question": question, **({"steps": steps} if steps else {"response": response})}
+    return {"question": question, **({"steps": steps} if steps else {"response": response or ""})}
 
 
 def load_scorer(model: str | Any, **kwargs: Any) -> OpenPRMScoringPipeline:

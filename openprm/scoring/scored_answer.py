@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
-from jinja2 import TemplateError
-
 from .aggregation import DEFAULT_AGGREGATION, aggregate
-from .encoding import encode_prefixes
+from .encoding import DEFAULT_DATE, encode_prefixes
+from .errors import ScoringError
 from .steps import DEFAULT_SEPARATOR, split
-
-
-class ScoringError(ValueError):
-    """Why an answer has no score, and what to do."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason}; {remedy}")
-        self.reason = reason
-        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -40,15 +30,18 @@ class ScoredAnswer:
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How answers are split (`separator`), rendered (`suffix`), limited (`max_length`, in tokens) and scored.
+    """How answers are split (`separator`), rendered (`suffix`, `date`), limited (`max_length`, in tokens) and scored.
 
-    Raises ValueError for a separator that cannot be read or an unknown aggregation.
+    `vocabulary`: the model has embeddings for smaller ids only. Raises ValueError for a separator that cannot be read
+    and an unknown aggregation.
     """
 
     max_length: int
+    vocabulary: int = sys.maxsize
     separator: str = DEFAULT_SEPARATOR
     aggregation: str = DEFAULT_AGGREGATION
     suffix: str = ""
+    date: str = DEFAULT_DATE
 
     def __post_init__(self) -> None:
         split("", self.separator)
@@ -58,12 +51,12 @@ class ScoringSettings:
     def of(cls, config: Any, tokenizer: Any, **given: Any) -> ScoringSettings:
         """What is given (and not None), else what the checkpoint's config records under `openprm`, else the defaults.
 
-        The default of `max_length` is the most that both the tokenizer and the model's positions allow.
+        `max_length` is at most what both the tokenizer and the model's positions allow.
         """
-        positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-        longest = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
-        settings = {"max_length": longest, **(getattr(config, "openprm", None) or {})}
+        settings = dict(getattr(config, "openprm", None) or {})
         settings |= {name: value for name, value in given.items() if value is not None}
+        lengths = [tokenizer.model_max_length, positions(config), settings.get("max_length", sys.maxsize)]
+        settings |= {"max_length": min(lengths), "vocabulary": config.get_text_config().vocab_size}
         return cls(**{one.name: settings[one.name] for one in fields(cls) if one.name in settings})
 
     def encode(
@@ -71,31 +64,42 @@ class ScoringSettings:
     ) -> list[list[int]]:
         """One sequence for each step from number `known` (0-based) on, up to the first that does not fit.
 
-        No sequence is cut. Raises ScoringError for an empty answer, one that the chat template does not render, and
-        one of which not even the first of these steps fits.
+        No sequence is cut, and none is made behind that one. Raises ScoringError as `sequences` does, and where not
+        even the first of these steps fits.
         """
-        if not "".join(steps).strip():
-            raise ScoringError("the response is empty", "leave it out, or sample it again")
-        if known >= len(steps):
-            return []
-        first, *rest = steps[known:]
-        try:
-            sequences = encode_prefixes(tokenizer, question, ["".join(steps[:known]) + first, *rest], self.suffix)
-        except (ValueError, TemplateError) as error:  # templates refuse roles they do not know
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ScoringError(reason, "leave it out, or use a reward model that reads such conversations") from error
-        fitting = list(takewhile(lambda sequence: len(sequence) <= self.max_length, sequences))
-        if not fitting:
+        made = self.sequences(tokenizer, question, steps, known)
+        first = next(made, None)
+        if first is not None and len(first) > self.max_length:
             raise ScoringError(
-                f"up to step {known + 1}, question and response take {len(sequences[0])} tokens; "
+                f"up to step {known + 1}, question and response take {len(first)} tokens; "
                 f"the reward model reads at most {self.max_length}",
                 "use a reward model with a longer context, shorter steps or shorter responses",
             )
-        return fitting
+        fits = takewhile(lambda sequence: len(sequence) <= self.max_length, made)
+        return [] if first is None else [first, *fits]
+
+    def sequences(
+        self, tokenizer: Any, question: str | Sequence[Mapping[str, Any]], steps: Sequence[str], known: int = 0
+    ) -> Iterator[list[int]]:
+        """Those of `encode`, of any length, each made when it is asked for.
+
+        Raises ScoringError for an empty answer, what the chat template does not render (see `encode_prefixes`), and a
+        token that the model has no embedding for.
+        """
+        if not "".join(steps).strip():
+            raise ScoringError("the response is empty", "leave it out, or sample it again")
+        for sequence in encode_prefixes(tokenizer, question, steps, self.suffix, self.date, known):
+            largest = max(sequence, default=0)
+            if largest >= self.vocabulary:
+                raise ScoringError(
+                    f"{tokenizer.convert_ids_to_tokens(largest)!r} is token {largest} of the tokenizer, and the model "
+                    f"has embeddings for {self.vocabulary}",
+                    "use the model's own tokenizer, or model.resize_token_embeddings(len(tokenizer)) and train",
+                )
+            yield sequence
 
     def score(self, steps: Sequence[str], rewards: Sequence[float]) -> ScoredAnswer:
         """The scored answer, from the rewards of its first steps. Raises ScoringError for one that is not finite."""
-        check_finite(rewards)
         missing = len(steps) - len(rewards)
         return ScoredAnswer(
             score=aggregate(rewards, self.aggregation),
@@ -106,8 +110,7 @@ class ScoringSettings:
         )
 
 
-def check_finite(rewards: Sequence[float]) -> None:
-    """Raises ScoringError for a reward that is infinite or not a number."""
-    wrong = [reward for reward in rewards if not math.isfinite(reward)]
-    if wrong:
-        raise ScoringError(f"the reward is {wrong[0]}", "use dtype float32, or another reward model")
+def positions(config: Any) -> int:
+    """The tokens of a sequence that the positions in a config allow; `sys.maxsize` where they set no limit."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None) or 0
+    return limit if limit > 0 else sys.maxsize  # XLNet's is -1

@@ -58,7 +58,7 @@ class Train(Stage, kind="train"):
     max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None)
     batch_size: int = parameter("Pairs of one step, over all devices.", 64)
     per_device_batch_size: int = parameter("Pairs that fit on one device.", 8)
-    max_length: int = parameter("Longest side in tokens; longer pairs are left out and listed.", 2048)
+    max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "
         "process pairs it does nothing.",

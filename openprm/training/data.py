@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 from ..data.values import checked
 from ..errors import Failure
 from ..schema import LEVELS, Message
-from ..scoring.encoding import encode
-from ..trees.pairs import texts
+from ..scoring.errors import ScoringError
+from ..scoring.scored_answer import ScoringSettings
 
 
 class _Pair(TypedDict):
@@ -58,7 +58,10 @@ class EncodedPair:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A pair that cannot be used, and why: `overlong`, or `identical` (the template trims what differs)."""
+    """A pair that cannot be used, and why: `overlong`, `identical` (the template trims what differs) or `unreadable`.
+
+    `detail` says why it cannot be read; then its tokens are not known.
+    """
 
     split: str
     row: int
@@ -66,37 +69,49 @@ class LeftOut:
     source: str
     level: str
     reason: str
-    chosen_tokens: int
-    rejected_tokens: int
+    chosen_tokens: int | None = None
+    rejected_tokens: int | None = None
+    detail: str | None = None
 
 
 def encode_pairs(
-    rows: Iterable[Mapping[str, Any]], tokenizer: Any, suffix: str, max_length: int, split: str
+    rows: Iterable[Mapping[str, Any]], tokenizer: Any, settings: ScoringSettings, split: str
 ) -> tuple[list[EncodedPair], list[LeftOut]]:
-    """The pairs as tokens, and those left out. `max_length` is in tokens of one side, question included.
+    """The pairs as tokens, and those left out. `max_length` is that of one side, question included.
 
     Raises ValueError for a row that is not a pair (with its number), and if no row is left.
     """
+
+    def side(pair: _Pair, before: str, text: str) -> list[int]:
+        steps = [before, text] if before.strip() else [before + text]  # so that the context is compared, too
+        return next(settings.sequences(tokenizer, pair["question"], steps, known=len(steps) - 1))
+
     pairs: list[EncodedPair] = []
     left_out: list[LeftOut] = []
     index = -1
     for index, row in enumerate(rows):
         try:
             pair = checked(_PAIR, row, "", "see openprm.schema.Pair")
-            chosen, rejected = (encode(tokenizer, pair["question"], side, suffix) for side in texts(pair))
-        except (Failure, ValueError) as error:
+        except Failure as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
         names = (pair["prompt_id"], pair["source"], pair["level"])
-        overlong = max(len(chosen), len(rejected)) > max_length
+        own = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
+        try:
+            chosen, rejected = side(pair, pair["context"], pair["chosen"]), side(pair, own, pair["rejected"])
+        except ScoringError as error:
+            left_out.append(LeftOut(split, index, *names, "unreadable", detail=str(error)))
+            continue
+        overlong = max(len(chosen), len(rejected)) > settings.max_length
         if overlong or chosen == rejected:
             reason = "overlong" if overlong else "identical"
             left_out.append(LeftOut(split, index, *names, reason, len(chosen), len(rejected)))
         else:
-            ids = (np.array(side, dtype=np.int32) for side in (chosen, rejected))
+            ids = (np.array(tokens, dtype=np.int32) for tokens in (chosen, rejected))
             pairs.append(EncodedPair(index, *names, pair["gap"], *ids))
     if not pairs:
         raise ValueError(
-            f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is {max_length})"
+            f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is "
+            f"{settings.max_length}); row {left_out[0].row}: {left_out[0].detail or left_out[0].reason}"
             if left_out
             else f"there are no {split} pairs"
         )

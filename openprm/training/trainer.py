@@ -18,7 +18,9 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..models.reward_checkpoint import check_reward_model
+from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import SequenceRewarder
+from ..scoring.scored_answer import ScoringSettings
 from .data import (
     EncodedPair,
     GlobalBatchSampler,
@@ -50,7 +52,8 @@ class OpenPRMConfig(TrainingArguments):
       The scale (root mean square) removes the units; without a margin, units do not matter.
     center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
       0; 0 is off.
-    max_length: tokens of one side, question included. Longer pairs are left out and reported.
+    max_length: tokens of one side, question included; less where the model's positions or its tokenizer allow less.
+      Longer pairs are left out and reported.
     """
 
     learning_rate: float = field(default=1e-6)
@@ -145,7 +148,8 @@ class OpenPRMTrainer(Trainer):
         self.gap_scales: dict[str, float] = {}
         self.summary: dict[str, Any] = {"pairs": {}}
         self._tokenizer = processing_class
-        self._suffix = model.config.openprm["suffix"]
+        longest = min(args.max_length, longest_sequence(model))
+        self._settings = ScoringSettings.of(model.config, processing_class, max_length=longest)
         train = None if train_dataset is None else self._encode(train_dataset, "train")
         evaluated: Any = None
         if isinstance(eval_dataset, Mapping):
@@ -172,7 +176,7 @@ class OpenPRMTrainer(Trainer):
 
     def _encode(self, rows: Rows, split: str) -> PairDataset:
         """Tokenizes the pairs, once and in each process."""
-        pairs, left_out = encode_pairs(rows, self._tokenizer, self._suffix, self.args.max_length, split)
+        pairs, left_out = encode_pairs(rows, self._tokenizer, self._settings, split)
         counts: dict[str, Any] = {"usable": len(pairs), "left_out": count_left_out(left_out)}
         self.left_out = [pair for pair in self.left_out if pair.split != split] + left_out
         sources = {pair.source for pair in pairs}

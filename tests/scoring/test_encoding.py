@@ -32,10 +32,10 @@ def by_transformers(tok, answer: str) -> list[int]:
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, TRIMS, THINKS, DEFAULT_CHAT_TEMPLATE])
 def test_every_prefix_is_what_apply_chat_template_gives(template):
     tok = tokenizer(template)
-    found = encode_prefixes(tok, QUESTION, STEPS)
+    found = list(encode_prefixes(tok, QUESTION, STEPS))
     assert found == [by_transformers(tok, "".join(STEPS[: size + 1])) for size in range(len(STEPS))]
     assert found[-1] == encode(tok, QUESTION, "".join(STEPS))
-    assert encode_prefixes(tok, QUESTION, []) == []
+    assert list(encode_prefixes(tok, QUESTION, [])) == []
     for sequence in found:
         assert sequence.count(tok.bos_token_id) == (template != THINKS)
         assert tok.eos_token_id in sequence[-2:]
@@ -46,7 +46,7 @@ def test_every_prefix_is_what_apply_chat_template_gives(template):
 @settings(max_examples=50)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=5))
 def test_any_text(steps):
-    found = encode_prefixes(TOKENIZER, QUESTION, steps)
+    found = list(encode_prefixes(TOKENIZER, QUESTION, steps))
     assert found == [by_transformers(TOKENIZER, "".join(steps[: size + 1])) for size in range(len(steps))]
 
 
@@ -57,7 +57,7 @@ def test_the_tokenizer_merges_across_steps_so_prefixes_are_not_token_prefixes():
 
 def test_padding_side_and_length_limit_of_the_tokenizer_change_nothing():
     other = tokenizer(padding_side="left", truncation_side="left", model_max_length=5)
-    assert encode_prefixes(other, QUESTION, STEPS) == encode_prefixes(TOKENIZER, QUESTION, STEPS)
+    assert [*encode_prefixes(other, QUESTION, STEPS)] == [*encode_prefixes(TOKENIZER, QUESTION, STEPS)]
 
 
 def test_the_default_template():
@@ -81,7 +81,7 @@ def test_without_a_chat_template_the_error_says_what_to_do():
 def test_an_answer_that_the_template_drops_is_an_error():
     tok = tokenizer(DROPS_THOUGHTS)
     assert encode(tok, QUESTION, "five") == by_transformers(tok, "five")
-    with pytest.raises(ValueError, match=r"does not render the assistant's message as it is: 'Let me see\.</think>"):
+    with pytest.raises(ValueError, match=r"does not render the assistant's message as it is: 'Letmesee\.</think>"):
         encode(tok, QUESTION, "Let me see.</think>five")
     only_users = "{% for message in messages if message['role'] == 'user' %}{{ message['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="assistant's message"):
@@ -106,9 +106,9 @@ def test_a_system_message_that_the_template_drops_is_an_error_but_earlier_though
     [
         ("", "empty"),
         ([], "the question is empty"),
-        (7, "not int"),
-        (b"Hi", "not bytes"),
-        (["Hi"], "message 0 .*: 'Hi'"),
+        (7, "the question is int"),
+        (b"Hi", "the question is bytes"),
+        (["Hi"], "message 0 of the question is 'Hi'"),
         ([{"role": "user", "content": "Hi"}, {"role": "user"}], "message 1 .* 'content'"),
         ([{"content": "Hi"}], "'role'"),
         ([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "'content'"),
@@ -122,4 +122,4 @@ def test_questions_that_cannot_be_read(question, complaint):
 @pytest.mark.parametrize("steps", ["text", ["text", None]])
 def test_steps_are_texts(steps):
     with pytest.raises(ValueError, match="list of texts"):
-        encode_prefixes(TOKENIZER, QUESTION, steps)
+        list(encode_prefixes(TOKENIZER, QUESTION, steps))

@@ -61,8 +61,15 @@ def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
         ]
     assert output["rewards"] == pytest.approx(expected, abs=1e-4)
     score = min(output["rewards"])
-    assert output == {**output, "score": score, "steps": STEPS, "aggregation": "min", "truncated": False}
-    assert len(output) == 5
+    assert output == {
+        **output,
+        "score": score,
+        "steps": STEPS,
+        "aggregation": "min",
+        "truncated": False,
+        "failure": None,
+    }
+    assert len(output) == 6
 
 
 def test_every_form_of_input_and_every_container(llama):
@@ -167,13 +174,13 @@ def test_the_model_and_the_tokenizer_limit_the_length():
         ({"response": "Five"}, "no 'question'; its keys are \\['response'\\]"),
         ({"question": QUESTION}, "no 'response' and no 'steps'; its keys are \\['question'\\]"),
         ({"question": QUESTION, "response": "5", "steps": ["6"]}, "different answers"),
-        ({"question": QUESTION, "response": ""}, "'response' is empty"),
-        ({"question": QUESTION, "response": " \n"}, "'response' is empty"),
+        ({"question": QUESTION, "response": ""}, "the response is empty"),
+        ({"question": QUESTION, "response": " \n"}, "the response is empty"),
         ({"question": QUESTION, "response": ["Five"]}, "'response' is list, .* use 'steps'"),
         ({"question": QUESTION, "steps": "Five"}, "'steps' is not a list of texts; .* use 'response'"),
-        ({"question": QUESTION, "steps": []}, "'steps' is empty"),
+        ({"question": QUESTION, "steps": []}, "the response is empty"),
         ({"question": QUESTION, "steps": ["Five", ""]}, "step 1 of 'steps' is empty"),
-        ({"question": 5, "response": "Five"}, "a question is a text or a list"),
+        ({"question": 5, "response": "Five"}, "the question is int"),
         ([{"role": "user", "content": "Hi"}], "ends with a message of the role 'assistant'"),
         ([{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}], "role 'assistant'"),
     ],
