@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import Failure, InputError
 from ..schema import Message
+from ..scoring.aggregation import ScoringError
 from ..scoring.encoding import UserText, render
-from ..scoring.errors import ScoringError
 from .base import Sampling
 
 
@@ -27,9 +27,10 @@ def encode_prompt(
     """
     conversation = sampling.conversation(question)
     text = UserText(tokenizer, [turn["content"] for turn in conversation])
+    turns = [{**turn, "content": text.hidden(turn["content"])} for turn in conversation]
     options: dict[str, Any] = {"chat_template": sampling.chat_template, "add_generation_prompt": True}
     try:
-        ids = text.encode(render(tokenizer, text.hidden(conversation), **options))
+        ids = text.encode(render(tokenizer, turns, **options))
     except ScoringError as error:
         return Failure(error.reason, error.remedy)
     if limit is not None and len(ids) >= limit:

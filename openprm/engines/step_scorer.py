@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import Failure, InputError
-from ..scoring.aggregation import check_finite
-from ..scoring.errors import ScoringError
+from ..scoring.aggregation import ScoringError, check_finite
 from ..scoring.scored_answer import ScoredAnswer, ScoringSettings
 from ..scoring.steps import split
 from .base import Report, RewardEngine, no_report

@@ -7,13 +7,20 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import fmean, pvariance
 
-from .errors import ScoringError
-
 #: Weight of the variance in `dynamic`. The paper gives none; it cites Coste et al. (2023), who use 0.1 to 1.
 DYNAMIC_COEFFICIENT = 0.5
 
 #: The paper's best (Table 6).
 DEFAULT_AGGREGATION = "min"
+
+
+class ScoringError(ValueError):
+    """Why an answer has no score, and what to do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
 
 
 def weighted(rewards: Sequence[float]) -> float:

@@ -19,11 +19,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from .errors import ScoringError
+from .aggregation import ScoringError
 
 #: The day that templates with today's date are given (`strftime_now`), unless a checkpoint's config records another:
 #: the one that Llama 3.1's template names where it knows none.
 DEFAULT_DATE = "2024-07-26"
+_TODAY = re.compile(r"""\bstrftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 #: For a tokenizer without a chat template, such as a base model's or an encoder's. Roles are plain text; a turn ends
 #: with EOS (for encoders: CLS first, SEP last). Training saves it with the checkpoint.
@@ -60,9 +61,8 @@ def encode(tokenizer: Any, question: str | Sequence[Mapping[str, Any]], answer: 
     """The token ids of the question and a whole or partial answer, as one plain sequence.
 
     `suffix` is text after the rendered conversation, if the checkpoint's config records one. Raises ScoringError for
-    what is no question, where the tokenizer has no chat template, where the template fails or does not render question
-    and answer as they are (except for white space, which many templates trim), and where the tokenizer cannot read as
-    text a special token that a message spells.
+    what is no question, where the template fails or does not render a message as it is (except for white space, which
+    many templates trim), and where the tokenizer cannot read as text a special token that a message spells.
     """
     return next(encode_prefixes(tokenizer, question, [answer], suffix))
 
@@ -84,20 +84,20 @@ def encode_prefixes(
         raise ValueError("the steps of an answer are a list of texts")
     conversation = messages(question)
     text = UserText(tokenizer, [*(turn["content"] for turn in conversation), "".join(steps)])
-    turns = text.hidden(conversation)
+    turns = [{**turn, "content": text.hidden(turn["content"])} for turn in conversation]
     # Earlier assistant turns are not checked: templates of reasoning models drop their thoughts on purpose.
     asked = [(turn["role"], _squeeze(turn["content"])) for turn in turns if turn["role"] != "assistant"]
 
     def framed(size: int) -> tuple[str, int]:
         """The rendered conversation with the answer's first `size` steps, and how much of it is not these steps."""
-        (turn,) = text.hidden([{"role": "assistant", "content": "".join(steps[:size])}])
-        rendered = render(tokenizer, [*turns, turn], date)
-        visible, answer = _squeeze(rendered), _squeeze(turn["content"])
+        answer = text.hidden("".join(steps[:size]))
+        rendered = render(tokenizer, [*turns, {"role": "assistant", "content": answer}], date)
+        visible, answer = _squeeze(rendered), _squeeze(answer)
         for role, content in [*asked, ("assistant", answer)]:
             if content not in visible:
                 raise ScoringError(
-                    f"the chat template does not render the {role}'s message as it is: {content[:80]!r} (without white "
-                    "space) is not in the rendered text; some templates drop thoughts in <think> tags, for instance",
+                    f"the chat template does not render the {role}'s message as it is: {content[:80]!r} is not in the "
+                    "rendered text without white space (some templates drop thoughts in <think> tags, for instance)",
                     "use a template that renders it",
                 )
         return rendered, len(visible) - len(answer)
@@ -120,12 +120,14 @@ def render(tokenizer: Any, conversation: list[dict[str, Any]], date: str = DEFAU
     if not (options.get("chat_template") or tokenizer.chat_template):
         raise ScoringError(
             "the tokenizer has no chat template, so it is not known how the model reads a conversation",
-            "set `tokenizer.chat_template` to the model's own or, to train a model that has none, to "
+            "set `tokenizer.chat_template` to the model's own or, to train one that has none, to "
             "openprm.scoring.encoding.DEFAULT_CHAT_TEMPLATE, and save the tokenizer with the checkpoint",
         )
-    now = datetime.fromisoformat(date).strftime
+    day = datetime.fromisoformat(date)
     try:
-        return tokenizer.apply_chat_template(conversation, tokenize=False, strftime_now=now, **options)
+        template = tokenizer.get_chat_template(options.get("chat_template"))
+        options["chat_template"] = _TODAY.sub(lambda call: repr(day.strftime(call[2])), template)
+        return tokenizer.apply_chat_template(conversation, tokenize=False, **options)
     except Exception as error:  # a template is a program: it may refuse a role, or fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ScoringError(
@@ -142,49 +144,40 @@ class UserText:
 
     def __init__(self, tokenizer: Any, texts: Iterable[str]) -> None:
         self._tokenizer = tokenizer
-        # the unknown token arises from text by its nature
-        special = {one.content: index for index, one in tokenizer.added_tokens_decoder.items() if one.special}
-        special.pop(tokenizer.unk_token, None)
-        self._special = special
-        self._pattern = _any_of(tuple(sorted(special, key=len, reverse=True)))
+        self._special = {one.content: index for index, one in tokenizer.added_tokens_decoder.items() if one.special}
+        self._special.pop(tokenizer.unk_token, None)  # which any text may have
+        self._pattern = _any_of(tuple(sorted(self._special, key=len, reverse=True)))
         everything = "\0".join(texts)
-        free = (sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in everything)
-        self._signs = dict(zip(sorted(set(self._pattern.findall(everything))), free, strict=False))
+        spelled = self._special if self._pattern.search(everything) else ()
+        signs = (sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in everything)
+        self._signs = [(one, next(signs)) for one in sorted(spelled, key=len, reverse=True) if one in everything]
 
-    def hidden(self, conversation: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The messages with a sign for each special token that they spell."""
-        if not self._signs:
-            return [dict(turn) for turn in conversation]
-        return [
-            {**turn, "content": self._pattern.sub(lambda found: self._signs[found[0]], turn["content"])}
-            for turn in conversation
-        ]
+    def hidden(self, text: str) -> str:
+        """One of the texts, or a part of one, for the template."""
+        for token, sign in self._signs:
+            text = text.replace(token, sign)
+        return text
 
     def encode(self, rendered: str) -> list[int]:
-        """The token ids of what a template makes of the hidden messages.
+        """The token ids of what the template made of hidden texts.
 
         Raises ScoringError where the tokenizer cannot read special tokens as text.
         """
         ids = self._ids(rendered)
         if not self._signs:
             return ids
-        # between the special tokens that the template wrote, each piece is text
-        pieces = [piece for piece in self._pattern.split(rendered) if piece]
-        alike: list[int] = []
+        parts: list[int] = []
         literal: list[int] = []
-        for piece in pieces:
-            if piece in self._special:
-                alike.append(self._special[piece])
-                literal.append(self._special[piece])
-                continue
-            alike += self._ids(piece)
-            for token, sign in self._signs.items():
-                piece = piece.replace(sign, token)
-            literal += self._ids(piece, split_special_tokens=True)
-        own = sum(piece in self._special for piece in pieces)
-        if alike != ids or sum(index in self._special.values() for index in literal) != own:
+        for part in filter(None, self._pattern.split(rendered)):  # the template's special tokens, and text between
+            own = [self._special[part]] if part in self._special else []
+            parts += own or self._ids(part)
+            for token, sign in self._signs:
+                part = part.replace(sign, token)
+            literal += own or self._ids(part, split_special_tokens=True)
+        special = {*self._special.values()}
+        if parts != ids or [one for one in parts if one in special] != [one for one in literal if one in special]:
             raise ScoringError(
-                f"the text spells special tokens ({', '.join(self._signs)}), which this tokenizer cannot read as text",
+                f"the text spells {', '.join(dict(self._signs))}, and this tokenizer cannot read these as text",
                 "leave it out, or write them in another way",
             )
         return literal

@@ -15,7 +15,7 @@ from typing import Any
 import transformers
 from torch.utils.data import Dataset
 
-from .errors import ScoringError
+from .aggregation import ScoringError
 from .forward import longest_sequence
 from .rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
 from .scored_answer import ScoringSettings

@@ -8,9 +8,8 @@ from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
-from .aggregation import DEFAULT_AGGREGATION, aggregate
+from .aggregation import DEFAULT_AGGREGATION, ScoringError, aggregate
 from .encoding import DEFAULT_DATE, encode_prefixes
-from .errors import ScoringError
 from .steps import DEFAULT_SEPARATOR, split
 
 

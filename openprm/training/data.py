@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from ..data.values import checked
 from ..errors import Failure
 from ..schema import LEVELS, Message
-from ..scoring.errors import ScoringError
+from ..scoring.aggregation import ScoringError
 from ..scoring.scored_answer import ScoringSettings
 
 

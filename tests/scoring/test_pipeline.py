@@ -150,11 +150,40 @@ def test_what_does_not_fit_is_marked_not_cut(llama):
         llama(INPUT, max_length=lengths[0] - 1)
 
 
+def test_one_of_several_answers_that_has_no_score_does_not_end_the_run():
+    tok = tiny_models.tokenizer(
+        "{% if 'six' in messages[0].content %}{{ raise_exception('No sixes.') }}{% endif %}"
+        + tiny_models.CHAT_TEMPLATE
+    )
+    score = scorer(tokenizer=tok)
+    tok.add_tokens(["<call>"])
+    texts = [QUESTION, "Five."], ["Hi", " "], ["six", "Five."], ["Hi", "zq " * 400], ["Hi", "<call>"]
+    rows = [{"question": question, "response": response} for question, response in texts]
+    for options in ({}, {"batch_size": 2}):
+        good, *bad = score(rows, **options)
+        assert good == {**score(rows[0]), "rewards": pytest.approx(good["rewards"], abs=1e-4), "score": good["score"]}
+        reasons = "the response is empty", "No sixes", "reads at most 256", "embeddings for 352"
+        for row, output, reason in zip(rows[1:], bad, reasons, strict=True):
+            assert reason in output["failure"]
+            assert (output["score"], {*output["rewards"]}) == (None, {None})
+            assert "".join(output["steps"]) == row["response"]
+    with pytest.raises(ValueError, match="No sixes"):
+        score(rows[2])
+
+
+def test_no_max_length_is_longer_than_the_models():
+    long = {"question": QUESTION, "response": "seven.\n" * 200}
+    assert scorer("bert")(long, max_length=10**6)["truncated"]
+
+
 def test_a_reward_that_is_not_finite_is_refused():
     score = scorer()
     score.model.score.weight.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="the reward is nan"):
         score(INPUT)
+    (output,) = score([INPUT])
+    assert (output["score"], output["rewards"]) == (None, [None] * 3)
+    assert output["failure"].startswith("the reward is nan")
 
 
 def test_the_model_and_the_tokenizer_limit_the_length():
