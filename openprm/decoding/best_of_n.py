@@ -19,7 +19,7 @@ from .selection import majority_vote, weighted_vote
 
 
 def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: bool = False) -> Hypothesis:
-    """The best-ranked answer (of tied ones, the first) of those with the label that wins the vote.
+    """The best-ranked answer of those with the label that wins the vote.
 
     `labels` (one an answer; equal where answers are equivalent, None without a vote) and the ties are as in
     `openprm.decoding.selection`. The weights are exp(score); what was not scored to its end weighs nothing.

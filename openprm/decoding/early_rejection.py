@@ -30,6 +30,7 @@ from functools import cached_property
 from statistics import fmean
 
 from ..scoring.aggregation import aggregate
+from .selection import tie_weights
 
 #: The rewards of an answer's steps; None from the first that did not fit into the reward model.
 StepRewards = Sequence[float | None]
@@ -83,11 +84,11 @@ class ScoredSamples:
         ]
 
     def best(self, among: Iterable[int] | None = None) -> int:
-        """What best-of-N chooses (of all): rewarded to its end, if any is, and of the highest score."""
-        answers, scores = self.step_rewards, self.partial_scores[-1]
+        """What best-of-N chooses (of all): rewarded to its end, if any is, best by score and then by `tie_weights`."""
+        answers, scores, weights = self.step_rewards, self.partial_scores[-1], tie_weights(self.step_rewards)
         return max(
             range(len(answers)) if among is None else among,
-            key=lambda i: (bool(answers[i]) and answers[i][-1] is not None, scores[i]),
+            key=lambda i: (bool(answers[i]) and answers[i][-1] is not None, scores[i], weights[i]),
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from ..engines.step_requests import PartialResponse
+from .selection import tie_weights
 
 
 @dataclass(frozen=True)
@@ -63,5 +64,7 @@ class Expansion:
 
 
 def ranked(answers: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """The answers, best first; tied ones stay in their order."""
-    return sorted(answers, key=lambda answer: answer.rank, reverse=True)
+    """The answers, best first, tied ones by `tie_weights`, else in their order."""
+    weights = tie_weights([answer.step_rewards for answer in answers])
+    order = sorted(range(len(answers)), key=lambda i: (answers[i].rank, weights[i]), reverse=True)
+    return [answers[i] for i in order]

@@ -1,7 +1,7 @@
 """Choose one of N answers: best-of-N and votes (paper, sections 3.3 and 4.4). Pure Python.
 
-Each choice comes twice. `best_of_n`, `majority_vote` and `weighted_vote` choose: they are deterministic,
-and a tie goes to the candidate that comes first. `expected_best_of_n` and `expected_vote` measure: they
+Each choice comes twice. `best_of_n`, `majority_vote` and `weighted_vote` choose: they are deterministic, and a tie
+that nothing else breaks goes to the candidate that comes first. `expected_best_of_n` and `expected_vote` measure: they
 average over the tied, so that an accuracy does not depend on the order in which samples are stored.
 
 A higher score is better. A score of -inf marks a candidate that could not be scored, such as an empty
@@ -11,17 +11,31 @@ response; NaN is a ValueError everywhere, as it has no rank.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
 
-def best_of_n(scores: Sequence[float]) -> int:
-    """The index of the highest score; of tied ones, the first.
+def best_of_n(scores: Sequence[float], step_rewards: Sequence[Sequence[float | None]] = ()) -> int:
+    """The index of the highest score; of tied ones, that of the largest of `tie_weights`, else the first.
 
-    Raises ValueError where there are no scores, or one is NaN.
+    step_rewards: of each candidate, for the weights. Raises ValueError where there are no scores, or one is NaN.
     """
     _check_scores(scores)
-    return max(range(len(scores)), key=scores.__getitem__)
+    weights = tie_weights(step_rewards) or [0.0] * len(scores)
+    return max(range(len(scores)), key=list(zip(scores, weights, strict=True)).__getitem__)
+
+
+def tie_weights(step_rewards: Sequence[Sequence[float | None]]) -> list[float]:
+    """What candidates of equal scores are chosen by: exp(the last step's reward), summed over equal candidates (those
+    with the same step rewards), as in a weighted vote; its logarithm.
+
+    By `min`, answers that share a low step are tied. The last reward is that of the whole answer, and how often it was
+    sampled says something too: by either alone some models choose worse than chance.
+    """
+    known = [tuple(reward for reward in rewards if reward is not None) for rewards in step_rewards]
+    times = Counter(known)
+    return [rewards[-1] + math.log(times[rewards]) if rewards else -math.inf for rewards in known]
 
 
 def majority_vote(answers: Sequence[str | None]) -> str | None:

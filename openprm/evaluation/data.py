@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from ..decoding.selection import tie_weights
 from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import labels
 from ..rewards.base import RewardBatch, Rewarder
@@ -134,6 +136,18 @@ def measured_reward(candidates: Sequence[Candidate], name: str | None) -> str:
         remedy = f"choose one of {', '.join(names)} with --reward-name" if names else "give them some: openprm reward"
         raise InputError(f"the candidates have no reward {chosen or GOLDEN!r} to measure by; {remedy}")
     return chosen
+
+
+def ties_broken(prompts: Sequence[ScoredPrompt], model: str, aggregation: str) -> float:
+    """The accuracy of best of N where ties are broken as a search breaks them (`tie_weights`), not averaged over."""
+    chosen = []
+    for prompt in prompts:
+        keys = list(
+            zip(prompt["scores"][f"{model}/{aggregation}"], tie_weights(prompt["step_rewards"][model]), strict=True)
+        )
+        best = max(keys)
+        chosen.append(fmean(value for key, value in zip(keys, prompt["correct"], strict=True) if key == best))
+    return fmean(chosen)
 
 
 def unscored(prompts: Sequence[ScoredPrompt], names: Iterable[str]) -> dict[str, int]:

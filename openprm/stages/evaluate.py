@@ -23,6 +23,7 @@ from ..evaluation.data import (
     read_scored,
     read_search_answers,
     scored_by,
+    ties_broken,
     unscored,
 )
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point
@@ -117,17 +118,24 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         differences = compare_groups(prompts, groups, compared)
         lengths = [row["n_tokens"] for prompt in prompts for row in prompt["rows"]]
         tokens = None if None in lengths else fmean(lengths)
+        metrics = evaluate_selection(prompts, groups)
+        n, broken = len(prompts[0]["rows"]), {}
+        for kind, entry in kinds.items():
+            for one in aggregations:
+                name = f"best of {n}: {kind}/{one}"
+                broken[name] = fmean(ties_broken(prompts, model, one) for model in entry["models"])
+        metrics = [{**row, "ties_broken": broken.get(row["method"]) if row["tied"] else None} for row in metrics]
         results: dict[str, Any] = {
             "counts": {
                 "prompts": len(prompts),
-                "candidates": len(prompts[0]["rows"]),
+                "candidates": n,
                 "tokens_per_candidate": tokens,
                 "unscored": missing,
                 "rejected": dict(rejections.counts),
             },
             "reward": reward,
             "kinds": kinds,
-            "metrics": evaluate_selection(prompts, groups),
+            "metrics": metrics,
             "differences": differences,
             "equivalence": equal,
         }

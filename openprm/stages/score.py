@@ -8,12 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure
 from ..runs.declaration import input_path, parameter
+from ..runs.folder import read_rows
 from ..runs.progress import Report
 from ..runs.shards import Items, Made
 from ..schema import SCHEMA_VERSION, Scored
@@ -49,8 +51,18 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
     def work(self, folder: Path) -> Mapping[str, Any]:
         candidates = self.candidate_source(rewards=False)
         described = work_on_candidates("score", candidates, RESPONSES_PER_SHARD, self._compute, _count)
+
+        def counts(totals: Mapping[str, Any]) -> dict[str, Any]:
+            mean = round(totals["sum"] / totals["rows"], 4)
+            tied = tied_best_share(read_rows(folder, Scored))
+            return {
+                "mean_score": mean,
+                "tied_best_share": tied,
+                **{name: totals[name] for name in ("truncated", "rejected")},
+            }
+
         return self.make_dataset(
-            folder, described, Scored, "scores", _counts, strict=self.strict, unusable=candidates.failures()
+            folder, described, Scored, "scores", counts, strict=self.strict, unusable=candidates.failures()
         )
 
     def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
@@ -67,9 +79,16 @@ def _count(rows: Items) -> dict[str, Any]:
     }
 
 
-def _counts(totals: Mapping[str, Any]) -> dict[str, Any]:
-    mean = round(totals["sum"] / totals["rows"], 4)
-    return {"mean_score": mean, "truncated": totals["truncated"], "rejected": totals["rejected"]}
+def tied_best_share(rows: Iterable[Mapping[str, Any]]) -> float:
+    """The share of prompts whose best score is that of several responses, of different texts: see `tie_weights`."""
+    best: dict[str, tuple[float, set[int]]] = {}
+    for row in rows:
+        score, there = best.setdefault(row["prompt_id"], (row["score"], set()))
+        if row["score"] > score:
+            best[row["prompt_id"]] = row["score"], {hash("".join(row["steps"]))}
+        elif row["score"] == score:
+            there.add(hash("".join(row["steps"])))
+    return round(fmean(len(texts) > 1 for _, texts in best.values()), 4)
 
 
 def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:

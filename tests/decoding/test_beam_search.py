@@ -103,9 +103,14 @@ def reference(name, language, rewards, shape, aggregation, group_seed):
     size = shape.beam // shape.groups
     open_, finished, complete = [PartialResponse()], [], []
 
-    def value(partial):
-        r = rewards.of(name, partial.steps)
-        return (True, aggregate(r, aggregation)) if r else (False, -math.inf)
+    def best_first(partials):
+        all_rewards = [tuple(rewards.of(name, partial.steps)) for partial in partials]
+
+        def value(i):
+            r = all_rewards[i]  # by score, then by exp(last reward), summed over those that are rewarded alike
+            return (True, aggregate(r, aggregation), r[-1] + math.log(all_rewards.count(r))) if r else (False,)
+
+        return [partials[i] for i in sorted(range(len(partials)), key=value, reverse=True)]
 
     for depth in range(shape.max_steps):
         new = []
@@ -117,12 +122,12 @@ def reference(name, language, rewards, shape, aggregation, group_seed):
                 if not same:
                     new.append(way.partial)
         complete += [p for p in new if p.finished]
-        kept = sorted(finished + new, key=value, reverse=True)[:size]
+        kept = best_first(finished + new)[:size]
         open_, finished = [p for p in kept if not p.finished], [p for p in kept if p.finished]
         if not open_:
             break
     complete += [PartialResponse(p.steps, p.tokens, "length") for p in open_]
-    return complete, max(complete, key=value)
+    return complete
 
 
 @given(shapes, languages, seeds, aggregations)
@@ -130,16 +135,14 @@ def test_each_sub_beam_is_what_it_would_be_alone(shape, language, seed, aggregat
     rewards = Rewards()
     together = search(NAMES, language, rewards, shape, seed, aggregation=aggregation)
     for name, found in zip(NAMES, together, strict=True):
-        complete, bests = [], []
+        complete = []
         for group in range(shape.groups):
             own = seed + NAMES.index(name)
-            alone = reference(
+            complete += reference(
                 name, language, rewards, shape, aggregation, lambda p, g=group, s=own: (s, f"{g}\0{p.text}")
             )
-            complete += alone[0]
-            bests.append(alone[1])
         assert [answer.partial for answer in found.complete] == complete
-        assert found.best.partial in bests
+        assert found.best in found.complete
         assert found.best.rank == max(answer.rank for answer in found.complete)
         for answer in found.complete:
             assert list(answer.step_rewards) == rewards.of(name, answer.partial.steps)
@@ -193,7 +196,7 @@ def test_a_finished_answer_gives_its_place_only_to_better_ones(shape, language, 
             for answer in before:
                 if answer.partial.finished and answer not in after:
                     assert len(after) == shape.beam
-                    assert all(other.rank > answer.rank for other in after if other not in before)
+                    assert all(other.rank >= answer.rank for other in after if other not in before)
         for answers in kept:
             assert {a.partial for a in answers if a.partial.finished} <= {a.partial for a in result.complete}
             texts = [(a.partial.text, a.partial.finished) for a in answers]

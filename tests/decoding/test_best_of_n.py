@@ -9,6 +9,7 @@ from openprm.decoding.best_of_n import vote
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, calibrate
 from openprm.decoding.hypotheses import Hypothesis
 from openprm.decoding.methods import Method
+from openprm.decoding.selection import best_of_n
 from openprm.engines.step_requests import PartialResponse
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
@@ -49,8 +50,8 @@ def test_best_of_n(language, seed, n, aggregation):
         for answer in one.complete:
             assert list(answer.step_rewards) == rewards.of(name, answer.partial.steps)
             assert not answer.step_rewards or answer.score == aggregate(answer.step_rewards, aggregation)
-        scores = [answer.score for answer in one.complete]
-        assert one.best == one.complete[scores.index(max(scores))]
+        step_rewards = [answer.step_rewards for answer in one.complete]
+        assert one.best == one.complete[best_of_n([answer.score for answer in one.complete], step_rewards)]
         assert one.generated_tokens == sum(way.n_tokens for way in ways)
         different = {answer.partial.steps for answer in one.complete}
         assert (one.merged, one.scored_tokens) == (n - len(different), sum(map(len, different)))

@@ -12,6 +12,7 @@ from openprm.decoding.early_rejection import (
     prompts_needed,
     simulate,
 )
+from openprm.decoding.selection import tie_weights
 from openprm.scoring.aggregation import AGGREGATIONS, aggregate
 
 # Few distinct values, so that ties are common; some answers are empty, or too long for the reward model.
@@ -42,12 +43,12 @@ def calibrated(prompts, aggregation, risk):
 
 
 def winner(answers, aggregation):
-    """The answer that best-of-N chooses: the first of the highest score among those that were scored to the end."""
+    """The answer that best-of-N chooses: of the highest score among those that were scored to the end."""
 
     def rank(i):
         known = [reward for reward in answers[i] if reward is not None]
         whole = 0 < len(known) == len(answers[i])
-        return whole, aggregate(known, aggregation) if known else -math.inf
+        return whole, aggregate(known, aggregation) if known else -math.inf, tie_weights(answers)[i]
 
     return max(range(len(answers)), key=rank)
 

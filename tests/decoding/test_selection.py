@@ -13,6 +13,7 @@ from openprm.decoding.selection import (
     expected_best_of_n,
     expected_vote,
     majority_vote,
+    tie_weights,
     weighted_vote,
 )
 
@@ -26,6 +27,21 @@ candidates = st.lists(st.tuples(answers, scores, correct), min_size=1, max_size=
 def test_best_of_n_takes_the_first_of_tied_ones():
     assert best_of_n([1.0, 3.0, 2.0, 3.0]) == 1
     assert best_of_n([-math.inf, -5.0]) == 1
+
+
+def test_ties_go_by_the_last_reward_summed_over_equal_candidates():
+    tied = [[-1.0, 0.5, 0.1], [-1.0, 0.9, 0.3], [-1.0, 0.5, 0.1], [-1.0, 0.2, 0.2]]
+    # twice exp(0.1) is more than exp(0.3); the next lowest step would choose the second
+    assert best_of_n([-1.0] * 4, tied) == 0
+    assert best_of_n([-1.0] * 3, tied[1:]) == 0
+    assert best_of_n([-1.0, -1.0, -2.0], [[], [0.0, None], [5.0]]) == 1
+    assert tie_weights(tied) == pytest.approx([0.1 + math.log(2), 0.3, 0.1 + math.log(2), 0.2])
+
+
+@given(candidates)
+def test_ties_are_broken_among_the_best_only(rows):
+    _, values, last = zip(*rows, strict=True)
+    assert values[best_of_n(values, [[reward] for reward in last])] == max(values)
 
 
 @pytest.mark.parametrize("values", [[], [0.0, math.nan], [math.nan, 0.0]])

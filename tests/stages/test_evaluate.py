@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
 from openprm.decoding.hypotheses import Hypothesis, ranked
+from openprm.decoding.selection import best_of_n
 from openprm.engines.step_requests import PartialResponse
 from openprm.errors import InputError
 from openprm.evaluation.accuracy import aggregated_scores
@@ -143,7 +144,7 @@ def test_evaluation_search_and_early_rejection_choose_the_same(answers: list[Any
         Hypothesis(PartialResponse(steps=("step",) * len(steps)), tuple(known), aggregate(known, aggregation))
         for steps, (known, _) in zip(step_rewards, answers, strict=True)
     ]
-    best = scores.index(max(scores))
+    best = best_of_n(scores, step_rewards)
     assert best == hypotheses.index(ranked(hypotheses)[0])
     assert scores == [hypothesis.weight for hypothesis in hypotheses]
     right = [float(index == best) for index in range(len(answers))]
@@ -164,6 +165,18 @@ def test_candidates_and_scores_that_do_not_fit_are_named(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=message):
             evaluate_models(data, {"prm": scores}, tmp_path / "out")
+
+
+def test_tied_best_scores_are_counted_and_also_broken(tmp_path: Path):
+    # all share a low first step; by the last one the second is best, and it is right
+    rewards = [[-1.0, 0.0], [-1.0, 2.0], [-1.0, 1.0]]
+    rows = [candidate("p", index, f"So.\nIt is {index}", float(index == 1)) for index in range(3)]
+    scores = dataset(tmp_path / "scores", Scored, [scored(*one) for one in zip(rows, rewards, strict=True)])
+    manifest = evaluate_models(dataset(tmp_path / "candidates", Candidate, rows), {"prm": scores}, tmp_path / "out")
+    by = {row["method"]: (row["accuracy"], row["tied"], row["ties_broken"]) for row in manifest["metrics"]}
+    assert by["best of 3: prm/min"] == (pytest.approx(1 / 3), 1, 1)
+    assert by["best of 3: prm/last"] == (1, 0, None)
+    assert "| 100.0% | 1.000 |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_prompts_that_do_not_fit_are_listed(tmp_path: Path):
