@@ -32,7 +32,9 @@ class Pairs(Stage, kind="pairs"):
     """Take process and outcome pairs from preference trees."""
 
     trees: str = input_path("Trees: a folder of `openprm trees`, or a published dataset.", argument=True)
-    min_gap: str = parameter("Least gap: 0.2 (in units of the reward), 0.5sd, or q0.9 (quantile of gaps).", "0.2")
+    min_gap: str = parameter(
+        "Least gap: 0.2 (in units of the reward; the paper's for 0/1), 0.5sd, or q0.9 (quantile).", "0.2"
+    )
     select: str = parameter("max (one pair a parent), all, or how many pairs a tree.", "max")
     min_support: int = parameter("Least number of responses behind each side.", 1)
     shared_prefix: bool = parameter("Put both sides behind the chosen side's prefix.", False)

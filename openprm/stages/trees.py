@@ -22,8 +22,9 @@ from ..runs.progress import Progress, shown
 from ..runs.shards import Shards, response_key, write_dataset
 from ..schema import Candidate, Tree
 from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..trees.similarity import DEFAULT_SIMILARITY
 from ..trees.statistics import TreeStatistics
-from ..trees.tree import MergeParameters, build_tree, tie_break
+from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, tie_break
 from .shared_options import ReadsCandidates
 
 PROMPTS_PER_SHARD = 500
@@ -39,7 +40,9 @@ class Trees(ReadsCandidates, kind="trees"):
     """
 
     separator: str = parameter(
-        r"Where steps end: '.\n', paragraph, line, sentence or re:PATTERN.", DEFAULT_SEPARATOR, escapes=True
+        r"Where steps end: '.\n' (the paper's), paragraph, line, sentence or re:PATTERN.",
+        DEFAULT_SEPARATOR,
+        escapes=True,
     )
     separators: dict[str, str] = parameter(
         "Another separator for one source, SOURCE=SEPARATOR; may be repeated.",
@@ -47,8 +50,8 @@ class Trees(ReadsCandidates, kind="trees"):
         flag="--source-separator",
         escapes=True,
     )
-    similarity: str = parameter("levenshtein, indel or jaro_winkler.", "levenshtein")
-    threshold: float = parameter("Least similarity of steps that merge.", 0.88)
+    similarity: str = parameter("levenshtein (our choice), indel or jaro_winkler.", DEFAULT_SIMILARITY)
+    threshold: float = parameter("Least similarity of steps that merge; 0.88 is the paper's.", DEFAULT_THRESHOLD)
     distinct_numbers: bool = parameter("Never merge steps with different numbers or option letters.", False)
     distinct_answers: bool = parameter("Never merge steps that state different final answers.", False)
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)

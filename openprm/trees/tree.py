@@ -41,12 +41,14 @@ ReadAnswer = Callable[[str, Sequence[Message]], str | None]
 class MergeParameters:
     """How to build a tree.
 
-    The defaults of `separator` and `threshold` are the paper's (appendix B.2). It names no similarity: normalized
-    Levenshtein is this package's choice, as are `distinct_numbers` (off: steps with different numbers or letters of
-    options may merge) and `distinct_answers`: a function that reads the final answer that a step states, given the
-    step and the question, so that steps with different ones never merge
-    (`openprm.rewards.answer_equivalence.stated_answer`).
-    `seed` gives another order of the responses, for what depends on it: which step opens a node, and ties.
+    The defaults of `separator` and `threshold` are the paper's (appendix B.2), all others ours. The paper names no
+    similarity but edit distance, and normalized Levenshtein does not give its own example (Table 5), whose merged
+    first sentences are 0.708 alike by it; Jaro-Winkler at 0.89 does.
+
+    distinct_numbers: whether only steps with the same numbers and letters of options merge.
+    distinct_answers: reads the final answer that a step states, given the step and the question, so that steps with
+      different ones never merge; such as `openprm.rewards.answer_equivalence.stated_answer`.
+    seed: gives another order of the responses, for what depends on it: which step opens a node, and ties.
 
     Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
     """

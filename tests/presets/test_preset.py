@@ -94,3 +94,10 @@ def test_tiny_needs_nothing_but_its_own_stages():
     for name, entry in stages.items():
         assert {value for _, value in preset_module._references(entry)} <= earlier, name
         earlier.add(name)
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper"])
+def test_presets_name_what_trees_are_merged_by(name: str):
+    stages = yaml.safe_load((files("openprm") / "presets" / f"{name}.yaml").read_text("utf-8"))["stages"]
+    trees = [stage for stage in stages.values() if stage["run"] == "trees"]
+    assert all(stage.keys() >= {"separator", "similarity", "threshold"} for stage in trees), trees
