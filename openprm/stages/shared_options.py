@@ -113,7 +113,7 @@ def engine_parameters(recorded: Mapping[str, Any], served: bool, prefix: str = "
 
 @dataclass(frozen=True, kw_only=True)
 class Samples(RunsEngine):
-    """A stage that samples from a language model; temperature and top-p are the paper's (section 4.1, appendix B.2)."""
+    """A stage that samples from a language model; temperature and top-p are the paper's (section 4.1, B.2)."""
 
     model: str = input_path("Language model: a folder, a Hub id, or its name on the servers.")
     temperature: float = parameter("Sampling temperature.", 0.5)
