@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, combinations
 from statistics import fmean, stdev
 from typing import Any
 
@@ -172,6 +172,18 @@ def search_point(
                 differences.append(paired_difference(against, more, high - low))
     low, high = mean_interval(correct, low, high)
     return {**search, "accuracy": fmean(correct), "low": low, "high": high, "differences": differences}
+
+
+def search_differences(searches: Sequence[tuple[Mapping[str, Any], Sequence[float]]]) -> list[dict[str, Any]]:
+    """How two searches of the same prompts differ, any two of them: rows like those of `compare_groups`.
+
+    searches: what `openprm.evaluation.data.read_search_answers` gives.
+    """
+    found = [(f"{search['line']} @{search['n']}", correct) for search, correct in searches]
+    return [
+        {**paired_difference(against, np.subtract(more, less)), "method": "search", "group": group, "seeds": []}
+        for (against, less), (group, more) in combinations(found, 2)
+    ]
 
 
 def early_rejection_rows(

@@ -57,7 +57,7 @@ def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
             ("95 % interval", "{low:.3f} to {high:.3f}"),
             ("against single", "{difference:+.3f}"),
             ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
-            ("tied best", lambda row: "{tied:.1%}".format_map(row) if row["tied"] else ""),
+            ("tied best", lambda row: "" if row["tied"] is None else "{tied:.1%}".format_map(row)),
             (
                 "ties broken",
                 lambda row: "{ties_broken:.3f}".format_map(row) if row["tied"] and row["ties_broken"] else "",

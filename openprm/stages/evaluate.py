@@ -26,7 +26,7 @@ from ..evaluation.data import (
     ties_broken,
     unscored,
 )
-from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_point
+from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_differences, search_point
 from ..evaluation.scaling_plot import plot_scaling
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
@@ -143,13 +143,13 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         made = {**results, "differences": shown, "models": models}
         if self.curve:
             ids, by_hash = [p["prompt_id"] for p in prompts], {m["hash"]: name for name, m in models.items() if m}
+            searches = [
+                read_search_answers(name, path, ids, rule, by_hash) for name, path in self.answers.items() if rule
+            ]
             results |= {
+                "differences": differences + search_differences(searches),
                 "samples": scaling_curve(prompts, groups, tokens, seed),
-                "searches": [
-                    search_point(*read_search_answers(name, path, ids, rule, by_hash), prompts, seed)
-                    for name, path in self.answers.items()
-                    if rule
-                ],
+                "searches": [search_point(*search, prompts, seed) for search in searches],
                 "early_rejection": [
                     row
                     for kind in kinds.values()

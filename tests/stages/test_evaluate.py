@@ -315,6 +315,13 @@ def test_the_curve_of_a_run_with_its_searches(run: Path, tmp_path: Path):
     against = {entry["against"]: entry["difference"] for entry in searches["pbs"]["differences"]}
     # by `min` all tie; and the vote is for 99
     assert against == {"majority vote": 0.75, "best of n: wise/min": 0.5, "weighted vote: wise/min": 0.75}
+    # and any two searches are compared
+    (more,) = [
+        row for row in found["differences"] if (row["method"], row["against"]) == ("search", "pbs: wise/min @4")
+    ]
+    assert (more["group"], more["difference"]) == ("majority-vote @4", -0.75)
+    assert more["low"] < -0.75 < more["high"] < 0
+    assert "search: majority-vote @4 less pbs: wise/min @4" in (out / "table.md").read_text()
     # twenty prompts can promise a risk of 0.2 and none that is lower
     assert {(row["scorer"], row["risk"]) for row in found["early_rejection"]} == {("wise", 0.2), ("blind", 0.2)}
     assert "pbs: wise/min @4, beam 2 (10 unanswered)" in (out / "table.md").read_text()
