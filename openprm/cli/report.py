@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MOSTLY_ONE_STEP = 0.5
 _HARDLY_MERGED = 0.02
 _MOSTLY_SINGLE = 0.7
+_NARROW = 0.05  # of a standard deviation
 _SHOWN = 160  # characters of a step in a terminal
 
 
@@ -61,6 +62,13 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
+    for source, sd in counts.get("reward_sd_by_source", {}).items():
+        gap = counts["min_gap_by_source"][source]
+        if 0 < gap < _NARROW * sd:
+            screen.print(
+                f"[yellow]Warning:[/] a gap of {gap:g} is only {gap / sd:.1%} of a standard deviation of the rewards "
+                f"of {escape(source)}: --min-gap 0.5sd asks for half of one."
+            )
     if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
         screen.print(
             f"[yellow]Warning:[/] {counts['single_response_share']:.0%} of the sibling pairs have one response behind "

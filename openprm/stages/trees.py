@@ -109,7 +109,7 @@ class Trees(ReadsCandidates, kind="trees"):
                 else:
                     usable.append(candidate)
             if usable:
-                separator = self.separators.get(usable[0]["source"], self.separator)
+                separator = self.separators.get(min(candidate["source"] for candidate in usable), self.separator)
                 trees.append(build_tree(usable, reward_name, self._parameters(separator)))
                 statistics.add(trees[-1])
         Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))

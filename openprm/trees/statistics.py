@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from ..schema import Pair, Support, Tree
 from .similarity import numbers
@@ -113,11 +116,14 @@ class PairStatistics:
     depths: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     separators: set[str] = field(default_factory=set)  # of the trees' steps
+    rewards: dict[str, array[float]] = field(default_factory=dict)  # of all responses, by source
     _prompts: set[str] = field(default_factory=set)
 
     def add_tree(self, tree: Tree) -> None:
         self.trees += 1
         self.separators.add(tree["build"]["separator"])
+        rewards = self.rewards.setdefault(tree["source"], array("d"))
+        rewards.extend(response["reward"] for response in tree["responses"])
         self.widest_gap = max([self.widest_gap, *sibling_gaps(tree)])
 
     def add(self, pair: Pair) -> None:
@@ -144,6 +150,9 @@ class PairStatistics:
         if self.trees:
             result["mean_gap"] = round(self.gaps / self.pairs, 4)
             result["prompts"] = self.trees
+            result["reward_sd_by_source"] = {
+                name: round(float(np.std(all_)), 4) for name, all_ in self.rewards.items()
+            }
             result["separators"] = sorted(self.separators)
             result["sibling_pairs_per_prompt"] = round(self.siblings / self.trees, 2)
             result["sibling_pairs_by_depth"] = {str(at): self.depths[at] for at in sorted(self.depths)[:_DEPTHS]}

@@ -98,3 +98,28 @@ def test_a_deep_tree(capsys):
 def test_a_lone_response(capsys):
     print_tree(TREES[1])
     assert capsys.readouterr().out.endswith("-2.000 ×1 all responses\n└── -2.000 ×1 alone\n")
+
+
+@pytest.mark.parametrize(
+    ("counts", "warning"),
+    [
+        ({"merged_share": 0.004}, "0.4% of the steps merged"),
+        ({"merged_share": 0.2}, ""),
+        (
+            {"end_nodes_with_right_and_wrong": 214, "end_nodes_of_several_responses": 1341},
+            "214 of 1341 end nodes of several responses hold right and wrong ones: --distinct-answers",
+        ),
+        ({"single_response_share": 0.93}, "93% of the sibling pairs have one response behind each side"),
+        ({"single_response_share": 0.5}, ""),
+        (
+            {"min_gap_by_source": {"uf": 0.2}, "reward_sd_by_source": {"uf": 8.0}},
+            "a gap of 0.2 is only 2.5% of a standard deviation of the rewards of uf",
+        ),
+        ({"min_gap_by_source": {"math": 0.2}, "reward_sd_by_source": {"math": 0.5}}, ""),
+    ],
+)
+def test_what_trees_and_pairs_will_not_do_is_said(capsys, counts, warning):
+    summary(counts)
+    out = capsys.readouterr().out
+    assert warning in out
+    assert ("Warning" in out) == bool(warning)

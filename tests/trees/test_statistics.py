@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import pstdev
 
 import pytest
 
@@ -77,6 +78,7 @@ def test_pairs():
     for each in TREES:
         statistics.add_tree(each)
     assert statistics.widest_gap == 1.0
+    statistics_sd = pstdev([1.0, 0.0, 0.5, -2.0, 0.25, 0.25])
     statistics.add(preference_pair(QUESTION, "a", "b", "s", "p", gap=0.5))
     statistics.add(preference_pair(QUESTION, "a", "c", "s", "p", gap=1.0))
     assert statistics.summary() == {
@@ -88,6 +90,7 @@ def test_pairs():
         "contradictions": 0,
         "mean_gap": 0.75,
         "prompts": 3,
+        "reward_sd_by_source": {"test": round(statistics_sd, 4)},
         "separators": [".\n"],
         "sibling_pairs_per_prompt": 0.0,
         "sibling_pairs_by_depth": {},
