@@ -30,7 +30,7 @@ def encode_prompt(
     turns = [{**turn, "content": text.hidden(turn["content"])} for turn in conversation]
     options: dict[str, Any] = {"chat_template": sampling.chat_template, "add_generation_prompt": True}
     try:
-        ids = text.encode(render(tokenizer, turns, **options))
+        (ids,) = text.encode([render(tokenizer, turns, **options)])
     except ScoringError as error:
         return Failure(error.reason, error.remedy)
     if limit is not None and len(ids) >= limit:

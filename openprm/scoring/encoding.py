@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 from .aggregation import ScoringError
@@ -77,8 +78,8 @@ def encode_prefixes(
 ) -> Iterator[list[int]]:
     """One sequence per step from number `known` (0-based) on: the question with the answer up to and including it.
 
-    Each is made when it is asked for, so that nothing is made behind the first that is too long. Raises as `encode`
-    does, and ScoringError where the template renders a prefix otherwise than the beginning of the whole answer.
+    At most twice as many are made as are asked for, so that a caller can stop at one that is too long. Raises as
+    `encode` does, and ScoringError where the template renders a prefix otherwise than the beginning of the whole.
     """
     if isinstance(steps, str) or not all(isinstance(step, str) for step in steps):
         raise ValueError("the steps of an answer are a list of texts")
@@ -103,7 +104,8 @@ def encode_prefixes(
         return rendered, len(visible) - len(answer)
 
     whole = framed(len(steps))
-    for size in range(max(known, 1), len(steps) + 1):
+
+    def checked(size: int) -> str:
         rendered, around = whole if size == len(steps) else framed(size)
         if around != whole[1]:
             raise ScoringError(
@@ -111,8 +113,13 @@ def encode_prefixes(
                 "(as templates of reasoning models do with a thought that has not ended)",
                 "use a template that renders every answer as it is, or leave the thoughts out",
             )
-        if size > known:
-            yield text.encode(rendered + suffix)
+        return rendered + suffix
+
+    sizes = iter(range(max(known, 1), len(steps) + 1))
+    at_once = 2  # tokenizers are faster with several texts
+    while block := [(size, checked(size)) for size in islice(sizes, at_once)]:
+        yield from text.encode([rendered for size, rendered in block if size > known])
+        at_once *= 2
 
 
 def render(tokenizer: Any, conversation: list[dict[str, Any]], date: str = DEFAULT_DATE, **options: Any) -> str:
@@ -158,34 +165,33 @@ class UserText:
             text = text.replace(token, sign)
         return text
 
-    def encode(self, rendered: str) -> list[int]:
+    def encode(self, rendered: Sequence[str]) -> list[list[int]]:
         """The token ids of what the template made of hidden texts.
 
         Raises ScoringError where the tokenizer cannot read special tokens as text.
         """
         ids = self._ids(rendered)
-        if not self._signs:
-            return ids
-        parts: list[int] = []
-        literal: list[int] = []
-        for part in filter(None, self._pattern.split(rendered)):  # the template's special tokens, and text between
-            own = [self._special[part]] if part in self._special else []
-            parts += own or self._ids(part)
-            for token, sign in self._signs:
-                part = part.replace(sign, token)
-            literal += own or self._ids(part, split_special_tokens=True)
-        special = {*self._special.values()}
-        if parts != ids or [one for one in parts if one in special] != [one for one in literal if one in special]:
+        return [*map(self._literal, rendered, ids)] if self._signs else ids
+
+    def _literal(self, rendered: str, ids: list[int]) -> list[int]:
+        parts = [part for part in self._pattern.split(rendered) if part]  # special tokens of the template, and text
+        shown = parts
+        for token, sign in self._signs:
+            shown = [part.replace(sign, token) for part in shown]
+        alike, literal = self._ids(parts), self._ids(shown, split_special_tokens=True)
+        literal = [one if part in self._special else two for part, one, two in zip(parts, alike, literal, strict=True)]
+        special = [[one for one in chain(*found) if one in self._special.values()] for found in (alike, literal)]
+        if [*chain(*alike)] != ids or special[0] != special[1]:
             raise ScoringError(
                 f"the text spells {', '.join(dict(self._signs))}, and this tokenizer cannot read these as text",
                 "leave it out, or write them in another way",
             )
-        return literal
+        return [*chain(*literal)]
 
-    def _ids(self, text: str, **options: Any) -> list[int]:
+    def _ids(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
         # `verbose=False`: callers count or mark sequences that are too long
         options |= {"add_special_tokens": False, "padding": False, "truncation": False, "verbose": False}
-        return self._tokenizer(text, **options)["input_ids"]
+        return self._tokenizer(list(texts), **options)["input_ids"] if texts else []
 
 
 @lru_cache(maxsize=8)

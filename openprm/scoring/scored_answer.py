@@ -63,7 +63,7 @@ class ScoringSettings:
     ) -> list[list[int]]:
         """One sequence for each step from number `known` (0-based) on, up to the first that does not fit.
 
-        No sequence is cut, and none is made behind that one. Raises ScoringError as `sequences` does, and where not
+        No sequence is cut. Raises ScoringError as `sequences` does, and where not
         even the first of these steps fits.
         """
         made = self.sequences(tokenizer, question, steps, known)
@@ -80,7 +80,7 @@ class ScoringSettings:
     def sequences(
         self, tokenizer: Any, question: str | Sequence[Mapping[str, Any]], steps: Sequence[str], known: int = 0
     ) -> Iterator[list[int]]:
-        """Those of `encode`, of any length, each made when it is asked for.
+        """Those of `encode`, of any length, made as they are asked for.
 
         Raises ScoringError for an empty answer, what the chat template does not render (see `encode_prefixes`), and a
         token that the model has no embedding for.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +19,14 @@ def pair_loss(chosen: Tensor, rejected: Tensor, weights: Tensor, margins: Tensor
     """
     losses = -logsigmoid(chosen - rejected - margins) + centering * (chosen + rejected) ** 2
     return (weights * losses).sum()
+
+
+def check_loss(loss: float, step: int) -> None:
+    """Raises ValueError for a training loss that is not finite: the weights are lost then."""
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the training loss is {loss} at step {step}; start again with a lower learning rate, warmup or float32"
+        )
 
 
 def pair_metrics(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..models.reward_checkpoint import check_reward_model
@@ -31,7 +31,7 @@ from .data import (
     encode_pairs,
     gap_scales,
 )
-from .loss import pair_loss, pair_metrics
+from .loss import check_loss, pair_loss, pair_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,13 @@ class OpenPRMConfig(TrainingArguments):
       The scale (root mean square) removes the units; without a margin, units do not matter.
     center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
       0; 0 is off.
-    max_length: tokens of one side, question included; less where the model's positions or its tokenizer allow less.
-      Longer pairs are left out and reported.
+    max_length: tokens of one side, question included; at most the model's. Longer pairs are left out and reported.
     """
 
     learning_rate: float = field(default=1e-6)
     num_train_epochs: float = field(default=1.0)
     logging_steps: float = field(default=10)
+    logging_nan_inf_filter: bool = field(default=False)  # True hides a loss that is not finite
     remove_unused_columns: bool = field(default=False)
     ddp_find_unused_parameters: bool | None = field(default=False)
 
@@ -148,8 +148,8 @@ class OpenPRMTrainer(Trainer):
         self.gap_scales: dict[str, float] = {}
         self.summary: dict[str, Any] = {"pairs": {}}
         self._tokenizer = processing_class
-        longest = min(args.max_length, longest_sequence(model))
-        self._settings = ScoringSettings.of(model.config, processing_class, max_length=longest)
+        most = min(args.max_length, longest_sequence(model))
+        self._settings = ScoringSettings.of(model.config, processing_class, max_length=most)
         train = None if train_dataset is None else self._encode(train_dataset, "train")
         evaluated: Any = None
         if isinstance(eval_dataset, Mapping):
@@ -189,8 +189,7 @@ class OpenPRMTrainer(Trainer):
             weighty = [pair for pair in pairs if self._weight(pair) > 0]
             if not weighty:
                 raise ValueError("every training pair has weight 0: see process_weight and source_weights")
-            counts["of_weight_0"] = len(pairs) - len(weighty)
-            pairs = weighty
+            counts["of_weight_0"], pairs = len(pairs) - len(weighty), weighty
         scales = {**gap_scales(pairs), **self.gap_scales}
         margins = [
             self.args.margin * pair.gap / scales[pair.source] if pair.gap and pair.source in scales else 0.0
@@ -272,6 +271,10 @@ class OpenPRMTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # Trainer's estimate counts `input_ids`, which these batches do not have
 
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        super().log(logs, *args, **options)
+        check_loss(logs.get("loss", 0.0), self.state.global_step)
+
     # ---- Evaluation ----
 
     def prediction_step(self, model: Any, inputs: dict, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
@@ -281,10 +284,8 @@ class OpenPRMTrainer(Trainer):
             rewards = self._rewards(model, inputs)
         return None, rewards, (inputs["ids"], torch.stack([inputs["weights"], inputs["margins"]], dim=1))
 
-    def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        rewards: Any = prediction.predictions
-        labels: Any = prediction.label_ids
-        ids, terms = labels
+    def _metrics(self, prediction: Any) -> dict[str, float]:
+        rewards, (ids, terms) = prediction.predictions, prediction.label_ids
         return pair_metrics(rewards, ids, terms, self.sources, self.args.center_rewards_coefficient)
 
     # ---- Checkpoints ----

@@ -180,3 +180,15 @@ def test_options_from_a_command_line(tmp_path: Path):
     (config,) = parser(OpenPRMConfig).parse_args_into_dataclasses(arguments)
     assert config.source_weights == {"math": 2.0}
     assert config.margin == 0.5
+
+
+def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path):
+    run = trainer(tmp_path, pairs(8), logging_steps=1)
+    run.model.score.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the training loss is nan at step 1; start again with a lower learning rate"):
+        run.train()
+
+
+def test_no_side_is_longer_than_the_models_positions(tmp_path: Path):
+    run = trainer(tmp_path, [*pairs(8), pair(9, chosen=" seven" * 300)])  # of 256 positions; the default is 2048
+    assert [(one.row, one.reason) for one in run.left_out] == [(8, "overlong")]
