@@ -8,20 +8,17 @@ Each question comes once. In memory are some hashes per prompt, and the texts of
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Failure
-from ..runs.folder import download
 from ..schema import SCHEMA_VERSION, Message, Prompt
 from ..text import comparable
-from .columns import require_column, resolve_columns
-from .paper_datasets import PromptSource, Source
-from .readers import convert_rows, dataset_name, numbered_rows, with_columns
-from .text_readers import Row
+from .columns import resolve_columns
+from .paper_datasets import PromptSource
+from .readers import convert_rows, dataset_name, numbered_rows, source_rows, with_columns
 from .values import question_id, to_id, to_messages, to_question, to_text
 
 
@@ -98,22 +95,6 @@ def read_declared_prompts(
 
     for file, rows in source_rows(source, path):
         yield from convert_rows(rows, file, prompts, counts)
-
-
-def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """The rows of each config of a source, and a name for them that is the same on every machine.
-
-    path: see `read_declared_prompts`. Raises InputError if the Hub or the path does not give them.
-    """
-    place = str(download(source.hub, "dataset", source.revision)) if path is None else path
-    is_file = os.path.isfile(place)
-    for config in ("",) if is_file else source.configs or ("",):
-        suffix = f":{config}" if config else ""
-        name = (source.hub if path is None else path) + suffix
-        names, rows = with_columns(numbered_rows(place + suffix, None if is_file else source.split, name))
-        for column in source.columns if names else ():
-            require_column(name, f"{source.name}'s rows", column, names)
-        yield name, rows
 
 
 class _Ledger:

@@ -14,11 +14,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, InputError, first_line
-from ..runs.folder import Location, load_from_hub, locate, read_rows
+from ..runs.folder import Location, download, load_from_hub, locate, read_rows
+from .columns import require_column
 from .text_readers import Row, csv_file, damage, json_file, json_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from .paper_datasets import Source
 
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1024
@@ -102,6 +105,23 @@ def dataset_name(path: str) -> str:
         name = location.hub.repository if location.hub else location.path
     name = os.path.basename(os.path.normpath(name))
     return name.removesuffix(".gz").removesuffix(_suffix(name) or "")
+
+
+def source_rows(source: Source, path: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
+    """The rows of each config of a source, and a name for them that is the same on every machine.
+
+    path: a file, or a folder laid out as the source is on the Hub, to read instead of the Hub. Raises InputError if
+    that does not give the source's rows.
+    """
+    place = str(download(source.hub, "dataset", source.revision)) if path is None else path
+    is_file = os.path.isfile(place)
+    for config in ("",) if is_file else source.configs or ("",):
+        suffix = f":{config}" if config else ""
+        name = (source.hub if path is None else path) + suffix
+        names, rows = with_columns(numbered_rows(place + suffix, None if is_file else source.split, name))
+        for column in source.columns if names else ():
+            require_column(name, f"{source.name}'s rows", column, names)
+        yield name, rows
 
 
 def _suffix(path: str) -> str | None:

@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..data.declared_pairs import read_declared_pairs
 from ..data.paper_datasets import PAIR_SOURCES, PairSource, find_source
-from ..data.preferences import PreferenceColumns, read_preferences
+from ..data.preferences import PreferenceColumns, read_declared_pairs, read_preferences
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.declaration import Stage, input_path, parameter

@@ -5,7 +5,6 @@ Rows are matched by the prompt, response or pair that they hold, whatever their 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ _ABSENT = object()  # in place of a value that one side lacks
 
 @dataclass
 class Comparison:
-    """Numbers of rows that are in both versions, and of each kind of difference; the first few of these as text."""
+    """How many rows are in both versions, or differ in some way; the first few differences as text."""
 
     matched: int = 0
     added: int = 0
@@ -75,9 +74,9 @@ def compare_rows(before: Iterable[Row], after: Iterable[Row], tolerance: float =
             if all(key in rows for rows in unmatched):
                 found.matched += 1
                 old, new = (rows.pop(key) for rows in unmatched)
-                if difference := _difference(old, new, tolerance):
+                if row_digest(old) != row_digest(new) and (first := _first_difference(old, new, "", tolerance)):
                     found.changed += 1
-                    found._show(f"{_name(new)}, {difference}")
+                    found._show(f"{_name(new)}, {first}")
     found.removed, found.added = map(len, unmatched)
     for rows, kind in zip(unmatched, ("removed", "added"), strict=True):
         for row in rows.values():
@@ -98,35 +97,26 @@ def _keyed(rows: Iterable[Row]) -> Iterator[tuple[bytes, Row]]:
         yield key + seen[key].to_bytes(4, "big"), row
 
 
-def _difference(before: Row, after: Row, tolerance: float) -> str | None:
-    if row_digest(before) == row_digest(after):
-        return None
-    found = _first(before, after, "", tolerance)
-    return found and f"{found[0]}: {_short(found[1])} -> {_short(found[2])}"
-
-
-def _first(one: Any, other: Any, path: str, tolerance: float) -> tuple[str, Any, Any] | None:
-    """The path and the two values of the first difference, such as `nodes[3].value`."""
+def _first_difference(one: Any, other: Any, path: str, tolerance: float) -> str | None:
+    """The path and the two values of the first difference: `nodes[3].value: 0.5 -> 1.0`."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        names = {**one, **other}
         dot = "." if path else ""
-        parts = [(f"{path}{dot}{name}", one.get(name, _ABSENT), other.get(name, _ABSENT)) for name in names]
+        parts = ((f"{path}{dot}{name}", one.get(name, _ABSENT), other.get(name, _ABSENT)) for name in {**one, **other})
     elif isinstance(one, list) and isinstance(other, list):
         items = zip_longest(one, other, fillvalue=_ABSENT)
-        parts = [(f"{path}[{index}]", *pair) for index, pair in enumerate(items)]
+        parts = ((f"{path}[{index}]", *pair) for index, pair in enumerate(items))
     else:
-        return None if _equal(one, other, tolerance) else (path, one, other)
-    return next((found for name, a, b in parts if (found := _first(a, b, name, tolerance))), None)
+        return None if _equal(one, other, tolerance) else f"{path}: {_short(one)} -> {_short(other)}"
+    return next((found for name, a, b in parts if (found := _first_difference(a, b, name, tolerance))), None)
 
 
 def _equal(one: Any, other: Any, tolerance: float) -> bool:
     """Equality as the row hash has it: NaN equals itself; 1, 1.0 and True differ; so do a missing value and None."""
     if one is _ABSENT or other is _ABSENT:
         return one is other
-    are_numbers = isinstance(one, float) and isinstance(other, float)
-    if tolerance and are_numbers and math.isclose(one, other, abs_tol=tolerance, rel_tol=0):
-        return True
-    return row_digest({"value": one}) == row_digest({"value": other})
+    are_close = isinstance(one, float) and isinstance(other, float) and abs(one - other) <= tolerance
+    # not for a tolerance of 0: 0.0 and -0.0 have different hashes
+    return bool(tolerance and are_close) or row_digest({"value": one}) == row_digest({"value": other})
 
 
 def _short(value: Any) -> str:
