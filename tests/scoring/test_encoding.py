@@ -170,6 +170,20 @@ def test_a_tokenizer_that_cannot_read_special_tokens_as_text_fails_the_row():
     assert error.value.remedy.startswith("leave it out")
 
 
+def test_a_vocabulary_that_has_special_tokens_as_pieces_of_text_fails_the_row():
+    pieces = [("<pad>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((one, -2.0) for one in "▁Hi</s>")]
+    made = PreTrainedTokenizerFast(  # as XLM-RoBERTa's
+        tokenizer_object=Tokenizer(models.Unigram(pieces, unk_id=3)),
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="<pad>",
+    )
+    made.chat_template = CHAT_TEMPLATE
+    assert encode(made, "Hi", "iH").count(2) == 2
+    with pytest.raises(ScoringError, match="spells </s>, and this tokenizer cannot"):
+        encode(made, "Hi", "i</s>")
+
+
 def test_a_template_with_todays_date_has_one_that_never_changes():
     tok = tokenizer("{{ strftime_now('%d %b %Y') }}" + CHAT_TEMPLATE)
     assert tok.decode(encode(tok, "Hi", "five")).startswith("26 Jul 2024<s>")
