@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import LEVELS, Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
+from ..text import comparable
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +125,12 @@ class Train(Stage, kind="train"):
         rows = [row for path in self.pairs.values() for row in read_rows(path, Pair) if row["level"] in self.levels]
         if not rows:
             raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
+        held = list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else None
+        if leaked := shared_questions(rows, held or ()):
+            raise InputError(
+                f"{self.eval_pairs}: {len(leaked)} questions are trained on (but for case, space and punctuation), "
+                f"such as {leaked[0]!r}; hold out pairs of other prompts"
+            )
         checkpoints = folder / WORK / "checkpoints"
         options: dict[str, Any] = {
             "save_total_limit": 2,  # survives a kill while the newest is being written
@@ -158,7 +166,7 @@ class Train(Stage, kind="train"):
             model,
             arguments,
             rows,
-            list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else None,
+            held,
             processing_class=tokenizer,
             callbacks=[_log_at_checkpoints()],
         )
@@ -188,6 +196,21 @@ class Train(Stage, kind="train"):
             "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
             "plateau": plateau,
         }
+
+
+def shared_questions(rows: Iterable[Mapping[str, Any]], held: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The last turns of questions in `held` that are also in `rows`, but for case, space and punctuation."""
+
+    def read(some: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], str]:
+        turns = ([turn["content"] for turn in row["question"]] for row in some)
+        return {tuple(_WORDS.findall(comparable(" ".join(texts)).casefold())): texts[-1] for texts in turns}
+
+    known = read(rows)
+    return [text for words, text in read(held).items() if words in known]
+
+
+#: Numbers, words, and signs that mean something.
+_WORDS = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s.,;:!?\"'`*]")
 
 
 def _leave_group() -> None:
