@@ -7,13 +7,16 @@ Equal labels are equal answers, whichever of the equal spellings stands for them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
 from ..schema import Message
 from .exact_answer import DEFAULT_PATTERN, extract_answer, normalize
 from .multiple_choice import options_of, stated_option
+
+logger = logging.getLogger(__name__)
 
 #: exact: one normalized spelling. option: one letter of a multiple choice. math: mathematically equal (math-verify).
 EQUIVALENCES = ("exact", "option", "math")
@@ -62,14 +65,33 @@ def stated_answer(text: str, question: Sequence[Message] = ()) -> str | None:
 
 
 def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
-    """For each answer the first one that it equals; one that cannot be read as mathematics equals only itself."""
-    from .math_answer import equal
+    """For each answer one of those that it equals; one that cannot be read as mathematics equals only itself.
 
-    spelled = [None if answer is None else normalize(answer) for answer in answers]
-    found: dict[str, str] = {}  # a spelling's representative
-    for answer in filter(None, spelled):
-        if answer not in found:
-            # in both orders: an answer may be written more freely than the reference that it is compared with
-            same = (other for other in dict.fromkeys(found.values()) if equal(other, answer) or equal(answer, other))
-            found[answer] = next(same, answer)
+    Answers of one label all equal one another: 50% may stand with 50 or with 0.5, which stay apart. The groups are the
+    same in any order of the answers. What is not compared in time counts as different, with a warning.
+    """
+    from .math_answer import equal, read, spelling
+
+    spelled = [answer and spelling(answer) for answer in answers]
+    late: list[str] = []
+
+    def in_time(work: Callable[..., Any], *answers: str) -> bool:
+        try:
+            return bool(work(*answers))
+        except TimeoutError:
+            late.append(answers[0])
+            return False
+
+    def same(one: str, other: str) -> bool:
+        # in both orders: an answer may be written more freely than the reference that it is compared with
+        return in_time(equal, one, other) or in_time(equal, other, one)
+
+    groups: list[list[str]] = []
+    for answer in sorted(set(filter(None, spelled)), key=lambda text: ("%" in text, text)):
+        comparable = groups if in_time(read, answer) else []
+        group = next((group for group in comparable if all(same(answer, other) for other in group)), None)
+        groups.append([answer]) if group is None else group.append(answer)
+    if late:
+        logger.warning("%d comparisons of answers took too long and count as different: %s", len(late), late[0][:80])
+    found = {answer: group[0] for group in groups for answer in group}
     return [answer and found[answer] for answer in spelled]

@@ -13,6 +13,8 @@ from ..schema import Candidate, Reward, plain_reward
 
 #: Marks a candidate whose reward is 0 because no answer could be read in its response.
 UNPARSABLE = "unparsable"
+#: Marks a candidate whose reward is 0 because its answer was not compared in time.
+TIMED_OUT = "timed-out"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class RuleRewarder:
     """A `Rewarder` by a pure function of one candidate.
 
     rule: the value of the reward, or None where no answer could be read, which is 0 with the mark `UNPARSABLE`. It
-    raises Failure for a candidate that cannot be rewarded.
+    raises Failure for a candidate that cannot be rewarded, and TimeoutError for 0 with the mark `TIMED_OUT`.
     """
 
     name: str
@@ -78,6 +80,8 @@ class RuleRewarder:
             value = self.rule(candidate)
         except Failure as failure:
             return RewardResult(None, failure=failure)
+        except TimeoutError:
+            return RewardResult(plain_reward(self.name, 0.0), marks=(TIMED_OUT,))
         return RewardResult(plain_reward(self.name, value or 0.0), marks=(UNPARSABLE,) if value is None else ())
 
     def describe(self) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from ..schema import Candidate
 from .base import RuleRewarder, reference_of
 
 _SIGN = r"(?:(?<![\w)])[-+−])?"
+# 1.6e-19, 1.6 x 10^-19
+_POWER = r"(?:[eE][-+−]?[0-9]+(?!\w)|\s?(?:[x×·*]|\\times|\\cdot)\s?10\^(?:[-+−]?[0-9]+|\{[-+−]?[0-9]+\}))"
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 #: A number or a fraction of a running text: not inside a word (H2O) nor the minutes of a time (5:00), a sign only
 #: where it isn't a minus (10-5).
-NUMBER = rf"(?<!\w)(?<![0-9]:){_SIGN}(?:{_DIGITS}(?:\.[0-9]+)?|(?<!\.)\.[0-9]+)(?:/[0-9]+(?![\w/]))?"
+NUMBER = rf"(?<!\w)(?<![0-9]:){_SIGN}(?:{_DIGITS}(?:\.[0-9]+)?|(?<!\.)\.[0-9]+)(?:{_POWER}|/[0-9]+(?![\w/]))?"
 
 # The argument of \boxed: braces may nest three deep.
 _BRACED = r"[^{}]*"

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import InputError
 from ..hub.publication import MODELS, RECORDS, Publication, content_hash, open_publication, part_rows, restore
 from ..hub.repository import Missing, Repository, commits, download, model_names
-from ..rewards.base import UNPARSABLE
+from ..rewards.base import TIMED_OUT, UNPARSABLE
 from ..runs.dataset import finish_dataset, write_shards
 from ..runs.declaration import stage_from_manifest
 from ..runs.manifest import run_stage
@@ -134,7 +134,7 @@ def _unrewarded(publication: Publication, part: str, folder: Path) -> Path:
     def without(row: Mapping[str, Any]) -> dict[str, Any]:
         rewards = [reward for reward in row["rewards"] if reward["name"] != name]
         # the mark may belong to another of the rewards: which one left it is not recorded
-        marks = row["marks"] if rewards else [mark for mark in row["marks"] if mark != UNPARSABLE]
+        marks = row["marks"] if rewards else [mark for mark in row["marks"] if mark not in (UNPARSABLE, TIMED_OUT)]
         return {**row, "rewards": rewards, "marks": marks}
 
     def work(unfinished: Path) -> dict[str, Any]:

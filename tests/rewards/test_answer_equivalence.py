@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from openprm.errors import InputError
@@ -35,6 +37,14 @@ def test_mathematically_equal_answers_share_a_label():
     assert found[3] is None
     # the groups are the same whatever comes first
     assert len(set(labels(responses[::-1], "math")) - {None}) == 2
+
+
+def test_a_percentage_does_not_join_what_differs():
+    pytest.importorskip("math_verify")
+    answers = ["so 50", "so 0.5", "so 50%", "so 0.50"]
+    for order in itertools.permutations(range(4)):
+        found = dict(zip(order, labels([answers[i] for i in order], "math"), strict=True))
+        assert found[0] == found[2] != found[1] == found[3]
 
 
 def test_unknown_equivalence():

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 
 from openprm.errors import InputError
 from openprm.rewards import math_answer as mathematics
+from openprm.rewards.answer_equivalence import labels
+from openprm.rewards.base import TIMED_OUT
 from openprm.rewards.math_answer import equal, mathematics_rule, stated_expression
-from tests.rewards.outcomes import failure, outcome, reward
+from tests.rewards.outcomes import candidate, failure, outcome, reward
 
 MATH500 = Path(__file__).parents[2] / "../shared/data/math/math500.parquet"
 
@@ -34,6 +37,8 @@ MATH500 = Path(__file__).parents[2] / "../shared/data/math/math500.parquet"
         ("Hence $x = 9$.\nI hope it is correct.", "$x = 9$"),
         ("They cost $5 and $6", "6"),
         ("It makes 7.", "7"),
+        ("It makes 1.6e-19.", "1.6e-19"),
+        ("It makes 1.6 × 10^-19 C.", "1.6 × 10^-19"),
         (r"\boxed{", None),
         ("I do not know.", None),
     ],
@@ -54,6 +59,11 @@ def test_the_stated_answer(response, answer):
         (r"1,2", ["2, 1", "$1$ and $2$"]),
         (r"\$32,\!348", ["32348", r"\$32,348"]),
         (r"90^\circ", ["90", r"90^{\circ}"]),
+        ("0.5", [r"50\%", "50%", r"$50\%$"]),
+        ("50%", ["0.5", "50", r"\frac12"]),
+        (r"\frac{1}{3}", ["0.333333", "33.3333%"]),
+        ("1.6e-19", [r"1.6\times10^{-19}", "1.6 × 10^-19", r"$1.60 \cdot 10^{-19}$", "1.6E−19"]),
+        ("602214076000000000000000", ["6.02214076e23"]),
     ],
 )
 def test_equal_values_in_any_form(reference, answers):
@@ -61,7 +71,16 @@ def test_equal_values_in_any_form(reference, answers):
 
 
 @pytest.mark.parametrize(
-    ("reference", "answer"), [("5", "6"), ("x+1", "x"), (r"\frac{1}{2}", "0.51"), ("(1,2)", "(2,1)")]
+    ("reference", "answer"),
+    [
+        *[("5", "6"), ("x+1", "x"), (r"\frac{1}{2}", "0.51"), ("(1,2)", "(2,1)"), ("50%", "0.51")],
+        # tiny numbers, alone and inside of others
+        *[("1.6e-19", "-9.1e-31"), ("1.6e-19", "-1.6e-19"), ("0.0000004", "0.0000007"), ("0", "1e-9")],
+        *[(r"2\times10^{-20}", r"3\times10^{-20}"), (r"4\times10^{-20}x", r"7\times10^{-20}x")],
+        *[(r"\{0.0000004, 2\}", r"\{0.0000007, 2\}"), ("(1, 0.0000004)", "(1, 0.0000007)")],
+        *[("x = 0.0000004", "x = 0.0000007"), ("x < 0.0000004", "x < 0.0000007"), ("1e-400", "2e-400")],
+        (r"\begin{pmatrix}0.0000004\\2\end{pmatrix}", r"\begin{pmatrix}0.0000007\\2\end{pmatrix}"),
+    ],
 )
 def test_other_values(reference, answer):
     assert equal(reference, answer) is False
@@ -96,6 +115,45 @@ def test_pathological_answers_end(answer, monkeypatch):
     monkeypatch.setattr(mathematics, "SECONDS", 0.2)
     assert outcome(mathematics_rule(), rf"The answer is ${answer}$", "7").reward["value"] == 0.0  # type: ignore[index]
     assert outcome(mathematics_rule(), rf"\boxed{{{answer}}}", "7").reward["value"] == 0.0  # type: ignore[index]
+
+
+def test_imports_take_no_time_of_the_first_comparison():
+    """math-verify takes two seconds of processor time to import, more than this limit."""
+    program = (
+        "from openprm.rewards import answer_equivalence, math_answer; math_answer.SECONDS = 0.5;"
+        "found = answer_equivalence.labels(['so it is 3/4', 'so it is 0.75', 'so it is 9'], 'math');"
+        "assert found[0] == found[1] != found[2], found"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class SlowLibrary:
+    """Stands for math-verify; parses as it, once it is no longer slow."""
+
+    slow = True
+
+    def __init__(self, library):
+        self.verify, self._parse = library.verify, library.parse
+
+    def parse(self, *arguments, **options):
+        while self.slow:
+            pass
+        return self._parse(*arguments, **options)
+
+
+def test_a_time_out_is_counted_and_not_kept(monkeypatch, caplog):
+    library = SlowLibrary(mathematics._library())
+    monkeypatch.setattr(mathematics, "SECONDS", 0.1)
+    monkeypatch.setattr(mathematics, "_library", lambda: library)
+    responses, rule = [r"\boxed{7/16}", r"\boxed{0.4375}"], mathematics_rule()
+    assert len(set(labels(responses, "math"))) == 2
+    assert "2 comparisons" in caplog.text
+    with pytest.raises(TimeoutError):
+        equal("7/16", "0.4375")
+    assert rule.reward(candidate(responses[0], "7/16")) == reward("math", 0.0, TIMED_OUT)
+    library.slow = False
+    assert len(set(labels(responses, "math"))) == 1
+    assert rule.reward(candidate(responses[1], "7/16")) == reward("math", 1.0)
 
 
 @pytest.mark.parametrize(
