@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..schema import Message
-from .exact_answer import DEFAULT_PATTERN, extract_answer, normalize
+from .exact_answer import DEFAULT_PATTERN, extract_answer
 from .multiple_choice import options_of, stated_option
 
 logger = logging.getLogger(__name__)

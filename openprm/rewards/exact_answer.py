@@ -96,10 +96,15 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
     return next(filter(None, map(normalize, final_statements(response, _compiled(pattern)))), None)
 
 
+def unix_lines(text: str) -> str:
+    r"""The text with `\n` as the end of each line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def final_statements(response: str, patterns: Iterable[re.Pattern[str]]) -> Iterator[str]:
     """What a response states, the last first: by the first of the patterns, then by the next."""
     for pattern in patterns:
-        for match in reversed(own_statements(list(pattern.finditer(response)))):
+        for match in reversed(own_statements(list(pattern.finditer(unix_lines(response))))):
             yield _inside(match)
 
 

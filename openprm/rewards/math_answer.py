@@ -3,9 +3,9 @@ r"""Outcome rewards of mathematical answers, equal by value: 1 where a response'
     "... so $x = \boxed{\frac{2}{4}}$."  against the reference  "0.5"  ->  1.0
 
 Which part of a response is its answer is decided here; `math-verify` (extra `math`) reads and compares it by SymPy. A
-calculation counts as its value: `8-4` is 4, and `50\%` is both 50 and 0.5. Decimals are equal that agree to six places,
-and to five digits where they are smaller. An answer has at most `LONGEST` characters, and reading and comparing may take
-`SECONDS` of processor time each (not of the clock, so that a busy machine gives the same rewards).
+calculation counts as its value: `8-4` is 4; `50\%` is 50 and 0.5. Decimals are equal that agree to six places, or to
+five digits where they are below 0.01. An answer has at most `LONGEST` characters, and reading and comparing may
+take `SECONDS` of processor time each (not of the clock, so that a busy machine gives the same rewards).
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def mathematics_rule(name: str = "math") -> RuleRewarder:
     """Rewards by mathematical equality, as a `Rewarder`.
 
     The reference is the golden answer alone, in LaTeX or plain; one that cannot be read is a failure. A response that
-    states no answer, or one that cannot be read, gets 0 and the mark `unparsable`; where the time did not suffice, 0 and
-    the mark `timed-out`. A signal limits it: the rule works in a process's main thread, on POSIX systems. Raises InputError where the extra `math` is missing.
+    states no answer, or one that cannot be read, gets 0 and the mark `unparsable`; one that takes too long, 0 and the
+    mark `timed-out`. A signal limits the time: the rule works in a process's main thread, on POSIX systems. Raises
+    InputError where the extra `math` is missing.
     """
     _library()
     limits = {"seconds": SECONDS, "longest": LONGEST, "math-verify": version("math-verify")}

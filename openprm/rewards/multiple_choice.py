@@ -3,8 +3,8 @@ r"""Outcome rewards of multiple-choice questions: 1 where a response states the 
     question: "What do plants do with light?\nA. respiration\nB. photosynthesis"
     "... so the answer is (B)."  "The answer is photosynthesis."  ->  B
 
-The options are the lines `A. ...`, `(A) ...` or `A) ...` of the last user message, from A on. An answer is an
-option's letter or its text. Pure Python.
+The options are the lines `A. ...`, `(A) ...` or `a) ...` of the last user message, from A on. An answer is an option's
+letter or its text, announced in English or a few other languages; a small letter counts in brackets only. Pure Python.
 """
 
 from __future__ import annotations
@@ -16,31 +16,48 @@ from functools import lru_cache
 from ..errors import Failure
 from ..schema import Candidate, Message
 from .base import RuleRewarder, reference_of
-from .exact_answer import ANSWER_IS, normalize, own_statements
+from .exact_answer import ANSWER_IS, normalize, own_statements, unix_lines
 
-_OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[.)\]:](?:[ \t]+(.*?))?[ \t]*$", re.MULTILINE)
+_OPTION = re.compile(r"^[ \t]*[(\[]?([A-Za-z])[.)\]:](?:[ \t]+(.*?))?[ \t]*$", re.MULTILINE)
+_HALF_WIDTH = {code + 0xFEE0: code for code in range(ord("!"), ord("~") + 1)}  # of CJK's wide letters and marks
 
 # What may stand around a letter: brackets, emphasis, `\boxed{\text{...}}`.
-_BEFORE = r"(?:\\(?:boxed|text|textbf|mathbf|mathrm)\s*\{|[($\[*_\s\"'“])*"
-_AFTER = r"[)}$\]*_\"'”]*"
-_LETTER = re.compile(rf"(?i:options?\s+|choices?\s+)?{_BEFORE}([A-Z])(?![\w'’]){_AFTER}")
+_BEFORE = r"(?:\\(?:boxed|text|textbf|mathbf|mathrm)\s*\{|\\[(\[]|[($\[*_\s\"'“])*+"
+_AFTER = r"(?:\\[)\]]|[)}$\]*_\"'”])*+"
+_ONE = (
+    rf"{_BEFORE}(?:(?i:options?|choices?|letter|la)\s+)?{_BEFORE}([A-Z]|[a-z](?=[)\]}}]))(?![0-9A-Za-zÀ-ɏ_'’]){_AFTER}"
+)
+_LETTER = re.compile(_ONE)
 _ALSO = re.compile(r"\s*(?:,|/|&|(?:,\s*)?\b(?:and|or)\b)\s*(?:both\s+)?")
 # Below "The answers are:", one option a line.
 _NEXT_LINE = re.compile(rf"{_ALSO.pattern}|[^\n]*\n[ \t]*(?=[(\[]?[A-Z][.)\]:]\s)")
 
 # Where an answer is stated, up to what is stated, by alternatives:
-# 1. "the answer is", "Answer:", as in `exact_answer`;
+# 1. "the answer is", "Answer:", as in `exact_answer`, and the same in other languages;
 # 2. "the answer that fits best is", "the correct option is": words without punctuation between;
-# 3. a box.
+# 3. "correct option:", "I choose";
+# 4. "Therefore D.", where the letter ends the line;
+# 5. a tag, or a box.
+_IS = r"(?:is|(?:would|must|should) be|ist|lautet|es|est|è|é)\b"
+_NOUN = "antwort|respuesta|réponse|risposta|resposta|ответ"
+_CHOICE = r"(?:correct|right|best|my|final)\s+(?:option|choice|statement)"
 _STATES = re.compile(
     rf"{ANSWER_IS}"
-    r"|(?i:\b(?:answer|(?:correct|right|best)\s+(?:option|choice|statement))(?:[ \t]+[\w'’]+){0,8}?[ \t]+is\b)[\s*_:]*"
-    r"|(?=\\boxed\s*\{)"
+    rf"|(?i:\b(?:{_NOUN})[\s*_]*(?:{_IS}|:))[\s*_:]*"
+    r"|(?:答案|答え|답|回答|答)(?:(?:是|は|은|为)[:]?|[\s*_]*:)[\s*_]*"
+    rf"|(?i:\b(?:answer|{_NOUN}|{_CHOICE})(?:[ \t]+[\w'’]+){{0,8}}?[ \t]+{_IS})[\s*_:]*"
+    rf"|(?i:\b(?:{_CHOICE}[\s*_]*:|I(?:[ \t]+would|'d)?[ \t]+(?:choose|pick|select|go[ \t]+with)\b))[\s*_]*"
+    rf"|(?i:\b(?:therefore|thus|hence|so)\b[,:]?[ \t]+(?:it[ \t]+is[ \t]+)?)(?={_ONE}[.!]?[ \t]*$)"
+    r"|<answer>\s*|(?=\\boxed\s*\{)",
+    re.MULTILINE,
 )
 # "(B) is correct", with the letter's brackets or "option" before it.
 _IS_CORRECT = re.compile(
-    r"(?:\b(?i:option|choice)\s+[(*]*([A-Z])[)*]*|[(*]{1,3}([A-Z])[)*]{1,3})\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best)\b"
+    r"(?:\b(?i:option|choice)\s+[(*]*([A-Z]|(?<=\()[a-z])[)*]*|[(*]{1,3}([A-Z]|(?<=\()[a-z](?=\)))[)*]{1,3})"
+    r"\s+is\s+(?:the\s+)?(?:most\s+)?(?:correct|right|best)\b"
 )
+# Behind a number or a variable: it goes on.
+_GOES_ON = re.compile(r"\s*(?:[+^=×÷·<>%]|[-−*/]?\s*[0-9])")
 _LINE = 1000  # characters that are read of a statement
 
 
@@ -67,14 +84,21 @@ def _choice(candidate: Candidate) -> float | None:
 
 @lru_cache(maxsize=256)
 def read_options(question: str) -> Mapping[str, str]:
-    """The options of a question, letter to text: its last run of lines that count on from A. Empty without any."""
-    options: dict[str, str] = {}
-    for letter, text in _OPTION.findall(question):
-        if letter == "A":
-            options = {}
-        if ord(letter) == ord("A") + len(options):
-            options[letter] = text
-    return options
+    """The options of a question, capital letter to text: its last run of lines that count on from A, else from a.
+
+    Empty without any.
+    """
+    lines = _OPTION.findall(unix_lines(question))
+    for first in "Aa":
+        options: dict[str, str] = {}
+        for letter, text in lines:
+            if letter == first:
+                options = {}
+            if ord(letter) == ord(first) + len(options):
+                options[letter.upper()] = text
+        if options:
+            return options
+    return {}
 
 
 def options_of(question: Sequence[Message]) -> Mapping[str, str]:
@@ -86,12 +110,18 @@ def options_of(question: Sequence[Message]) -> Mapping[str, str]:
 def golden_option(reference: str, options: Mapping[str, str]) -> str | None:
     """The letter that `reference` means; None where it means none, or several options with one text.
 
-    A single capital letter is itself where the question shows no options.
+    A single capital letter is itself where the question shows no options; a small one, where it is no option's text.
     """
     letter = normalize(reference)
     if letter in options or (not options and re.fullmatch("[A-Z]", letter)):
         return letter
-    return _option_with_text(reference, options)
+    return _option_with_text(reference, options) or _letter(letter, options)
+
+
+def _letter(letter: str, options: Mapping[str, str]) -> str | None:
+    """The option with this letter; None where it is none, or small and also the text of one."""
+    known = letter.upper() in options if options else letter.isupper()
+    return letter.upper() if known and (letter.isupper() or letter not in options.values()) else None
 
 
 def _option_with_text(text: str, options: Mapping[str, str]) -> str | None:
@@ -106,6 +136,7 @@ def stated_option(response: str, options: Mapping[str, str]) -> str | None:
     A statement that names no option ("the answer is not among them") is passed over. Where no sentence states an
     answer, the whole response or its last sentence may, by a letter in brackets or a letter with its option's text.
     """
+    response = unix_lines(response).translate(_HALF_WIDTH)
     matches = sorted([*_STATES.finditer(response), *_IS_CORRECT.finditer(response)], key=re.Match.start)
     named = {match: letters for match in matches if (letters := _named(match, options))}
     if not named:
@@ -117,8 +148,8 @@ def stated_option(response: str, options: Mapping[str, str]) -> str | None:
 def _named(match: re.Match[str], options: Mapping[str, str]) -> set[str]:
     """The options that one statement names."""
     if match.re is _IS_CORRECT:
-        letter = match[1] or match[2]
-        return {letter} if not options or letter in options else set()
+        letter = _letter(match[1] or match[2], options)
+        return {letter} if letter else set()
     joint = _NEXT_LINE if "\n" in match[0] else _ALSO
     return _leading(match.string[match.end() : match.end() + _LINE], options, joint)
 
@@ -139,23 +170,27 @@ def _leading(said: str, options: Mapping[str, str], joint: re.Pattern[str]) -> s
 def _option_at(said: str, options: Mapping[str, str]) -> tuple[str, int] | None:
     """The option whose letter or text `said` begins with, and where that ends.
 
-    The longest text wins; a text of one character counts for less than a letter, and one of two options for nothing.
+    The longest text wins; a text that is itself a letter counts for nothing, and so does one of two options.
     """
     text = re.sub(r"\A[\s*_\"'“$(]+", "", said)
-    lengths = {letter: len(option) for letter, option in options.items() if len(option) > 1 and _begins(text, option)}
+    lengths = {letter: len(option) for letter, option in options.items() if _begins(text, option, options)}
     longest = [letter for letter, length in lengths.items() if length == max(lengths.values())]
     if len(longest) == 1:
         return longest[0], len(said) - len(text) + lengths[longest[0]]
     match = _LETTER.match(said)
-    if match and (not options or match[1] in options) and not _is_word(match):
-        return match[1], match.end()
-    return None
+    letter = _letter(match[1], options) if match and not _is_word(match) else None
+    return (letter, match.end()) if match and letter else None
 
 
-def _begins(said: str, text: str) -> bool:
-    """Whether `said` begins with `text`, whatever its case, as whole words and numbers."""
+def _begins(said: str, text: str, options: Mapping[str, str]) -> bool:
+    """Whether `said` begins with an option's text, whatever its case, as whole words, numbers and calculations."""
     end = len(text)
-    return said[:end].casefold() == text.casefold() and not re.match(r"[.,]?\w", said[end : end + 2])
+    if not text or text.upper() in options or said[:end].casefold() != text.casefold():
+        return False
+    goes_on = re.match(r"[.,]?\w", said[end : end + 2]) or (
+        not re.search(r"[^\W\d_]{2}", text) and _GOES_ON.match(said, end)
+    )
+    return not goes_on
 
 
 def _is_word(match: re.Match[str]) -> bool:
@@ -169,10 +204,10 @@ def _is_word(match: re.Match[str]) -> bool:
 def _unannounced(response: str, options: Mapping[str, str]) -> str | None:
     """The option that is the whole response, or that its last sentence alone names."""
     text = response.strip()
-    bare = re.fullmatch(rf"{_BEFORE}([A-Z]){_AFTER}[.):]?{_AFTER}", text)
-    whole = bare[1] if bare else _option_with_text(text, options)
-    if whole is not None:
-        return whole if not options or whole in options else None
+    bare = re.fullmatch(rf"{_ONE}[.:]?{_AFTER}", text)
+    whole = _option_with_text(text, options) or (_letter(bare[1], options) if bare else None)
+    if bare or whole:
+        return whole
     last = text[-_LINE:].rsplit("\n", 1)[-1]
     letters = {
         letter

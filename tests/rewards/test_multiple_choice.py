@@ -18,6 +18,8 @@ OPTIONS = read_options(QUESTION)
         "Which?\nA. one\nB. two\nC. three",
         "Which?\n(A) one\n(B) two\n(C) three",
         "Which?\n A) one \n B) two\n C) three\nAnswer with the letter.",
+        "Which?\r\nA. one\r\nB. two\r\nC. three\r\n",
+        "Which?\na) one\nb) two\nc) three",
         "A. B. Cee asks\nB. not an option\nWhich?\nA. one\nB. two\n\nC: three",
     ],
 )
@@ -45,6 +47,26 @@ def test_a_question_without_options():
         ("Option D is the right one, (D) is right.", "D"),
         ("The answer is (B). Plants do.\n\n(A) is wrong.\n(C) Is a number.", "B"),
         ("The answer is:\nB. photosynthesis\n\nPlants do it.", "B"),
+        ("The answer is (b).", "B"),
+        ("FINAL ANSWER: [b]", "B"),
+        (r"So $\boxed{b}$ or \(B\)", "B"),
+        ("(b)", "B"),
+        ("b)", "B"),
+        ("Option (c) is correct.", "C"),
+        ("Option C", "C"),
+        ("**Option C.**", "C"),
+        ("It grows. Therefore D.", "D"),
+        ("Is the answer B? Hence, it is option D\n", "D"),
+        ("The answer must be B.", "B"),
+        ("Correct option: B, as plants do", "B"),
+        ("I would go with (B).", "B"),
+        ("<think>(A)?</think><answer>B</answer>", "B"),
+        ("The answer is B\r\nas plants do", "B"),
+        # in other languages, as simple-evals reads them
+        *[(text, "B") for text in ("Die Antwort ist B.", "Die richtige Antwort lautet (B).", "Antwort: B")],
+        *[(text, "B") for text in ("La respuesta correcta es la B.", "La réponse est B", "Réponse : B")],
+        *[(text, "B") for text in ("La risposta è B.", "A resposta é B.", "Ответ: B", "所以答案是B。", "答案：Ｂ")],
+        *[(text, "B") for text in ("정답은 B입니다", "答え: B", "正确答案是（B）")],
         # by text
         ("The answer is photosynthesis.", "B"),
         ("So the answer is **Photosynthesis**, as always", "B"),
@@ -78,10 +100,42 @@ def test_an_option_is_stated(response, letter):
         "The answer is 16.5",
         "The answer is (J).",
         "It is (A) or (B).",
+        "The answer is b.",
+        "The answer is f(b)",
+        "The answers are:\r\nA. respiration\r\nB. photosynthesis",
+        "So D is wrong.",
+        "Therefore B or D.",
+        "It is not B. Therefore not D.",
+        "It is as in case (b).",
     ],
 )
 def test_none_or_several_are_stated(response):
     assert stated_option(response, OPTIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("response", "letter"),
+    [
+        *[
+            ("The answer is 4.", "A"),
+            ("4", "A"),
+            ("So the answer is **4**, as always", "A"),
+            ("The answer is x.", "D"),
+        ],
+        *[("The answer is x = 4.", None), ("The answer is 4 + 1 = 5.", None), ("The answer is 4.5", None)],
+        *[("The answer is 4 1/2", None), ("The answer is 4 / 5", None), ("The answer is 5%", None)],
+        ("The answer is B, as 2 + 2 = 4", "B"),
+    ],
+)
+def test_options_of_one_character(response, letter):
+    options = read_options("2 + 2?\nA. 4\nB. 5\nC. 1/2\nD. x")
+    assert stated_option(response, options) == letter
+
+
+def test_a_small_letter_is_no_option_where_it_is_a_text():
+    options = {"A": "b", "B": "a", "C": "c"}
+    assert [stated_option(f"The answer is {one}", options) for one in ("(b)", "b", "(B)")] == [None, None, "B"]
+    assert [golden_option(one, options) for one in ("b", "B")] == ["A", "B"]
 
 
 def test_a_letter_is_stronger_than_a_text_of_one_letter():
@@ -90,7 +144,7 @@ def test_a_letter_is_stronger_than_a_text_of_one_letter():
 
 @pytest.mark.parametrize(
     ("reference", "letter"),
-    [("B", "B"), ("(B)", "B"), ("Photosynthesis", "B"), ("16.0", "C"), ("K", None), ("osmosis", None)],
+    [("B", "B"), ("(B)", "B"), ("b", "B"), ("Photosynthesis", "B"), ("16.0", "C"), ("K", None), ("osmosis", None)],
 )
 def test_golden_option(reference, letter):
     assert golden_option(reference, OPTIONS) == letter
