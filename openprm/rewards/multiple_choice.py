@@ -36,18 +36,18 @@ _NEXT_LINE = re.compile(rf"{_ALSO.pattern}|[^\n]*\n[ \t]*(?=[(\[]?[A-Z][.)\]:]\s
 # 1. "the answer is", "Answer:", as in `exact_answer`, and the same in other languages;
 # 2. "the answer that fits best is", "the correct option is": words without punctuation between;
 # 3. "correct option:", "I choose";
-# 4. "Therefore D.", where the letter ends the line;
+# 4. "Therefore D.": a sentence of its own, where the letter ends the line;
 # 5. a tag, or a box.
 _IS = r"(?:is|(?:would|must|should) be|ist|lautet|es|est|è|é)\b"
 _NOUN = "antwort|respuesta|réponse|risposta|resposta|ответ"
 _CHOICE = r"(?:correct|right|best|my|final)\s+(?:option|choice|statement)"
 _STATES = re.compile(
     rf"{ANSWER_IS}"
-    rf"|(?i:\b(?:{_NOUN})[\s*_]*(?:{_IS}|:))[\s*_:]*"
-    r"|(?:答案|答え|답|回答|答)(?:(?:是|は|은|为)[:]?|[\s*_]*:)[\s*_]*"
+    rf"|(?i:\b(?:{_NOUN})[\s*_]*(?:{_IS}|:))[ \t*_:]*(?!\s)"
+    r"|(?:答案|答え|답|回答|答)(?:(?:是|は|은|为)[:]?|[\s*_]*:)[ \t*_]*(?!\s)"
     rf"|(?i:\b(?:answer|{_NOUN}|{_CHOICE})(?:[ \t]+[\w'’]+){{0,8}}?[ \t]+{_IS})[\s*_:]*"
     rf"|(?i:\b(?:{_CHOICE}[\s*_]*:|I(?:[ \t]+would|'d)?[ \t]+(?:choose|pick|select|go[ \t]+with)\b))[\s*_]*"
-    rf"|(?i:\b(?:therefore|thus|hence|so)\b[,:]?[ \t]+(?:it[ \t]+is[ \t]+)?)(?={_ONE}[.!]?[ \t]*$)"
+    rf"|\b(?:Therefore|Thus|Hence|So)\b[,:]?[ \t]+(?:it[ \t]+is[ \t]+)?(?={_ONE}[.!]?[ \t]*$)"
     r"|<answer>\s*|(?=\\boxed\s*\{)",
     re.MULTILINE,
 )

@@ -107,6 +107,8 @@ def test_an_option_is_stated(response, letter):
         "Therefore B or D.",
         "It is not B. Therefore not D.",
         "It is as in case (b).",
+        "That is not so, so option D",
+        "答案：\n\nA. respiration\nB. photosynthesis\n等等",
     ],
 )
 def test_none_or_several_are_stated(response):
