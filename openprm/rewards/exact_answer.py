@@ -32,7 +32,7 @@ for _ in range(3):
 _BOXED = rf"\\boxed\s*\{{({_BRACED})\}}"
 
 # "The answer is", "**Final answer:**", ... and the marks that may stand between it and the answer.
-ANSWER_IS = r"(?i:\banswers?[\s*_]*(?:is\b|are\b|:))[\s*_:]*"
+ANSWER_IS = r"(?i:\banswers?[\s*_]*(?:is\b|are\b|:))[\s*_:]*+"
 
 # Up to six words: longer text is an explanation. The first character is not one of the marks before it, and only a
 # few marks may follow, so that a long run of them is read only once.
@@ -47,7 +47,7 @@ _WORDS = rf"(?![\s*_:])(?!(?i:(?:in)?correct|right|wrong)\b){_WORD}+?(?:[ \t]+{_
 STATED = (
     rf"{_BOXED}"
     rf"|(?<!#)####(?!#)[ \t]*(\$?{NUMBER})[ \t]*$"
-    r"|(?<!#)####(?!#)[ \t]*(\S[^\n]*)(?:\n\s*)?\Z"
+    r"|(?<!#)####(?!#)[ \t]*(\S(?:(?!####)[^\n])*)(?:\n\s*)?\Z"
     rf"|{ANSWER_IS}({_WORDS})(?=[.!?。！？*_]{{0,4}}[ \t]*$|[.!?]{{1,4}}[*_]{{0,3}}\s|\*\*(?!\w))"
 )
 
@@ -66,7 +66,7 @@ PATTERNS = {"answer": (STATED, *LAST_NUMBER), "stated": (STATED,)}
 DEFAULT_PATTERN = "answer"
 
 # With such a line a model that completes text continues after its answer.
-_NEXT_QUESTION = re.compile(r"^[*#\s]*(?:Question|Q)[*\s]*:", re.MULTILINE)
+_NEXT_QUESTION = re.compile(r"^[*# \t]*(?:Question|Q)[*\s]*:", re.MULTILINE)
 
 
 @lru_cache(maxsize=64)
@@ -152,12 +152,9 @@ def normalize(answer: str) -> str:
     unnecessary zeros (`16.0` is `16`), and what it is the value of: one variable or a calculation (`x = 14`,
     `2(11) = 22`). Upper and lower case stay different.
     """
-    text, previous = answer, None
-    while text != previous:
-        previous = text
-        text = text.replace("{,}", ",").replace(r"\!", "").replace(r"\$", "$").replace(r"\%", "%")
-        text = text.strip().strip("*_`\"'“”").rstrip(".,;:。")
-        text = _AROUND.sub(_inside, text)
+    text = answer.replace("{,}", ",").replace(r"\!", "").replace(r"\$", "$").replace(r"\%", "%")
+    for _ in range(_NESTED):
+        text = _AROUND.sub(_inside, text.lstrip(_MARKS).rstrip(_MARKS + ".,;:。"))
     calculated, equals, result = text.rpartition("=")
     if equals and _CALCULATED.fullmatch(calculated) and _AMOUNT.fullmatch(result.strip()):
         text = result.strip()
@@ -171,6 +168,8 @@ def normalize(answer: str) -> str:
     return minus + whole + fraction
 
 
+_NESTED = 4  # deep at most
+_MARKS = "*_`\"'“”" + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _AROUND = re.compile(
     r"\A(?:\$+([^$]+)\$+|\\\((.+)\\\)|\\\[(.+)\\\]|\\text\s*\{([^{}]*)\}|[(\[]?([A-Za-z])[)\]])\Z", re.DOTALL
 )

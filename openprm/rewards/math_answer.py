@@ -39,7 +39,7 @@ _INLINE = (
 )
 _SEVERAL = rf"(?:{_INLINE})(?:(?:\s*,|\s*,?\s*(?:and|or)\b)\s*(?:{_INLINE})){{0,9}}"
 # A formula without dollars: commands and single letters, but no words.
-_BARE = rf"(?:\\[A-Za-z]+|\\.|\{{[a-z]+\}}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|[^A-Za-z\\\n]){{1,{LONGEST}}}"
+_BARE = rf"(?:\\[A-Za-z]+|\\.|\{{[a-z]+\}}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|[^A-Za-z\\\n]){{1,{LONGEST}}}+"
 _STATED = (
     re.compile(rf"{ANSWER_IS}((?s:{_SEVERAL}))|{ANSWER_IS}((?!\s*\\boxed){_BARE})$|{STATED}", re.MULTILINE),
     re.compile(LAST_NUMBER[0]),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
+from collections.abc import Callable
+from typing import Any
 
 from openprm.errors import Failure
 from openprm.rewards.base import RewardResult, RuleRewarder
@@ -31,3 +34,15 @@ def failure(rule: RuleRewarder, response: str, reference: str | None, question: 
 
 def reward(name: str, value: float, *marks: str) -> RewardResult:
     return RewardResult(plain_reward(name, value), marks=marks)
+
+
+#: Between texts of 40,000 characters, that make readers slow whose time is quadratic.
+AROUND = (("", ""), ("", "x"), ("", "\nx"), ("The answer is ", ""), ("The answer is ", " x\ny"), (r"\boxed{", ""))
+
+
+def assert_quick(read: Callable[[str], Any], unit: str) -> None:
+    """Whether `read` takes little time for long texts that repeat `unit`."""
+    for before, after in AROUND:
+        start = time.process_time()
+        read(before + unit * (40_000 // len(unit)) + after)
+        assert time.process_time() - start < 2, (before, after)

@@ -8,12 +8,15 @@ import pytest
 from openprm.errors import InputError
 from openprm.rewards.ifeval import check, instructions_reference, instructions_rule, read_instructions
 from openprm.rewards.ifeval_checks import KINDS, language_of, load_languages
-from tests.rewards.outcomes import failure, outcome, reward
+from tests.rewards.outcomes import assert_quick, failure, outcome, reward
 
 IFEVAL = Path(__file__).parents[2] / "../shared/data/ifeval/ifeval.parquet"
 
 ENGLISH = "the children walked slowly to the old house by the river and waited there for their friends"
 GERMAN = "Die Kinder gingen langsam zum alten Haus am Fluss und warteten dort auf ihre Freunde."
+
+#: Kinds that need the language, which langdetect takes a second to load.
+LANGUAGES = ("language:", "change_case:english")
 
 #: Kind, arguments, responses that follow it, responses that do not.
 CASES: list[tuple[str, dict, list[str], list[str]]] = [
@@ -204,10 +207,35 @@ def test_languages_are_the_same_every_time():
     assert random.getstate() == state
 
 
-@pytest.mark.parametrize("unit", ["a ", "<<", "*", "* a", "\n", "[", "- ", "P.", "***a", '"', "SECTION ", "{", "a'"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *[
+            "a ",
+            "<<",
+            "*",
+            "* a",
+            "\n",
+            "[",
+            "- ",
+            "P.",
+            "***a",
+            '"',
+            "SECTION ",
+            "{",
+            "a'",
+            ".",
+            "!",
+            "...",
+            ". ",
+            "```",
+        ],
+    ],
+)
 def test_degenerate_responses_are_checked_in_reasonable_time(unit):
-    for kind, arguments, _, _ in CASES:
-        check(unit * 20_000, read_instructions(instructions_reference([kind], [arguments])))
+    everything = [(kind, arguments) for kind, arguments, _, _ in CASES if not kind.startswith(LANGUAGES)]
+    assert_quick(lambda text: check(text, everything), unit)
+    language_of(unit * 20_000)
 
 
 @pytest.mark.skipif(not IFEVAL.exists(), reason="no shared data")

@@ -1,7 +1,7 @@
 import pytest
 
 from openprm.rewards.multiple_choice import choice_rule, golden_option, read_options, stated_option
-from tests.rewards.outcomes import failure, outcome, reward
+from tests.rewards.outcomes import assert_quick, failure, outcome, reward
 
 QUESTION = """What do plants do with light?
 A. respiration
@@ -167,7 +167,23 @@ def test_the_rule():
     assert outcome(choice_rule("mc"), "The answer is (C)", "C") == reward("mc", 1.0)
 
 
-@pytest.mark.parametrize("unit", ["A ", "(A) ", "answer is ", "the best option ", "\\boxed{", "A, ", "\nA. ", "* "])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *["A ", "(A) ", "answer is ", "the best option ", "\\boxed{", "A, ", "\nA. ", "* ", ". ", "*", "So ", "So *"],
+        *[
+            "option ",
+            "option (A) is ",
+            "(",
+            "\\text{",
+            "答案",
+            "答案是",
+            "antwort ",
+            "antwort ist ",
+            "I would go with ",
+        ],
+    ],
+)
 def test_degenerate_responses_are_read_in_reasonable_time(unit):
-    stated_option(unit * 5000, OPTIONS)
-    stated_option("The answer is " + unit * 5000, OPTIONS)
+    assert_quick(lambda text: stated_option(text, OPTIONS), unit)
+    assert_quick(read_options.__wrapped__, unit)
