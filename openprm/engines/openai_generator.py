@@ -18,6 +18,9 @@ from ..schema import Message
 from .base import Batch, PromptSamples, Report, Sample, Sampling, no_report
 from .openai_client import Servers, UnsupportedParameter
 
+#: How models write a thought before their answer.
+THINK = "<think>{}</think>"
+
 
 class ServerGenerator(Servers):
     """A `GenerationEngine` by chat completions of `model`, as the servers call it.
@@ -28,13 +31,21 @@ class ServerGenerator(Servers):
     equal samples depends on the servers. An empty message is an empty response. `n_tokens` is None where a server only
     reports the sum over several samples.
 
+    `reasoning`: how the thought that a server gives apart from its answer is put before it; by default as models write
+    it that are sampled without a server. A thought that was cut has no end. Without it, thoughts are left out.
+
     The limit of a response is sent as `max_tokens`, or as `max_completion_tokens` once a server does not support that.
     """
 
     engine = "openai"
     revision: str | None = None
 
-    def __init__(self, servers: Sequence[str], model: str, **connection: Any) -> None:
+    def __init__(
+        self, servers: Sequence[str], model: str, *, reasoning: str | None = THINK, **connection: Any
+    ) -> None:
+        if reasoning and not (isinstance(reasoning, str) and reasoning.count("{}") == 1):
+            raise InputError(f"reasoning is {reasoning!r}; mark the place of the thought by {{}}, once")
+        self._reasoning = reasoning
         self._name = model
         self.model = os.path.basename(model) if os.path.isabs(model) else model  # rows keep only a path's name
         super().__init__(servers, **connection)
@@ -75,7 +86,7 @@ class ServerGenerator(Servers):
             **self._extra,
         }
         try:
-            return await self.post("chat/completions", request, samples_in)
+            return await self.post("chat/completions", request, partial(samples_in, reasoning=self._reasoning))
         except UnsupportedParameter as error:
             if error.parameter != "max_tokens" or "max_tokens" not in request:
                 raise
@@ -83,20 +94,30 @@ class ServerGenerator(Servers):
         return await self._complete(question, n, seed, sampling)
 
 
-def samples_in(body: Any) -> list[Sample]:
-    """The samples in the body of a chat completion, one or more. Raises ValueError for a body of another shape."""
+def samples_in(body: Any, reasoning: str | None = THINK) -> list[Sample]:
+    """The samples in the body of a chat completion, one or more; `reasoning` as of `ServerGenerator`.
+
+    Raises ValueError for a body of another shape.
+    """
     try:
         choices = sorted(body["choices"], key=lambda choice: choice["index"])
         total = (body.get("usage") or {}).get("completion_tokens") if len(choices) == 1 else None
         if not choices:
             raise ValueError("no choices")
-        return [_sample(choice, total) for choice in choices]
+        return [_sample(choice, total, reasoning) for choice in choices]
     except (KeyError, TypeError, AttributeError):
         raise ValueError(json.dumps(body)) from None
 
 
-def _sample(choice: dict[str, Any], total: int | None) -> Sample:
-    text = choice["message"]["content"] or ""
+def _sample(choice: dict[str, Any], total: int | None, reasoning: str | None) -> Sample:
+    message = choice["message"]
+    text = message["content"] or message.get("refusal") or ""
+    # newer vLLMs call it `reasoning`
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if thought and reasoning:
+        before, after = reasoning.split("{}")
+        gap = "" if text[:1].isspace() or not text else "\n\n"
+        text = f"{before}{thought}" + (f"{after}{gap}{text}" if text or choice["finish_reason"] != "length" else "")
     reason = choice["finish_reason"]
     if reason in (None, "abort"):  # aborted by the server, which may be shutting down
         raise ValueError(f"a sample ended with {reason!r}")

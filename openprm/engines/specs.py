@@ -19,7 +19,7 @@ E = TypeVar("E")
 SPEED_OPTIONS = frozenset(
     "tensor_parallel_size pipeline_parallel_size data_parallel_size distributed_executor_backend "
     "gpu_memory_utilization max_num_seqs max_num_batched_tokens max_tokens enforce_eager swap_space seed "
-    "download_dir".split()
+    "download_dir concurrency timeout retries key_variable".split()
 )
 _RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
 _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)
@@ -68,6 +68,17 @@ class EngineSpec(Generic[E]):
             raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         recorded_options(self.options)
 
+    def precision(self) -> str | None:
+        """The dtype that the engine computes in: the checkpoint's, unless another is named; None where servers do."""
+        if self.engine == "server" or self.dtype != "auto":
+            return None if self.engine == "server" else self.dtype
+        from .transformers_loading import checkpoint_dtype
+
+        try:
+            return checkpoint_dtype(self.source, revision=self.revision, trust_remote_code=self.trust_remote_code)
+        except (OSError, ValueError):
+            return self.dtype  # the engine will say what is wrong
+
     def make(self) -> E:
         """The engine, with its model loaded. Raises InputError where that cannot be."""
         maker = resolve_name(f"{__package__}.{self.makers[self.engine]}")
@@ -75,7 +86,7 @@ class EngineSpec(Generic[E]):
             if self.engine == "server":
                 return maker(self.servers, self.model, **self.options)
             origin = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-            return maker(self.model, dtype=self.dtype, **origin, **self.options)
+            return maker(self.model, dtype=self.precision(), **origin, **self.options)
         except TypeError as error:
             raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
 

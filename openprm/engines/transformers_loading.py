@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from ..errors import InputError, first_line
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def checkpoint_dtype(model: str | Path, **origin: Any) -> str:
+    """The dtype of a checkpoint by its config; float32 where that says none. `origin`: revision, trust_remote_code.
+
+    vLLM's own `auto` makes bfloat16 of float32.
+    """
+    dtype = AutoConfig.from_pretrained(model, **origin).get_text_config().dtype
+    return "float32" if dtype is None else str(dtype).removeprefix("torch.")
 
 
 def load_model(auto_class: Any, model: str | Path, dtype: str, **options: Any) -> Any:

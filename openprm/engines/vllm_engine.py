@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, first_line
 from .event_loop import EventLoopThread
+from .transformers_loading import checkpoint_dtype
 from .vllm_worker import EndWithOwner, own
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class VllmEngine:
     """A model in vLLM, on an event loop of its own (`thread`): it keeps running while the caller is busy.
 
-    `engine_args` are vLLM's own: tensor_parallel_size, data_parallel_size, max_model_len and so on. Raises InputError
-    where vLLM is not installed or cannot load the model.
+    `engine_args` are vLLM's own: dtype (`auto` is the checkpoint's), tensor_parallel_size, max_model_len and so on.
+    Raises InputError where vLLM is not installed or cannot load the model.
     """
 
     engine = "vllm"
@@ -35,7 +36,6 @@ class VllmEngine:
             import vllm
         except ImportError as error:
             raise InputError("the engine `vllm` needs the extra: pip install 'openprm[vllm]'") from error
-        from transformers import AutoConfig
         from transformers.utils import cached_file
         from transformers.utils.hub import extract_commit_hash
         from vllm.platforms import current_platform
@@ -47,7 +47,9 @@ class VllmEngine:
         own()
         try:
             # transformers reads the config first: it says in one line what is wrong with a name
-            AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+            dtype = checkpoint_dtype(model, revision=revision, trust_remote_code=trust_remote_code)
+            if engine_args["dtype"] == "auto":
+                engine_args["dtype"] = dtype
             # the Hub's commit, by where the file lies in its cache
             self.revision: str | None = extract_commit_hash(cached_file(model, "config.json", revision=revision), None)
             # where a prompt with a seed is read in parts, vLLM 0.32 dies on a CPU: "CPU Generator does not use offset"

@@ -103,7 +103,8 @@ class Judge:
     def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
         """See `Rewarder`. A judgement's seed depends on the question and the response alone."""
         if self._generator is None:
-            self._generator = ServerGenerator(self._servers, self._model, **self._connection)
+            # a verdict is read in what the judge says, not in what it thinks before
+            self._generator = ServerGenerator(self._servers, self._model, reasoning="", **self._connection)
         waiting: dict[int, RewardBatch] = {}
 
         def asked() -> Iterator[Batch]:

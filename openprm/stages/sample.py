@@ -51,7 +51,7 @@ class SampleResponses(Samples, Sharded, kind="sample"):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         described = work_on_prompts(
-            "sample",
+            self.named("sample"),
             self.prompts,
             self.prompts_per_shard,
             self._compute,

@@ -121,7 +121,7 @@ class Search(Samples, Sharded, kind="search"):
     def work(self, folder: Path) -> Mapping[str, Any]:
         if self.prompts is None:
             raise InputError("a search needs prompts")
-        described = work_on_prompts("search", self.prompts, self.prompts_per_shard, self._compute, _count)
+        described = work_on_prompts(self.named("search"), self.prompts, self.prompts_per_shard, self._compute, _count)
         return self.make_dataset(folder, described, Answer, "answers")
 
     def searcher(self) -> Searcher:

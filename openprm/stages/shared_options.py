@@ -95,7 +95,7 @@ class RunsEngine(Stage):
         flag="--engine-option",
     )
     revision: str | None = execution("Branch, tag or commit of a model on the Hub.", None)
-    dtype: str = parameter("auto, float32, bfloat16, ...", "auto")
+    dtype: str = parameter("auto (the checkpoint's), float32, bfloat16, ...", "auto")
     trust_remote_code: bool = parameter("Run the code that comes with the model.", False)
 
     def recorded(self) -> dict[str, Any]:
@@ -106,9 +106,8 @@ def engine_parameters(recorded: Mapping[str, Any], served: bool, prefix: str = "
     """What a manifest records of an engine: only the options that its results depend on."""
     found = dict(recorded)
     options = recorded_options(found.pop(f"{prefix}engine_options", {}))
-    if served:  # its dtype and options are the servers' matter
-        return {**found, f"{prefix}engine": "server"}
-    return {**found, **({f"{prefix}engine_options": options} if options else {})}
+    engine = {f"{prefix}engine": "server"} if served else {}  # its dtype is the servers' matter
+    return {**found, **engine, **({f"{prefix}engine_options": options} if options else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,16 @@ class Samples(RunsEngine):
         return found if self.servers else {**found, "model": self.generator.identity()}
 
     def recorded(self) -> dict[str, Any]:
-        return super().recorded() | ({"model": self.model} if self.servers else {})
+        """With the dtype that is sampled in, where the engine is ours."""
+        return super().recorded() | ({"model": self.model} if self.servers else {"dtype": self.precision})
+
+    @cached_property
+    def precision(self) -> str | None:
+        return self.generator.precision()
+
+    def named(self, work: str) -> str:
+        """The work as progress shows it, with the dtype."""
+        return f"{work} ({self.precision})" if self.precision else work
 
     def sampling(self, n: int, stop: tuple[str, ...] = ()) -> Sampling:
         return Sampling(

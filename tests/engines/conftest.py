@@ -65,7 +65,7 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vllm_generator(policy: Path) -> Iterator[VllmGenerator]:
-    made = VllmGenerator(policy, dtype="float32", enforce_eager=True, max_num_seqs=32)
+    made = VllmGenerator(policy, enforce_eager=True, max_num_seqs=32)
     yield made
     made.close()
 

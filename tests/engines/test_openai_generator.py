@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openprm.engines.base import Batch, PromptSamples, Sampling
-from openprm.engines.openai_generator import ServerGenerator, samples_in
+from openprm.engines.openai_generator import THINK, ServerGenerator, samples_in
+from openprm.errors import InputError
 
 from .faulty_server import FaultyServer
 
@@ -150,6 +151,27 @@ def test_what_is_read_of_an_answer() -> None:
     for choice in ({"message": None}, {"message": {"content": 3}}, {"finish_reason": "abort"}):
         with pytest.raises(ValueError):  # noqa: PT011
             samples_in(body(**choice))
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_a_thought_stands_before_the_answer(name: str) -> None:
+    def text(content: str | None, option: str = THINK, **choice: Any) -> str:
+        return samples_in(body(message={"content": content, name: "\n2 + 2.\n"}, **choice), option)[0]["text"]
+
+    assert text("\n\n4") == "<think>\n2 + 2.\n</think>\n\n4"
+    assert text("4") == "<think>\n2 + 2.\n</think>\n\n4"
+    assert text(None) == "<think>\n2 + 2.\n</think>"
+    assert text(None, finish_reason="length") == "<think>\n2 + 2.\n"
+    assert text("4", "Thought: {}\nAnswer:") == "Thought: \n2 + 2.\n\nAnswer:\n\n4"
+    assert text("4", "") == "4"
+    assert text(None, "", finish_reason="length") == ""
+    assert samples_in(body(message={"content": "4", name: None}))[0]["text"] == "4"
+    assert samples_in(body(message={"content": None, "refusal": "I will not."}))[0]["text"] == "I will not."
+
+
+def test_the_place_of_the_thought_is_marked() -> None:
+    with pytest.raises(InputError, match=r"mark the place of the thought by \{\}"):
+        ServerGenerator(["http://127.0.0.1:1/v1"], "policy", reasoning="keep")
 
 
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))

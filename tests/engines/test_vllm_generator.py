@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from openprm.engines.base import Batch, PromptSamples, Sampling
 from openprm.engines.vllm_generator import VllmGenerator
@@ -60,6 +61,9 @@ class TestGenerator:
         empty = batch(3, [], [])
         assert list(vllm_generator.generate([empty], SAMPLING)) == [(empty, [])]
         assert list(vllm_generator.generate([], SAMPLING)) == []
+
+    def test_the_dtype_is_the_checkpoints(self, vllm_generator: VllmGenerator) -> None:
+        assert vllm_generator.llm.model_config.dtype == torch.float32
 
     def test_a_seed_gives_the_same_samples(self, vllm_generator: VllmGenerator) -> None:
         sampling = Sampling(n=64, temperature=0.5, max_new_tokens=20)

@@ -98,6 +98,7 @@ def test_n_candidates_a_prompt_in_order(tmp_path: Path, prompts: Path, policy: P
     assert [row["sample_index"] for row in rows] == [0, 1, 2] * 7
     assert (manifest["rows"], manifest["row_hash"], manifest["counts"]["prompts"]) == (21, rows_hash(rows), 7)
     assert manifest["counts"]["tokens"] == sum(row["n_tokens"] for row in rows)
+    assert manifest["parameters"]["dtype"] == "float32"  # the checkpoint's
     assert len({row["generator"]["seed"] for row in rows}) == 4  # one a shard
     for row in rows:
         assert row["generator"] | {"seed": 0, "engine_version": ""} == {
