@@ -10,13 +10,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
-
 
 _BARS = 25
 _FEWEST = 0.01  # of the responses: merges among fewer say little
@@ -37,19 +37,15 @@ class Panel:
         groups = {name: numbers for name, numbers in self.groups.items() if numbers}
         values = sorted(set().union(*groups.values()))
         are_whole = all(value == int(value) for value in values)
-        for index, (name, numbers) in enumerate(groups.items()):
-            color, line, marker = _STYLES[index % len(_STYLES)]
+        for (name, numbers), (color, line, marker) in zip(groups.items(), cycle(_STYLES), strict=False):
+            style = {"color": color, "linestyle": line, "linewidth": 1.8}
             if self.of:
-                size = 9 - 2 * (index % len(_STYLES))  # where lines meet, all show
-                shown = {"marker": marker, "markersize": size, "label": name}
-                axis.plot([*numbers], [*numbers.values()], color=color, linestyle=line, **shown)
+                axis.plot([*numbers], [*numbers.values()], marker=marker, label=name, **style)
             else:
                 total = sum(numbers.values())
-                face = "0.85" if index == 0 else "none"  # one line on top of another can be told from it
-                style = {"facecolor": face, "edgecolor": color, "linestyle": line, "linewidth": 1.8}
+                style |= {"label": f"{name} ({total:,})", "histtype": "step"}
                 shares = [count / total for count in numbers.values()]
-                style["label"] = f"{name} ({total:,})"
-                axis.hist([*numbers], _edges(values, are_whole), weights=shares, histtype="stepfilled", **style)
+                axis.hist([*numbers], _edges(values, are_whole), weights=shares, **style)
         axis.set(xlabel=self.title, ylabel=self.of or "share")
         axis.set_ylim(0, 1 if self.of else None)
         axis.locator_params(axis="x", integer=are_whole)
@@ -135,8 +131,8 @@ def _trees(rows: Rows) -> Iterator[Panel]:
             _count(values[split], node["value"])
             nodes[node["depth"]] += 1
             steps[node["depth"]] += len(node["members"])
-        reached = {depth: number for depth, number in sorted(steps.items()) if number >= _FEWEST * steps[1]}
-        merged[split] = {depth: 1 - nodes[depth] / number for depth, number in reached.items()}
+        enough = _FEWEST * steps[1]
+        merged[split] = {depth: 1 - nodes[depth] / steps[depth] for depth in sorted(steps) if steps[depth] >= enough}
     yield Panel("value of a node", values)
     yield Panel(f"depth (that {_FEWEST:.0%} of the responses reach)", merged, of="share of steps that merged")
 

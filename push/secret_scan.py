@@ -169,8 +169,7 @@ def _parquet(path: Path, pattern: _Pattern) -> Iterator[tuple[str, str]]:
         for batch in file.iter_batches(1000):
             if pattern.may_match(batch.serialize().to_pybytes()):  # which holds all texts, one after another
                 for row, record in enumerate(batch.to_pylist(), before + 1):
-                    for column, text in _strings(record):
-                        yield f"row {row}, column {column}", text
+                    yield from ((f"row {row}, column {column}", text) for column, text in _strings(record))
             before += batch.num_rows
 
 

@@ -216,7 +216,7 @@ def _ours(content: bytes | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     ours = isinstance(manifest, dict) and str(manifest.get("published_by")).startswith("openprm ")
-    return manifest if ours and {"kind", "files"} <= manifest.keys() and isinstance(manifest["files"], dict) else None
+    return manifest if ours and "kind" in manifest and isinstance(manifest.get("files"), dict) else None
 
 
 def _is_edited(head: _Head, card: bytes) -> bool:

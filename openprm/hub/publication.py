@@ -134,7 +134,7 @@ def open_publication(where: str | Path | Repository) -> Publication:
             if type(error) is Missing:  # it may be the one that is meant
                 raise
             problems.append(error)
-    raise next((problem for problem in problems if not isinstance(problem, NotFound)), problems[0])
+    raise min(problems, key=lambda problem: isinstance(problem, NotFound))  # what was found and is wrong comes first
 
 
 def _manifest(folder: Path, name: Repository) -> dict[str, Any]:
