@@ -56,6 +56,7 @@ def _dataset_card(publication: Manifest) -> str:
     }
     first, last = (list(configs.values())[index] for index in (0, -1))
     made_of = {split: inputs(publication, split) for split in parts}
+    hubs = [origin["hub"] for origin in publication["origins"] if origin.get("hub") and origin.get("kind") != "model"]
     head = dataset_header(
         RECORDS[kind],
         configs,
@@ -63,10 +64,7 @@ def _dataset_card(publication: Manifest) -> str:
         pretty_name=f"OpenPRM {kind}",
         task_categories=_TASKS[kind],
         size_categories=[size_category(sum(files.rows for files in first.values()))],
-        source_datasets=[
-            origin["hub"] for origin in publication["origins"] if origin.get("hub") and origin.get("kind") != "model"
-        ]
-        or ["original"],
+        source_datasets=hubs or ["original"],
         tags=_TAGS,
     )
     return head + render(

@@ -52,10 +52,9 @@ def copy_pairs(folder: Path, splits: Mapping[str, str]) -> dict[str, dict[str, S
     everything = {}
     for split in splits:
         levels = [part[split] for part in parts.values() if split in part]
-        rows, size = sum(part.rows for part in levels), sum(part.size for part in levels)
         # in the stage's order, which a mere `*/` would turn round
-        patterns = [f"{level}/{split}-*.parquet" for level in LEVELS if split in parts[level]]
-        everything[split] = SplitFiles(patterns, rows, size)
+        patterns = [str(part.pattern) for part in levels]
+        everything[split] = SplitFiles(patterns, sum(part.rows for part in levels), sum(part.size for part in levels))
     return {"all": everything, **{level: part for level, part in parts.items() if part}}
 
 

@@ -119,8 +119,7 @@ class Publish(Stage, kind="publish"):
             raise InputError(f"{self.evaluation} measured none of the models ({names}); leave it out, or give theirs")
 
     def _check_sources(self) -> None:
-        manifests = (read_manifest(path) for _, _, path in self._folders())
-        sources = {origin["name"] for manifest in manifests for origin in manifest.get("origins", [])}
+        sources = {o["name"] for *_, path in self._folders() for o in read_manifest(path).get("origins", [])}
         for name in self.source_licenses.keys() - sources:
             there = ", ".join(sorted(sources)) or "none"
             raise InputError(f"--source-license {name}: there is no such source; the sources are: {there}")
@@ -171,7 +170,7 @@ class Publish(Stage, kind="publish"):
         self, name: str, kind: str, parts: Mapping[str, Any], sources: list[Mapping[str, Any]] | None = None
     ) -> dict[str, Any]:
         """The start of a publication manifest. sources: the manifests to take origins from, where not the parts'."""
-        manifests = [*parts.values()] if sources is None else sources
+        manifests = parts.values() if sources is None else sources
         origins = unique(origin for manifest in manifests for origin in manifest.get("origins", []))
         origins = with_licenses(origins, self.source_licenses)
         own = kind == "demo" and not origins  # our code alone
@@ -197,8 +196,8 @@ class Publish(Stage, kind="publish"):
 
     def _published_inputs(self, manifest: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
         """Where in this layout the inputs of a stage are, by role, as far as they are."""
-        contents = {role: made_of["hash"] for role, made_of in manifest["inputs"].items()}
-        return {role: self._published[content] for role, content in contents.items() if content in self._published}
+        inputs = manifest["inputs"].items()
+        return {role: self._published[made["hash"]] for role, made in inputs if made["hash"] in self._published}
 
     def _example(self, publication: Mapping[str, Any]) -> dict[str, Any]:
         """The first candidate, where its sources are the model's too, which the card names."""

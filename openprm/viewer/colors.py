@@ -27,9 +27,7 @@ def color_class(value: float, low: float, high: float) -> int:
     return min(int((value - low) / (high - low) * len(SCALE)), len(SCALE) - 1)
 
 
-def stylesheet(prefix: str) -> str:
-    """One CSS rule a class: `.PREFIX0`, `.PREFIX1`, ..."""
-    return "\n".join(
-        f".{prefix}{index} {{ background: {background}; color: {ink}; }}"
-        for index, (background, ink) in enumerate(SCALE)
-    )
+def stylesheet() -> str:
+    """One CSS rule a class: `.c0`, `.c1`, ..."""
+    rules = (f"{{ background: {background}; color: {ink}; }}" for background, ink in SCALE)
+    return "\n".join(f".c{index} {rule}" for index, rule in enumerate(rules))

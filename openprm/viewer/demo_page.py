@@ -31,7 +31,7 @@ _NOTE = (
 )
 
 _STYLE = f"""
-{stylesheet("c")}
+{stylesheet()}
 .message, .warning {{ border-inline-start: .25rem solid #b45309; padding: .25rem .75rem; }}
 .answer {{ border: 1px solid #80808080; border-radius: .5rem; padding: .5rem .75rem; margin: .75rem 0; }}
 .answer.best {{ border: 2px solid currentColor; }}
@@ -65,13 +65,8 @@ def build_for(scorer: Any, title: str, example: Mapping[str, Any] = EXAMPLE) -> 
         shown = gr.State(len(given))
         question = gr.Textbox(example["question"], label="Question", lines=2)
         answers = [
-            gr.Textbox(
-                given[index] if index < len(given) else "",
-                label=f"Answer {index + 1}",
-                lines=3,
-                visible=index < len(given),
-            )
-            for index in range(MAX_ANSWERS)
+            gr.Textbox(text or "", label=f"Answer {number}", lines=3, visible=text is not None)
+            for number, text in enumerate([*given, *[None] * (MAX_ANSWERS - len(given))], 1)
         ]
         with gr.Row():
             add = gr.Button("Add an answer", interactive=len(given) < MAX_ANSWERS)

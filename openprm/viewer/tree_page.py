@@ -49,7 +49,7 @@ def write_tree_page(
     path.parent.mkdir(parents=True, exist_ok=True)
     resources = files("openprm.viewer.pages")
     script = resources.joinpath("tree.js").read_text("utf-8")
-    style = f"{resources.joinpath('tree.css').read_text('utf-8')}{stylesheet('c')}\n"
+    style = f"{resources.joinpath('tree.css').read_text('utf-8')}{stylesheet()}\n"
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     page = environment.from_string(resources.joinpath("tree.html.j2").read_text("utf-8"))
     partial = path.with_name(f"{path.name}.partial")

@@ -54,4 +54,4 @@ def test_classes_cover_the_values_evenly():
     assert [color_class(value / 7, 0.0, 1.0) for value in range(8)] == [0, 1, 2, 3, 4, 5, 6, 6]
     assert color_class(-3.0, -3.0, 2.0) == 0
     assert color_class(0.4, 0.4, 0.4) == 3
-    assert stylesheet("v").splitlines()[0] == ".v0 { background: #8f3900; color: #ffffff; }"
+    assert stylesheet().splitlines()[0] == ".c0 { background: #8f3900; color: #ffffff; }"
