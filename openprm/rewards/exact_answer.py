@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 
 from ..errors import Failure, InputError
 from ..schema import Candidate
+from ..text import comparable
 from .base import RuleRewarder, reference_of
 
 _SIGN = r"(?:(?<![\w)])[-+−])?"
@@ -97,8 +98,8 @@ def extract_answer(response: str, pattern: str = DEFAULT_PATTERN) -> str | None:
 
 
 def unix_lines(text: str) -> str:
-    r"""The text with `\n` as the end of each line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    r"""The text as it is compared (see `comparable`), with `\n` as the end of each line."""
+    return comparable(text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def final_statements(response: str, patterns: Iterable[re.Pattern[str]]) -> Iterator[str]:
@@ -152,7 +153,7 @@ def normalize(answer: str) -> str:
     unnecessary zeros (`16.0` is `16`), and what it is the value of: one variable or a calculation (`x = 14`,
     `2(11) = 22`). Upper and lower case stay different.
     """
-    text = answer.replace("{,}", ",").replace(r"\!", "").replace(r"\$", "$").replace(r"\%", "%")
+    text = comparable(answer).replace("{,}", ",").replace(r"\!", "").replace(r"\$", "$").replace(r"\%", "%")
     for _ in range(_NESTED):
         text = _AROUND.sub(_inside, text.lstrip(_MARKS).rstrip(_MARKS + ".,;:。"))
     calculated, equals, result = text.rpartition("=")

@@ -139,3 +139,10 @@ def test_the_rule_rewards_batches_in_order():
 def test_degenerate_responses_are_read_in_reasonable_time(unit):
     assert_quick(extract_answer, unit)
     assert_quick(normalize, unit)
+
+
+def test_answers_that_read_the_same_are_equal():
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert golden_answer(f"The answer is {decomposed}.", composed) == 1.0
+    assert golden_answer("The answer is \u200b4\ufeff2.", "42") == 1.0
+    assert golden_answer("The answer is cafe.", composed) == 0.0

@@ -187,3 +187,9 @@ def test_the_rule():
 def test_degenerate_responses_are_read_in_reasonable_time(unit):
     assert_quick(lambda text: stated_option(text, OPTIONS), unit)
     assert_quick(read_options.__wrapped__, unit)
+
+
+def test_options_that_read_the_same_are_equal():
+    options = read_options("Which?\nA. caf\u00e9\nB. tea")
+    assert stated_option("The answer is cafe\u0301.", options) == "A"
+    assert stated_option("The answer is (\u200bB).", options) == "B"

@@ -143,11 +143,11 @@ def test_a_declared_source_says_what_it_is(tmp_path):
 def test_a_source_that_is_there_needs_no_hub(tmp_path, monkeypatch):
     """The stage is told by the commit: a finished one is found again without a network."""
     folder = public_data.math(tmp_path / "m", {})
-    monkeypatch.setattr("openprm.data.prompts.download", lambda *_: folder)
+    monkeypatch.setattr("openprm.data.readers.download", lambda *_: folder)
     first = make_prompts(None, tmp_path / "out", declared="math")
     assert first["parameters"]["revision"] == PROMPT_SOURCES["math"].revision
 
-    monkeypatch.setattr("openprm.data.prompts.download", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr("openprm.data.readers.download", lambda *_: pytest.fail("the Hub was asked"))
     assert make_prompts(None, tmp_path / "out", declared="math") == first
 
 
