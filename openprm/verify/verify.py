@@ -76,7 +76,7 @@ def verify(where: str | Path | Repository, work: str | Path | None = None, *, nu
         yield _checked("files", partial(_files, publication))
         if publication.kind in RECORDS:
             for part in publication.parts:
-                yield _checked(f"{part}: rows", partial(_rows, publication, part))
+                yield _checked(f"{part}: rows", partial(_same_hash, part_rows(publication, part), publication, part))
                 yield _checked(f"{part}: load_dataset", partial(_loaded_rows, publication, part))
                 yield _checked(f"{part}: rebuilt", partial(_rebuilt, publication, part, folder, num_proc))
         if publication.kind in MODELS:
@@ -112,10 +112,6 @@ def _files(publication: Publication) -> str:
     if there != here:
         raise InputError(f"these are of commit {here[:12]}, the Hub has {there[:12]}")
     return f"{number} of commit {here[:12]}"
-
-
-def _rows(publication: Publication, part: str) -> str:
-    return _same_hash(part_rows(publication, part), publication, part)
 
 
 def _same_hash(rows: Iterable[Mapping[str, Any]], publication: Publication, part: str) -> str:
