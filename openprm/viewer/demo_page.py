@@ -108,7 +108,7 @@ def serve(blocks: Any, **options: Any) -> None:
 
 
 def score_answers(
-    score: Callable[[list[dict[str, str]]], Outputs], question: str, answers: Sequence[str]
+    score: Callable[[dict[str, str]], Mapping[str, Any]], question: str, answers: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """The outputs of the scoring pipeline `score`; raises ValueError that says which text is wrong, and what to do."""
     remedy = "write it, or remove the last answer" if len(answers) > 1 else "write it"
@@ -121,7 +121,7 @@ def score_answers(
     outputs: list[Mapping[str, Any]] = []
     for name, answer in numbered.items():  # one by one: an error is about one answer
         try:
-            outputs += score([{"question": question, "response": answer}])
+            outputs.append(score({"question": question, "response": answer}))
         except ValueError as error:
             raise ValueError(f"{name} cannot be scored: {error}") from error
     return outputs

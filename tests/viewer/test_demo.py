@@ -85,10 +85,10 @@ def test_texts_are_escaped():
     ],
 )
 def test_errors_name_the_text(question, answers, message):
-    def score(inputs):
-        if "long" in inputs[0]["response"]:
+    def score(answer):
+        if "long" in answer["response"]:
             raise ValueError("no room")
-        return [output(1.0)]
+        return output(1.0)
 
     with pytest.raises(ValueError, match=re.escape(message)):
         score_answers(score, question, answers)
