@@ -225,7 +225,7 @@ def test_merged_wordings_are_shown_on_demand(tmp_path, open_page):  # noqa: F811
     assert page.locator(".wordings").count() == 0
     assert page.get_by_text("lowest +0.000").is_visible()
     page.get_by_label("Merged wordings").check()
-    assert page.locator(".wordings li").all_inner_texts() == ["We begin the Sum. (1 response)"]
+    assert page.locator(".wordings li").all_inner_texts() == ["We begin the sum. (1 response)"]
 
 
 def test_hostile_texts_are_inert(tmp_path, open_page):  # noqa: F811
