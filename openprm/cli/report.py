@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,47 +62,53 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
-    for source, sd in counts.get("reward_sd_by_source", {}).items():
-        gap = counts["min_gap_by_source"][source]
-        if 0 < gap < _NARROW * sd:
-            screen.print(
-                f"[yellow]Warning:[/] a gap of {gap:g} is only {gap / sd:.1%} of a standard deviation of the rewards "
-                f"of {escape(source)}: --min-gap 0.5sd asks for half of one."
-            )
-    if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
-        screen.print(
-            f"[yellow]Warning:[/] {counts['single_response_share']:.0%} of the sibling pairs have one response behind "
-            "each side, so they say no more than its reward: --min-support 2 leaves them out."
-        )
-    if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
-        tried = {**others, manifest["parameters"]["separator"]: 1.0}  # not the one in use
-        best = min(tried, key=lambda separator: tried[separator])
-        name = best.replace("\n", "\\n")
-        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on a sample)."
-        screen.print(
-            f"[yellow]Warning:[/] {counts['one_step_share']:.0%} of the responses are one step, which no process "
-            f"pair can come from.{advice if tried[best] < counts['one_step_share'] else ''}"
-        )
-    if counts.get("end_nodes_with_right_and_wrong"):
-        screen.print(
-            f"[yellow]Warning:[/] {counts['end_nodes_with_right_and_wrong']} of "
-            f"{counts['end_nodes_of_several_responses']} end nodes of several responses hold right and wrong ones: "
-            "--distinct-answers keeps answers apart, --distinct-numbers numbers."
-        )
-    if counts.get("merged_share", 1) < _HARDLY_MERGED:
-        screen.print(
-            f"[yellow]Warning:[/] {counts['merged_share']:.1%} of the steps merged, so most values are the rewards of "
-            "single responses: try another separator, or a similarity or threshold from --plot."
-        )
-    if counts.get("prompts_with_one_response"):
-        screen.print(
-            f"[yellow]Warning:[/] {counts['prompts_with_one_response']} prompts have one response: no pairs there."
-        )
+    for warning in _warnings(counts, others, manifest["parameters"]):
+        screen.print(f"[yellow]Warning:[/] {escape(warning)}")
     if rejected:
         listed = escape(f"{out}/rejected.jsonl")
         screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {listed}:")
         for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
             screen.print(f"  {count:8}  {escape(reason)}")
+
+
+def _warnings(
+    counts: Mapping[str, Any], other_separators: Mapping[str, float], parameters: Mapping[str, Any]
+) -> Iterator[str]:
+    """Where a stage's data will not do what was wanted, and what to do."""
+    for source, sd in counts.get("reward_sd_by_source", {}).items():
+        gap = counts["min_gap_by_source"][source]
+        if 0 < gap < _NARROW * sd:
+            yield (
+                f"a gap of {gap:g} is only {gap / sd:.1%} of a standard deviation of the rewards of {source}: "
+                "--min-gap 0.5sd asks for half of one."
+            )
+    if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
+        yield (
+            f"{counts['single_response_share']:.0%} of the sibling pairs have one response behind each side, so they "
+            "say no more than its reward: --min-support 2 leaves them out."
+        )
+    if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
+        tried = {**other_separators, parameters["separator"]: 1.0}  # not the one in use
+        best = min(tried, key=lambda separator: tried[separator])
+        name = best.replace("\n", "\\n")
+        advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on a sample)."
+        yield (
+            f"{counts['one_step_share']:.0%} of the responses are one step, which no process pair can come from."
+            f"{advice if tried[best] < counts['one_step_share'] else ''}"
+        )
+    if counts.get("end_nodes_with_right_and_wrong"):
+        yield (
+            f"{counts['end_nodes_with_right_and_wrong']} of {counts['end_nodes_of_several_responses']} end nodes of "
+            "several responses hold right and wrong ones: --distinct-answers keeps answers apart, --distinct-numbers "
+            "numbers."
+        )
+    if counts.get("merged_share", 1) < _HARDLY_MERGED:
+        yield (
+            f"{counts['merged_share']:.1%} of the steps merged, so most values are the rewards of single responses: "
+            "try another separator, or a similarity or threshold from --plot."
+        )
+    if counts.get("prompts_with_one_response"):
+        yield f"{counts['prompts_with_one_response']} prompts have one response: no pairs there."
 
 
 def print_unfinished(out: str | Path) -> None:

@@ -70,8 +70,10 @@ class EngineSpec(Generic[E]):
 
     def precision(self) -> str | None:
         """The dtype that the engine computes in: the checkpoint's, unless another is named; None where servers do."""
-        if self.engine == "server" or self.dtype != "auto":
-            return None if self.engine == "server" else self.dtype
+        if self.engine == "server":
+            return None
+        if self.dtype != "auto":
+            return self.dtype
         from .transformers_loading import checkpoint_dtype
 
         try:

@@ -126,7 +126,7 @@ class Train(Stage, kind="train"):
         if not rows:
             raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
         held = list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else None
-        if leaked := shared_questions(rows, held or ()):
+        if held and (leaked := shared_questions(rows, held)):
             raise InputError(
                 f"{self.eval_pairs}: {len(leaked)} questions are trained on (but for case, space and punctuation), "
                 f"such as {leaked[0]!r}; hold out pairs of other prompts"

@@ -19,6 +19,7 @@ from ..errors import Failure
 from ..schema import LEVELS, Message
 from ..scoring.aggregation import ScoringError
 from ..scoring.scored_answer import ScoringSettings
+from ..trees.pairs import contexts
 
 
 class _Pair(TypedDict):
@@ -95,9 +96,9 @@ def encode_pairs(
         except Failure as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
         names = (pair["prompt_id"], pair["source"], pair["level"])
-        own = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
+        before = contexts(pair)
         try:
-            chosen, rejected = side(pair, pair["context"], pair["chosen"]), side(pair, own, pair["rejected"])
+            chosen, rejected = side(pair, before[0], pair["chosen"]), side(pair, before[1], pair["rejected"])
         except ScoringError as error:
             left_out.append(LeftOut(split, index, *names, "unreadable", detail=str(error)))
             continue

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree, TreeResponse
+from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree
 from ..text import comparable
 from .tree import response_text, sibling_gaps, siblings, tie_break
 
@@ -108,10 +108,10 @@ def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = N
 
 def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
     """The nodes (chosen, rejected) of process pairs: siblings whose values differ by `min_gap` or more."""
+    tie_breaks = _tie_breaks(tree, parameters.seed)
 
     def tie(node: Node) -> tuple[int, str]:
-        opened = tree["responses"][node["members"][0]["response"]]
-        return -node["n_leaves"], tie_break(parameters.seed, tree["prompt_id"], response_text(opened))
+        return -node["n_leaves"], tie_breaks[node["members"][0]["response"]]
 
     found: list[tuple[Node, Node]] = []
     for nodes in siblings(tree):
@@ -134,11 +134,9 @@ def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> lis
 def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
     if parameters.outcome == "none":
         return []
-
-    def rank(response: TreeResponse) -> tuple[float, str]:
-        return -response["reward"], tie_break(parameters.seed, tree["prompt_id"], response_text(response))
-
-    ranked = sorted(tree["responses"], key=rank)
+    tie_breaks = _tie_breaks(tree, parameters.seed)
+    order = sorted(range(len(tie_breaks)), key=lambda i: (-tree["responses"][i]["reward"], tie_breaks[i]))
+    ranked = [tree["responses"][i] for i in order]
     couples = [(ranked[0], ranked[-1])] if parameters.outcome == "best" else combinations(ranked, 2)
     pairs = []
     for better, worse in couples:
@@ -147,6 +145,11 @@ def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> li
         if _far(better["reward"], worse["reward"], min_gap) and comparable(chosen) != comparable(rejected):
             pairs.append(preference_pair(tree["question"], chosen, rejected, tree["source"], tree["prompt_id"], gap))
     return pairs
+
+
+def _tie_breaks(tree: Tree, seed: int) -> list[str]:
+    """Of each response."""
+    return [tie_break(seed, tree["prompt_id"], response_text(response)) for response in tree["responses"]]
 
 
 def preference_pair(
@@ -171,8 +174,14 @@ def preference_pair(
 
 def texts(pair: Mapping[str, Any]) -> tuple[str, str]:
     """The chosen and the rejected text, each with its context: (whole or partial) answers."""
-    before = pair["context"] if pair["rejected_context"] is None else pair["rejected_context"]
-    return pair["context"] + pair["chosen"], before + pair["rejected"]
+    before = contexts(pair)
+    return before[0] + pair["chosen"], before[1] + pair["rejected"]
+
+
+def contexts(pair: Mapping[str, Any]) -> tuple[str, str]:
+    """What comes before the chosen and the rejected step: the same text where the rejected one has no other."""
+    own = pair["rejected_context"]
+    return pair["context"], pair["context"] if own is None else own
 
 
 def to_trl(pair: Pair) -> dict[str, list[Message]]:
