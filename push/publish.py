@@ -20,7 +20,7 @@ from openprm.errors import InputError
 from openprm.evaluation.data import RANDOM
 from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
-from openprm.runs.folder import MANIFEST, is_folder, read_manifest, read_rows
+from openprm.runs.folder import MANIFEST, read_manifest, read_rows
 from openprm.runs.manifest import copy_hashed, describe_input, files_hash
 from openprm.runs.provenance import choose_license, unique, with_licenses
 from openprm.schema import Candidate
@@ -58,18 +58,16 @@ class Publish(Stage, kind="publish"):
             {"evaluation": self.evaluation} if self.evaluation else {}
         )
 
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = True) -> dict[str, Any]:
-        """Makes the layout, in place of a finished one of the same owner.
+    def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
+        """Makes the layout.
 
-        Raises InputError for a name that the Hub does not allow, where `out` holds the layout of another owner (unless
-        `force`), where the license is missing, and for a checkpoint that was changed after it was made.
+        Raises InputError as every stage does, and for a name that the Hub does not allow, where the license is
+        missing, and for a checkpoint that was changed after it was made.
         """
         self._check_names()
-        if not force and is_folder(out) and (other := read_manifest(out)["parameters"].get("owner")) != self.owner:
-            raise InputError(f"{out} holds the layout of {other}; choose another --out for {self.owner}, or --force")
         self._check_measured()
         self._check_sources()
-        return super().run(out, force=force, replace_finished=True)
+        return super().run(out, force=force, replace=replace)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         root = folder / self.owner

@@ -86,7 +86,8 @@ def publish(run: Path, owner: Path, model: Path | None = None) -> Path:
     models = {model.name: str(model)} if model else {}
     evaluation = str(run / "evaluation") if model and model.parent == run else None
     out = run / ("hub-model" if model else "hub")  # laid out once
-    Publish(**datasets_of(run), models=models, evaluation=evaluation, license="apache-2.0").run(out)
+    stage = Publish(**datasets_of(run), models=models, evaluation=evaluation, license="apache-2.0")
+    stage.run(out, replace=True)
     return shutil.copytree(out / "openprm", owner)
 
 

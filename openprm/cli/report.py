@@ -35,8 +35,11 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=200)
 
 
-def print_result(manifest: Mapping[str, Any], out: Any) -> None:
-    """What a stage made, or how far it is where only a part of it was run."""
+def print_result(manifest: Mapping[str, Any], out: Any, already: bool = False) -> None:
+    """What a stage made (`already`: before), or how far it is where only a part of it was run."""
+    if already:
+        told = f"{out} was already made, with the same parameters and inputs; --force makes it again"
+        console().print(escape(told), style="italic", soft_wrap=True)
     if not manifest:
         print_unfinished(out)
     elif manifest["stage"] == "evaluate":
@@ -49,8 +52,8 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     """The counts of a stage, with warnings where its data will not do what was wanted."""
     counts = dict(manifest["counts"])
     screen = console()
-    made = f"{manifest['rows']} rows" if "rows" in manifest else "made"
-    screen.print(escape(f"{manifest['stage']}: {made} in {out}"), style="italic", soft_wrap=True)
+    rows = f"{manifest['rows']} rows in " if "rows" in manifest else ""
+    screen.print(escape(f"{manifest['stage']}: {rows}{out}"), style="italic", soft_wrap=True)
     table = Table(show_header=False, box=None)
     rejected = counts.pop("rejected", {})
     others = counts.pop("other_separators", {})

@@ -22,6 +22,7 @@ def run(
         str | None,
         typer.Option("--from", help="Take what comes before --start from OWNER, OWNER@REVISION or a local folder."),
     ] = None,
+    force: Annotated[bool, typer.Option(help="Replace stages that were made with other parameters.")] = False,
 ) -> None:
     """Run a preset, stage by stage; finished stages are skipped."""
     from ..presets.preset import load_preset
@@ -29,7 +30,9 @@ def run(
     from .report import print_run
 
     out = out or Path("runs") / Path(preset).stem
-    manifests = run_preset(load_preset(preset), out, until=until, start=start, published=published, say=typer.echo)
+    manifests = run_preset(
+        load_preset(preset), out, until=until, start=start, published=published, force=force, say=typer.echo
+    )
     for name, manifest in manifests.items():
         if manifest["stage"] == "publish":
             typer.echo(f"\nIn a fresh process, in {out / name}:")

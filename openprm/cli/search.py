@@ -14,8 +14,7 @@ from ..errors import Failure, InputError
 from ..stages.prompts import Prompts
 from ..stages.search import Search
 from .app import app
-from .report import print_result
-from .stage_command import cli_option, stage_command
+from .stage_command import cli_option, run_and_print, stage_command
 
 if TYPE_CHECKING:
     from ..decoding.loop import Pruning
@@ -37,9 +36,9 @@ def _search(stage: Search, out: Path | None, force: bool, prompt: str | None) ->
     if not Path(stage.prompts).is_file():
         return False
     folder = out.with_name(f"{out.name}-prompts")
-    manifest = Prompts(prompts=stage.prompts).run(folder)
+    manifest = Prompts(prompts=stage.prompts).run(folder, replace=force)
     typer.echo(f"{manifest['rows']} prompts in {folder}", err=True)
-    print_result(replace(stage, prompts=str(folder)).run(out, force=force), out)
+    run_and_print(replace(stage, prompts=str(folder)), out, force)
     return True
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from ..runs.command_line import from_text, option_name, to_text
 from ..runs.declaration import Stage, options_of
+from ..runs.folder import finished
 from .report import print_result
 
 
@@ -33,7 +34,7 @@ def stage_command(
             return
         if out is None:
             raise typer.BadParameter("give the folder to write", param_hint="--out")
-        print_result(made.run(out, force=force), out)
+        run_and_print(made, out, force)
 
     parameters = [_parameter(field, hint) for field, hint in options]
     parameters.sort(key=lambda parameter: isinstance(parameter.annotation.__metadata__[0], typer.models.OptionInfo))
@@ -46,6 +47,13 @@ def stage_command(
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = inspect.getdoc(stage)
     return command
+
+
+def run_and_print(stage: Stage, out: Path, force: bool) -> None:
+    """Makes a stage's folder, and prints what is in it."""
+    before = None if force else finished(out)
+    manifest = stage.run(out, force=force)
+    print_result(manifest, out, already=manifest == before)
 
 
 def cli_option(

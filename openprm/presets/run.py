@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, restore
 from ..hub.repository import Repository
 from ..push.publish import OWNER, Publish
-from ..runs.folder import is_folder
+from ..runs.folder import finished, is_folder
 from ..runs.manifest import write_whole
 from .preset import load_preset, stage_of, stages_of
 
@@ -39,6 +39,7 @@ def run_preset(
     until: str | None = None,
     start: str | None = None,
     published: str | None = None,
+    force: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, dict[str, Any]]:
     """Makes the stages of a preset in folders below `out`; returns their manifests by name.
@@ -48,7 +49,8 @@ def run_preset(
     `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories); only what the preset does not
     publish is made. Then each published stage that was made is compared with what is published.
 
-    Raises InputError before anything is made where a stage is unknown or what is needed is not published.
+    Stages that were made with other parameters are replaced with `force` alone. Raises InputError before anything is
+    made where a stage is unknown or what is needed is not published.
     """
     stages, out = preset["stages"], Path(out)
     names = [*stages]
@@ -64,7 +66,9 @@ def run_preset(
         chosen = chosen[names.index(first) :]
         restored, unpublished = _before_start(stages, chosen, published)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / PRESET, yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(dict(preset), sort_keys=False, allow_unicode=True)
+    if not (out / PRESET).exists():  # else once the run was not refused
+        write_whole(out / PRESET, text)
     manifests: dict[str, dict[str, Any]] = {}
     for name, (publication, part) in restored.items():
         say(f"{name}: from {publication.repository} ({part})")
@@ -74,8 +78,11 @@ def run_preset(
     for name in [*unpublished, *chosen]:
         started = time.monotonic()
         say(f"{name} ...")
-        manifests[name] = stage_of(stages, name, out).run(out / name, replace_finished=True)
-        say(f"{name}: {out / name} ({time.monotonic() - started:.1f} s)")
+        before = finished(out / name)
+        manifests[name] = stage_of(stages, name, out).run(out / name, replace=force)
+        took = f" ({time.monotonic() - started:.1f} s)"
+        say(f"{name}: {out / name}{' was already made' if manifests[name] == before else took}")
+    write_whole(out / PRESET, text)
     if published is not None:
         for name, (repository, part) in _published_as(stages).items():
             if name in manifests and name not in restored:

@@ -103,11 +103,11 @@ class Stage(ABC):
         """The part of the shards that this run computes; None: all, and finishes the result."""
         return None
 
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+    def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
         """Makes the folder `out` and returns its manifest; does nothing where it is there already.
 
-        The manifest is empty where only a `part` is made. `force` makes it again, `replace_finished` only where it is
-        finished with other parameters. Raises InputError as `openprm.runs.manifest.run_stage` does.
+        The manifest is empty where only a `part` is made. `force` makes it again, `replace` only where it was made
+        with other parameters. Raises InputError as `openprm.runs.manifest.run_stage` does.
         """
         return run_stage(
             out,
@@ -116,7 +116,7 @@ class Stage(ABC):
             self.inputs(),
             self.work,
             force=force,
-            replace_finished=replace_finished,
+            replace=replace,
             part=self.part,
         )
 

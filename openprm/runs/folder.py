@@ -95,6 +95,11 @@ def is_folder(path: str | Path) -> bool:
     return True
 
 
+def finished(path: str | Path) -> dict[str, Any] | None:
+    """The manifest of a folder that a stage wrote; None of anything else."""
+    return read_manifest(path) if is_folder(path) else None
+
+
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """A folder's manifest; raises InputError where there is none, it cannot be read, or no stage wrote it."""
     file = Path(path) / MANIFEST

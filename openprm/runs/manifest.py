@@ -76,7 +76,7 @@ def run_stage(
     work: Callable[[Path], Mapping[str, Any]],
     *,
     force: bool = False,
-    replace_finished: bool = False,
+    replace: bool = False,
     part: Part | None = None,
 ) -> dict[str, Any]:
     """Makes the folder `out` by `work` and returns its manifest; an empty one for a `part`, which never finishes it.
@@ -85,9 +85,9 @@ def run_stage(
     `row_hash` or `files_hash`, counts, and `origins` where they are others than its inputs'). What it keeps below
     `folder / WORK` is there again when a killed run is resumed, and removed in the end.
 
-    With the same parameters and inputs as the finished `out`, nothing is done. Raises InputError where `out` is
-    finished, or has finished shards, with other ones, unless `force` (or `replace_finished`, for finished ones); where
-    `out` is anything else; and where another process is making it. Several parts may run at once.
+    With the same parameters and inputs as the finished `out`, nothing is done, unless `force`. Raises InputError where
+    `out` is finished, or has finished shards, with other ones, unless `force` or `replace`; where `out` is anything
+    else; and where another process is making it. Several parts may run at once.
     """
     out = Path(out)
     description = _describe(out, name, parameters, inputs)
@@ -95,10 +95,10 @@ def run_stage(
         with locked(out, wait=part is not None):
             if (there := finished_stage(out, name, description["fingerprint"])) and not force:
                 return there
-            if is_folder(out) and not (force or replace_finished):
+            if is_folder(out) and not (force or replace):
                 difference = _difference(read_manifest(out), description)
-                raise InputError(f"{out} is finished, by a run with {difference}; choose another --out, or --force")
-            partial = _begin(out, description, force, part)
+                raise InputError(f"{out} was made with {difference}; choose another --out, or replace it by --force")
+            partial = _begin(out, {**description, "force": force}, replace, part)
             if part is None:
                 result = work(partial)
                 manifest = {**description, "origins": inherited(inputs), "versions": versions(), **result}
@@ -141,21 +141,22 @@ def finished_stage(out: Path, name: str, fingerprint: str) -> dict[str, Any] | N
     return None
 
 
-def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | None) -> Path:
+def _begin(out: Path, description: Mapping[str, Any], replace: bool, part: Part | None) -> Path:
     """The folder to work in, with nothing in it but what an earlier run, or a part, of the same stage has finished."""
     partial = partial_folder(out)
     work = partial / WORK
     there: Mapping[str, Any] = {}
     with suppress(OSError, ValueError):
         there = json.loads((work / _DESCRIPTION).read_text("utf-8"))
-    same = there.get("fingerprint") == description["fingerprint"] and not force
+    replace, before = replace or description["force"], there.get("force", False)  # a forced run resumes a forced one
+    same = there.get("fingerprint") == description["fingerprint"] and before >= description["force"]
     running = [path.name for path in work.glob(".*.lock") if is_held(path)]
     if running and not (same and part):
         raise InputError(f"parts of {out} are running ({', '.join(running)}); wait for them, or choose another --out")
-    if not (same or force) and any(any(work.glob(kind)) for kind in _EXPENSIVE):
+    if not (same or replace) and any(any(work.glob(kind)) for kind in _EXPENSIVE):
         raise InputError(
-            f"{partial} holds unfinished work of a run with {_difference(there, description)}: finish it with the "
-            "same parameters, choose another --out, or discard it with --force"
+            f"{partial} holds unfinished work with {_difference(there, description)}; finish it with the same, choose "
+            "another --out, or discard it by --force"
         )
     for path in partial.glob("*") if partial.exists() else ():
         if not (same and path.name in (WORK, LOG)):
@@ -168,17 +169,22 @@ def _begin(out: Path, description: Mapping[str, Any], force: bool, part: Part | 
 
 
 def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The first difference between two descriptions, in words."""
+    """How two descriptions differ, in words."""
     if "parameters" not in there:
         return "a damaged description"
     if there["stage"] != wanted["stage"]:
         return f"another stage ({there['stage']})"
+    told = []
     for kind in ("parameters", "inputs"):
         for key in {**there[kind], **wanted[kind]}:
             before, now = there[kind].get(key), wanted[kind].get(key)
-            if before != now:
-                return f"other {kind}: {key} was {before!r}, not {now!r}"
-    return "another schema"
+            if kind == "inputs" and before and now and before != now:
+                before, now = before["name"], now["name"]
+                told.append(f"another content of {key} ({now})" if before == now else f"{key} {before!r}, not {now!r}")
+            elif before != now:
+                before, now = (text if len(text := repr(one)) <= 80 else f"{text[:77]}..." for one in (before, now))
+                told.append(f"{key} {before}, not {now}")
+    return ", ".join(told) or "another schema"
 
 
 def is_running(out: Path) -> bool:

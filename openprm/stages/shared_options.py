@@ -25,8 +25,8 @@ class ReadsRows(Stage):
 
     strict: bool = execution("Stop at the first row that cannot be used, instead of listing it.", False)
 
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
-        manifest = super().run(out, force=force, replace_finished=replace_finished)
+    def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
+        manifest = super().run(out, force=force, replace=replace)
         for failure in read_rejected(out) if self.strict else ():
             raise InputError(f"{failure} (stopped by --strict; {out} was made without)")
         return manifest

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..runs.declaration import Stage, input_path, parameter
+from ..runs.declaration import Stage, execution, input_path, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import LEVELS, Pair
@@ -70,7 +70,7 @@ class Train(Stage, kind="train"):
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
-    save_steps: int = parameter("Steps between checkpoints.", 500)
+    save_steps: int = execution("Steps between checkpoints.", 500)
     logging_steps: int = parameter("Steps between logged losses.", 10)
     seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
     bf16: bool = parameter("Compute in bfloat16.", False)
@@ -81,10 +81,10 @@ class Train(Stage, kind="train"):
         flag="--trainer-option",
     )
 
-    def run(self, out: str | Path, *, force: bool = False, replace_finished: bool = False) -> dict[str, Any]:
+    def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
         """Of several processes the first runs the stage; the others work with it, in the folder that it names."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return super().run(out, force=force, replace_finished=replace_finished)
+            return super().run(out, force=force, replace=replace)
         import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
         from accelerate import PartialState
         from accelerate.utils import broadcast_object_list
@@ -100,7 +100,7 @@ class Train(Stage, kind="train"):
         if state.is_main_process:
             try:
                 parameters, inputs = self.recorded(), self.inputs()
-                run_stage(out, self.kind, parameters, inputs, lead, force=force, replace_finished=replace_finished)
+                run_stage(out, self.kind, parameters, inputs, lead, force=force, replace=replace)
             finally:
                 if chosen[0] is None:  # finished before, or refused: no process should wait for a folder
                     broadcast_object_list(chosen)

@@ -48,6 +48,26 @@ def test_a_run_s_folder_holds_its_preset(tmp_path: Path):
     assert load_preset(str(tmp_path / "out" / PRESET)) == preset
 
 
+def test_a_changed_preset_is_refused_and_replaces_by_force_what_differs(tmp_path: Path):
+    def stages(n: int) -> dict[str, Any]:
+        return load_preset(write(tmp_path, {"first": PROMPTS, "second": {**PROMPTS, "n": n, "split": "test"}}))
+
+    def run(n: int, **options: Any) -> list[str]:
+        said: list[str] = []
+        run_preset(stages(n), tmp_path / "out", say=said.append, **options)
+        return [line.partition(" (")[0] for line in said if not line.endswith(" ...")]
+
+    first, second = tmp_path / "out" / "first", tmp_path / "out" / "second"
+    assert run(3) == [f"first: {first}", f"second: {second}"]
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match=r"out/second was made with n 3, not 4; .*--force"):
+        run(4)
+    assert contents(tmp_path / "out") == before  # with its preset
+    assert run(4, force=True) == [f"first: {first} was already made", f"second: {second}"]
+    assert read_manifest(second)["rows"] == 4
+    assert load_preset(str(tmp_path / "out" / PRESET)) == stages(4)
+
+
 #: What `tests.publication` publishes, as a preset would make it, and a control that is not published.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "prompts": PROMPTS,
@@ -81,8 +101,9 @@ def owner(published_run: Path, tmp_path: Path) -> Path:
 def begin(tmp_path: Path, owner: Path, start: str, until: str, **changed: Any) -> tuple[list[str], Path]:
     said: list[str] = []
     preset = {"stages": {**PUBLISHED, **changed}}
-    run_preset(preset, tmp_path / "out", start=start, until=until, published=str(owner), say=said.append)
-    return [line for line in said if not line.endswith((" ...", " s)"))], tmp_path / "out"
+    given: dict[str, Any] = {"start": start, "until": until, "published": str(owner), "force": bool(changed)}
+    run_preset(preset, tmp_path / "out", say=said.append, **given)
+    return [line for line in said if not line.endswith((" ...", " s)", " already made"))], tmp_path / "out"
 
 
 def test_a_run_begins_from_what_is_published(tmp_path: Path, owner: Path, published_run: Path):
@@ -140,7 +161,7 @@ def test_another_result_than_the_published_is_told(tmp_path: Path, owner: Path):
         f"pairs-test: identical to {owner}/pairs (test)",
     ]
     shutil.rmtree(owner / "pairs")
-    said, _ = begin(tmp_path, owner, "pairs", "pairs")
+    said, _ = begin(tmp_path, owner, "pairs", "pairs", pairs=PUBLISHED["pairs"])
     assert said[2].startswith(f"pairs: not compared: {owner}/pairs is neither a folder that exists nor")
 
 

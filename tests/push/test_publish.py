@@ -230,7 +230,7 @@ def test_a_split_is_called_as_datasets_calls_one(fields: Fields, tmp_path: Path,
 
 def test_a_layout_of_another_owner_is_not_replaced(fields: Fields, tmp_path: Path):
     Publish(candidates=fields["candidates"], license="mit", owner="first").run(tmp_path / "hub")
-    with pytest.raises(InputError, match="holds the layout of first; choose another --out for second"):
+    with pytest.raises(InputError, match="was made with owner 'first', not 'second'; choose another --out"):
         Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub")
     Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub", force=True)
     assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
@@ -262,7 +262,8 @@ def test_a_license_is_asked_for_unless_the_sources_have_one_that_is_permissive(t
     Publish(candidates=candidates, source_licenses={"data1": "mit"}).run(tmp_path / "hub")
     said = publication(tmp_path / "hub" / "openprm" / "candidates")
     assert (said["license"], [origin["license"] for origin in said["origins"]]) == ("mit", ["MIT", "mit"])
-    Publish(candidates=under(tmp_path / "nc", "CC-BY-NC-4.0"), license="CC-BY-NC-4.0").run(tmp_path / "hub")
+    candidates = under(tmp_path / "nc", "CC-BY-NC-4.0")
+    Publish(candidates=candidates, license="CC-BY-NC-4.0").run(tmp_path / "hub", force=True)
     assert publication(tmp_path / "hub" / "openprm" / "candidates")["license"] == "cc-by-nc-4.0"
 
 

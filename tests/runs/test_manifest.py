@@ -62,25 +62,26 @@ def test_made_once(tmp_path, input_file):
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ("parameters", "other parameters: a was 1, not 2"),
-        ("content", "other inputs: file was {'name': 'input.txt', 'hash': 'ed7002b4"),
-        ("name", "other inputs: file was {'name': 'input.txt'"),
+        ("parameters", "a 1, not 2, c 'x', not None"),
+        ("content", "another content of file (input.txt)"),
+        ("name", "file 'input.txt', not 'renamed.txt'"),
     ],
 )
 def test_another_result_is_replaced_only_on_purpose(tmp_path, input_file, change, difference):
-    arguments: dict[str, Any] = {"name": "test", "parameters": {"a": 1}, "inputs": {"file": input_file}}
+    arguments: dict[str, Any] = {"name": "test", "parameters": {"a": 1, "b": 0, "c": "x"}}
+    arguments["inputs"] = {"file": input_file}
     run_stage(tmp_path / "out", **arguments, work=Stage("old"))
     if change == "parameters":
-        arguments["parameters"] = {"a": 2}
+        arguments["parameters"] = {"a": 2, "b": 0}
     elif change == "content":
         input_file.write_text("other content")
     else:
         arguments["inputs"] = {"file": input_file.rename(tmp_path / "renamed.txt")}
     with pytest.raises(InputError) as refused:
         run_stage(tmp_path / "out", **arguments, work=Stage("new"))
-    assert f"out is finished, by a run with {difference}" in str(refused.value)
+    assert f"out was made with {difference}; choose another --out, or replace it by --force" in str(refused.value)
     assert (tmp_path / "out" / "data.txt").read_text() == "old"
-    manifest = run_stage(tmp_path / "out", **arguments, work=Stage("new"), replace_finished=True)
+    manifest = run_stage(tmp_path / "out", **arguments, work=Stage("new"), replace=True)
     assert (tmp_path / "out" / "data.txt").read_text() == "new"
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
 
@@ -100,17 +101,17 @@ def test_a_killed_run_finds_its_finished_shards_and_nothing_else(tmp_path):
     assert not (tmp_path / "out" / WORK).exists()
 
 
-def test_unfinished_work_is_discarded_only_on_purpose(tmp_path):
+@pytest.mark.parametrize("force", [True, False])
+def test_unfinished_work_is_discarded_only_on_purpose(tmp_path, force):
     killed(tmp_path / "out", parameters={"a": {"b": 1}})
-    for option in ({}, {"replace_finished": True}):
-        with pytest.raises(InputError, match=r"other parameters: a was \{'b': 1\}, not 2: finish it .* or .*--force"):
-            run_stage(tmp_path / "out", "test", {"a": 2}, {}, Stage(), **option)
+    with pytest.raises(InputError, match=r"unfinished work with a \{'b': 1\}, not 2; finish it .* or .*--force"):
+        run_stage(tmp_path / "out", "test", {"a": 2}, {}, Stage())
     mark = tmp_path / ".out.partial" / WORK / "stage.json"
     mark.write_text("{")
     with pytest.raises(InputError, match="a damaged description"):
         run_stage(tmp_path / "out", "test", {"a": 2}, {}, Stage())
     work = Stage()
-    run_stage(tmp_path / "out", "test", {"a": 2}, {}, work, force=True)
+    run_stage(tmp_path / "out", "test", {"a": 2}, {}, work, force=force, replace=not force)
     assert work.found == []
 
 
@@ -125,8 +126,22 @@ def test_work_without_a_finished_shard_is_not_in_the_way(tmp_path):
 def test_a_kill_leaves_the_earlier_result(tmp_path):
     run_stage(tmp_path / "out", "test", {}, {}, Stage())
     before = times(tmp_path / "out")
-    killed(tmp_path / "out", parameters={"a": 2}, replace_finished=True)
+    killed(tmp_path / "out", parameters={"a": 2}, replace=True)
     assert times(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("parameters", [{"a": 1}, {"a": 2}])
+def test_a_forced_run_that_was_killed_resumes(tmp_path, parameters):
+    """The same command, --force and all, loses nothing; forced for the first time, it begins anew."""
+    run_stage(tmp_path / "out", "test", {"a": 1}, {}, Stage())
+    killed(tmp_path / "out", parameters=parameters, force=True)
+    work = Stage()
+    run_stage(tmp_path / "out", "test", parameters, {}, work, force=True)
+    assert work.found == [f"{WORK}/00000.parquet"]
+    killed(tmp_path / "other")
+    work = Stage()
+    run_stage(tmp_path / "other", "test", {}, {}, work, force=True)
+    assert work.found == []
 
 
 def test_a_run_killed_at_its_very_end_is_finished(tmp_path, monkeypatch):
