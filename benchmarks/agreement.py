@@ -16,14 +16,14 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
-from rich.markup import escape
 
-from openprm.cli.report import console, print_table
+from openprm.cli.report import print_table
 from openprm.rewards.base import UNPARSABLE, RuleRewarder
 from openprm.rewards.exact_answer import extract_answer, golden_rule
 from openprm.rewards.math_answer import mathematics_rule, stated_expression
 from openprm.rewards.multiple_choice import choice_rule, read_options, stated_option
 from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by
+from openprm.viewer.console import console, say, styled
 
 LETTERS = "ABCDEFGHIJ"
 Extract = Callable[[Candidate], str | None]
@@ -144,9 +144,9 @@ def main() -> None:
         table.append(_summary(name, cells, seconds))
         for ours in (0.0, 1.0):
             cell = [found for found in disagreements if found.ours == ours]
-            screen.print(f"\n[bold]{escape(name)}[/]: ours {ours:.0f}, theirs {1 - ours:.0f}: {len(cell)}")
+            screen.print(styled("\n", (name, "bold"), f": ours {ours:.0f}, theirs {1 - ours:.0f}: {len(cell)}"))
             for found in random.Random(options.seed).sample(cell, min(options.show, len(cell))):
-                screen.print(escape(_described(found)), soft_wrap=True)
+                say(_described(found))
     columns = ["data, rule", "rows", "agree", "1/1", "0/0", "ours 1/theirs 0", "0/1", "unparsable", "failed", "rows/s"]
     print_table("our reward / their label", columns, table)
 

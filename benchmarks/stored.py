@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openprm.cli.report import console, print_summary, print_table
+from openprm.cli.report import print_summary, print_table
 from openprm.decoding.selection import coverage, expected_best_of_n, expected_vote
 from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, mean_interval
 from openprm.evaluation.scaling import curve_sizes, scaling_curve
@@ -43,6 +43,7 @@ from openprm.stages.pairs import Pairs
 from openprm.stages.score import Score
 from openprm.stages.train import Train
 from openprm.stages.trees import Trees
+from openprm.viewer.console import say
 
 DATASETS = ("gsm8k", "mmlu_pro")
 TIERS, MODELS = 4, 4
@@ -255,7 +256,7 @@ def _print(title: str, found: dict[str, Any]) -> None:
         ["choice", *(f"of {n}" for n in sizes)],
         [[line, *(cells.get(n, "") for n in sizes)] for line, cells in rows.items()],
     )
-    console().print("right above wrong: " + ", ".join(f"{name} {share:.3f}" for name, share in found["pairs"].items()))
+    say("right above wrong: " + ", ".join(f"{name} {share:.3f}" for name, share in found["pairs"].items()))
 
 
 def main() -> None:

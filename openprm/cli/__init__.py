@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from ..viewer.console import prepare_streams, say
 from . import hub, runs, search, show, stage_commands  # noqa: F401 (they add their commands)
-from .app import app, group_commands
-
-group_commands()
+from .app import app
 
 _INTERRUPTED = 130  # how typer ends on Ctrl-C
 
@@ -17,17 +16,18 @@ def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
     from ..errors import InputError, is_disk_full
 
+    prepare_streams()
     if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("openprm: interrupted; what is finished is kept, and the same command resumes", file=sys.stderr)
+            say("openprm: interrupted; what is finished is kept, and the same command resumes", err=True)
         raise
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError | InputError) and type(error) is not ValueError:
             raise  # a subclass of a library's is not about what the user gave
         kept = "; what is finished is kept: free some space, and run the same command again"
-        print(f"openprm: {error}{kept if is_disk_full(error) else ''}", file=sys.stderr)
+        say(f"openprm: {error}{kept if is_disk_full(error) else ''}", err=True)
         sys.exit(1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from ..viewer.console import say
 
 #: The groups of `openprm --help`, in the order of the work.
 GROUPS = {
@@ -15,7 +18,19 @@ GROUPS = {
     "Runs": ("run", "status", "plan"),
 }
 
+_WHOLE = 10_000  # characters of a command's help in the list, where its first sentence stands
+
+
+class _Commands(TyperGroup):
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for group, names in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(_WHOLE)) for name in names])
+
+
 app = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,  # plain text: rich cuts long names, breaks paragraphs, and reads brackets as markup
     help="Process reward models for open-domain tasks, from outcome rewards alone.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -27,7 +42,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
 
-        typer.echo(f"openprm {__version__}")
+        say(f"openprm {__version__}")
         raise typer.Exit
 
 
@@ -37,13 +52,3 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None: ...
-
-
-def group_commands() -> None:
-    """Puts the commands, once all are added, into their groups and in order."""
-    order = [(group, name) for group, names in GROUPS.items() for name in names]
-    by_name = {command.name or command.callback.__name__: command for command in app.registered_commands}  # type: ignore[union-attr]
-    app.registered_commands = []
-    for group, name in order:
-        by_name[name].rich_help_panel = group
-        app.registered_commands.append(by_name[name])

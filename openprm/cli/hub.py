@@ -10,6 +10,7 @@ import typer
 from openprm.push.publish import Publish
 
 from ..runs.folder import read_manifest
+from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, stage_command
 
@@ -47,7 +48,7 @@ def _publish(
     if dry_run:
         print_upload_plan(planned, private, revision)
     else:
-        upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=typer.echo)
+        upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=say)
     return True
 
 
@@ -85,14 +86,14 @@ def verify(
 
         found = compare_datasets(repository, against, split)
         for part, comparison in found.items():
-            typer.echo(f"{part}: {comparison}")
+            say(f"{part}: {comparison}")
         raise typer.Exit(0 if all(comparison.identical for comparison in found.values()) else 1)
     from ..verify.verify import exit_code
     from ..verify.verify import verify as run_checks
 
     checks = []
     for check in run_checks(repository, work, num_proc=num_proc):
-        typer.echo(check)
+        say(check)
         checks.append(check)
     raise typer.Exit(exit_code(checks))
 

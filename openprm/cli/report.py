@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree as Branches
 
 from ..evaluation.tables import tables
@@ -17,6 +16,7 @@ from ..runs.folder import read_manifest
 from ..runs.shards import status
 from ..schema import Tree
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
+from ..viewer.console import console, say, styled
 
 if TYPE_CHECKING:
     from ..hub.publication import Publication
@@ -27,19 +27,14 @@ _HARDLY_MERGED = 0.02
 _MOSTLY_SINGLE = 0.7
 _NARROW = 0.05  # of a standard deviation
 _SHOWN = 160  # characters of a step in a terminal
-
-
-def console() -> Console:
-    """Plain and unwrapped where the output is not a terminal, so that it can be searched and compared."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=200)
+_WARNING = ("Warning: ", "yellow")
 
 
 def print_result(manifest: Mapping[str, Any], out: Any, already: bool = False) -> None:
     """What a stage made (`already`: before), or how far it is where only a part of it was run."""
     if already:
         told = f"{out} was already made, with the same parameters and inputs; --force makes it again"
-        console().print(escape(told), style="italic", soft_wrap=True)
+        console().print(told, style="italic", soft_wrap=True)
     if not manifest:
         print_unfinished(out)
     elif manifest["stage"] == "evaluate":
@@ -53,25 +48,26 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     counts = dict(manifest["counts"])
     screen = console()
     rows = f"{manifest['rows']} rows in " if "rows" in manifest else ""
-    screen.print(escape(f"{manifest['stage']}: {rows}{out}"), style="italic", soft_wrap=True)
+    screen.print(f"{manifest['stage']}: {rows}{out}", style="italic", soft_wrap=True)
     table = Table(show_header=False, box=None)
     rejected = counts.pop("rejected", {})
     others = counts.pop("other_separators", {})
     for name, value in counts.items():
         text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
-            table.add_row(name.replace("_", " "), escape(text))
+            table.add_row(name.replace("_", " "), text)
     screen.print(table)
     if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
     for warning in _warnings(counts, others, manifest["parameters"]):
-        screen.print(f"[yellow]Warning:[/] {escape(warning)}")
+        screen.print(styled(_WARNING, warning))
     if rejected:
-        listed = escape(f"{out}/rejected.jsonl")
-        screen.print(f"[yellow]{sum(rejected.values())} rows were rejected[/], listed in {listed}:")
+        screen.print(
+            styled((f"{sum(rejected.values())} rows were rejected", "yellow"), f", listed in {out}/rejected.jsonl:")
+        )
         for reason, count in sorted(rejected.items(), key=lambda item: -item[1])[:10]:
-            screen.print(f"  {count:8}  {escape(reason)}")
+            screen.print(f"  {count:8}  {reason}")
 
 
 def _warnings(
@@ -121,7 +117,7 @@ def print_unfinished(out: str | Path) -> None:
         manifest = read_manifest(out)
         lines = [f"{out} is finished: {manifest['stage']}, {manifest.get('rows', 0):,} rows"]
     for line in lines:
-        console().print(escape(line), soft_wrap=True)
+        say(line)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -130,7 +126,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index else "left")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console().print(table)
 
 
@@ -138,9 +134,9 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
     """The tables of an evaluation stage: each way to choose, and the differences between kinds of models."""
     for name, missing in manifest["counts"]["unscored"].items():
         if missing:
-            console().print(f"[yellow]Warning:[/] {missing} candidates have no score by {escape(name)}.")
+            console().print(styled(_WARNING, f"{missing} candidates have no score by {name}."))
     for reason, count in manifest["counts"]["rejected"].items():
-        console().print(f"[yellow]Warning:[/] {count} left out, listed in rejected.jsonl: {escape(reason)}.")
+        console().print(styled(_WARNING, f"{count} left out, listed in rejected.jsonl: {reason}."))
     for table in tables(manifest):
         print_table(*table)
 
@@ -151,15 +147,15 @@ def print_upload_plan(planned: Sequence[Publication], private: bool, tag: str | 
     total = 0
     for publication in planned:
         title, sizes = f"{publication.type} {publication.name}", publication.sizes()
-        screen.rule(escape(title), align="left", characters="=")
-        print((publication.folder / "README.md").read_text("utf-8"))  # as it is: no markup, no wrapping
+        screen.rule(styled(title), align="left", characters="=")
+        say((publication.folder / "README.md").read_text("utf-8"))
         total += (size := sum(sizes.values()))
         rows = [[name, f"{bytes:,}"] for name, bytes in [*sizes.items(), ("all", size)]]
         print_table(title, ["file", "bytes"], rows)
     count = f"{len(planned)} repositories" if len(planned) > 1 else "one repository"
     seen = "private where they are new" if private else "public where they are new"
     tagged = f", tagged {tag}" if tag else ""
-    screen.print(escape(f"{count}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run)."))
+    say(f"{count}, {total:,} bytes, {seen}{tagged}. Nothing was sent (--dry-run).")
 
 
 def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
@@ -185,10 +181,8 @@ def print_tree(tree: Tree) -> None:
     high = max(node["value"] for node in nodes)
     question = "\n".join(f"{message['role']}: {message['content']}" for message in tree["question"])
     screen = console()
-    screen.print(
-        f"[bold]{escape(tree['prompt_id'])}[/] ({escape(tree['source'])}), reward {escape(tree['reward_name'])}"
-    )
-    screen.print(escape(question))
+    screen.print(styled((tree["prompt_id"], "bold"), f" ({tree['source']}), reward {tree['reward_name']}"))
+    screen.print(question)
     children: dict[int, list[Any]] = {}
     for node in nodes[1:]:
         children.setdefault(node["parent"] or 0, []).append(node)
@@ -207,10 +201,10 @@ def print_tree(tree: Tree) -> None:
     screen.print(root)
 
 
-def _label(value: float, leaves: int, text: str, low: float, high: float) -> str:
+def _label(value: float, leaves: int, text: str, low: float, high: float) -> Text:
     share = (value - low) / (high - low) if high > low else 1.0
     color = "green" if share > 2 / 3 else "yellow" if share > 1 / 3 else "red"
-    return f"[{color}]{value:+.3f}[/] [dim]×{leaves}[/] {escape(text)}"
+    return styled((f"{value:+.3f}", color), (f" ×{leaves} ", "dim"), text)
 
 
 def _shown(text: str) -> str:

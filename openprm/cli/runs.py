@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..viewer.console import say
 from .app import app
 
 _Preset = Annotated[str, typer.Argument(help="Name of a preset, or a YAML file.")]
@@ -31,12 +32,12 @@ def run(
 
     out = out or Path("runs") / Path(preset).stem
     manifests = run_preset(
-        load_preset(preset), out, until=until, start=start, published=published, force=force, say=typer.echo
+        load_preset(preset), out, until=until, start=start, published=published, force=force, say=say
     )
     for name, manifest in manifests.items():
         if manifest["stage"] == "publish":
-            typer.echo(f"\nIn a fresh process, in {out / name}:")
-            typer.echo(check_published(out / name, manifest["parameters"]["owner"]))
+            say(f"\nIn a fresh process, in {out / name}:")
+            say(check_published(out / name, manifest["parameters"]["owner"]))
     print_run(manifests, out)
 
 

@@ -13,6 +13,7 @@ import typer
 from ..errors import Failure, InputError
 from ..stages.prompts import Prompts
 from ..stages.search import Search
+from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, run_and_print, stage_command
 
@@ -37,7 +38,7 @@ def _search(stage: Search, out: Path | None, force: bool, prompt: str | None) ->
         return False
     folder = out.with_name(f"{out.name}-prompts")
     manifest = Prompts(prompts=stage.prompts).run(folder, replace=force)
-    typer.echo(f"{manifest['rows']} prompts in {folder}", err=True)
+    say(f"{manifest['rows']} prompts in {folder}", err=True)
     run_and_print(replace(stage, prompts=str(folder)), out, force)
     return True
 
@@ -45,19 +46,19 @@ def _search(stage: Search, out: Path | None, force: bool, prompt: str | None) ->
 def _answer(prompt: str, stage: Search) -> None:
     """Decisions go to standard error as they are made, the answer to standard output."""
     with closing(stage.searcher()) as searcher:
-        typer.echo(_plan(searcher.method), err=True)
+        say(_plan(searcher.method), err=True)
         (found,) = searcher([[{"role": "user", "content": prompt}]], [stage.seed], _show)
     if isinstance(found, Failure):
         raise InputError(str(found))
     best, considered = found.best, len(found.complete)
     score = f" with a score of {best.score:+.3f} ({searcher.method.aggregation})" if best.step_rewards else ""
-    typer.echo(f"chosen among {considered} complete {'answer' if considered == 1 else 'answers'}{score}:", err=True)
+    say(f"chosen among {considered} complete {'answer' if considered == 1 else 'answers'}{score}:", err=True)
     written = [answer for answer in found.complete if answer.partial.text.strip()]
     if unread := sum(answer.truncated for answer in written if searcher.method.uses_rewards):
         also = ", the one chosen among them" if best.truncated else ""
-        typer.echo(f"{unread} of these the reward model does not read to its end{also}", err=True)
-    typer.echo(best.partial.text)
-    typer.echo(
+        say(f"{unread} of these the reward model does not read to its end{also}", err=True)
+    say(best.partial.text)
+    say(
         f"{found.generated_tokens:,} tokens generated, {found.scored_tokens:,} scored"
         + (f", {found.merged} duplicates merged" if found.merged else "")
         + (f", {found.stopped} answers stopped early" if found.stopped else ""),
@@ -83,12 +84,12 @@ def _show(depth: int, prunings: Mapping[int, Pruning]) -> None:
         told = [f"{len(decision.kept)} kept", f"{going} of them unfinished"]
         told += [f"{decision.dropped} dropped"] * bool(decision.dropped)
         told += [f"{decision.merged} duplicates"] * bool(decision.merged)
-        typer.echo(f"step {depth}: {', '.join(told)}", err=True)
+        say(f"step {depth}: {', '.join(told)}", err=True)
         best = decision.kept[0] if decision.kept else None
         if best and best.partial.steps and best.step_rewards:
             step = " ".join(best.partial.steps[-1].split())
             step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"
-            typer.echo(f"  best {best.score:+.3f}, last step {best.step_rewards[-1]:+.3f}: {step}", err=True)
+            say(f"  best {best.score:+.3f}, last step {best.step_rewards[-1]:+.3f}: {step}", err=True)
 
 
 app.command("search")(stage_command(Search, [_PROMPT], _search))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..viewer.console import say
 from .app import app
 
 
@@ -29,7 +30,7 @@ def show(
 
     if html is not None:
         show_trees(folder, html, MinGap.parse(min_gap), prompt_id=prompt_id, limit=trees)
-        typer.echo(f"{html}: open it in a browser")
+        say(f"{html}: open it in a browser")
         return
     for tree in read_rows(folder, Tree):
         if tree["prompt_id"] == prompt_id or (prompt_id is None and siblings(tree)):  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import typer
 from ..runs.declaration import STAGES
 from ..stages.score import Score
 from ..stages.trees import Trees
+from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, stage_command
 
@@ -23,7 +24,7 @@ def _plot(stage: Trees, out: Path | None, force: bool, plot: Path | None) -> boo
     from ..trees.similarity_plot import plot_similarities
 
     for line in plot_similarities(stage.candidate_source(rewards=False).read(), stage.separator, plot):
-        typer.echo(line)
+        say(line)
     return True
 
 

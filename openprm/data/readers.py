@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Failure, InputError, first_line
-from ..runs.folder import Location, download, load_from_hub, locate, read_rows
+from ..runs.folder import Location, download, load_from_hub, locate, read_rows, without_pattern
 from .columns import require_column
 from .text_readers import Row, csv_file, damage, json_file, json_lines
 
@@ -194,21 +194,21 @@ def _dataset_rows(path: str, location: Location, split: str | None) -> Iterator[
     try:
         import datasets
 
-        saved = [os.path.join(location.path, name) for name in ("state.json", "dataset_dict.json")]
-        if location.hub is not None:
-            data: Any = load_from_hub(location.hub, split)
-        elif any(map(os.path.exists, saved)):
-            data = datasets.load_from_disk(location.path)
-        else:  # streaming: the cache knows a local folder by its base name, so it could give another folder's rows
-            data = datasets.load_dataset(os.path.abspath(location.path), location.config, streaming=True)
-        if isinstance(data, dict):  # a DatasetDict
-            if split not in data and (split is not None or len(data) > 1):
-                raise ValueError(f"its splits are {', '.join(map(str, data))}")
-            data = data[split or next(iter(data))]
-        # as Arrow tables: images and audio are not decoded, and nothing is converted twice
-        for table in data.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-            yield from _arrow_rows(read, table)
-            read += table.num_rows
+        with without_pattern(location.path) as folder:
+            if location.hub is not None:
+                data: Any = load_from_hub(location.hub, split)
+            elif any(os.path.exists(os.path.join(folder, name)) for name in ("state.json", "dataset_dict.json")):
+                data = datasets.load_from_disk(folder)
+            else:  # streaming: the cache knows a local folder by its base name, so it could give another folder's rows
+                data = datasets.load_dataset(folder, location.config, streaming=True)
+            if isinstance(data, dict):  # a DatasetDict
+                if split not in data and (split is not None or len(data) > 1):
+                    raise ValueError(f"its splits are {', '.join(map(str, data))}")
+                data = data[split or next(iter(data))]
+            # as Arrow tables: images and audio are not decoded, and nothing is converted twice
+            for table in data.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+                yield from _arrow_rows(read, table)
+                read += table.num_rows
     except Exception as error:  # `datasets` and what it opens raise anything
         if not read:
             raise InputError(

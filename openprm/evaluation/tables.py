@@ -60,7 +60,7 @@ def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
             ("tied best", lambda row: "" if row["tied"] is None else "{tied:.1%}".format_map(row)),
             (
                 "ties broken",
-                lambda row: "{ties_broken:.3f}".format_map(row) if row["tied"] and row["ties_broken"] else "",
+                lambda row: "" if row["ties_broken"] is None else "{ties_broken:.3f}".format_map(row),
             ),
         ],
     )

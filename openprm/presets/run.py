@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, restore
 from ..hub.repository import Repository
 from ..push.publish import OWNER, Publish
-from ..runs.folder import finished, is_folder
+from ..runs.folder import finished, is_folder, without_pattern
 from ..runs.manifest import write_whole
 from .preset import load_preset, stage_of, stages_of
 
@@ -180,14 +180,15 @@ def check_published(folder: str | Path, owner: str) -> str:
     Raises InputError where one does not load.
     """
     script = str(files("openprm.push").joinpath("load_check.py"))
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, without_pattern(folder) as place:
         # caches of the user's own would be asked before those below HF_HOME
         environment = {
             name: value for name, value in os.environ.items() if not re.fullmatch("(HF|TRANSFORMERS)_.*CACHE", name)
         }
         environment |= {"HF_HOME": home, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        environment |= {"PYTHONIOENCODING": "utf-8"}
         command = [sys.executable, script, owner]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, cwd=place, capture_output=True, encoding="utf-8", env=environment)
     if done.returncode:
         raise InputError(f"{folder}: a fresh process cannot load what was published:\n{done.stderr}")
     return done.stdout

@@ -11,12 +11,16 @@ dataset is the digest of its rows' digests, in order; it does not depend on shar
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ..errors import InputError, first_line
@@ -192,6 +196,17 @@ def load_from_hub(hub: HubId, split: str | None, *, streaming: bool = False) -> 
     if os.path.isdir(path):  # which `load_dataset` would take for the dataset
         path, revision = str(download(path, "dataset", revision)), None
     return load_dataset(path, hub.config, split=split, revision=revision, streaming=streaming)
+
+
+@contextmanager
+def without_pattern(folder: str | Path) -> Iterator[str]:
+    """A folder's absolute path. Where `datasets` would read it as a pattern ("a[1]"), that of a copy made of links."""
+    path = os.path.abspath(folder)
+    if glob.escape(path) == path:
+        yield path
+        return
+    with TemporaryDirectory() as place:
+        yield shutil.copytree(path, os.path.join(place, DATA), copy_function=os.symlink)
 
 
 def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from ..hub.publication import (
     part_rows,
 )
 from ..hub.repository import Missing, Repository, commits
-from ..runs.folder import read_rows, rows_hash
+from ..runs.folder import read_rows, rows_hash, without_pattern
 from ..runs.manifest import files_hash, versions
 from ..schema import LEVELS
 from .compare import compare_rows
@@ -137,7 +137,8 @@ def _load(publication: Publication, part: str, config: str | None = None) -> Ite
     from datasets import load_dataset
 
     try:
-        yield from load_dataset(str(publication.folder.absolute()), config, split=part, streaming=True)
+        with without_pattern(publication.folder) as folder:
+            yield from load_dataset(folder, config, split=part, streaming=True)
     except Exception as error:  # `datasets` raises anything for a card or file that it cannot read
         raise InputError(f"it does not load: {first_line(error)}") from error
 
