@@ -74,13 +74,13 @@ def deviations(
     if not usable:
         raise InputError(f"no response of {len(rows)} can be rewarded by {model.source}; give others")
     rows = [row for row, _ in usable]
-    reference = [[reward for reward in one.rewards if reward is not None] for _, one in usable]
+    reference = [[reward for reward in one.step_rewards if reward is not None] for _, one in usable]
     chosen = usable[0][1].aggregation
     for other in (spec, plain, *others):
         plainly = ", plain" if other.options.get("packed") is False else ""
         engine = ", ".join(other.servers) or f"{other.engine}{plainly}"
         for batch, found in zip(ORDERS, _scored(other, rows, ORDERS, separator, chosen), strict=True):
-            rewards = [one.rewards if isinstance(one, ScoredAnswer) else [] for one in found]
+            rewards = [one.step_rewards if isinstance(one, ScoredAnswer) else [] for one in found]
             compared = compare_rewards(reference, rewards, [row["prompt_id"] for row in rows], chosen)
             yield Deviation(engine, None if other.servers else other.dtype, batch, *compared)
 

@@ -1,7 +1,7 @@
 """The `openprm-scoring` pipeline: answers to step rewards and one score (paper, section 3.2, appendix D.1).
 
     scorer = openprm.load_scorer("openprm/openprm")
-    scorer({"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"})
+    scorer("What is 2 + 3?", "Two and three make five.\nSo: 5")
 
 `save_pretrained` copies this file, and the modules that it imports, into the model's repository.
 """
@@ -39,22 +39,22 @@ class _Answer:
 class OpenPRMScoringPipeline(_Pipeline):
     """Step rewards and a score for answers, by an `AutoModelForSequenceClassification` with one label.
 
-    An input is
+    `scorer(question, response)` scores one answer. Else an input is
     - a dictionary with `question` (a text or chat messages) and `response` (a text, which is split into steps) or
       `steps` (a list of texts, which joined are the response); other keys are ignored, so that a row of a dataset is
       an input;
-    - or a chat: a list of messages that ends with the assistant's answer.
+    - or a chat: a list of messages that ends with the assistant's answer, alone or as `messages` in a dictionary.
     A list or tuple of inputs gives a list of outputs; a dataset, generator or other iterable gives an iterator.
 
     An output is a dictionary:
     - `score`: the aggregated step rewards
     - `steps`: texts, which joined are the answer
-    - `rewards`: one raw reward (a logit) per step, for the answer up to and including it
+    - `step_rewards`: one raw reward (a logit) per step, for the answer up to and including it
     - `aggregation`: the name of the aggregation
     - `truncated`: whether the answer was too long. No sequence is cut: from the first prefix that does not fit, the
-      rewards of steps are None, and the score is that of the steps before.
-    - `failure`: None; or why one of several answers has no score, and what to do. Then `score` and all `rewards` are
-      None, and the other answers are scored.
+      step rewards are None, and the score is that of the steps before.
+    - `failure`: None; or why one of several answers has no score, and what to do. Then `score` and all step rewards
+      are None, and the other answers are scored.
 
     Options, when the pipeline is made or called: `separator` (see `openprm.scoring.steps`) and `aggregation` (see
     `openprm.scoring.aggregation`), by default those in the checkpoint's config under `openprm`; `max_length` (in
@@ -79,7 +79,9 @@ class OpenPRMScoringPipeline(_Pipeline):
         self.rewarder = SequenceRewarder(self.model, packed)
         self._longest = longest_sequence(self.model)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, response: str | None = None, **kwargs: Any) -> Any:
+        if response is not None:
+            inputs = {"question": inputs, "response": response}
         if isinstance(inputs, Mapping) or _is_chat(inputs):
             output = super().__call__(_parse(inputs), **kwargs)
             if output["failure"] is not None:
@@ -132,7 +134,7 @@ class OpenPRMScoringPipeline(_Pipeline):
                 raise answer.failure
             return {**asdict(settings.score(answer.steps, model_outputs["rewards"])), "failure": None}
         except ScoringError as error:
-            nothing = {"rewards": [None] * len(answer.steps), "truncated": False, "failure": str(error)}
+            nothing = {"step_rewards": [None] * len(answer.steps), "truncated": False, "failure": str(error)}
             return {"score": None, "steps": answer.steps, "aggregation": settings.aggregation, **nothing}
 
     def _settings(self, max_length: int | None = None, **given: Any) -> ScoringSettings:
@@ -141,8 +143,8 @@ class OpenPRMScoringPipeline(_Pipeline):
 
 
 _FORMS = (
-    "an input is a dictionary with 'question' and 'response' (or 'steps'), or a chat whose last message is the "
-    "assistant's, or a list, dataset or generator of these"
+    "an input is a dictionary with 'question' and 'response' (or 'steps') or with 'messages', or a chat whose last "
+    "message is the assistant's, or a list, dataset or generator of these"
 )
 
 
@@ -157,6 +159,8 @@ def _is_chat(inputs: Any) -> bool:
 
 def _parse(one: Any) -> dict[str, Any]:
     """The input as `question` and either `response` or `steps`."""
+    if isinstance(one, Mapping) and "messages" in one and "question" not in one:
+        one = one["messages"]
     if _is_chat(one):
         *question, answer = one
         if not question or not isinstance(answer, Mapping) or answer.get("role") != "assistant":

@@ -22,7 +22,7 @@ class ScoredAnswer:
 
     score: float
     steps: list[str]
-    rewards: list[float | None]
+    step_rewards: list[float | None]
     aggregation: str
     truncated: bool
 
@@ -103,7 +103,7 @@ class ScoringSettings:
         return ScoredAnswer(
             score=aggregate(rewards, self.aggregation),
             steps=list(steps),
-            rewards=[*rewards, *[None] * missing],
+            step_rewards=[*rewards, *[None] * missing],
             aggregation=self.aggregation,
             truncated=missing > 0,
         )

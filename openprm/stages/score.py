@@ -102,7 +102,7 @@ def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:
                 source=row["source"],
                 sample_index=row["sample_index"],
                 steps=scored.steps,
-                step_rewards=scored.rewards,
+                step_rewards=scored.step_rewards,
                 score=scored.score,
                 aggregation=scored.aggregation,
                 truncated=scored.truncated,

@@ -129,7 +129,7 @@ def score_answers(
 
 def result(outputs: Outputs, aggregation: str) -> str:
     """Scored answers as HTML: the best one named first, then each with its steps. Texts are escaped."""
-    rewards = [[reward for reward in output["rewards"] if reward is not None] for output in outputs]
+    rewards = [[reward for reward in output["step_rewards"] if reward is not None] for output in outputs]
     scores = [aggregate(given, aggregation) for given in rewards]
     low, high = min(map(min, rewards)), max(map(max, rewards))
     best = [index for index, score in enumerate(scores) if score == max(scores)]
@@ -144,7 +144,7 @@ def result(outputs: Outputs, aggregation: str) -> str:
                 f'<p class="warning">Too long for the model: the steps from {len(rewards[index]) + 1} on have no '
                 "reward, and the score is made of those before.</p>"
             )
-        steps = zip(output["steps"], output["rewards"], strict=True)
+        steps = zip(output["steps"], output["step_rewards"], strict=True)
         parts.append(f'<ol class="steps">{"".join(_step(text, reward, low, high) for text, reward in steps)}</ol>')
         parts.append("</section>")
     return "".join(parts)

@@ -34,7 +34,7 @@ def test_answers_are_scored_as_by_transformers(serve: Callable[..., str], reward
         assert isinstance(found, ScoredAnswer)
         assert isinstance(expected, ScoredAnswer)
         assert found.steps == expected.steps
-        assert found.rewards == pytest.approx(expected.rewards, abs=1e-3)
+        assert found.step_rewards == pytest.approx(expected.step_rewards, abs=1e-3)
     served.close()
     with pytest.raises(InputError, match="they serve reward"):
         ServerRewardEngine([server], "other")

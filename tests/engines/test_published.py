@@ -33,4 +33,4 @@ def test_the_cards_snippet_gives_the_same_reward(tmp_path: Path, finished_run: P
     assert printed, done.stderr[-4000:]
     *question, answer = json.loads(chat)
     scored = load_scorer(str(finished_run / "openprm-0"))({"question": question, "response": answer["content"]})
-    assert float(printed[-1]) == pytest.approx(scored["rewards"][-1], abs=1e-3)
+    assert float(printed[-1]) == pytest.approx(scored["step_rewards"][-1], abs=1e-3)

@@ -60,7 +60,7 @@ def test_rows_are_scored_as_by_the_pipeline(scorer: StepScorer, model: Path):
             output["aggregation"],
             output["truncated"],
         )
-        assert found.rewards == pytest.approx(output["rewards"], abs=1e-4)
+        assert found.step_rewards == pytest.approx(output["step_rewards"], abs=1e-4)
         assert found.score == pytest.approx(output["score"], abs=1e-4)
     assert [output["truncated"] for output in expected] == [False, False, True, False]
 
@@ -77,7 +77,7 @@ def test_rows_are_scored_as_by_the_pipeline_whatever_the_padding_token(
     found = StepScorer.load(RewardSpec(str(tmp_path))).score_rows(rows)
     for one, output in zip(found, load_scorer(str(tmp_path))(rows), strict=True):
         assert isinstance(one, ScoredAnswer)
-        assert one.rewards == pytest.approx(output["rewards"], abs=1e-4)
+        assert one.step_rewards == pytest.approx(output["step_rewards"], abs=1e-4)
         assert one.score == pytest.approx(output["score"], abs=1e-4)
 
 
@@ -132,7 +132,7 @@ def test_what_is_given_goes_before_what_is_recorded(model: Path):
     (found,) = scorer.score_rows([{"question": QUESTION, "response": "Two. Three"}])
     assert isinstance(found, ScoredAnswer)
     assert found.steps == ["Two. ", "Three"]
-    assert found.score == found.rewards[-1]
+    assert found.score == found.step_rewards[-1]
     with pytest.raises(ValueError, match="unknown aggregation"):
         StepScorer.load(RewardSpec(str(model)), aggregation="median")
 

@@ -77,7 +77,7 @@ def test_a_way_that_is_off_is_found_out(base: Path, monkeypatch: pytest.MonkeyPa
     def off(self: Any, rows: Any) -> Any:
         found = score(self, rows)
         if len(found) == 1:  # one by one only
-            found[0].rewards[0] += 0.5
+            found[0].step_rewards[0] += 0.5
         return found
 
     monkeypatch.setattr(parity.StepScorer, "score_rows", off)

@@ -57,7 +57,7 @@ scorer = pipeline("openprm-scoring", model="openprm/openprm", trust_remote_code=
 rewards = [scorer(one), scorer(chat), *scorer([one, one, one], batch_size=2)]
 classify = pipeline("text-classification", model="openprm/openprm")
 text = classify.tokenizer.apply_chat_template(chat, tokenize=False)
-last = [reward["rewards"][-1] for reward in rewards] + [classify(text, add_special_tokens=False)[0]["score"]]
+last = [reward["step_rewards"][-1] for reward in rewards] + [classify(text, add_special_tokens=False)[0]["score"]]
 print(json.dumps([found, last]))
 """
 
@@ -73,7 +73,7 @@ def test_everything_loads_without_the_package(machine: FreshMachine, finished_ru
         parts = [found[f"pairs {level} {split}"] for level in ("process", "outcome")]
         assert sum(parts) == found[f"pairs all {split}"]
     one = next(iter(read_rows(finished_run / "candidates")))
-    trained = load_scorer(str(finished_run / "openprm-0"))(one)["rewards"][-1]
+    trained = load_scorer(str(finished_run / "openprm-0"))(one)["step_rewards"][-1]
     assert rewards == pytest.approx([trained] * 6, abs=1e-3)
 
 
@@ -92,7 +92,7 @@ from transformers import pipeline
 
 one = load_dataset("openprm/candidates", split="train")[0]
 scorers = [pipeline("openprm-scoring"), openprm.load_scorer("openprm/openprm", revision="v1.0")]
-assert len({round(scorer(one)["rewards"][-1], 3) for scorer in scorers}) == 1
+assert len({round(scorer(one)["step_rewards"][-1], 3) for scorer in scorers}) == 1
 """
 
 

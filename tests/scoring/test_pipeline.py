@@ -15,6 +15,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import openprm
 from openprm import scoring
+from openprm.schema import Scored
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import OpenPRMScoringPipeline, load_scorer
 from tests import tiny_models
@@ -46,7 +47,7 @@ def llama() -> OpenPRMScoringPipeline:
 def close(found, expected):
     for one, other in zip(found, expected, strict=True):
         assert one["steps"] == other["steps"]
-        assert one["rewards"] == pytest.approx(other["rewards"], abs=1e-4)
+        assert one["step_rewards"] == pytest.approx(other["step_rewards"], abs=1e-4)
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
 
 
@@ -59,8 +60,9 @@ def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
             score.model(torch.tensor([encode(score.tokenizer, QUESTION, "".join(STEPS[: size + 1]))])).logits.item()
             for size in range(3)
         ]
-    assert output["rewards"] == pytest.approx(expected, abs=1e-4)
-    score = min(output["rewards"])
+    assert output["step_rewards"] == pytest.approx(expected, abs=1e-4)
+    assert output.keys() - {"failure"} <= Scored.__annotations__.keys()  # one name for each thing, in rows too
+    score = min(output["step_rewards"])
     assert output == {
         **output,
         "score": score,
@@ -77,8 +79,9 @@ def test_every_form_of_input_and_every_container(llama):
     chat = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}]
     rows = Dataset.from_list([{**INPUT, "prompt_id": "a"}] * 2)
     rows_of_datasets = {"question": QUESTION, "steps": STEPS}, {"question": chat[:1], "response": RESPONSE}
-    for one in (chat, tuple(chat), *rows_of_datasets):
+    for one in (chat, tuple(chat), {"messages": chat, "id": 1}, *rows_of_datasets):
         assert llama(one) == expected
+    assert llama(QUESTION, RESPONSE) == llama(chat[:1], RESPONSE) == llama(QUESTION, response=RESPONSE) == expected
     assert llama([]) == []
     assert llama([chat]) == [expected]
     close(llama([chat, INPUT]), [expected] * 2)
@@ -105,7 +108,7 @@ def test_options_when_made_and_when_called(llama):
     by_line = llama(INPUT, separator="re:e ", aggregation="last")
     assert "".join(by_line["steps"]) == RESPONSE
     assert len(by_line["steps"]) > 3
-    assert by_line["score"] == by_line["rewards"][-1]
+    assert by_line["score"] == by_line["step_rewards"][-1]
     made = scorer(separator="re:e ", aggregation="last", batch_size=2)
     close(made([INPUT, INPUT]), [by_line] * 2)
     assert made(INPUT, aggregation="mean")["aggregation"] == "mean"
@@ -121,10 +124,10 @@ def test_the_checkpoint_has_the_defaults_and_its_suffix():
     score = scorer(config={"separator": "five", "aggregation": "max", "suffix": "<|user|>"})
     output = score(INPUT)
     assert output["steps"][0] == "The sum of two and three is five"
-    assert (output["aggregation"], output["score"]) == ("max", max(output["rewards"]))
+    assert (output["aggregation"], output["score"]) == ("max", max(output["step_rewards"]))
     with torch.no_grad():
         last = score.model(torch.tensor([encode(score.tokenizer, QUESTION, RESPONSE, "<|user|>")])).logits.item()
-    assert output["rewards"][-1] == pytest.approx(last, abs=1e-4)
+    assert output["step_rewards"][-1] == pytest.approx(last, abs=1e-4)
     assert score(INPUT, separator=".\n", aggregation="min")["steps"] == STEPS
 
 
@@ -142,8 +145,8 @@ def test_what_does_not_fit_is_marked_not_cut(llama):
     output = llama(INPUT, max_length=max(lengths[:2]))
     assert output["truncated"]
     assert output["steps"] == STEPS
-    assert output["rewards"] == pytest.approx([*whole["rewards"][:2], None], abs=1e-4)
-    assert output["score"] == min(output["rewards"][:2])
+    assert output["step_rewards"] == pytest.approx([*whole["step_rewards"][:2], None], abs=1e-4)
+    assert output["score"] == min(output["step_rewards"][:2])
     with pytest.raises(
         ValueError, match=rf"take {lengths[0]} tokens; the reward model reads at most {lengths[0] - 1}"
     ):
@@ -161,11 +164,11 @@ def test_one_of_several_answers_that_has_no_score_does_not_end_the_run():
     rows = [{"question": question, "response": response} for question, response in texts]
     for options in ({}, {"batch_size": 2}):
         good, *bad = score(rows, **options)
-        assert good == {**score(rows[0]), "rewards": pytest.approx(good["rewards"], abs=1e-4), "score": good["score"]}
+        close([good], [score(rows[0])])
         reasons = "the response is empty", "No sixes", "reads at most 256", "embeddings for 352"
         for row, output, reason in zip(rows[1:], bad, reasons, strict=True):
             assert reason in output["failure"]
-            assert (output["score"], {*output["rewards"]}) == (None, {None})
+            assert (output["score"], {*output["step_rewards"]}) == (None, {None})
             assert "".join(output["steps"]) == row["response"]
     with pytest.raises(ValueError, match="No sixes"):
         score(rows[2])
@@ -182,7 +185,7 @@ def test_a_reward_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="the reward is nan"):
         score(INPUT)
     (output,) = score([INPUT])
-    assert (output["score"], output["rewards"]) == (None, [None] * 3)
+    assert (output["score"], output["step_rewards"]) == (None, [None] * 3)
     assert output["failure"].startswith("the reward is nan")
 
 
@@ -190,7 +193,7 @@ def test_the_model_and_the_tokenizer_limit_the_length():
     long = {"question": QUESTION, "steps": ["zq"] * 200}
     by_model = scorer()(long)
     assert by_model["truncated"]
-    assert sum(reward is not None for reward in by_model["rewards"]) < 128  # of 256 positions, 2 a step
+    assert sum(reward is not None for reward in by_model["step_rewards"]) < 128  # of 256 positions, 2 a step
     assert scorer(tokenizer=tiny_models.tokenizer(model_max_length=40))(INPUTS[4])["truncated"]
 
 
@@ -210,6 +213,8 @@ def test_the_model_and_the_tokenizer_limit_the_length():
         ({"question": QUESTION, "steps": []}, "the response is empty"),
         ({"question": QUESTION, "steps": ["Five", ""]}, "step 1 of 'steps' is empty"),
         ({"question": 5, "response": "Five"}, "the question is int"),
+        ({"messages": "Five"}, "this one is str"),
+        ({"messages": [{"role": "user", "content": "Hi"}]}, "ends with a message of the role 'assistant'"),
         ([{"role": "user", "content": "Hi"}], "ends with a message of the role 'assistant'"),
         ([{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}], "role 'assistant'"),
     ],
@@ -217,6 +222,12 @@ def test_the_model_and_the_tokenizer_limit_the_length():
 def test_inputs_that_cannot_be_read(llama, wrong, complaint):
     with pytest.raises(ValueError, match=complaint):
         llama(wrong)
+
+
+def test_a_response_beside_its_question_is_a_text(llama):
+    for wrong in ("", ["Five"], 5):
+        with pytest.raises(ValueError, match="response"):
+            llama(QUESTION, wrong)
 
 
 def test_batches_need_a_padding_token():
@@ -248,7 +259,7 @@ print(json.dumps(score(inputs, batch_size=2)))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert {one["aggregation"] for one in found} == {"last"}
-    assert [one["rewards"] for one in found] == [pytest.approx(one["rewards"], abs=1e-6) for one in expected]
+    assert [one["step_rewards"] for one in found] == [pytest.approx(one["step_rewards"], abs=1e-6) for one in expected]
     # With the package no trust is needed: its own code is taken.
     own = openprm.load_scorer(str(folder), device="cpu")
     assert type(own) is OpenPRMScoringPipeline

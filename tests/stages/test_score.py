@@ -55,7 +55,7 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
         expected = scorer(row, aggregation="last")
         assert score["steps"] == expected["steps"]
         assert "".join(score["steps"]) == row["response"]
-        assert score["step_rewards"] == pytest.approx(expected["rewards"], abs=1e-4)
+        assert score["step_rewards"] == pytest.approx(expected["step_rewards"], abs=1e-4)
         assert score["score"] == pytest.approx(expected["score"], abs=1e-4)
         assert (score["truncated"], score["aggregation"]) == (expected["truncated"], "last")
     assert [row["sample_index"] for row in scores if row["truncated"]] == [4, 4, 4]

@@ -89,7 +89,7 @@ def test_an_answer_to_each_prompt(name: str, tmp_path: Path, generate: Any, prom
         asked = [{"question": row["question"], "response": row["response"]} for row in rows]
         for row, scored in zip(rows, load_scorer(str(prm))(asked), strict=True):
             assert row["steps"] == scored["steps"]
-            assert row["step_rewards"] == pytest.approx(scored["rewards"], abs=1e-4)
+            assert row["step_rewards"] == pytest.approx(scored["step_rewards"], abs=1e-4)
             assert row["score"] == pytest.approx(scored["score"], abs=1e-4)
             assert row["aggregation"] == scored["aggregation"] == "mean"
     assert nothing_local(tmp_path / "out", tmp_path)
@@ -224,7 +224,7 @@ def test_the_function_answers_texts_and_chats(policy: Path, prm: Path):
         assert isinstance(result, SearchResult)
         assert "".join(result.steps) == result.text
         scored = load_scorer(str(prm))({"question": question, "response": result.text})
-        assert list(result.step_rewards) == pytest.approx(scored["rewards"], abs=1e-4)
+        assert list(result.step_rewards) == pytest.approx(scored["step_rewards"], abs=1e-4)
         assert result.score == pytest.approx(scored["score"], abs=1e-4)
         assert result.generated_tokens > 4
 

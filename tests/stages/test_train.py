@@ -89,8 +89,8 @@ def test_training_writes_a_plain_checkpoint(trained: tuple[Path, Path, dict[str,
     classify: Any = pipeline("text-classification", model=str(folder))
     plain = classify(rendered, add_special_tokens=False)[0]["score"]
     output = scorer({"question": question, "response": answer})
-    assert len(output["rewards"]) == 2
-    assert plain == pytest.approx(output["rewards"][-1], abs=1e-4)
+    assert len(output["step_rewards"]) == 2
+    assert plain == pytest.approx(output["step_rewards"][-1], abs=1e-4)
     ids = scorer.tokenizer(rendered, add_special_tokens=False, return_tensors="pt")["input_ids"]
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():

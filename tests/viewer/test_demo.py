@@ -31,7 +31,7 @@ def output(*rewards, truncated=False, steps=None):
     return {
         "score": None,
         "steps": steps or [f"Step {index}.\n" for index in range(len(rewards))],
-        "rewards": list(rewards),
+        "step_rewards": list(rewards),
         "aggregation": "min",
         "truncated": truncated,
     }
@@ -164,7 +164,7 @@ def test_answers_are_scored_as_by_the_pipeline_and_the_best_is_marked(served, op
     expected = scorer([{"question": QUESTION, "response": answer} for answer in ANSWERS])
     page = open_page(url)
     score(page)
-    assert numbers(page) == [written(one["rewards"]) for one in expected]
+    assert numbers(page) == [written(one["step_rewards"]) for one in expected]
     assert page.locator("#result .text").all_inner_texts()[0] == "First, add the numbers."
     best = max((0, 1), key=lambda index: expected[index]["score"])
     assert f"The best is answer {best + 1}" in page.get_by_role("status").filter(has_text="best").inner_text()
@@ -185,7 +185,7 @@ def test_another_aggregation_needs_no_new_scoring(served, open_page):  # noqa: F
     page.get_by_role("option", name="last", exact=True).click()
     page.get_by_role("heading", name="(last)").first.wait_for()
     assert numbers(page) == before
-    last = scorer({"question": QUESTION, "response": ANSWERS[0]})["rewards"][-1]
+    last = scorer({"question": QUESTION, "response": ANSWERS[0]})["step_rewards"][-1]
     assert written([last])[0] in page.get_by_role("heading", level=3).first.inner_text().replace("−", "-")
 
 
@@ -276,7 +276,7 @@ def test_the_space_needs_no_package(base, tmp_path, open_page):  # noqa: F811
             page = open_page(url)
             score(page)
             expected = scorer([{"question": EXAMPLE["question"], "response": one} for one in EXAMPLE["answers"]])
-            assert numbers(page) == [written(one["rewards"]) for one in expected]
+            assert numbers(page) == [written(one["step_rewards"]) for one in expected]
             page.close()
         finally:
             process.kill()
