@@ -6,11 +6,14 @@ A separator is one of
 - `line`: the end of a line;
 - `sentence`: the end of a sentence, see `SENTENCE`;
 - `re:PATTERN`: a regular expression; a step ends where a match ends.
+
+A word that is nearly one of these names (`lines`, `newline`) is taken for a slip, not for a text.
 """
 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
 
@@ -37,6 +40,7 @@ SENTENCE = (
     r"|\n(?![a-z])\s*"
 )
 _NAMED = {"paragraph": r"\n[^\S\n]*\n\s*", "line": r"\n+", "sentence": SENTENCE}
+_NEARLY = {**{name: name for name in _NAMED}, "newline": "line", "linebreak": "line"}
 
 
 @lru_cache(maxsize=64)
@@ -50,6 +54,12 @@ def _pattern(separator: str) -> re.Pattern[str]:
             raise ValueError(f"separator {separator!r} is not a regular expression: {error}") from error
     if not separator:
         raise ValueError("the separator is empty; use one of paragraph, line, sentence, a string or re:PATTERN")
+    word = re.sub("[ _-]", "", separator).lower()
+    if separator[0].isalpha() and word.isalpha() and (near := get_close_matches(word, _NEARLY, n=1, cutoff=0.75)):
+        raise ValueError(
+            f"separator {separator!r}: did you mean {_NEARLY[near[0]]}? Steps that end at this very word are "
+            f"re:{re.escape(separator)}"
+        )
     return re.compile(re.escape(separator))
 
 

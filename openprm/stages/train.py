@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..runs.declaration import Stage, execution, input_path, parameter
+from ..runs.declaration import Stage, execution, input_path, nearest, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import LEVELS, Pair
@@ -119,6 +119,9 @@ class Train(Stage, kind="train"):
         from ..models.reward_checkpoint import load_reward_model
         from ..training.trainer import OpenPRMConfig, OpenPRMTrainer
 
+        for level in self.levels:
+            if level not in LEVELS:
+                raise InputError(f"--level: there is no level {level!r}{nearest(level, LEVELS)}")
         aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
         if aggregation is None:
             aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"

@@ -14,7 +14,7 @@ from ..data.candidates import CandidateSource
 from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import stated_answer
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
-from ..runs.declaration import execution, parameter
+from ..runs.declaration import execution, nearest, parameter
 from ..runs.folder import REJECTED
 from ..runs.manifest import WORK, write_whole
 from ..runs.processes import in_processes
@@ -61,6 +61,11 @@ class Trees(ReadsCandidates, kind="trees"):
         for separator in (self.separator, *self.separators.values()):
             self._parameters(separator)  # raises for invalid ones
         buckets = _bucket(folder, self.candidate_source(), self.strict)
+        for source in self.separators:
+            if source not in buckets["sources"]:
+                raise InputError(
+                    f"--source-separator: no candidate is of source {source!r}{nearest(source, buckets['sources'])}"
+                )
         stored = Shards(folder, Tree)
         finished = stored.notes()
         missing = [shard for shard in enumerate(buckets["shards"]) if shard[0] not in finished]
@@ -130,6 +135,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
     counts: Counter[str] = Counter()
     prompts: set[str] = set()
     held: dict[int, list[str]] = {}
+    sources: set[str] = set()
     names: set[str] = set()
     size = 0
 
@@ -141,6 +147,7 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
 
     for row in shown(rejections.filter(source.read(counts)), "trees, reading"):
         prompts.add(row["prompt_id"])
+        sources.add(row["source"])
         names.update(reward["name"] for reward in row["rewards"])
         line = json.dumps(row, ensure_ascii=False) + "\n"
         held.setdefault(_bucket_of(row["prompt_id"]), []).append(line)
@@ -168,7 +175,13 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
             size = 0
         shards[-1].append(index)
         size += inside
-    result = {"shards": shards, "prompts": len(prompts), "skipped": counts["skipped"], "reward_name": name}
+    result = {
+        "shards": shards,
+        "prompts": len(prompts),
+        "sources": sorted(sources),
+        "skipped": counts["skipped"],
+        "reward_name": name,
+    }
     write_whole(marker, json.dumps(result))
     return result
 

@@ -80,6 +80,28 @@ def test_a_run_of_marks_ends_a_sentence_as_one():
     assert len(split("A sentence of some length. " * 8000, "sentence")) == 8000
 
 
+@pytest.mark.parametrize(
+    ("separator", "name"),
+    [
+        *(("lines", "line"), ("Line", "line"), ("newline", "line"), ("new line", "line"), ("line breaks", "line")),
+        *(
+            ("paragraphs", "paragraph"),
+            ("Paragraph", "paragraph"),
+            ("sentences", "sentence"),
+            ("sentance", "sentence"),
+        ),
+    ],
+)
+def test_a_slip_in_a_separators_name_is_not_a_text(separator, name):
+    with pytest.raises(ValueError, match=f"did you mean {name}\\?.* are re:"):
+        split("All lines.\nOf a paragraph", separator)
+
+
+@pytest.mark.parametrize("separator", ["Step", "Answer:", "\nLine", "- line", "define", "so", "ли"])
+def test_other_words_are_texts(separator):
+    assert split(f"a{separator}b", separator) == [f"a{separator}", "b"]
+
+
 @pytest.mark.parametrize("separator", ["", "re:("])
 def test_unreadable_separators_are_refused(separator):
     with pytest.raises(ValueError, match="separator"):

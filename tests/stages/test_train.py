@@ -229,6 +229,8 @@ def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict
     only = dataset(tmp_path / "outcome", Pair, [row for row in pairs(9) if row["level"] == "outcome"])
     with pytest.raises(InputError, match=r"no pairs of level process in .*outcome"):
         train_model({"pairs": only}, base, tmp_path / "none", options, levels=["process"])
+    with pytest.raises(InputError, match="there is no level 'mixd'; did you mean 'mixed'"):
+        train_model({"pairs": only}, base, tmp_path / "none", options, levels=["outcome", "mixd"])
     assert not (tmp_path / "none").exists()
 
 

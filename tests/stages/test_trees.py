@@ -169,6 +169,13 @@ def test_answers_are_kept_apart(tmp_path):
         assert tree["build"]["distinct_answers"] is distinct
 
 
+def test_slips_in_separators_are_named(tmp_path, file):
+    with pytest.raises(ValueError, match="did you mean line"):
+        Trees(candidates=file, separators={"a": "lines"}).run(tmp_path / "trees")
+    with pytest.raises(InputError, match="--source-separator: no candidate is of source 'b'; there are a"):
+        Trees(candidates=file, separators={"a": "line", "b": "line"}).run(tmp_path / "trees")
+
+
 def test_whole_rewards_of_records_are_hashed_as_they_are_stored(tmp_path, file):
     rows = [
         {**row, "rewards": [plain_reward("r", index % 2)]} for index, row in enumerate(CandidateSource(file).read())
