@@ -81,6 +81,9 @@ def _warnings(
                 f"a gap of {gap:g} is only {gap / sd:.1%} of a standard deviation of the rewards of {source}: "
                 "--min-gap 0.5sd asks for half of one."
             )
+    wanted, found = str(parameters.get("outcome")), counts.get("levels", {}).get("outcome", 0)
+    if wanted.isdigit() and found < int(wanted):
+        yield f"there are only {found} outcome pairs of such a gap, not the {wanted} of --outcome."
     if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
         yield (
             f"{counts['single_response_share']:.0%} of the sibling pairs have one response behind each side, so they "

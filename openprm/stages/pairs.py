@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from ..runs.declaration import Stage, input_path, parameter
 from ..runs.folder import REJECTED, read_rows
 from ..runs.progress import shown
 from ..schema import LEVELS, Pair, Tree
-from ..trees.pairs import Duplicates, MinGap, PairParameters, tree_pairs
+from ..trees.pair_selection import Duplicates, OutcomeLimit, spread
+from ..trees.pairs import OUTCOME, MinGap, PairParameters, tree_pairs
 from ..trees.statistics import PairStatistics
 from ..trees.tree import revalue, with_rewards
 from .shared_options import ReadsRows, version_read
@@ -38,7 +39,11 @@ class Pairs(Stage, kind="pairs"):
     min_support: int = parameter("Least number of responses behind each side.", 1)
     shared_prefix: bool = parameter("Put both sides behind the chosen side's prefix.", False)
     process: bool = parameter("Take process pairs.", True)
-    outcome: str = parameter("Outcome pairs from the same trees: none, best or all.", "none")
+    outcome: str = parameter(
+        "Pairs of whole responses from the same trees: none, best, all, or how many outcome pairs there are to be in "
+        "all, spread over prompts.",
+        "none",
+    )
     reward_name: str | None = parameter("Take another of the rewards that responses carry.", None)
     shuffle_rewards: int | None = parameter("Control: shuffle the rewards of all responses, by this seed.", None)
     split: str | None = parameter("Split of a published dataset; default: train.", None)
@@ -53,13 +58,19 @@ class Pairs(Stage, kind="pairs"):
         if min_gap.units != "reward":
             gaps |= min_gap.in_reward_units(shown(self._trees(), "gaps", "trees"))
         statistics = PairStatistics()
+        limit = OutcomeLimit(int(self.outcome)) if self.outcome.isdigit() else None
 
         def rows() -> Iterator[Pair]:
             for tree in shown(self._trees(), "pairs", "trees"):
                 statistics.add_tree(tree)
-                yield from tree_pairs(tree, gaps[tree["source"]], parameters)
+                asked = replace(parameters, outcome=str(limit.most)) if limit else parameters
+                pairs = tree_pairs(tree, gaps[tree["source"]], asked)
+                if limit:
+                    limit.add(pairs)
+                yield from pairs
 
-        digests = write_unique(folder, rows(), statistics)
+        outcomes = partial(spread, n=limit.n, seed=self.seed) if limit else None
+        digests = write_unique(folder, rows(), statistics, outcomes)
         if not statistics.pairs:
             raise InputError(
                 f"{self.trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
@@ -135,11 +146,17 @@ class Preferences(ReadsRows, kind="preferences"):
         return read_preferences(self.preferences, columns, split=self.split, source=self.source)
 
 
-def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics) -> bytes:
+def write_unique(
+    folder: Path,
+    pairs: Iterable[Pair],
+    statistics: PairStatistics,
+    outcomes: Callable[[Iterable[tuple[int, Pair]]], set[int]] | None = None,
+) -> bytes:
     """Writes the pairs without duplicates and contradictions (all to a scratch file first, then those that stay);
     returns their digests.
 
-    Process pairs come first, then outcome pairs, so that published files, one a level, are in order.
+    Process pairs come first, then outcome pairs, so that published files, one a level, are in order. `outcomes`
+    chooses among the latter, by number.
     """
     duplicates = Duplicates()
     scratch = folder / ".pairs.jsonl"
@@ -148,14 +165,22 @@ def write_unique(folder: Path, pairs: Iterable[Pair], statistics: PairStatistics
             duplicates.add(pair)
             file.write(json.dumps(pair, ensure_ascii=False) + "\n")
 
+    def read(level: str) -> Iterator[tuple[int, Pair]]:
+        with scratch.open(encoding="utf-8") as file:
+            for number, line in enumerate(file):
+                pair: Pair = json.loads(line)
+                if pair["level"] == level:
+                    yield number, pair
+
     def kept() -> Iterator[Pair]:
         for level in LEVELS:
-            with scratch.open(encoding="utf-8") as file:
-                for line in file:
-                    pair: Pair = json.loads(line)
-                    if pair["level"] == level and duplicates.keep(pair):
-                        statistics.add(pair)
-                        yield pair
+            found = (one for one in read(level) if duplicates.keep(one[1]))
+            if level == OUTCOME and outcomes is not None:
+                chosen = outcomes(found)
+                found = (one for one in read(level) if one[0] in chosen)
+            for _, pair in found:
+                statistics.add(pair)
+                yield pair
 
     digests = write_shards(folder, kept(), Pair)
     scratch.unlink()

@@ -6,8 +6,6 @@ whole responses (see `LEVELS`); outcome pairs are also made of the responses of 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections import defaultdict
@@ -92,8 +90,8 @@ class PairParameters:
     def __post_init__(self) -> None:
         if self.select not in ("max", "all") and not (self.select.isdigit() and int(self.select) > 0):
             raise ValueError(f"select is {self.select!r}; use max, all, or how many pairs per tree (1, 2, ...)")
-        if self.outcome not in ("none", "best", "all"):
-            raise ValueError(f"outcome is {self.outcome!r}; use none, best or all")
+        if self.outcome not in ("none", "best", "all") and not (self.outcome.isdigit() and int(self.outcome) > 0):
+            raise ValueError(f"outcome is {self.outcome!r}; use none, best, all, or how many pairs (1, 2, ...)")
         if self.min_support < 1:
             raise ValueError(f"min_support is {self.min_support}; a node has at least 1 response")
 
@@ -103,7 +101,21 @@ def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = N
     parameters = parameters or PairParameters()
     couples = sibling_pairs(tree, min_gap, parameters) if parameters.process else []
     pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
-    return pairs + _outcome_pairs(tree, min_gap, parameters)
+    whole = _outcome_pairs(tree, min_gap, parameters)
+    if not parameters.outcome.isdigit():
+        return pairs + whole
+    others = [pair for pair in pairs if pair["level"] != OUTCOME]
+    whole += [pair for pair in pairs if pair["level"] == OUTCOME]
+    return others + _widest(tree, whole, int(parameters.outcome), parameters.seed)
+
+
+def _widest(tree: Tree, pairs: Iterable[Pair], n: int, seed: int) -> list[Pair]:
+    """`n` different pairs of whole responses with the widest gaps; of equal gaps by a hash."""
+    responses = map(response_text, tree["responses"])
+    hashes = dict(zip(map(comparable, responses), _tie_breaks(tree, seed), strict=True))
+    distinct = {tuple(hashes[comparable(text)] for text in texts(pair)): pair for pair in pairs}
+    order = sorted(distinct, key=lambda sides: (-round(distinct[sides]["gap"] or 0.0, 9), tie_break(seed, *sides)))
+    return [distinct[sides] for sides in order[:n]]
 
 
 def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
@@ -192,45 +204,6 @@ def to_trl(pair: Pair) -> dict[str, list[Message]]:
         "chosen": [Message(role="assistant", content=chosen)],
         "rejected": [Message(role="assistant", content=rejected)],
     }
-
-
-class Duplicates:
-    """Finds duplicates and contradictions (a pair and its reverse), in two readings of the same pairs.
-
-    First `add` every pair; then `keep` says of each whether it stays. One of several duplicates stays, by a hash of
-    their other columns, and neither side of a contradiction. Holds three 16-byte digests per distinct pair.
-    """
-
-    def __init__(self) -> None:
-        self._first: dict[bytes, bytes] = {}  # of equal pairs the one that stays
-        self._kept: set[bytes] = set()
-        self.duplicates = 0
-        self.contradictions = 0
-
-    def add(self, pair: Pair) -> None:
-        digest, own = _digest(pair, *texts(pair)), _hash(pair)
-        self._first[digest] = min(own, self._first.get(digest, own))
-
-    def keep(self, pair: Pair) -> bool:
-        chosen, rejected = texts(pair)
-        digest = _digest(pair, chosen, rejected)
-        if _digest(pair, rejected, chosen) in self._first:
-            self.contradictions += 1
-            return False
-        if digest in self._kept or self._first[digest] != _hash(pair):
-            self.duplicates += 1
-            return False
-        self._kept.add(digest)
-        return True
-
-
-def _digest(pair: Pair, first: str, second: str) -> bytes:
-    question = [(turn["role"], comparable(turn["content"])) for turn in pair["question"]]
-    return _hash([question, comparable(first), comparable(second)])
-
-
-def _hash(value: Any) -> bytes:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def _far(better: float, worse: float, min_gap: float) -> bool:

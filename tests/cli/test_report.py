@@ -54,6 +54,14 @@ def test_the_papers_numbers_stand_beside_ours(capsys):
     assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
 
 
+def test_too_few_outcome_pairs_are_said(capsys):
+    for wanted, said in (("9", True), ("3", False), ("best", False)):
+        parameters = {"separator": ".\n", "outcome": wanted}
+        counts = {"levels": {"process": 9, "outcome": 3}}
+        print_summary({"stage": "pairs", "rows": 3, "parameters": parameters, "counts": counts}, "out")
+        assert ("only 3 outcome pairs of such a gap, not the 9" in capsys.readouterr().out) == said
+
+
 def test_names_and_reasons_are_not_markup(capsys):
     summary({"rejected": {"'[bold]' is missing": 2, "rare": 1}, "sources": {"[red]": 3}}, out="runs[/x]")
     out = capsys.readouterr().out

@@ -103,6 +103,24 @@ def test_the_control_shuffles_the_same_rewards(tmp_path, trees):
         assert [node["text"] for node in tree["nodes"]] == [node["text"] for node in before["nodes"]]
 
 
+@pytest.mark.parametrize("select", ["max", "all"])
+def test_a_number_of_outcome_pairs_spread_over_prompts(tmp_path, trees, select):
+    every = Pairs(trees=str(trees), min_gap="0.1", select=select, outcome="all").run(tmp_path / "all")
+    most = every["counts"]["levels"]["outcome"]
+    assert most > 24
+    for n in (5, 12, 20, most, most + 1):
+        stage = Pairs(trees=str(trees), min_gap="0.1", select=select, outcome=str(n))
+        counts = stage.run(tmp_path / f"n{n}")["counts"]
+        assert counts["levels"] == {**every["counts"]["levels"], "outcome": min(n, most)}
+        prompts = Counter(pair["prompt_id"] for pair in rows_of(tmp_path / f"n{n}") if pair["level"] == "outcome")
+        assert n > 20 or set(prompts.values()) <= {n // 12, -(-n // 12)}
+        if n <= most:
+            seed = Pairs(trees=str(trees), min_gap="0.1", select=select, outcome=str(n), seed=1)
+            assert seed.run(tmp_path / f"seed{n}")["counts"]["levels"] == counts["levels"]
+    with pytest.raises(ValueError, match="outcome is '0'; use none, best, all, or how many pairs"):
+        Pairs(trees=str(trees), outcome="0").run(tmp_path / "none")
+
+
 def test_no_pair(tmp_path, trees):
     with pytest.raises(InputError, match=r"no pair has a gap of 99 or more \(widest gap \d.*\); lower --min-gap"):
         Pairs(trees=str(trees), min_gap="99.0").run(tmp_path / "pairs")

@@ -10,10 +10,8 @@ from openprm.trees.pairs import (
     MIXED,
     OUTCOME,
     PROCESS,
-    Duplicates,
     MinGap,
     PairParameters,
-    preference_pair,
     sibling_pairs,
     texts,
     to_trl,
@@ -146,7 +144,10 @@ def test_selections_against_a_plain_definition(tree, min_gap):
     assert max(gaps, default=None) == (max(pair["gap"] for pair in widest) if widest else None)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"select": "all", "outcome": "all"}, {"select": "2", "outcome": "best"}])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"select": "all", "outcome": "all"}, {"select": "2", "outcome": "best"}, {"select": "all", "outcome": "3"}],
+)
 @given(data=st.data(), rows=ROWS)
 def test_the_order_of_rows_decides_nothing(parameters, data, rows):
     shuffled = data.draw(st.permutations(rows))
@@ -203,37 +204,6 @@ def test_min_gap_in_units_of_each_source():
     assert MinGap(1.0, "quantile").in_reward_units(trees) == {"test": 2.0, "other": 20.0}
 
 
-def kept(pairs):
-    """The pairs that stay, and how many duplicates and contradictions were left out."""
-    found = Duplicates()
-    for pair in pairs:
-        found.add(pair)
-    return [pair for pair in pairs if found.keep(pair)], found.duplicates, found.contradictions
-
-
-def preference(chosen, rejected, question="Q"):
-    return preference_pair([{"role": "user", "content": question}], chosen, rejected, "prefs", "p")
-
-
-def test_duplicates_and_contradictions_are_removed_and_counted():
-    pairs = [
-        preference("a", "b"),
-        preference("a", "b"),
-        preference("c", "d"),
-        preference("d", "c"),
-        preference("a", "b", "another question"),
-    ]
-    assert kept(pairs) == ([pairs[0], pairs[4]], 1, 2)
-
-
-def test_the_same_text_split_otherwise_is_a_duplicate():
-    whole = preference("ab", "ac")
-    split = {**whole, "context": "a", "chosen": "b", "rejected": "c", "level": PROCESS}
-    pairs, duplicates, contradictions = kept([whole, split])
-    assert kept([split, whole]) == (pairs, duplicates, contradictions), "the order decides nothing"
-    assert (len(pairs), duplicates, contradictions) == (1, 1, 0)
-
-
 SAME = "caf\u00e9 \u200bau lait", "cafe\u0301 au\u2060 lait\ufeff"  # NFC and NFD, zero-width characters
 
 
@@ -242,12 +212,6 @@ def test_texts_that_read_the_same_are_one_side():
     tree = tree_of({f"{SAME[0]}.\nEnd": 1.0, f"{SAME[1]}.\nend": 0.0})
     assert [node["n_leaves"] for node in tree["nodes"]] == [2, 2, 1, 1]
     assert {response_text(response) for response in tree["responses"]} == {f"{SAME[0]}.\nEnd", f"{SAME[1]}.\nend"}
-
-
-def test_pairs_that_read_the_same_are_duplicates_and_contradictions():
-    pairs, duplicates, contradictions = kept([preference(SAME[0], "b", SAME[1]), preference(SAME[1], "b", SAME[0])])
-    assert (len(pairs), duplicates, contradictions) == (1, 1, 0)
-    assert kept([preference(SAME[0], "b"), preference("b", SAME[1])]) == ([], 0, 2)
 
 
 def test_trl_view():
