@@ -30,7 +30,7 @@ def test_pairs_of_another_reward_need_no_new_trees(tmp_path, rewarded):
 def test_pairs_follow_their_trees(tmp_path, file, trees):
     first = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs")
     write_jsonl(Path(file), answers(12, seed=1))
-    with pytest.raises(InputError, match="finished, by a run with other inputs: candidates"):
+    with pytest.raises(InputError, match="was made with another content of candidates"):
         Trees(candidates=file).run(trees)
     Trees(candidates=file).run(trees, force=True)
     again = Pairs(trees=str(trees), min_gap="0.1").run(tmp_path / "pairs", force=True)
