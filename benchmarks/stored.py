@@ -34,9 +34,9 @@ from openprm.decoding.selection import coverage, expected_best_of_n, expected_vo
 from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, mean_interval
 from openprm.evaluation.scaling import curve_sizes, scaling_curve
 from openprm.rewards.exact_answer import normalize
+from openprm.runs.atomic import write_whole
 from openprm.runs.declaration import Stage
 from openprm.runs.folder import read_rows
-from openprm.runs.manifest import write_whole
 from openprm.schema import Candidate, Scored
 from openprm.stages.import_candidates import ImportCandidates
 from openprm.stages.pairs import Pairs

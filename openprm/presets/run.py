@@ -24,8 +24,8 @@ from ..errors import InputError
 from ..hub.publication import MODEL, RECORDS, Publication, content_hash, open_publication, restore
 from ..hub.repository import Repository
 from ..push.publish import OWNER, Publish
+from ..runs.atomic import write_whole
 from ..runs.folder import finished, is_folder, without_pattern
-from ..runs.manifest import write_whole
 from .preset import load_preset, stage_of, stages_of
 
 #: A run's folder holds its preset under this name.

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import time
@@ -28,6 +27,7 @@ from typing import Any
 from ..errors import InputError, first_line
 from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION
+from .atomic import open_to_all, put_in_place, write_whole
 from .folder import MANIFEST, is_folder, locate, read_manifest
 from .locks import is_held, lock_path, locked
 from .provenance import hub_types, inherited
@@ -104,6 +104,7 @@ def run_stage(
                 manifest = {**description, "origins": inherited(inputs), "versions": versions(), **result}
                 (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
                 _log(partial, "end", name)
+                open_to_all(partial)
                 put_in_place(partial, out)
                 shutil.rmtree(out / WORK)  # last, so that a run killed before this finds its work again
                 return manifest
@@ -273,22 +274,6 @@ def copy_hashed(folder: Path, target: Path, without: Sequence[str] = ()) -> None
 def partial_folder(out: Path) -> Path:
     """The folder to work in, which is renamed when it is complete."""
     return out.with_name(f".{out.name}.partial")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file atomically: whole or not at all, whenever the process is killed."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)
-
-
-def put_in_place(partial: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.replace(out, old)
-    os.replace(partial, out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _log(folder: Path, event: str, stage: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from ..data.candidates import CandidateSource
 from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import stated_answer
+from ..runs.atomic import write_whole
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
 from ..runs.declaration import execution, nearest, parameter
 from ..runs.folder import REJECTED
-from ..runs.manifest import WORK, write_whole
+from ..runs.manifest import WORK
 from ..runs.processes import in_processes
 from ..runs.progress import Progress, shown
 from ..runs.shards import Shards, response_key, write_dataset
