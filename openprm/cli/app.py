@@ -11,7 +11,7 @@ from ..viewer.console import say
 
 #: The groups of `openprm --help`, in the order of the work.
 GROUPS = {
-    "Data": ("prompts", "import", "preferences", "sample", "reward"),
+    "Data": ("prompts", "import", "split", "preferences", "sample", "reward"),
     "Trees": ("trees", "pairs", "show"),
     "Model": ("train", "score", "evaluate", "search"),
     "Hub": ("publish", "verify", "demo"),

@@ -29,14 +29,14 @@ def stage_command(
 
     def command(out: Path | None, force: bool, **values: Any) -> None:
         typed = [(field, hint, values[field.name]) for field, hint in options if values[field.name] is not None]
-        made = stage(**{field.name: _read(field, hint, value) for field, hint, value in typed})
+        made = stage(**{field.name: read_typed(field, hint, value) for field, hint, value in typed})
         if instead is not None and instead(made, out, force, **{one.name: values[one.name] for one in more}):
             return
         if out is None:
             raise typer.BadParameter("give the folder to write", param_hint="--out")
         run_and_print(made, out, force)
 
-    parameters = [_parameter(field, hint) for field, hint in options]
+    parameters = [field_option(field, hint) for field, hint in options]
     parameters.sort(key=lambda parameter: isinstance(parameter.annotation.__metadata__[0], typer.models.OptionInfo))
     parameters += [
         *more,
@@ -65,7 +65,7 @@ def cli_option(
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default)
 
 
-def _parameter(field: Any, hint: Any) -> inspect.Parameter:
+def field_option(field: Any, hint: Any) -> inspect.Parameter:
     """The parameter of a command: a mapping becomes NAME=VALUE, a flag has no `--no-` unless it is on by default."""
     default = None if field.default_factory is not MISSING else field.default
     required = default is MISSING
@@ -86,7 +86,7 @@ def _parameter(field: Any, hint: Any) -> inspect.Parameter:
     )
 
 
-def _read(field: Any, hint: Any, value: Any) -> Any:
+def read_typed(field: Any, hint: Any, value: Any) -> Any:
     """A field's value of what was typed."""
     if isinstance(value, str):
         return from_text(field, value)

@@ -4,7 +4,8 @@
       samples: {run: sample, prompts: prompts, model: policy, n: 16}
 
 `run` names a kind of stage (see `openprm.runs.declaration`); an input that is the name of an earlier stage is that
-stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters.
+stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. Settings and
+seeds: see `openprm.presets.settings`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from .. import stages as _stages  # noqa: F401 (declares the stages, as the two 
 from ..errors import InputError
 from ..hub_id import HubId
 from ..push import publish  # noqa: F401
-from ..runs.declaration import STAGES, Stage, input_names, make_stage
+from ..runs.declaration import STAGES, Stage, input_names, make_stage, stage_kind
 from . import toy_stages  # noqa: F401
+from .settings import fill_in, repeat_by_seed
 
 
-def load_preset(name: str) -> dict[str, Any]:
-    """A preset by name, or from a YAML file.
+def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A preset by name, or from a YAML file, with these `settings` (see `fill_in`) and a stage for each seed.
 
     Raises InputError where it cannot be read, or an input is neither an earlier stage nor anything there is.
     """
@@ -40,10 +42,14 @@ def load_preset(name: str) -> dict[str, Any]:
         raise InputError(f"{name}: not YAML: {error}") from error
     if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
         raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
-    earlier: list[str] = []
     for stage, entry in preset["stages"].items():
         if not isinstance(entry, dict) or "run" not in entry:
             raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(STAGES)}")
+        stage_kind(entry["run"], f"{name}: stage {stage!r}")
+    stages = repeat_by_seed(fill_in(preset["stages"], preset.pop("settings", None) or {}, settings or {}))
+    preset["stages"] = stages
+    earlier: list[str] = []
+    for stage, entry in stages.items():
         make_stage(entry["run"], _parameters(entry), f"{name}: stage {stage!r}")  # raises for what does not fit
         for key, value in _references(entry):
             if value not in earlier and not _exists(value):

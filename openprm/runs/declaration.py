@@ -137,9 +137,7 @@ def make_stage(kind: str, values: Mapping[str, Any], where: str) -> Stage:
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    if not isinstance(kind, str) or kind not in STAGES:
-        raise InputError(f"{where}: there is no stage {kind!r}{nearest(kind, STAGES)}")
-    options = {field.name: (field, hint) for field, hint in options_of(STAGES[kind])}
+    options = {field.name: (field, hint) for field, hint in options_of(stage_kind(kind, where))}
     checked = {}
     for name, value in values.items():
         if name not in options:
@@ -154,6 +152,13 @@ def make_stage(kind: str, values: Mapping[str, Any], where: str) -> Stage:
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}: {kind} needs `{name}`: {field.metadata['help']}")
     return STAGES[kind](**checked)
+
+
+def stage_kind(kind: Any, where: str) -> type[Stage]:
+    """The stages of a kind. Raises InputError, which begins with `where`, where there is none."""
+    if not isinstance(kind, str) or kind not in STAGES:
+        raise InputError(f"{where}: there is no stage {kind!r}{nearest(kind, STAGES)}")
+    return STAGES[kind]
 
 
 def stage_from_manifest(manifest: Mapping[str, Any], inputs: Mapping[str, str | Path]) -> Stage:

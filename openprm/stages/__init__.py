@@ -9,5 +9,6 @@ from . import reward as reward
 from . import sample as sample
 from . import score as score
 from . import search as search
+from . import split as split
 from . import train as train
 from . import trees as trees

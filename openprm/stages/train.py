@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 import sys
 from collections import Counter
@@ -17,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.holdout import shared_questions
 from ..errors import InputError
 from ..runs.declaration import Stage, execution, input_path, nearest, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..schema import LEVELS, Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-from ..text import comparable
 
 logger = logging.getLogger(__name__)
 
@@ -199,21 +198,6 @@ class Train(Stage, kind="train"):
             "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
             "plateau": plateau,
         }
-
-
-def shared_questions(rows: Iterable[Mapping[str, Any]], held: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The last turns of questions in `held` that are also in `rows`, but for case, space and punctuation."""
-
-    def read(some: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], str]:
-        turns = ([turn["content"] for turn in row["question"]] for row in some)
-        return {tuple(_WORDS.findall(comparable(" ".join(texts)).casefold())): texts[-1] for texts in turns}
-
-    known = read(rows)
-    return [text for words, text in read(held).items() if words in known]
-
-
-#: Numbers, words, and signs that mean something.
-_WORDS = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s.,;:!?\"'`*]")
 
 
 def _leave_group() -> None:

@@ -1,0 +1,48 @@
+"""Which prompts are held out to measure on, and whether any of them is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import InputError
+from ..schema import Message
+from ..text import comparable
+
+#: Numbers, words, and signs that mean something.
+_WORDS = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s.,;:!?\"'`*]")
+
+
+def question_words(question: Iterable[Message]) -> tuple[str, ...]:
+    """What a question says, but for case, space and punctuation: questions that share it are one."""
+    return tuple(_WORDS.findall(comparable(" ".join(turn["content"] for turn in question)).casefold()))
+
+
+def shared_questions(rows: Iterable[Mapping[str, Any]], held: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The last turns of questions in `held` that are also in `rows` (see `question_words`)."""
+    known = {question_words(row["question"]) for row in rows}
+    asked = {question_words(row["question"]): row["question"][-1]["content"] for row in held}
+    return [text for words, text in asked.items() if words in known]
+
+
+def question_rank(question: Iterable[Message], seed: int = 0) -> int:
+    """A random number of 64 bits for each question, the same for those that say the same."""
+    text = f"hold out\0{seed}\0" + " ".join(question_words(question))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def divide(ranks: Iterable[int], holdout: float, limit: int | None = None) -> tuple[set[int], set[int]]:
+    """The ranks of questions to train on, and of those held out: of the `limit` lowest, that share, rounded.
+
+    Both have at least one. Raises InputError where there are fewer than two questions, or the share is not within 0
+    and 1.
+    """
+    if not 0 < holdout < 1:
+        raise InputError(f"the share of prompts to hold out is {holdout:g}; give one between 0 and 1, such as 0.1")
+    kept = sorted(set(ranks))[:limit]
+    if len(kept) < 2:
+        raise InputError("there are fewer than two different questions: none can be held out")
+    n = min(max(round(holdout * len(kept)), 1), len(kept) - 1)
+    return set(kept[n:]), set(kept[:n])
