@@ -10,13 +10,17 @@ import typer
 
 from ..runs.command_line import option_name
 from ..runs.declaration import options_of
-from ..stages.shared_options import ReadsCandidates
+from ..stages.import_candidates import ImportCandidates
 from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, field_option, read_typed
 
 #: Options of `openprm import` that `openprm run --data` hands on: how the data are read.
-_READING = [(field, hint) for field, hint in options_of(ReadsCandidates) if field.name not in ("candidates", "strict")]
+_READING = [
+    (field, hint)
+    for field, hint in options_of(ImportCandidates)
+    if field.name not in ("candidates", "strict", "no_reward")
+]
 _RUN = [
     cli_option(
         "preset", str | None, "A preset's name, or a YAML file; default: tiny, or own with --data.", argument=True

@@ -85,7 +85,7 @@ def test_installed_presets_can_be_read():
     names = [item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml")]
     assert "tiny" in names
     for name in names:
-        assert load_preset(name)["stages"]
+        assert load_preset(name, {"data": "x/y", "base": "x/z"} if name == "own" else {})["stages"]
 
 
 def test_tiny_needs_nothing_but_its_own_stages():
@@ -96,7 +96,7 @@ def test_tiny_needs_nothing_but_its_own_stages():
         earlier.add(name)
 
 
-@pytest.mark.parametrize("name", ["tiny", "paper"])
+@pytest.mark.parametrize("name", ["tiny", "paper", "own"])
 def test_presets_name_what_trees_are_merged_by(name: str):
     stages = yaml.safe_load((files("openprm") / "presets" / f"{name}.yaml").read_text("utf-8"))["stages"]
     trees = [stage for stage in stages.values() if stage["run"] == "trees"]

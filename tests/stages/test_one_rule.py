@@ -20,6 +20,7 @@ from tests.folders import Killed, candidate, contents, dataset
 NEEDED: dict[str, dict[str, Any]] = {
     "prompts": {"prompts": "FILE"},
     "import": {"candidates": "FILE"},
+    "split": {"candidates": "FOLDER", "subset": "train"},
     "preferences": {"preferences": "FILE"},
     "sample": {"prompts": "FOLDER", "model": "MODEL"},
     "reward": {"candidates": "FOLDER", "by": "answer"},
@@ -38,7 +39,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 OTHER = {
     **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
-    **{"answer_pattern": "stated"},
+    **{"answer_pattern": "stated", "subset": "test"},
 }
 #: What a stage refuses in itself here, or what makes another engine of it.
 LEFT_OUT = {

@@ -21,7 +21,7 @@ from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages import train as train_stage
-from openprm.stages.train import Train, mean_loss, shared_questions
+from openprm.stages.train import Train, mean_loss
 from openprm.training.trainer import OpenPRMTrainer
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
@@ -61,9 +61,7 @@ def test_questions_that_are_trained_on_are_not_held_out(tmp_path: Path, base: Pa
         return [pair(index, question=[{"role": "user", "content": text}]) for index, text in enumerate(texts)]
 
     trained_on = asked("What is 2+3?", "How many  are 3.5 apples", "Why")
-    assert shared_questions(trained_on, asked("What is 2-3?", "How many are 35 apples?", "Who?")) == []
     near = asked("what is 2+3", "How many are 3.5 Apples?", "WHY?")
-    assert shared_questions(trained_on, near) == ["what is 2+3", "How many are 3.5 Apples?", "WHY?"]
     found, held = (dataset(tmp_path / str(i), Pair, some) for i, some in enumerate((trained_on, near)))
     with pytest.raises(InputError, match=r"3 questions are trained on .* 'what is 2\+3'; hold out"):
         train_model({"pairs": found}, base, tmp_path / "out", OPTIONS, eval_pairs=held)
