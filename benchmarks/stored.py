@@ -148,7 +148,7 @@ def train(base: Path, out: Path) -> None:
         per_device_batch_size=16,
         max_length=384,
         warmup_steps=10,
-        save_steps=20,
+        save_minutes=1,
     )
     make(stage, out / "openprm")
 

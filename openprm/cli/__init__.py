@@ -23,7 +23,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            say("openprm: interrupted; what is finished is kept, and the same command resumes", err=True)
+            say(f"openprm: interrupted; {_kept(end)}, and the same command resumes", err=True)
         raise
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError | InputError) and type(error) is not ValueError:
@@ -31,3 +31,11 @@ def main() -> None:
         kept = "; what is finished is kept: free some space, and run the same command again"
         say(f"openprm: {error}{kept if is_disk_full(error) else ''}", err=True)
         sys.exit(1)
+
+
+def _kept(end: BaseException) -> str:
+    """What a stage says is kept where it is interrupted."""
+    said: BaseException | None = end
+    while said and not isinstance(said, KeyboardInterrupt):
+        said = said.__cause__ or said.__context__
+    return str(said or "") or "what is finished is kept"

@@ -56,6 +56,8 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
             table.add_row(name.replace("_", " "), text)
+    for name, value in manifest.get("metrics", {}).items():
+        table.add_row(name.replace("eval_", "held-out ").replace("_", " "), f"{value:.3f}")
     screen.print(table)
     if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())

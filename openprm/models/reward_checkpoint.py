@@ -73,7 +73,7 @@ def load_reward_model(
             base, revision = folder, None
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(base, **options)
-        classifier = _is_classifier(config)
+        classifier = is_classifier(config)
         if classifier and config.num_labels != 1:
             raise ValueError(
                 f"{base} is a classifier with {config.num_labels} labels; a reward model has one. Start from a reward "
@@ -101,7 +101,8 @@ def load_reward_model(
     return model, tokenizer
 
 
-def _is_classifier(config: Any) -> bool:
+def is_classifier(config: Any) -> bool:
+    """Whether a checkpoint has a head whose output are rewards, or classes."""
     return any("ForSequenceClassification" in name for name in config.architectures or [])
 
 
@@ -128,7 +129,7 @@ def reward_model_config(
             "you have read and trust, allow it with trust_remote_code=True"
         ) from error
     remote_code = getattr(config, "auto_map", {}) if trust_remote_code else {}
-    if not _is_classifier(config) and "AutoModelForSequenceClassification" not in remote_code:
+    if not is_classifier(config) and "AutoModelForSequenceClassification" not in remote_code:
         known_as = ", ".join(config.architectures or ["of no known kind"])
         raise InputError(
             f"{model} ({known_as}) has no sequence-classification head, and its rewards would be those of a random "
@@ -142,7 +143,7 @@ def reward_model_config(
 
 
 def _check_loaded(base: str | Path, model: Any, config: Any, missing: set[str]) -> None:
-    if not _is_classifier(config):
+    if not is_classifier(config):
         bare = type(model.base_model).__name__
         for name in config.architectures or []:
             if name != bare and not name.endswith(_HEADLESS):
@@ -198,7 +199,7 @@ def _set_pad_token(model: Any, tokenizer: Any, suffix: str) -> None:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in taken:
         tokenizer.add_special_tokens({"pad_token": _reserved_token(tokenizer, taken) or PAD_TOKEN})
     pad = tokenizer.pad_token_id
-    if _is_classifier(model.config) and text.pad_token_id == sample[-1]:
+    if is_classifier(model.config) and text.pad_token_id == sample[-1]:
         logger.warning(
             "This reward model pads with the token that ends a turn, so its rewards were read at the token before. "
             "Now it pads with %r and is read at the end: its rewards differ until it is trained.",

@@ -36,7 +36,8 @@ LOG = "log.jsonl"
 WORK = ".work"  # in an unfinished folder: what a killed run resumes from (shards, checkpoints)
 _EXPENSIVE = ("[0-9]*.parquet", "checkpoints/checkpoint-*")  # in WORK: discarded only with --force
 _DESCRIPTION = "stage.json"  # in WORK: the stage, its parameters and inputs
-_NO_CONTENT = (MANIFEST, LOG, "README.md")  # files that say how a folder was made
+CURVE = ("curve.csv", "curve.png")  # of training
+_NO_CONTENT = (MANIFEST, LOG, "README.md", *CURVE)  # files that say how a folder was made
 _RECORDED = ("openprm", "datasets", "pyarrow", "rapidfuzz", "transformers", "torch")
 
 

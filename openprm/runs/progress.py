@@ -24,8 +24,10 @@ class Progress:
 
     name: the work. unit: what `total` counts; `done` of them were finished before. rows: what is made of a unit,
     `rows_per_unit` of each, where that is something else ("responses" of "prompts"). note: a file that gets the same
-    line, for `openprm status`.
+    line, for `openprm status`. `detail`, which may change, ends the line.
     """
+
+    detail = ""
 
     def __init__(
         self,
@@ -58,6 +60,11 @@ class Progress:
         """The rows and tokens of a finished shard, reported or not."""
         self._add(self._finished, rows, tokens)
 
+    def say(self, line: str) -> None:
+        """Writes a line that stays, above the one that moves."""
+        sys.stderr.write(f"\r\x1b[K{line}\n" if self._terminal else f"{line}\n")
+        sys.stderr.flush()
+
     def close(self) -> None:
         """Ends the line, and leaves the last state in the note."""
         self._write_note()
@@ -84,6 +91,7 @@ class Progress:
         if self._total is not None and units > units_then and done < self._total:
             left = (self._total - self._before - units) / (units - units_then) * seconds
             parts.append(f"{duration(left)} left")
+        parts += [self.detail] if self.detail else []
         return f"{self._name}: " + " · ".join(parts)
 
     def _now(self) -> tuple[float, float, int, int]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
 import logging
 import math
 import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..errors import InputError
 from ..runs.declaration import Stage, execution, input_path, nearest, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
+from ..runs.progress import shown
 from ..schema import LEVELS, Pair
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 
@@ -39,7 +39,7 @@ class Train(Stage, kind="train"):
     A killed run resumes from its last checkpoint. Several processes, which see the same files, train together: start
     them all with the same command, by `torchrun` or `accelerate launch`. The manifest's `metrics` hold the mean
     training loss and that of the last fifth of the steps (`final_loss`); `plateau` says whether the latter is above
-    `PLATEAU`, which is also a warning.
+    `PLATEAU`, which is also a warning. curve.csv and curve.png hold the loss and the held-out accuracy by step.
     """
 
     pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", argument=True)
@@ -54,11 +54,13 @@ class Train(Stage, kind="train"):
     separator: str | None = parameter(
         "Where steps end, to record; default: that of the pairs' trees, or the base's.", None, escapes=True
     )
-    learning_rate: float = parameter("The paper's: 1e-6 from a reward model, 5e-6 from a language model.", 1e-6)
+    learning_rate: float | None = parameter(
+        "Default, the paper's: 1e-6 where the base is a reward model, 5e-6 where its head is new.", None
+    )
     epochs: float = parameter("Passes over the pairs.", 1.0)
     max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None)
     batch_size: int = parameter("Pairs of one step, over all devices.", 64)
-    per_device_batch_size: int = parameter("Pairs that fit on one device.", 8)
+    per_device_batch_size: int = execution("Pairs that fit on one device: no more are computed at once.", 8)
     max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "
@@ -69,11 +71,17 @@ class Train(Stage, kind="train"):
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
-    save_steps: int = execution("Steps between checkpoints.", 500)
-    logging_steps: int = parameter("Steps between logged losses.", 10)
+    save_minutes: float = execution("Minutes between checkpoints, of which the last two are kept.", 5.0)
+    logging_steps: int = execution("Steps between lines with the mean loss.", 10)
+    eval_steps: int | None = execution(
+        "Steps between measurements on --eval-pairs; default: ten in a run, or fewer where they are many pairs.", None
+    )
+    report_to: list[str] = execution(
+        "tensorboard, wandb, trackio or another of transformers' reports; may be repeated.", []
+    )
     seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
     bf16: bool = parameter("Compute in bfloat16.", False)
-    gradient_checkpointing: bool = parameter("Compute activations again in the backward pass, to save memory.", False)
+    gradient_checkpointing: bool = execution("Compute activations again in the backward pass, to save memory.", False)
     trainer_options: dict[str, Any] = parameter(
         "Any other option of transformers' TrainingArguments, NAME=VALUE; may be repeated.",
         {},
@@ -83,6 +91,8 @@ class Train(Stage, kind="train"):
     def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
         """Of several processes the first runs the stage; the others work with it, in the folder that it names."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            if "ACCELERATE_USE_CPU" in os.environ:  # set by `accelerate launch` where it starts a single process
+                _say("accelerate launch started one process; N on CPUs: torchrun --nproc-per-node N -m openprm ...")
             return super().run(out, force=force, replace=replace)
         import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
         from accelerate import PartialState
@@ -112,11 +122,11 @@ class Train(Stage, kind="train"):
         return read_manifest(out)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        import torch
         from transformers.trainer_utils import get_last_checkpoint
 
-        from ..models.reward_checkpoint import load_reward_model
-        from ..training.trainer import OpenPRMConfig, OpenPRMTrainer
+        from ..models.reward_checkpoint import is_classifier, load_reward_model
+        from ..training.curve import curve, is_measured, mean_loss, plot_curve, write_curve
+        from ..training.monitor import Monitor, MonitoredTrainer, remove_torn
 
         for level in self.levels:
             if level not in LEVELS:
@@ -134,70 +144,119 @@ class Train(Stage, kind="train"):
                 f"such as {leaked[0]!r}; hold out pairs of other prompts"
             )
         checkpoints = folder / WORK / "checkpoints"
+        arguments = self._arguments(checkpoints)
+        model, tokenizer = load_reward_model(
+            self.base,
+            separator=self.separator or _separator(self.pairs.values()),
+            aggregation=aggregation,
+            seed=self.seed,
+        )
+        leads = arguments.process_index == 0
+        if self.learning_rate is None:
+            is_reward_model = is_classifier(model.config)
+            arguments.learning_rate = 1e-6 if is_reward_model else 5e-6
+            why = "the base is a reward model" if is_reward_model else f"{type(model).__name__} gets a new head"
+            _say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", leads)
+        monitor = Monitor(folder, len(held or ()), self.eval_steps, self.logging_steps, self.save_minutes)
+        trainer = MonitoredTrainer(
+            model,
+            arguments,
+            shown(rows, "tokenize", "pairs") if leads else rows,
+            held,
+            processing_class=tokenizer,
+            monitor=monitor,
+        )
+        if leads:
+            remove_torn(checkpoints)
+        trainer.accelerator.wait_for_everyone()
+        if last := get_last_checkpoint(checkpoints):
+            _say(f"resumes from step {last.rpartition('-')[2]}: {last}", leads)
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except KeyboardInterrupt:
+            remove_torn(checkpoints)
+            last = get_last_checkpoint(checkpoints)
+            kept = f"step {last.rpartition('-')[2]} is kept ({last})" if last else "no step was kept yet"
+            raise KeyboardInterrupt(kept) from None
+        finally:
+            monitor.close()
+        history, steps = trainer.state.log_history, trainer.state.global_step
+        metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
+        plateau = metrics["final_loss"] > PLATEAU
+        # the held-out pairs were measured after the last step
+        metrics |= {name: value for name, value in curve(history)[-1].items() if is_measured(name)}
+        trainer.save_model(str(folder))
+        if leads:
+            if plateau:
+                logger.warning(
+                    "The training loss ends at %.3f, where log 2 = 0.693 is chance: the model has learned little or "
+                    "nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
+                    "preferences may end there too.",
+                    metrics["final_loss"],
+                )
+            shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
+            write_curve(history, folder)
+            try:
+                plot_curve(history, folder)
+            except ImportError:
+                _say("curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there")
+        return {
+            "files_hash": files_hash(folder),
+            "counts": {
+                "levels": dict(Counter(row["level"] for row in rows)),
+                **trainer.summary,
+                "learning_rate": arguments.learning_rate,
+            },
+            "metrics": metrics,
+            "plateau": plateau,
+        }
+
+    def _arguments(self, checkpoints: Path) -> Any:
+        """The trainer's options. Raises InputError for one that is unknown, or that the stage has itself."""
+        import torch
+        from transformers.integrations import get_available_reporting_integrations
+
+        from ..training.config import OpenPRMConfig
+
+        if missing := {*self.report_to} - {"none", "all", *(there := get_available_reporting_integrations())}:
+            raise InputError(
+                f"--report-to {min(missing)}: transformers does not find it; install it (there are: "
+                f"{', '.join(there) or 'none'})"
+            )
+        at_once = self.batch_size // int(os.environ.get("WORLD_SIZE", "1"))
         options: dict[str, Any] = {
             "save_total_limit": 2,  # survives a kill while the newest is being written
-            "disable_tqdm": not sys.stderr.isatty(),
+            "save_strategy": "no",  # the monitor has it saved, and measured
+            "eval_strategy": "no",
+            "logging_steps": 1,
+            "disable_tqdm": True,
             "dataloader_pin_memory": torch.cuda.is_available(),
-            "learning_rate": self.learning_rate,
+            "learning_rate": self.learning_rate or 0.0,  # the default follows from the base
             "num_train_epochs": self.epochs,
             "max_steps": self.max_steps or -1,
             "batch_size": self.batch_size,
-            "per_device_train_batch_size": self.per_device_batch_size,
+            "per_device_train_batch_size": max(
+                (size for size in range(1, self.per_device_batch_size + 1) if at_once % size == 0), default=1
+            ),
             "max_length": self.max_length,
             "process_weight": self.process_weight,
             "mixed_weight": self.mixed_weight,
             "margin": self.margin,
             "warmup_steps": self.warmup_steps,
             "lr_scheduler_type": self.lr_scheduler,
-            "save_steps": self.save_steps,
-            "logging_steps": self.logging_steps,
             "seed": self.seed,
             "bf16": self.bf16,
+            "report_to": self.report_to,
+            "run_name": checkpoints.parents[1].name.removeprefix(".").removesuffix(".partial"),
             # newer versions of transformers warn of the name, older ones know no other
             **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
-            **self.trainer_options,
         }
-        arguments = OpenPRMConfig(output_dir=str(checkpoints), **options)
-        model, tokenizer = load_reward_model(
-            self.base,
-            separator=self.separator or _separator(self.pairs.values()),
-            aggregation=aggregation,
-            seed=arguments.seed,
-        )
-        trainer = OpenPRMTrainer(
-            model,
-            arguments,
-            rows,
-            held,
-            processing_class=tokenizer,
-            callbacks=[_log_at_checkpoints()],
-        )
-        if trainer.is_world_process_zero():
-            _remove_torn(checkpoints)
-        trainer.accelerator.wait_for_everyone()
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints))
-        history, steps = trainer.state.log_history, trainer.state.global_step
-        metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
-        plateau = metrics["final_loss"] > PLATEAU
-        if plateau and trainer.is_world_process_zero():
-            logger.warning(
-                "The training loss ends at %.3f, where log 2 = 0.693 is chance: the model has learned little or "
-                "nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
-                "preferences may end there too.",
-                metrics["final_loss"],
-            )
-        if self.eval_pairs:
-            metrics |= trainer.evaluate()
-        trainer.save_model(str(folder))
-        if trainer.is_world_process_zero():
-            shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
-        return {
-            "files_hash": files_hash(folder),
-            "counts": {"levels": dict(Counter(row["level"] for row in rows)), **trainer.summary},
-            # the rest of what Trainer measures are times
-            "metrics": {name: value for name, value in metrics.items() if "loss" in name or "accuracy" in name},
-            "plateau": plateau,
-        }
+        for name in self.trainer_options:
+            if name in options or name == "output_dir":
+                raise InputError(f"--trainer-option {name}: `openprm train` sets it, or has an option for it")
+            if name not in OpenPRMConfig.__dataclass_fields__:
+                raise InputError(f"--trainer-option {name}: there is none of that name in TrainingArguments")
+        return OpenPRMConfig(output_dir=str(checkpoints), **options, **self.trainer_options)
 
 
 def _leave_group() -> None:
@@ -209,6 +268,12 @@ def _leave_group() -> None:
     gc.collect()  # the trainer, whose parts refer to one another, holds the group too
 
 
+def _say(line: str, leads: bool = True) -> None:
+    """A line on standard error, of several processes by the first."""
+    if leads:
+        print(line, file=sys.stderr, flush=True)
+
+
 def _separator(pairs: Iterable[str | Path]) -> str | None:
     """The one separator that the manifests of the pairs name, if there is exactly one."""
     found = {
@@ -218,41 +283,3 @@ def _separator(pairs: Iterable[str | Path]) -> str | None:
         for separator in read_manifest(path)["counts"].get("separators", ())
     }
     return found.pop() if len(found) == 1 else None
-
-
-_STATE = "trainer_state.json"
-
-
-def _remove_torn(checkpoints: Path) -> None:
-    """Removes the checkpoints that a kill left incomplete: Trainer writes the state last, and not atomically."""
-    for path in checkpoints.glob("checkpoint-*"):
-        try:
-            json.loads((path / _STATE).read_text("utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(path)
-
-
-def _log_at_checkpoints() -> Any:
-    """A callback that has the loss logged whenever a checkpoint is written, so that a kill loses no part of it."""
-    from transformers import TrainerCallback
-
-    class LogAtCheckpoints(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_log |= control.should_save or state.global_step >= state.max_steps
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_log |= control.should_save
-
-    return LogAtCheckpoints()
-
-
-def mean_loss(history: Sequence[Mapping[str, Any]], after: int = 0) -> float:
-    """The training loss over what was logged after step `after`, before a kill too, which Trainer's own mean omits."""
-    total, steps, last = 0.0, 0, 0
-    for entry in history:
-        if "loss" in entry:
-            if entry["step"] > after:
-                total += entry["loss"] * (entry["step"] - last)
-                steps += entry["step"] - last
-            last = entry["step"]
-    return total / max(steps, 1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from typing_extensions import TypedDict
 
+from ..data.holdout import question_words
 from ..data.values import checked
 from ..errors import Failure
 from ..schema import LEVELS, Message
@@ -48,6 +49,7 @@ class EncodedPair:
     source: str
     level: str
     gap: float | None
+    question: int  # a hash of its words
     chosen: np.ndarray
     rejected: np.ndarray
 
@@ -108,7 +110,7 @@ def encode_pairs(
             left_out.append(LeftOut(split, index, *names, reason, len(chosen), len(rejected)))
         else:
             ids = (np.array(tokens, dtype=np.int32) for tokens in (chosen, rejected))
-            pairs.append(EncodedPair(index, *names, pair["gap"], *ids))
+            pairs.append(EncodedPair(index, *names, pair["gap"], hash(question_words(pair["question"])), *ids))
     if not pairs:
         raise ValueError(
             f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is "

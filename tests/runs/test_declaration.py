@@ -50,7 +50,7 @@ def test_a_stage_is_rebuilt_from_its_manifest(kind: str):
 def test_what_has_no_value_is_not_recorded():
     stage = Train(pairs={"pairs": "p"}, base="b")
     assert stage.inputs() == {"pairs": "p", "base": "b"}
-    assert {"learning_rate", "levels"} <= stage.recorded().keys()
+    assert {"batch_size", "levels"} <= stage.recorded().keys()
     assert stage.recorded().keys().isdisjoint({"pairs", "base", "separator", "max_steps", "trainer_options"})
     with pytest.raises(InputError, match="two inputs are called 'base'"):
         Train(pairs={"base": "p"}, base="b").inputs()

@@ -56,13 +56,13 @@ def base(folder: Path, name: str) -> Path:
 def test_a_family_is_trained_scores_and_rewards(name: str, tmp_path: Path):
     torch.set_num_threads(1)
     found = dataset(tmp_path / "pairs", Pair, [*pairs(8), pair(31, rejected=LONG)])
-    options = {"use_cpu": True, "learning_rate": 1e-3}
     train = Train(
         pairs={"pairs": str(found)},
         base=str(base(tmp_path / "base", name)),
         max_steps=1,
         batch_size=8,
-        trainer_options=options,
+        learning_rate=1e-3,
+        trainer_options={"use_cpu": True},
     )
     manifest = train.run(tmp_path / "model")
     assert manifest["counts"]["pairs"]["train"]["left_out"] == {"overlong": {"open": {"process": 1}}}

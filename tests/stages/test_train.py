@@ -20,8 +20,7 @@ from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
-from openprm.stages import train as train_stage
-from openprm.stages.train import Train, mean_loss
+from openprm.stages.train import Train
 from openprm.training.trainer import OpenPRMTrainer
 from tests.folders import Killed, contents, dataset, nothing_local
 from tests.small_training import pair, pairs
@@ -29,11 +28,9 @@ from tests.small_training import pair, pairs
 OPTIONS: dict[str, Any] = {
     "max_steps": 6,
     "batch_size": 8,
-    "per_device_train_batch_size": 8,
     "learning_rate": 1e-3,
-    "save_steps": 2,
-    "logging_steps": 4,  # not in step with the checkpoints
-    "use_cpu": True,
+    "save_minutes": 0.0,  # after every step
+    "trainer_options": {"use_cpu": True},
 }
 
 
@@ -41,7 +38,7 @@ def train_model(
     pairs: Any, base: Path, out: Path, options: dict[str, Any], eval_pairs: Path | None = None, **more: Any
 ) -> dict[str, Any]:
     named, held = {name: str(path) for name, path in pairs.items()}, str(eval_pairs) if eval_pairs else None
-    return Train(pairs=named, base=str(base), trainer_options=options, eval_pairs=held, **more).run(out)
+    return Train(pairs=named, base=str(base), eval_pairs=held, **options, **more).run(out)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +54,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path,
 
 
 def test_questions_that_are_trained_on_are_not_held_out(tmp_path: Path, base: Path):
-    def asked(*texts: str) -> list[Pair]:
-        return [pair(index, question=[{"role": "user", "content": text}]) for index, text in enumerate(texts)]
-
-    trained_on = asked("What is 2+3?", "How many  are 3.5 apples", "Why")
-    near = asked("what is 2+3", "How many are 3.5 Apples?", "WHY?")
-    found, held = (dataset(tmp_path / str(i), Pair, some) for i, some in enumerate((trained_on, near)))
-    with pytest.raises(InputError, match=r"3 questions are trained on .* 'what is 2\+3'; hold out"):
+    near = [pair(1), pair(2, question=[{"role": "user", "content": pair(0)["question"][0]["content"].upper() + "?"}])]
+    found, held = (dataset(tmp_path / str(i), Pair, some) for i, some in enumerate((pairs(1), near)))
+    with pytest.raises(InputError, match=r"1 questions are trained on .*'; hold out"):
         train_model({"pairs": found}, base, tmp_path / "out", OPTIONS, eval_pairs=held)
 
 
@@ -72,6 +65,8 @@ def test_training_writes_a_plain_checkpoint(trained: tuple[Path, Path, dict[str,
     assert sorted(path.name for path in folder.iterdir()) == [
         "chat_template.jinja",
         "config.json",
+        "curve.csv",
+        "curve.png",
         "left_out.jsonl",
         "log.jsonl",
         "manifest.json",
@@ -143,10 +138,10 @@ def test_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
         with pytest.raises(Killed):
             again(trained, base, tmp_path / "model")
     checkpoints = tmp_path / ".model.partial" / ".work" / "checkpoints"
-    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-4"}
+    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-5"}
     monkeypatch.setattr(OpenPRMTrainer, "train", record)
     manifest = again(trained, base, tmp_path / "model")
-    assert resumed == ["checkpoint-4"]
+    assert resumed == ["checkpoint-5"]
     assert manifest == trained[2]  # the loss too, though part of it was measured before the kill
     assert contents(tmp_path / "model") == contents(trained[1])
 
@@ -169,15 +164,6 @@ def test_training_killed_after_its_last_step_still_ends(
     assert contents(tmp_path / "model") == contents(trained[1])
 
 
-def test_checkpoints_that_a_kill_left_incomplete_are_removed(tmp_path: Path):
-    for name, state in (("whole", "{}"), ("half", '{"a"'), ("weights", None)):
-        (tmp_path / f"checkpoint-{name}").mkdir()
-        if state is not None:
-            (tmp_path / f"checkpoint-{name}" / "trainer_state.json").write_text(state)
-    train_stage._remove_torn(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-whole"]
-
-
 @pytest.mark.slow
 def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     script = tmp_path / "script.py"
@@ -192,13 +178,13 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
         "from openprm.stages.train import Train\n"
         "pairs, held, base, out, options = sys.argv[1:]\n"
         "for _ in range(2):\n"  # the second is skipped
-        "    stage = Train(pairs={'pairs': pairs}, base=base, eval_pairs=held, trainer_options=eval(options))\n"
+        "    stage = Train(pairs={'pairs': pairs}, base=base, eval_pairs=held, **eval(options))\n"
         "    found = stage.run(out)\n"
         "    with open(f'{out}-{os.environ[\"RANK\"]}.jsonl', 'a') as file:\n"
         "        file.write(json.dumps(found) + '\\n')\n"
     )
     arguments = [str(path) for path in (trained[0], trained[1].parent / "held", base, tmp_path / "model")]
-    options = {**OPTIONS, "max_length": 200, "per_device_train_batch_size": 4}
+    options = {**OPTIONS, "max_length": 200, "per_device_batch_size": 4}
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [sys.executable, *launch, str(script), *arguments, repr(options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -243,18 +229,6 @@ def test_several_folders_are_trained_on_together_and_a_run_on_the_plateau_says_s
     assert config["openprm"]["separator"] == "line"
     assert manifest["plateau"]
     assert "the model has learned little or nothing" in caplog.text
-
-
-def test_the_mean_loss_weighs_every_step_alike():
-    history = [
-        {"loss": 3.0, "step": 2},
-        {"eval_loss": 9.0, "step": 2},
-        {"loss": 1.0, "step": 8},
-        {"loss": 0.5, "step": 10},
-    ]
-    assert mean_loss(history) == pytest.approx((3 * 2 + 1 * 6 + 0.5 * 2) / 10)
-    assert mean_loss(history, after=7) == pytest.approx((1 * 6 + 0.5 * 2) / 8)
-    assert mean_loss([]) == 0
 
 
 def test_the_separator_is_that_of_the_trees_behind_the_pairs(tmp_path: Path, base: Path):

@@ -11,7 +11,8 @@ from transformers import HfArgumentParser
 import openprm
 from openprm.schema import Pair, features
 from openprm.scoring.encoding import encode
-from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
+from openprm.training.config import OpenPRMConfig
+from openprm.training.trainer import OpenPRMTrainer
 from tests import tiny_models
 from tests.small_training import pair, pairs, trainer
 
@@ -192,3 +193,10 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path):
 def test_no_side_is_longer_than_the_models_positions(tmp_path: Path):
     run = trainer(tmp_path, [*pairs(8), pair(9, chosen=" seven" * 300)])  # of 256 positions; the default is 2048
     assert [(one.row, one.reason) for one in run.left_out] == [(8, "overlong")]
+
+
+def test_rows_that_are_trained_on_are_measured_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    run = trainer(tmp_path, pairs(4), pairs(2, start=100))
+    assert "trained on" not in caplog.text
+    run.evaluate(pairs(6))
+    assert "4 of the 6 questions of the eval pairs are trained on" in caplog.text
