@@ -1,12 +1,22 @@
 """Shared by tests in several folders. Tiny models are faster on one thread, and pytest's workers share the cores."""
 
+import os
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import HealthCheck, settings
 
-from tests import tiny_models
+# before the first import of a library that reads them: caches, login and settings are this process's own
+_CACHES = tempfile.TemporaryDirectory(prefix="openprm-tests-")
+for _name in filter(re.compile("(HF|HUGGING|TRANSFORMERS)_").match, [*os.environ]):
+    del os.environ[_name]
+os.environ |= dict.fromkeys(("XDG_CACHE_HOME", "MPLCONFIGDIR"), _CACHES.name)
+
+import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from tests import tiny_models  # noqa: E402
 
 torch.set_num_threads(1)
 # on a busy machine any example may take long

@@ -1,7 +1,5 @@
 import doctest
 import math
-import sys
-from collections.abc import Iterator
 from importlib.resources import files
 from statistics import fmean
 
@@ -14,19 +12,12 @@ from openprm.evaluation.pair_accuracy import first_error, first_error_f1
 METRICS = ("best_of_n", "coverage", "majority_vote", "pair_accuracy", "first_error_f1")
 
 
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def load(name: str) -> evaluate.EvaluationModule:
     """A metric of the package's folder, loaded by its path."""
-    cache = tmp_path_factory.mktemp("evaluate")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluate.config.HF_MODULES_CACHE", cache / "modules")
-        patch.setattr(sys, "path", [*sys.path])
-        for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
-            patch.delitem(sys.modules, name)  # of another cache
-        yield lambda name: evaluate.load(str(files("openprm.evaluation.metrics") / f"{name}.py"), cache_dir=str(cache))
+    return evaluate.load(str(files("openprm.evaluation.metrics") / f"{name}.py"))
 
 
-def test_metrics_are_the_packages(load):
+def test_metrics_are_the_packages():
     """Beside what the examples show: rewards of -inf, and answers that are missing."""
     scores, correct = [[-math.inf, 2.0, 1.0], [0.5, 0.5]], [[1.0, 1.0, 0.0], [0.0, 1.0]]
     results = load("best_of_n").compute(predictions=scores, references=correct)
@@ -60,13 +51,13 @@ def test_metrics_are_the_packages(load):
         ("first_error_f1", {"predictions": [0, 1], "references": [0, 0]}),
     ],
 )
-def test_what_cannot_be_measured_is_an_error(load, name, inputs):
+def test_what_cannot_be_measured_is_an_error(name, inputs):
     with pytest.raises(ValueError):  # noqa: PT011 - evaluate's own message or ours
         load(name).compute(**inputs)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_examples(load, name):
+def test_examples(name):
     text = load(name).inputs_description
     test = doctest.DocTestParser().get_doctest(text, {}, name, name, 0)
     assert len(test.examples) >= 4
