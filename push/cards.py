@@ -1,13 +1,15 @@
 """The cards of published repositories, rendered from their publication manifests and from nothing else.
 
 A publication manifest is what `openprm.push.publish` writes as a repository's `manifest.json`: `repository`, `kind`,
-`license`, `origins`, `parts` (the manifests of stages, by split), `repositories` (by split, then by an input's role,
-where the same owner publishes it, if anywhere); of datasets `configs` (their files), of models `scoring`, `example`
-and `evaluation`, of a demo `demo`.
+`title`, `description` and `base_model` (as the user gives them, or None), `license`, `origins`, `parts` (the manifests
+of stages, by split), `repositories` (by split, then by an input's role, where the same owner publishes it, if
+anywhere); of datasets `configs` (their files), `prompts` (by split and source) and `example` (a row), of models
+`scoring`, `example` and `evaluation`, of a demo `demo`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -33,6 +35,7 @@ _BEFORE = {"trees": "candidates", "pairs": "trees"}
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _POWERS = ("1", "10", "100", *(f"{number}{unit}" for unit in "KMBT" for number in (1, 10, 100)))  # of ten
+_SOURCES = 20  # that a card lists
 _BEST_OF = re.compile(r"best of (?P<n>\d+): (?P<kind>.+)/(?P<aggregation>\w+)")
 
 
@@ -61,7 +64,7 @@ def _dataset_card(publication: Manifest) -> str:
         RECORDS[kind],
         configs,
         **_license_fields(publication["license"]),
-        pretty_name=f"OpenPRM {kind}",
+        pretty_name=publication["title"] or f"OpenPRM {kind}",
         task_categories=_TASKS[kind],
         size_categories=[size_category(sum(files.rows for files in first.values()))],
         source_datasets=hubs or ["original"],
@@ -77,6 +80,8 @@ def _dataset_card(publication: Manifest) -> str:
         split=next(iter(first)),
         parameters=compared({split: part["parameters"] for split, part in parts.items()}),
         counts=compared({split: part["counts"] for split, part in parts.items()}),
+        prompts=_by_source(publication["prompts"]),
+        example=publication["example"] and json.dumps(publication["example"], ensure_ascii=False, indent=2),
         columns=list(described_columns(RECORDS[kind])),
         made_of=made_of,
         commands=list(_commands(repo, publication, made_of)),
@@ -168,8 +173,9 @@ def _policy_card(publication: Manifest) -> str:
 
 def _demo_card(publication: Manifest) -> str:
     demo = publication["demo"]
+    title = (publication["title"] or "OpenPRM").removesuffix(": demo")
     head = header(
-        title="OpenPRM",
+        title=title,
         emoji="🌳",
         sdk="gradio",
         sdk_version=demo["gradio"],
@@ -179,7 +185,7 @@ def _demo_card(publication: Manifest) -> str:
         models=[demo["model"]],
         tags=["openprm", "reward-model"],
     )
-    return head + render("demo.md.j2", **_common(publication), model_repo=demo["model"])
+    return head + render("demo.md.j2", **{**_common(publication), "title": title}, model_repo=demo["model"])
 
 
 def _eval_results(publication: Manifest) -> str | None:
@@ -212,8 +218,8 @@ def _common(publication: Manifest) -> dict[str, Any]:
             versions.setdefault(package, {})[version] = None
     return {
         "repo": publication["repository"],
-        "title": publication["repository"].partition("/")[2],
-        **{name: publication[name] for name in ("parts", "license", "published_by")},
+        "title": publication["title"] or publication["repository"].partition("/")[2],
+        **{name: publication[name] for name in ("parts", "license", "published_by", "description")},
         "origins": [{**dict.fromkeys(_ORIGIN), **origin} for origin in publication["origins"]],
         "permissive": all(map(is_permissive, publication["origins"])),
         "versions": versions,
@@ -227,13 +233,22 @@ def _license_fields(license: str) -> dict[str, Any]:
 
 def _base(publication: Manifest, started: Input) -> str | None:
     """The Hub id of the model that this one started from, or was converted from, where it has one."""
-    if started.repository is not None:
-        return started.repository
+    if known := started.repository or publication["base_model"]:
+        return known
     name = started.name.partition("@")[0]
     for origin in publication["origins"]:
         if origin.get("kind") == "model" and origin["name"] == name and origin.get("hub"):
             return str(origin["hub"])
     return started.hub
+
+
+def _by_source(prompts: Mapping[str, Mapping[str, int]]) -> dict[str, list[int | None]]:
+    """How many prompts each source has in each split; the rest of many sources together."""
+    sources = [*dict.fromkeys(source for split in prompts.values() for source in split)]
+    found = {f"`{source}`": [split.get(source) for split in prompts.values()] for source in sources[:_SOURCES]}
+    if rest := sources[_SOURCES:]:
+        found[f"{len(rest):,} more"] = [sum(split.get(source, 0) for source in rest) for split in prompts.values()]
+    return found
 
 
 def compared(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:

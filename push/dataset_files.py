@@ -84,6 +84,27 @@ def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
     return same and parameters.get("reward_name") is None and parameters.get("shuffle_rewards") is None
 
 
+def prompts_by_source(path: str) -> dict[str, int]:
+    """The number of different prompts from each source of a stage's folder, the most first."""
+    import pyarrow.dataset as ds
+
+    table = ds.dataset([*map(str, (Path(path) / DATA).glob("*.parquet"))]).to_table(["source", "prompt_id"])
+    counts = table.group_by("source").aggregate([("prompt_id", "count_distinct")]).to_pylist()
+    found = {row["source"]: row["prompt_id_count_distinct"] for row in counts}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def excerpt(value: Any, characters: int = 300, items: int = 2) -> Any:
+    """A row whose long texts and lists are cut, and say so."""
+    if isinstance(value, Mapping):
+        return {name: excerpt(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [*map(excerpt, value[:items]), *([f"... {len(value) - items:,} more"] if len(value) > items else [])]
+    if isinstance(value, str) and len(value) > characters:
+        return f"{value[:characters]}... ({len(value):,} characters)"
+    return value
+
+
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Texts by their path in the repository."""
     for name, text in files.items():

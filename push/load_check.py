@@ -17,12 +17,13 @@ from datasets import get_dataset_config_names, load_dataset
 
 def main(owner: str) -> None:
     example: Any = {"question": "What is 2 + 3?", "response": "Two and three make five.\nSo: 5"}
-    for path in (f"{owner}/{name}" for name in ("candidates", "trees", "pairs")):
-        for config in get_dataset_config_names(path) if Path(path).exists() else ():
+    for manifest in sorted(Path(owner).glob("*/manifest.json")):
+        path, said = str(manifest.parent), json.loads(manifest.read_text("utf-8"))
+        for config in get_dataset_config_names(path) if "configs" in said else ():
             splits = load_dataset(path, config)
             sizes = {split: rows.num_rows for split, rows in splits.items()}
             print(f"load_dataset({path!r}, {config!r}): {sizes}")
-            if path.endswith("/candidates"):
+            if said["kind"] == "candidates":
                 example = next(iter(splits.values()))[0]
     for config in sorted(Path(owner).glob("*/config.json")):
         path = str(config.parent)

@@ -23,12 +23,12 @@ from openprm.runs.declaration import Stage, input_path, parameter
 from openprm.runs.folder import MANIFEST, read_manifest, read_rows
 from openprm.runs.manifest import copy_hashed, describe_input, files_hash
 from openprm.runs.provenance import choose_license, unique, with_licenses
-from openprm.schema import Candidate
 
 from .cards import documents
-from .dataset_files import copy_pairs, copy_shards, tree_page, write_files
+from .dataset_files import copy_pairs, copy_shards, excerpt, prompts_by_source, tree_page, write_files
 from .model_files import add_scoring_code, kind_of
 from .plots import plot_evaluation, plot_statistics
+from .secret_scan import is_harmless
 
 OWNER = "openprm"  # the default
 DEMO = "demo"
@@ -46,6 +46,10 @@ class Publish(Stage, kind="publish"):
     evaluation: str | None = input_path("Folder of `openprm evaluate`, for the models that it measured.", None)
     demo: str | None = parameter("The model that a demo Space is to show.", None)
     owner: str = parameter("User or organization that the repositories belong to.", OWNER)
+    prefix: str = parameter("Beginning of all repositories' names, such as psychology-: a project of its own.", "")
+    title: str | None = parameter("Title of the cards.", None)
+    description: str | None = parameter("What it is about, for the cards: a text, or @FILE.", None, file=True)
+    base_model: str | None = parameter("Hub id of the base that models were trained from, where it is local.", None)
     license: str | None = parameter(
         "License of what is published; may be left out where all sources have the same permissive one.", None
     )
@@ -73,15 +77,19 @@ class Publish(Stage, kind="publish"):
         root = folder / self.owner
         for kind in RECORDS:
             if splits := getattr(self, kind):
-                self._lay_out_dataset(root / kind, splits)
+                self._lay_out_dataset(folder / self._repository(kind), kind, splits)
         for name, path in self.models.items():
-            self._lay_out_model(root / name, Path(path))
+            self._lay_out_model(folder / self._repository(name), name, Path(path))
         if self.demo is not None:
-            self._lay_out_demo(root / DEMO, self.demo)
+            self._lay_out_demo(folder / self._repository(DEMO), self.demo)
         if not root.exists():
             raise InputError("there is nothing to publish: give candidates, trees, pairs or models")
         repositories = sorted(f"{self.owner}/{part.name}" for part in root.iterdir())
         return {"files_hash": files_hash(folder), "counts": {"repositories": ", ".join(repositories)}}
+
+    def _repository(self, name: str) -> str:
+        """Its id, and where it lies in the layout."""
+        return f"{self.owner}/{self.prefix}{name}"
 
     def _folders(self) -> Iterator[tuple[str, str, str]]:
         """Kind, name and path of each folder to be published; the name of a dataset's is a split."""
@@ -94,7 +102,8 @@ class Publish(Stage, kind="publish"):
         from huggingface_hub.errors import HFValidationError
         from huggingface_hub.utils import validate_repo_id
 
-        for name in (f"{self.owner}/{name}" for name in (*RECORDS, *self.models)):
+        names = [*map(self._repository, (*RECORDS, *self.models)), *([self.base_model] if self.base_model else [])]
+        for name in names:
             try:
                 validate_repo_id(name)
             except HFValidationError as error:
@@ -122,13 +131,15 @@ class Publish(Stage, kind="publish"):
             there = ", ".join(sorted(sources)) or "none"
             raise InputError(f"--source-license {name}: there is no such source; the sources are: {there}")
 
-    def _lay_out_dataset(self, folder: Path, splits: Mapping[str, str]) -> None:
-        kind = folder.name
+    def _lay_out_dataset(self, folder: Path, kind: str, splits: Mapping[str, str]) -> None:
         configs = copy_pairs(folder, splits) if kind == "pairs" else copy_shards(folder, splits)
         publication = self._publication(kind, kind, {split: read_manifest(path) for split, path in splits.items()})
         publication["configs"] = {
             config: {split: asdict(files) for split, files in parts.items()} for config, parts in configs.items()
         }
+        publication["prompts"] = {split: prompts_by_source(path) for split, path in splits.items()}
+        rows_of_all = (excerpt(row) for path in splits.values() for row in read_rows(path))
+        publication["example"] = next((row for row in rows_of_all if is_harmless(json.dumps(row))), None)
         rows: dict[str, Iterator[Any]] = {split: read_rows(path, RECORDS[kind]) for split, path in splits.items()}
         plot_statistics(kind, rows, folder / "statistics.png")
         if kind == "trees":
@@ -136,7 +147,7 @@ class Publish(Stage, kind="publish"):
             tree_page(folder / "trees.html", publication["repository"], first, self.pairs.values())
         _finish(folder, publication)
 
-    def _lay_out_model(self, folder: Path, path: Path) -> None:
+    def _lay_out_model(self, folder: Path, name: str, path: Path) -> None:
         manifest = read_manifest(path)
         copy_hashed(path, folder)
         if files_hash(folder) != manifest["files_hash"]:
@@ -144,7 +155,7 @@ class Publish(Stage, kind="publish"):
                 f"{path} is not as its {MANIFEST} says: a file of it was changed or added after it was made; make it"
                 " again"
             )
-        publication = self._publication(folder.name, kind_of(path), {MODEL: manifest})
+        publication = self._publication(name, kind_of(path), {MODEL: manifest})
         if publication["kind"] == "model":
             add_scoring_code(folder)
             publication["scoring"] = json.loads((folder / "config.json").read_text("utf-8"))["openprm"]
@@ -160,7 +171,7 @@ class Publish(Stage, kind="publish"):
         first = next(iter(self.candidates.values()), None)
         example = example_of(first) if first else None
         publication = self._publication(DEMO, "demo", {}, [read_manifest(first)] if first and example else [])
-        publication["demo"] = {"model": f"{self.owner}/{model}", "gradio": GRADIO}
+        publication["demo"] = {"model": self._repository(model), "gradio": GRADIO}
         write_files(folder, space_files(publication["demo"]["model"], example or EXAMPLE))
         _finish(folder, publication)
 
@@ -174,8 +185,11 @@ class Publish(Stage, kind="publish"):
         own = kind == "demo" and not origins  # our code alone
         return {
             "published_by": f"openprm {version('openprm')}",
-            "repository": f"{self.owner}/{name}",
+            "repository": self._repository(name),
             "kind": kind,
+            "title": f"{self.title}: {name}" if self.title else None,
+            "description": self.description,
+            "base_model": self.base_model,
             "license": "apache-2.0" if own else choose_license(origins, self.license),
             "origins": origins,
             "parts": dict(parts),
@@ -188,7 +202,7 @@ class Publish(Stage, kind="publish"):
         found: dict[str, dict[str, str]] = {}
         for kind, name, path in self._folders():
             repository, part = (name, MODEL) if kind == "models" else (kind, name)
-            place = {"repository": f"{self.owner}/{repository}", "part": part}
+            place = {"repository": self._repository(repository), "part": part}
             found.setdefault(describe_input(path)["hash"], place)
         return found
 
@@ -198,12 +212,13 @@ class Publish(Stage, kind="publish"):
         return {role: self._published[made["hash"]] for role, made in inputs if made["hash"] in self._published}
 
     def _example(self, publication: Mapping[str, Any]) -> dict[str, Any]:
-        """The first candidate, where its sources are the model's too, which the card names."""
-        for path in self.candidates.values():
+        """The first candidate, or chosen side of a pair, whose sources are the model's too, which the card names."""
+        for path in (*self.candidates.values(), *self.pairs.values()):
             origins = with_licenses(read_manifest(path).get("origins", []), self.source_licenses)
-            row = next(iter(read_rows(path, Candidate)), None)
-            if row is not None and all(origin in publication["origins"] for origin in origins):
-                return {"question": row["question"], "response": row["response"]}
+            for row in read_rows(path) if all(origin in publication["origins"] for origin in origins) else ():
+                response = row["response"] if "response" in row else row["context"] + row["chosen"]
+                if is_harmless(json.dumps([row["question"], response])):
+                    return {"question": row["question"], "response": response}
         return _EXAMPLE
 
     def _measured(self, model: Mapping[str, Any]) -> dict[str, Any] | None:

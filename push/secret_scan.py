@@ -45,6 +45,8 @@ _ALONE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbfv])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9A
 _BEFORE = {LOCAL: _ALONE + r"(?<![._~)}\]-])(?<!:/)", PASSWORD: "", YOURS: "", PLACE: ""}
 _AFTER = {PLACE: r"\b"}
 
+#: An absolute path of two parts or more.
+_PATH = re.compile(r"""(?<![\w._~)}\]/-])(?:/[^\s/:;,*?|\\"'`<>()\[\]{}]+){2,}""")
 #: Text files whose words are data: a page of trees, an example of the demo, a model's vocabulary.
 _DATA = re.compile(r".*\.html|example\.json|tokenizer\.json|vocab.*|merges.*|chat_template.*|.*\.model|.*\.spm")
 _SHORTEST = 8  # characters of a secret of yours: a shorter one would be found everywhere
@@ -92,10 +94,11 @@ def scan(
     for path in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = path.relative_to(folder).as_posix()
         own = not _DATA.fullmatch(path.name) and path.suffix != ".parquet"
-        texts = _parquet(path, patterns[False]) if path.suffix == ".parquet" else _texts(path)
         first: dict[tuple[str, str], str] = {}
         try:
-            for where, kind, excerpt in [*patterns[True].matches([("name", name)]), *patterns[own].matches(texts)]:
+            texts = _parquet(path, patterns[False]) if path.suffix == ".parquet" else [*_texts(path)]
+            matches = [*patterns[True].matches([("name", name)]), *patterns[own].matches(texts)]
+            for where, kind, excerpt in [*matches, *(_existing(texts, allow) if own else ())]:
                 first.setdefault((kind, excerpt), where)
         except UnicodeDecodeError:
             first[UNREADABLE, "publish Parquet, safetensors, PNG or UTF-8 text"] = "the whole file"
@@ -104,6 +107,21 @@ def scan(
         shown = patterns[True].masked(name)
         found += [Finding(shown, where, kind, excerpt) for (kind, excerpt), where in first.items()]
     return found
+
+
+def is_harmless(text: str) -> bool:
+    """Whether a card may quote a text: it has no form of a token, and names no path."""
+    return not [*_Pattern({**TOKENS, **_OWN}, ()).matches([("", text)])] and not [*_existing([("", text)])]
+
+
+def _existing(texts: Iterable[tuple[str, str]], allow: Sequence[str] = ()) -> Iterator[tuple[str, str, str]]:
+    """Where, kind and excerpt of each absolute path of two parts or more that is there on this machine."""
+    for where, text in texts:
+        for match in _PATH.finditer(text):
+            path = match[0].rstrip(".")
+            folder = os.path.dirname(path)
+            if path not in allow and (os.path.exists(path) or (folder.count("/") > 1 and os.path.isdir(folder))):
+                yield where or f"line {text.count(chr(10), 0, match.start()) + 1}", LOCAL, path
 
 
 class _Pattern:

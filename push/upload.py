@@ -45,7 +45,7 @@ def upload(
     *,
     private: bool | None,
     tag: str | None,
-    overwrite_card: bool = False,
+    overwrite: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
     say: Callable[[str], Any] = print,
@@ -53,10 +53,12 @@ def upload(
     """Make an owner's repositories on the Hub equal to these folders; returns each one's commit by name.
 
     private: of repositories that are new (None: the owner's default). tag: names what is published now.
-    overwrite_card: replace a card that was edited on the Hub. token, endpoint: the Hub client's own unless given.
+    overwrite: replace a card that was edited on the Hub, and data of other sources. token, endpoint: the Hub client's
+    own unless given.
 
-    Raises InputError, before anything is sent, for a token that may not write, a repository that holds something else,
-    a card that was edited on the Hub, and a tag of other content; later where the Hub or the disk fails for good.
+    Raises InputError, before anything is sent, for a token that may not write, a repository that holds something else
+    or data of other sources, a card that was edited on the Hub, and a tag of other content; later where the Hub or the
+    disk fails for good.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -66,7 +68,7 @@ def upload(
     if token is None:
         raise InputError("the Hub does not know you: log in with `hf auth login`, or set HF_TOKEN to a token")
     owner = planned[0].name.partition("/")[0]
-    hub = _Hub(HfApi(endpoint=endpoint, token=token), private, tag, overwrite_card, say)
+    hub = _Hub(HfApi(endpoint=endpoint, token=token), private, tag, overwrite, say)
     done: dict[str, str] = {}
     try:
         _retried(partial(hub.check_writer, owner), owner, say, _FIRST_RETRIES)
@@ -122,7 +124,7 @@ class _Hub:
     api: HfApi
     private: bool | None
     tag: str | None
-    overwrite_card: bool
+    overwrite: bool
     say: Callable[[str], Any]
 
     def check_writer(self, owner: str) -> None:
@@ -160,15 +162,21 @@ class _Hub:
             return []
         name, found = publication.name, []
         others = sorted(head.files - {CARD, ".gitattributes"})
+        before, now = _sources(head.manifest), _sources(publication.manifest)
         if (others and head.manifest is None) or (head.manifest and head.manifest["kind"] != publication.kind):
             found.append(
                 f"{name} holds something else than {publication.kind} of openprm ({', '.join(others[:3])}); publish"
                 " under another name or owner, or delete it"
             )
-        elif not self.overwrite_card and _is_edited(head, (publication.folder / CARD).read_bytes()):
+        elif not self.overwrite and before and now and not before & now:
+            found.append(
+                f"{name} holds {publication.kind} of other sources ({', '.join(sorted(before))}); give this project"
+                " names of its own with --prefix, or replace that one with --overwrite"
+            )
+        elif not self.overwrite and _is_edited(head, (publication.folder / CARD).read_bytes()):
             found.append(
                 f"the {CARD} of {name} was edited on the Hub, and publishing would replace it; keep a copy of the"
-                " edit, then replace it with --overwrite-card"
+                " edit, then replace it with --overwrite"
             )
         if self.private and not head.private:
             found.append(f"{name} is public; make it private on its page, or publish without --private")
@@ -217,6 +225,11 @@ def _ours(content: bytes | None) -> dict[str, Any] | None:
         return None
     ours = isinstance(manifest, dict) and str(manifest.get("published_by")).startswith("openprm ")
     return manifest if ours and "kind" in manifest and isinstance(manifest.get("files"), dict) else None
+
+
+def _sources(manifest: Mapping[str, Any] | None) -> set[str]:
+    """The names of the data that a publication was made from."""
+    return {origin["name"] for origin in (manifest or {}).get("origins", ()) if origin.get("kind") != "model"}
 
 
 def _is_edited(head: _Head, card: bytes) -> bool:

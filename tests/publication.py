@@ -12,6 +12,8 @@ from openprm.push.publish import Publish
 
 from openprm.hub.publication import RECORDS, file_names
 from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
+from openprm.runs.dataset import finish_dataset
+from openprm.runs.folder import write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Candidate
 from openprm.stages.evaluate import Evaluate
@@ -79,6 +81,19 @@ def copy_model(
 def datasets_of(run: Path) -> dict[str, dict[str, str]]:
     """The folders of a run's datasets, as `Publish` takes them."""
     return {kind: {split: str(run / f"{kind}{end}") for split, end in SPLITS.items()} for kind in RECORDS}
+
+
+def candidates_under(root: Path, *licenses: str | None, text: str = "Red. Blue.") -> dict[str, str]:
+    """Candidates whose origins have these licenses."""
+    origins = [{"name": f"data{index}", "license": license} for index, license in enumerate(licenses)]
+
+    def work(folder: Path) -> dict[str, Any]:
+        rows = [candidate("p", index, f"{text} {index}", 1.0) for index in range(2)]
+        digests = write_shard(folder, 0, rows, Candidate)
+        return {**finish_dataset(folder, Candidate, "candidates", digests, {}), "origins": origins}
+
+    run_stage(root, "test", {}, {}, work)
+    return {"train": str(root)}
 
 
 def publish(run: Path, owner: Path, model: Path | None = None) -> Path:

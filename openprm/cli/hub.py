@@ -22,7 +22,7 @@ def _publish(
     run: Path | None,
     private: bool,
     revision: str | None,
-    overwrite_card: bool,
+    overwrite: bool,
     dry_run: bool,
     allow: list[str] | None,
 ) -> bool:
@@ -48,7 +48,7 @@ def _publish(
     if dry_run:
         print_upload_plan(planned, private, revision)
     else:
-        upload(planned, private=private or None, tag=revision, overwrite_card=overwrite_card, say=say)
+        upload(planned, private=private or None, tag=revision, overwrite=overwrite, say=say)
     return True
 
 
@@ -56,7 +56,7 @@ _MORE = [
     cli_option("run", Path | None, "Folder of `openprm run`: its preset says what.", argument=True),
     cli_option("private", bool, "New repositories are not public.", False),
     cli_option("revision", str | None, "Tag for this release, such as v1.0."),
-    cli_option("overwrite_card", bool, "Replace a card that was edited on the Hub.", False),
+    cli_option("overwrite", bool, "Replace a card edited on the Hub, and data of other sources.", False),
     cli_option("dry_run", bool, "Show what would be sent; touch no network.", False),
     cli_option("allow", list[str] | None, "A text like a secret that is known to be harmless; may be repeated."),
 ]

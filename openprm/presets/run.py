@@ -122,9 +122,10 @@ def _published_as(stages: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for entry in stages.values():
         if entry["run"] == "publish":
+            start = entry.get("prefix", "")
             for kind in RECORDS:
-                found |= {stage: (kind, split) for split, stage in (entry.get(kind) or {}).items()}
-            found |= {stage: (name, MODEL) for name, stage in (entry.get("models") or {}).items()}
+                found |= {stage: (start + kind, split) for split, stage in (entry.get(kind) or {}).items()}
+            found |= {stage: (start + name, MODEL) for name, stage in (entry.get("models") or {}).items()}
     return found
 
 

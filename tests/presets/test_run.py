@@ -127,6 +127,16 @@ def test_a_run_begins_from_what_is_published(tmp_path: Path, owner: Path, publis
         assert made == before
 
 
+def test_a_run_begins_from_one_project_of_several(tmp_path: Path, owner: Path):
+    for name in ("trees", "pairs"):
+        (owner / name).rename(owner / f"psychology-{name}")
+    said, _ = begin(tmp_path, owner, "pairs", "pairs", hub={**PUBLISHED["hub"], "prefix": "psychology-"})
+    assert [line.split(owner.name)[-1] for line in said] == [
+        *("/psychology-trees (train)", "/psychology-trees (test)"),
+        *("/psychology-pairs (train)", "/psychology-pairs (test)"),
+    ]
+
+
 def test_a_run_begun_in_the_middle_does_nothing_twice(tmp_path: Path, owner: Path):
     _, out = begin(tmp_path, owner, "trees", "pairs")
     before = {file: file.stat().st_mtime_ns for file in out.glob("*/*.*")}

@@ -130,6 +130,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
         "published_by": "openprm 0.1.0",
         "repository": f"somebody/{NAMES.get(kind, kind)}",
         "kind": kind,
+        **dict.fromkeys(("title", "description", "base_model")),
         "license": "cc-by-nc-sa-4.0",
         "origins": ORIGINS,
         "parts": splits[kind],
@@ -138,6 +139,8 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
     }
     if kind in ("candidates", "trees", "pairs"):
         made["configs"] = configs(kind, splits[kind])
+        made["prompts"] = {"train": {"scienceqa": 2_000, "math": 500}, "test": {"scienceqa": 300}}
+        made["example"] = {"question": [{"role": "user", "content": EXAMPLE["question"]}]}
     if kind == "model":
         made |= {"evaluation": evaluation(), "example": EXAMPLE, "scoring": SCORING}
     if kind == "demo":

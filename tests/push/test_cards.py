@@ -236,7 +236,7 @@ def test_snippets_are_code_and_links_lead_somewhere(cards: dict[str, str]) -> No
             if language == "python":
                 ast.parse(code)
             else:
-                assert language in ("console", "bibtex")
+                assert language in ("console", "bibtex", "json")
         assert "huggingface.co" not in card
         assert set(re.findall(r"\]\(([^)]*)\)", card)) <= {"statistics.png", "trees.html", "#citation"}
         assert "## Citation" in card

@@ -17,14 +17,12 @@ from openprm.push.publish import Publish
 
 from openprm.errors import InputError
 from openprm.hub.publication import CODE
-from openprm.runs.dataset import finish_dataset
-from openprm.runs.folder import read_manifest, read_rows, write_shard
-from openprm.runs.manifest import run_stage
-from openprm.schema import Candidate, Pair
+from openprm.runs.folder import read_manifest, read_rows
+from openprm.schema import Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.pairs import Pairs
-from tests.folders import candidate, dataset
-from tests.publication import Fields, copy_model
+from tests.folders import dataset
+from tests.publication import Fields, candidates_under, copy_model
 
 
 def publication(folder: Path) -> dict[str, Any]:
@@ -196,79 +194,8 @@ def test_a_killed_publication_starts_over(layout: Path, fields: Fields, tmp_path
     assert Publish(**fields).run(tmp_path / "hub") == read_manifest(layout.parent)
 
 
-@pytest.mark.parametrize("owner", ["..", "", "a/b", "../victim", "a--b"])
-def test_nothing_outside_the_layout_is_touched_for_an_owner(fields: Fields, tmp_path: Path, owner: str):
-    (tmp_path / "victim").mkdir()
-    for name in (owner, str(tmp_path / "victim")):
-        with pytest.raises(InputError, match="cannot be the name of a repository"):
-            Publish(candidates=fields["candidates"], owner=name, license="mit").run(tmp_path / "out" / "hub")
-    assert [path.name for path in tmp_path.iterdir()] == ["victim"]
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("../../victim/n", "cannot be the name"),
-        ("", "cannot be the name"),
-        ("a--b", "cannot be the name"),
-        ("pairs", "a model cannot be called 'pairs'"),
-        ("demo", "a model cannot be called 'demo'"),
-    ],
-)
-def test_a_model_has_a_name_of_its_own_that_the_hub_allows(fields: Fields, tmp_path: Path, name: str, said: str):
-    with pytest.raises(InputError, match=said):
-        Publish(models={name: fields["models"]["prm"]}, license="mit").run(tmp_path / "hub")
-    assert not [*tmp_path.iterdir()]
-
-
-@pytest.mark.parametrize("split", ["../../esc", "train-a", "", "train.", "train\n"])
-def test_a_split_is_called_as_datasets_calls_one(fields: Fields, tmp_path: Path, split: str):
-    with pytest.raises(InputError, match="trees: no split can be called"):
-        Publish(trees={split: fields["trees"]["train"]}, license="mit").run(tmp_path / "hub")
-    assert not [*tmp_path.iterdir()]
-
-
-def test_a_layout_of_another_owner_is_not_replaced(fields: Fields, tmp_path: Path):
-    Publish(candidates=fields["candidates"], license="mit", owner="first").run(tmp_path / "hub")
-    with pytest.raises(InputError, match="was made with owner 'first', not 'second'; choose another --out"):
-        Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub")
-    Publish(candidates=fields["candidates"], license="mit", owner="second").run(tmp_path / "hub", force=True)
-    assert [path.name for path in (tmp_path / "hub").iterdir() if path.is_dir()] == ["second"]
-
-
-def under(root: Path, *licenses: str | None, text: str = "Red. Blue.") -> dict[str, str]:
-    """Candidates whose origins have these licenses."""
-    origins = [{"name": f"data{index}", "license": license} for index, license in enumerate(licenses)]
-
-    def work(folder: Path) -> dict[str, Any]:
-        rows = [candidate("p", index, f"{text} {index}", 1.0) for index in range(2)]
-        digests = write_shard(folder, 0, rows, Candidate)
-        return {**finish_dataset(folder, Candidate, "candidates", digests, {}), "origins": origins}
-
-    run_stage(root, "test", {}, {}, work)
-    return {"train": str(root)}
-
-
-def test_a_license_is_asked_for_unless_the_sources_have_one_that_is_permissive(tmp_path: Path):
-    for licenses in (("CC-BY-NC-SA-4.0",), (None,), ("MIT", "Apache-2.0"), ()):
-        candidates = under(tmp_path / str(licenses), *licenses)
-        with pytest.raises(InputError, match="--license"):
-            Publish(candidates=candidates).run(tmp_path / "hub")
-    candidates = under(tmp_path / "mine", "MIT", None)
-    with pytest.raises(
-        InputError, match="--source-license data2: there is no such source; the sources are: data0, da"
-    ):
-        Publish(candidates=candidates, source_licenses={"data2": "mit"}).run(tmp_path / "hub")
-    Publish(candidates=candidates, source_licenses={"data1": "mit"}).run(tmp_path / "hub")
-    said = publication(tmp_path / "hub" / "openprm" / "candidates")
-    assert (said["license"], [origin["license"] for origin in said["origins"]]) == ("mit", ["MIT", "mit"])
-    candidates = under(tmp_path / "nc", "CC-BY-NC-4.0")
-    Publish(candidates=candidates, license="CC-BY-NC-4.0").run(tmp_path / "hub", force=True)
-    assert publication(tmp_path / "hub" / "openprm" / "candidates")["license"] == "cc-by-nc-4.0"
-
-
 def test_texts_of_others_are_shown_where_their_source_is_named(fields: Fields, tmp_path: Path):
-    found = {"candidates": under(tmp_path / "candidates", "MIT"), "models": fields["models"], "demo": "prm"}
+    found = {"candidates": candidates_under(tmp_path / "candidates", "MIT"), "models": fields["models"], "demo": "prm"}
     Publish(**found, license="apache-2.0").run(tmp_path / "hub")
     root = tmp_path / "hub" / "openprm"
     assert sorted(path.name for path in root.iterdir()) == ["candidates", "demo", "prm"]

@@ -133,6 +133,19 @@ def test_this_machines_places_are_found_in_data_too(tmp_path: Path):
     assert found(tmp_path, places=["/home/an"]) == [("manifest.json", "line 1", LOCAL)]
 
 
+def test_an_absolute_path_that_is_there_is_found_in_our_own_files(tmp_path: Path):
+    """Wherever it begins; and one whose folder is there."""
+    (tmp_path / "data").mkdir()
+    for name, text in (("a.json", f'"{tmp_path}/data"'), ("b.md", f"see {tmp_path}/gone.txt."), ("c.html", tmp_path)):
+        write(tmp_path, name, str(text))
+    places = {str(path) for path in (tmp_path, *tmp_path.parents)}
+    with_places = [(file.file, file.kind) for file in scan(tmp_path) if file.excerpt not in places]
+    assert with_places == [("a.json", LOCAL), ("b.md", LOCAL)]
+    assert (
+        found(write(tmp_path / "of-others", "README.md", "/data/ann/x, https://example.com/usr/bin, a/usr/bin")) == []
+    )
+
+
 def test_what_is_allowed_is_not_found(tmp_path: Path):
     write(tmp_path, "README.md", f"{TOKEN} /home/user {FORMS['AWS key']}")
     assert found(tmp_path, allow=[TOKEN, "/home/user"]) == [("README.md", "line 1", "AWS key")]

@@ -14,7 +14,7 @@ from openprm.push.upload import upload
 
 from openprm.errors import InputError
 from tests.local_hub import Hub
-from tests.publication import list_files
+from tests.publication import change_manifest, list_files
 from tests.push.uploads import (
     ORDER,
     TYPES,
@@ -80,7 +80,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_deleted(root: Path, hub: 
     publish(root, hub)
     assert is_published(hub, root)
     assert commits(hub) == ["trees", "prm"]
-    assert hub.sent() < 20_000
+    assert hub.sent() < 30_000
 
 
 @pytest.mark.parametrize("private", [None, True])
@@ -151,7 +151,7 @@ def test_a_card_that_a_person_wrote_first_is_not_overwritten(root: Path, hub: Hu
     other_repository(hub, "trees", {"README.md": card})
     with refused(hub, r"the README\.md of openprm/trees was edited on the Hub"):
         publish(root, hub)
-    publish(root, hub, overwrite_card=True)
+    publish(root, hub, overwrite=True)
     assert is_published(hub, root)
 
 
@@ -163,12 +163,23 @@ def test_a_card_edited_on_the_hub_is_not_overwritten(root: Path, hub: Hub, is_ne
     add(hub, "trees", {"README.md": edit})
     if is_new:
         change_card(root, "trees", "---\nlicense: mit\n---\n# trees, second edition\n")
-    with refused(hub, r"the README\.md of openprm/trees was edited .* --overwrite-card.*Nothing was"):
+    with refused(hub, r"the README\.md of openprm/trees was edited .* --overwrite.*Nothing was"):
         publish(root, hub)
     assert published(hub, "trees")["README.md"] == edit
-    publish(root, hub, overwrite_card=True)
+    publish(root, hub, overwrite=True)
     assert is_published(hub, root)
     publish(root, hub)
+
+
+def test_another_project_of_the_owner_is_not_replaced(root: Path, hub: Hub):
+    for source in ("gsm8k", "mmlu"):
+        publish(root, hub)
+        for name in ORDER[:3]:
+            change_manifest(root / name, lambda manifest: manifest.update(origins=[{"name": source}]))  # noqa: B023
+    with refused(hub, r"openprm/trees holds trees of other sources \(gsm8k\); give .* --prefix, or .* --overwrite"):
+        publish(root, hub)
+    publish(root, hub, overwrite=True)
+    assert is_published(hub, root)
 
 
 def test_what_others_added_stays_and_is_named(root: Path, hub: Hub):
