@@ -15,6 +15,7 @@ from ..evaluation.tables import tables
 from ..runs.folder import read_manifest
 from ..runs.shards import status
 from ..schema import Tree
+from ..trees.near_threshold import excerpts
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 from ..viewer.console import console, say, styled
 
@@ -27,6 +28,7 @@ _HARDLY_MERGED = 0.02
 _MOSTLY_SINGLE = 0.7
 _NARROW = 0.05  # of a standard deviation
 _SHOWN = 160  # characters of a step in a terminal
+_NEAR = {"merged": "Different steps that merged just above ", "apart": "Steps that stayed apart just below "}
 _WARNING = ("Warning: ", "yellow")
 
 
@@ -62,6 +64,12 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     if "sibling_pairs_per_prompt" in counts:
         paper = ", ".join(f"{source} {value}" for source, value in PAPER_PAIRS_PER_PROMPT.items())
         screen.print(f"The paper kept, per prompt: {paper} (Table 4).")
+    for name, examples in manifest.get("near_threshold", {}).items():
+        for index, (*texts, alike) in enumerate(examples):
+            if not index:
+                screen.print(_NEAR[name] + f"the threshold of {manifest['parameters']['threshold']}:", style="italic")
+            lines = excerpts(texts, screen.width - 9)
+            screen.print(f"  {alike:.4f} " + "\n         ".join(lines), soft_wrap=True)
     for warning in _warnings(counts, others, manifest["parameters"]):
         screen.print(styled(_WARNING, warning))
     if rejected:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,21 @@ from ..rewards.answer_equivalence import stated_answer
 from ..runs.atomic import write_whole
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
 from ..runs.declaration import execution, nearest, parameter
-from ..runs.folder import REJECTED
+from ..runs.folder import REJECTED, read_rows
 from ..runs.manifest import WORK
 from ..runs.processes import in_processes
 from ..runs.progress import Progress, shown
 from ..runs.shards import Shards, response_key, write_dataset
 from ..schema import Candidate, Tree
 from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..trees.near_threshold import excerpts, near_threshold
 from ..trees.similarity import DEFAULT_SIMILARITY
 from ..trees.statistics import TreeStatistics
 from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, tie_break
 from .shared_options import ReadsCandidates
 
 PROMPTS_PER_SHARD = 500
+_SHOWN_TREES = 100  # that examples of steps are from
 _FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
 
 
@@ -88,7 +91,10 @@ class Trees(ReadsCandidates, kind="trees"):
             "skipped": buckets["skipped"],
             "rejected": dict(rejections.counts),
         }
-        return finish_dataset(folder, Tree, "trees", digests, counts)
+        rows: Iterator[Any] = read_rows(folder, Tree)
+        near = near_threshold(islice(rows, _SHOWN_TREES))
+        examples = {name: [[*excerpts(texts, 300), alike] for alike, *texts in found] for name, found in near.items()}
+        return {**finish_dataset(folder, Tree, "trees", digests, counts), "near_threshold": examples}
 
     def _parameters(self, separator: str) -> MergeParameters:
         answers = stated_answer if self.distinct_answers else None

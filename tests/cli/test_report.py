@@ -54,6 +54,18 @@ def test_the_papers_numbers_stand_beside_ours(capsys):
     assert "The paper kept, per prompt: UltraFeedback 1.17, ScienceQA 1.99, MATH 2.66 (Table 4)." in out
 
 
+def test_examples_near_the_threshold_are_shown(capsys):
+    examples = {"merged": [["[b]Add.", "x" * 300, 0.8812]], "apart": []}
+    parameters = {"separator": ".\n", "threshold": 0.88}
+    counts = {"merged_share": 0.5}
+    manifest = {"stage": "trees", "rows": 3, "parameters": parameters, "counts": counts, "near_threshold": examples}
+    print_summary(manifest, "out")
+    out = capsys.readouterr().out
+    assert "Different steps that merged just above the threshold of 0.88:\n  0.8812 [b]Add.\n         xxx" in out
+    assert "just below" not in out
+    assert max(map(len, out.splitlines())) <= 200
+
+
 def test_too_few_outcome_pairs_are_said(capsys):
     for wanted, said in (("9", True), ("3", False), ("best", False)):
         parameters = {"separator": ".\n", "outcome": wanted}

@@ -157,6 +157,16 @@ def test_counts(tmp_path):
     assert {name: counts[name] for name in expected} == expected
 
 
+def test_examples_near_the_threshold(tmp_path):
+    steps = ["Let us add two and three.", "Let us add two and then three.", "Let us add two and three here now."]
+    rows = [{"question": "q", "response": f"{step}\n{index}", "reward": index} for index, step in enumerate(steps)]
+    manifest = Trees(candidates=write_jsonl(tmp_path / "a.jsonl", rows), threshold=0.8).run(tmp_path / "trees")
+    (merged,), (apart,) = manifest["near_threshold"]["merged"], manifest["near_threshold"]["apart"]
+    assert {*merged[:2]} == {*steps[:2]}
+    assert merged[2] == pytest.approx(1 - 5 / 30)
+    assert apart[2] < 0.8
+
+
 def test_answers_are_kept_apart(tmp_path):
     rows = [{"question": "q", "response": f"The answer is ({x}).", "reward": x == "E"} for x in "EEHH"]
     file = write_jsonl(tmp_path / "a.jsonl", rows)
