@@ -116,9 +116,11 @@ class CandidateSource:
         """What `read` gives for rows and responses that cannot be used."""
         return (item for item in self.read(counts) if isinstance(item, Failure))
 
-    def count(self) -> int | None:
-        """How many candidates there are, if that is known without reading them."""
-        return read_manifest(self.path)["rows"] if is_folder(self.path) else None
+    def count(self) -> int:
+        """How many candidates there are; reads them where no manifest says it."""
+        if is_folder(self.path) and not self.where:
+            return read_manifest(self.path)["rows"]
+        return sum(not isinstance(one, Failure) for one in self.read())
 
 
 def read_candidates(path: str, columns: Columns = DEFAULT_COLUMNS, **options: Any) -> Iterator[Candidate | Failure]:

@@ -73,7 +73,11 @@ class RuleRewarder:
 
     def rewards(self, batches: Iterable[RewardBatch], report: Report = no_report) -> RewardedBatches:
         for batch in batches:
-            yield batch, [self.reward(candidate) for candidate in batch.candidates]
+            results = []
+            for candidate in batch.candidates:
+                results.append(self.reward(candidate))
+                report(1, 0)
+            yield batch, results
 
     def reward(self, candidate: Candidate) -> RewardResult:
         try:

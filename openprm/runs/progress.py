@@ -119,6 +119,18 @@ class Progress:
             self._note.write_text(str(self), "utf-8")
 
 
+def in_units(report: Report, n: int) -> Report:
+    """Reports rows of which `n` make one of `report`'s."""
+    seen = 0
+
+    def reported(rows: int, tokens: int) -> None:
+        nonlocal seen
+        before, seen = seen, seen + rows
+        report(seen // n - before // n, tokens)
+
+    return reported
+
+
 def shown(rows: Iterable[Any], name: str, unit: str = "rows") -> Iterator[Any]:
     """The rows, with their progress."""
     with Progress(name, unit) as progress:

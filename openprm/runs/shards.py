@@ -72,7 +72,7 @@ class Work:
     name: str
     unit: str
     source: str
-    total: int | None
+    total: int
     per_shard: int
     shards: Callable[[], Iterable[Items]]
     compute: Compute
@@ -81,9 +81,9 @@ class Work:
     rows: str = ""
     rows_per_unit: int = 1
 
-    def total_of(self, part: Part | None) -> int | None:
+    def total_of(self, part: Part | None) -> int:
         """How many items a part of the run has."""
-        if part is None or self.total is None:
+        if part is None:
             return self.total
         starts = enumerate(range(0, self.total, self.per_shard))
         return sum(min(self.per_shard, self.total - start) for index, start in starts if part.has(index))

@@ -84,7 +84,7 @@ class SequenceRewarder:
 
         `max_tokens` limits one pass, padding and shared prefixes included (a longer pack takes a pass of its own); it
         changes speed and memory, not the rewards. Equal sequences have equal rewards. `report` is called after each
-        pass with the number of groups finished (estimated by the work done) and of tokens computed since the last
+        pass with the number of groups finished (their share of all tokens) and of tokens computed since the last
         call. Raises ValueError for an empty sequence.
         """
         asked = [tuple(map(tuple, group)) for group in groups]
@@ -92,16 +92,16 @@ class SequenceRewarder:
         self._warn_of_padding(distinct)
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
-        computed = 0
+        computed, total = 0, sum(len(row.tokens) for row in packs)
         with inference(self.model):
             for batch, values in self._passes(packs, max_tokens):
                 ends = iter(values.tolist())
                 for index in batch:
                     found[index] = [next(ends) for _ in packs[index].ends]
-                before, computed = computed, computed + len(batch)
-                if report is not None:
-                    groups_done = len(asked) * computed // len(packs) - len(asked) * before // len(packs)
-                    report(groups_done, sum(len(packs[index].tokens) for index in batch))
+                before, computed = computed, computed + sum(len(packs[index].tokens) for index in batch)
+                if report is not None:  # by tokens, since the longest are computed first
+                    groups_done = len(asked) * computed // total - len(asked) * before // total
+                    report(groups_done, computed - before)
         flat = iter([found[row][position] for row, position in where])
         # Rewards of equal sequences in different packs may differ in their last bits. The first is used for all, so
         # that answers with the same worst step are tied.

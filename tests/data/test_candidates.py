@@ -57,6 +57,14 @@ def test_one_candidate_only(jsonl):
     assert read(jsonl(ROW)) == ([candidate], [])
 
 
+def test_how_many_there_are_is_known_of_a_file_too(jsonl):
+    path = jsonl(
+        ROW, {**ROW, "response": ["4", "5"], "reward": [1, 0]}, {"question": "", "response": "x", "reward": 1}
+    )
+    assert CandidateSource(path).count() == 3
+    assert CandidateSource(path, where={"question": "2 + 2?"}).count() == 3
+
+
 def test_every_column_by_its_default_name(jsonl):
     more = {"prompt_id": 7, "reference": 4, "source": "sums", "model": "m", "sample_index": 3.0, "n_tokens": 1}
     more["finish_reason"] = "length"

@@ -74,6 +74,23 @@ def test_every_pass_is_reported(engine_and_folder: Any):
     assert len(calls) == 2
 
 
+def test_the_groups_that_are_reported_are_a_share_of_the_work(engine_and_folder: Any):
+    """Inside one call too, whose longest groups come first: so the time left is right from the start."""
+    engine, _ = engine_and_folder
+    engine.max_tokens = 40
+    calls: list[tuple[int, int]] = []
+    groups = [[[1, 5, *[7] * (40 if index < 10 else 1)]] for index in range(100)]
+    groups = [[[*sequence, 9 + index % 50, 3 + index // 50]] for index, [sequence] in enumerate(groups)]
+    engine.rewards(groups, lambda *call: calls.append(call))
+    total = sum(tokens for _, tokens in calls)
+    assert sum(done for done, _ in calls) == 100
+    assert len(calls) > 10
+    done = tokens = 0
+    for some, more in calls:
+        done, tokens = done + some, tokens + more
+        assert done / 100 == pytest.approx(tokens / total, abs=0.01)
+
+
 def test_what_is_no_reward_model_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="classifier with 3 labels"):
         TransformersRewardEngine(saved(tmp_path / "labels", num_labels=3))

@@ -119,8 +119,10 @@ def test_the_rule():
 
 def test_the_rule_rewards_batches_in_order():
     rows = [candidate(f"It is {number}.", "2") for number in (1, 2, 3)]
-    ((batch, outcomes),) = golden_rule().rewards([RewardBatch(7, rows)])
+    reported = []
+    ((batch, outcomes),) = golden_rule().rewards([RewardBatch(7, rows)], lambda *call: reported.append(call))
     assert batch.index == 7
+    assert reported == [(1, 0)] * 3, "each response, not each batch"
     assert [found.reward["value"] for found in outcomes if found.reward] == [0.0, 1.0, 0.0]
     assert golden_rule("stated").describe() == {
         "rule": "golden answer",

@@ -34,8 +34,10 @@ class JudgingServer(FaultyServer):
 
 def outcomes(judge: Judge, *responses: str) -> list[RewardResult]:
     batch = RewardBatch(3, [candidate(response, index=index) for index, response in enumerate(responses)])
-    [(same, found)] = list(judge.rewards([batch]))
+    reported: list[int] = []
+    [(same, found)] = list(judge.rewards([batch], lambda rows, tokens: reported.append(rows)))
     assert same is batch
+    assert sum(reported) == len(found) or any(outcome.failure for outcome in found), "responses, not judgements"
     return found
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openprm.runs.progress import Progress, duration, shown
+from openprm.runs.progress import Progress, duration, in_units, shown
 
 
 class Clock:
@@ -74,3 +74,11 @@ def test_rows_pass_through(capsys):
 )
 def test_durations(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_several_rows_make_a_unit():
+    calls = []
+    report = in_units(lambda *call: calls.append(call), 3)
+    for rows in (1, 1, 1, 7, 0, 2):
+        report(rows, 5)
+    assert calls == [(0, 5), (0, 5), (1, 5), (2, 5), (0, 5), (1, 5)]
