@@ -56,38 +56,74 @@ def aggregated_scores(
     }
 
 
-def evaluate_selection(prompts: Sequence[PromptCandidates], groups: Groups | None = None) -> list[dict[str, Any]]:
+def evaluate_selection(
+    prompts: Sequence[PromptCandidates],
+    groups: Groups | None = None,
+    baselines: Mapping[str, Sequence[float]] | None = None,
+) -> list[dict[str, Any]]:
     """The table of ways to choose among the N candidates of each prompt.
 
     Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`longest response@N`,
-    `shortest response@N`, `majority vote@N`), for each group of scorers (by default each on its own)
-    `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
-    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can exceed).
-    The votes are left out where no candidate has an answer, as on open-ended prompts.
+    `shortest response@N`, other `baselines`, given as the correctness of each prompt's choice, `majority vote@N`), for
+    each group of scorers (by default each on its own) `best of N: group` and `weighted vote@N: group` (a softmax of the
+    scores, see `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can
+    exceed). Where prompts have other numbers of candidates, N is their range. The votes are left out where no
+    candidate has an answer, as on open-ended prompts.
 
     A row has the mean `accuracy` over prompts and seeds and its `difference` from a single sample, with 95 % intervals
     over prompts (see `intervals`; `low`, `high`, `difference_low`, `difference_high`; the difference is paired: both
     on the same prompts); `n_prompts`; `seeds`, the accuracy by each scorer of the group; and of best of N `tied`, the
     share of prompts whose best score different responses share.
 
-    Raises ValueError where there are no prompts, the prompts differ in N or in their scorers, or a score is NaN.
+    Raises ValueError where there are no prompts, prompts differ in their scorers, or a score is NaN.
     """
-    n, groups = check_prompts(prompts, groups)
-    chosen = _chosen(prompts, groups)
-    values: dict[str, Any] = {
-        "single sample": [[fmean(prompt["correct"]) for prompt in prompts]],
-        f"longest response@{n}": [[_by_length(prompt, 1) for prompt in prompts]],
-        f"shortest response@{n}": [[_by_length(prompt, -1) for prompt in prompts]],
+    groups = check_prompts(prompts, groups)
+    best = f"best of {sizes(prompts)}"
+    tied = {f"{best}: {group}": fmean(map(partial(tied_share, prompts), groups[group])) for group in groups}
+    rows = choice_rows(choices(prompts, groups, baselines), bounds(prompts))
+    return [{**row, "tied": tied.get(row["method"])} for row in rows]
+
+
+#: How correct each choice is, by its name: (scorers of its group, prompts), with one scorer where it needs no model.
+Choices = Mapping[str, np.ndarray]
+
+
+def choices(
+    prompts: Sequence[PromptCandidates],
+    groups: Groups,
+    baselines: Mapping[str, Sequence[float]] | None = None,
+    n: str | None = None,
+) -> dict[str, np.ndarray]:
+    """The ways to choose of `evaluate_selection`, by the names of its rows, with `n` for N."""
+    n = n or sizes(prompts)
+    plain: dict[str, Sequence[float]] = {
+        "single sample": [fmean(prompt["correct"]) for prompt in prompts],
+        f"longest response@{n}": [_by_length(prompt, 1) for prompt in prompts],
+        f"shortest response@{n}": [_by_length(prompt, -1) for prompt in prompts],
+        **(baselines or {}),
+    }
+    ways: dict[str, Callable[[PromptCandidates, str], float]] = {
+        f"best of {n}": lambda prompt, scorer: expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
     }
     if has_votes(prompts):
-        values[f"majority vote@{n}"] = [[expected_vote(p["answers"], p["correct"]) for p in prompts]]
-    values |= {f"{choice}: {group}": by_group[group] for group in groups for choice, by_group in chosen.items()}
-    values[f"coverage@{n}"] = [[coverage(prompt["correct"]) for prompt in prompts]]
-    tied = {f"best of {n}: {group}": fmean(map(partial(tied_share, prompts), groups[group])) for group in groups}
+        plain[f"majority vote@{n}"] = [expected_vote(p["answers"], p["correct"]) for p in prompts]
+        ways[f"weighted vote@{n}"] = lambda prompt, scorer: expected_vote(
+            prompt["answers"], prompt["correct"], prompt["scores"][scorer]
+        )
+    by_group = {
+        f"{way}: {group}": np.array([[choose(prompt, scorer) for prompt in prompts] for scorer in scorers])
+        for group, scorers in groups.items()
+        for way, choose in ways.items()
+    }
+    highest = np.array([[coverage(prompt["correct"]) for prompt in prompts]])
+    return {**{name: np.array([one]) for name, one in plain.items()}, **by_group, f"coverage@{n}": highest}
 
-    table = np.array([np.mean(by_seed, axis=0) for by_seed in values.values()])
+
+def choice_rows(chosen: Choices, bounds: tuple[float, float]) -> list[dict[str, Any]]:
+    """The rows of `evaluate_selection` but for `tied`; `bounds` are the least and the largest correctness."""
+    table = np.array([by_seed.mean(axis=0) for by_seed in chosen.values()])
     differences = table - table[0]
-    worst, best = bounds(prompts)
+    worst, best = bounds
     low, high = intervals(table, worst, best)
     difference_low, difference_high = intervals(differences, worst - best, best - worst)
     difference_low[0] = difference_high[0] = 0.0  # of a single sample from itself
@@ -97,58 +133,34 @@ def evaluate_selection(prompts: Sequence[PromptCandidates], groups: Groups | Non
             "accuracy": float(table[i].mean()),
             "low": low[i],
             "high": high[i],
-            "n_prompts": len(prompts),
-            "seeds": [float(np.mean(one)) for one in by_seed] if ": " in method else [],
+            "n_prompts": table.shape[1],
+            "seeds": by_seed.mean(axis=1).tolist() if ": " in method else [],
             "difference": float(differences[i].mean()),
             "difference_low": difference_low[i],
             "difference_high": difference_high[i],
-            "tied": tied.get(method),
         }
-        for i, (method, by_seed) in enumerate(values.items())
+        for i, (method, by_seed) in enumerate(chosen.items())
     ]
 
 
 def compare_groups(
-    prompts: Sequence[PromptCandidates], groups: Groups, compared: Sequence[tuple[str, str]]
+    chosen: Choices, compared: Sequence[tuple[str, str]], bounds: tuple[float, float]
 ) -> list[dict[str, Any]]:
     """Best of N, and the weighted vote where there are votes, by the first less by the second group of each pair.
 
     Paired by prompt, and by seed where the groups have as many scorers: the first scorer of one with the first of the
     other, and so on; else each scorer of the first is compared with the mean over the second. A row is a
-    `paired_difference` with `method`, `group` and the difference of each of the `seeds`. Raises as
-    `evaluate_selection` does.
+    `paired_difference` with `method`, `group` and the difference of each of the `seeds`.
     """
-    check_prompts(prompts, groups)
-    low, high = bounds(prompts)
-    chosen = _chosen(prompts, {name: groups[name] for pair in compared for name in pair})
+    methods = list(dict.fromkeys(name.partition(": ")[0] for name in chosen if ": " in name))
     found = []
     for group, against in compared:
-        for method, by_group in chosen.items():
-            one, other = by_group[group], by_group[against]
+        for method in methods:
+            one, other = chosen[f"{method}: {group}"], chosen[f"{method}: {against}"]
             by_seed = one - (other if len(one) == len(other) else other.mean(axis=0))
-            mean = paired_difference(against, by_seed.mean(axis=0), high - low)
+            mean = paired_difference(against, by_seed.mean(axis=0), bounds[1] - bounds[0])
             found.append({**mean, "method": method, "group": group, "seeds": by_seed.mean(axis=1).tolist()})
     return found
-
-
-def _chosen(prompts: Sequence[PromptCandidates], groups: Groups) -> dict[str, dict[str, np.ndarray]]:
-    """The correctness of each choice by scores, by group: (scorers, prompts)."""
-    n = len(prompts[0]["correct"])
-
-    choices: dict[str, Callable[[PromptCandidates, str], float]] = {
-        f"best of {n}": lambda prompt, scorer: expected_best_of_n(prompt["scores"][scorer], prompt["correct"])
-    }
-    if has_votes(prompts):
-        choices[f"weighted vote@{n}"] = lambda prompt, scorer: expected_vote(
-            prompt["answers"], prompt["correct"], prompt["scores"][scorer]
-        )
-    return {
-        choice: {
-            group: np.array([[choose(prompt, scorer) for prompt in prompts] for scorer in scorers])
-            for group, scorers in groups.items()
-        }
-        for choice, choose in choices.items()
-    }
 
 
 def tied_share(prompts: Sequence[PromptCandidates], scorer: str) -> float:
@@ -205,19 +217,30 @@ def has_votes(prompts: Sequence[PromptCandidates]) -> bool:
     return any(answer is not None for prompt in prompts for answer in prompt["answers"])
 
 
-def check_prompts(prompts: Sequence[PromptCandidates], groups: Groups | None) -> tuple[int, Groups]:
-    """N, and the groups: by default each scorer on its own. Raises ValueError where prompts differ in N or scorers."""
+def sizes(prompts: Sequence[PromptCandidates]) -> str:
+    """N, the number of candidates of a prompt; `2 to 5` where prompts differ."""
+    counts = sorted({len(prompt["correct"]) for prompt in prompts})
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+
+
+def check_prompts(prompts: Sequence[PromptCandidates], groups: Groups | None, equal: bool = False) -> Groups:
+    """The groups: by default each scorer on its own.
+
+    Raises ValueError where there are no prompts, one has no candidates or lists of other lengths, or they differ in
+    their scorers, or (if they must be `equal`) in N.
+    """
     if not prompts:
         raise ValueError("no prompts to evaluate")
-    n, scorers = len(prompts[0]["correct"]), list(prompts[0]["scores"])
+    scorers = list(prompts[0]["scores"])
     for index, prompt in enumerate(prompts):
+        n = len(prompts[0]["correct"]) if equal else len(prompt["correct"])
         lists = [prompt["responses"], prompt["correct"], prompt["answers"], *prompt["scores"].values()]
-        if any(len(values) != n for values in lists) or set(prompt["scores"]) != set(scorers):
+        if not n or any(len(values) != n for values in lists) or set(prompt["scores"]) != set(scorers):
             raise ValueError(
                 f"prompt {index} has {[len(values) for values in lists]} values, scorers {list(prompt['scores'])};"
                 f" expected {n} of each, scorers {scorers}"
             )
-    return n, {name: [name] for name in scorers} if groups is None else groups
+    return {name: [name] for name in scorers} if groups is None else groups
 
 
 def _by_length(prompt: PromptCandidates, sign: int) -> float:

@@ -72,14 +72,15 @@ def read_scored(
     reward_name: str,
     equivalence: str | None = None,
     pattern: str = DEFAULT_PATTERN,
+    equal: bool = False,
 ) -> Iterator[ScoredPrompt | Failure]:
     """The candidates by prompt, in order, with the scores of folders that `openprm score` made, by name, and those of
     `random_groups`, by the steps of the first of these folders.
 
     `correct` are the rewards of this name; `equivalence` and `pattern` say what the `answers` are (see
-    `openprm.rewards.answer_equivalence.labels`); without an equivalence there are none. A failure for a prompt with
-    another number of candidates than most, or with a candidate without the reward. Raises InputError where scores are
-    of other responses.
+    `openprm.rewards.answer_equivalence.labels`); without an equivalence there are none. A failure for a prompt with a
+    candidate without the reward, or (if they must be `equal`) with another number of candidates than most. Raises
+    InputError where scores are of other responses.
     """
     scored = {
         name: {
@@ -94,9 +95,13 @@ def read_scored(
     ((n, _),) = Counter(map(len, grouped.values())).most_common(1) or [(0, 0)]
     for prompt_id, rows in grouped.items():
         golden = [reward["value"] for row in rows for reward in row["rewards"] if reward["name"] == reward_name]
-        if len(rows) != n or len(golden) != n:
-            reason = f"not {n} candidates, as most prompts have, with the reward {reward_name!r} each"
-            yield Failure(reason, "sample or reward it again", key=prompt_key(rows[0]))
+        if len(golden) != len(rows):
+            reason = f"a candidate has not one reward {reward_name!r}"
+            yield Failure(reason, "reward it, once", key=prompt_key(rows[0]))
+            continue
+        if equal and len(rows) != n:
+            reason = f"not {n} candidates, as most prompts have, which a curve needs"
+            yield Failure(reason, "sample it again", key=prompt_key(rows[0]))
             continue
         responses = [row["response"] for row in rows]
         found = {
@@ -118,7 +123,7 @@ def read_scored(
             rows=rows,
             responses=responses,
             correct=golden,
-            answers=labels(responses, equivalence, pattern, rows[0]["question"]) if equivalence else [None] * n,
+            answers=labels(responses, equivalence, pattern, rows[0]["question"]) if equivalence else [None] * len(rows),
             scores=aggregated_scores({**step_rewards, **uninformed}, aggregations),
             steps=split,
             step_rewards=step_rewards,
@@ -136,6 +141,13 @@ def measured_reward(candidates: Sequence[Candidate], name: str | None) -> str:
         remedy = f"choose one of {', '.join(names)} with --reward-name" if names else "give them some: openprm reward"
         raise InputError(f"the candidates have no reward {chosen or GOLDEN!r} to measure by; {remedy}")
     return chosen
+
+
+def generators(prompts: Sequence[ScoredPrompt]) -> list[list[str]]:
+    """The models that gave the candidates, prompt by prompt; none where there is one, or some are not known."""
+    models = [[row["generator"]["model"] for row in prompt["rows"]] for prompt in prompts]
+    known = {model for names in models for model in names}
+    return models if len(known) > 1 and None not in known else []
 
 
 def ties_broken(prompts: Sequence[ScoredPrompt], model: str, aggregation: str) -> float:

@@ -62,7 +62,8 @@ def scaling_curve(
     mean of five draws of n of the N, and `paper_std` between them. `groups` are as in
     `openprm.evaluation.accuracy.evaluate_selection`, and what is raised too.
     """
-    available, groups = check_prompts(prompts, groups)
+    groups = check_prompts(prompts, groups, equal=True)
+    available = len(prompts[0]["correct"])
     found = {(line, n): v for n in curve_sizes(available) for line, v in line_values(prompts, groups, n, seed).items()}
     low, high = intervals(np.array([one.values for one in found.values()], dtype=float), *bounds(prompts))
     points = [

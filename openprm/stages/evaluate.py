@@ -12,10 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from ..errors import InputError
-from ..evaluation.accuracy import compare_groups, evaluate_selection
+from ..evaluation.accuracy import bounds, choices, compare_groups, evaluate_selection, sizes
 from ..evaluation.data import (
     RANDOM,
     ScoredPrompt,
+    generators,
     graded_by,
     grading_rule,
     measured_reward,
@@ -28,6 +29,7 @@ from ..evaluation.data import (
 )
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_differences, search_point
 from ..evaluation.scaling_plot import plot_scaling
+from ..evaluation.strength import STRONGEST, strongest, within_tiers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of
@@ -94,7 +96,7 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         rejections = Rejections(folder / REJECTED, self.strict)
         rows = list(rejections.filter(self.candidate_source().read()))
         reward = measured_reward(rows, self.reward_name)
-        read = read_scored(rows, scores, aggregations, reward, equal, self.answer_pattern)
+        read = read_scored(rows, scores, aggregations, reward, equal, self.answer_pattern, self.curve)
         prompts: list[ScoredPrompt] = list(rejections.filter(read))
         if not prompts:
             raise InputError(f"{candidates} has nothing to measure; " + most_common(rejections.counts))
@@ -115,20 +117,22 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         compared = [(group, f"{RANDOM}/{group.rpartition('/')[2]}") for group in groups]
         compared += [(b, a) for a, b in combinations(groups, 2)]
         groups = {**chance, **groups}
-        differences = compare_groups(prompts, groups, compared)
+        made_by = generators(prompts)
+        baselines = {STRONGEST: strongest(prompts, made_by)} if made_by else {}
+        differences = compare_groups(choices(prompts, groups), compared, bounds(prompts))
         lengths = [row["n_tokens"] for prompt in prompts for row in prompt["rows"]]
         tokens = None if None in lengths else fmean(lengths)
-        metrics = evaluate_selection(prompts, groups)
-        n, broken = len(prompts[0]["rows"]), {}
-        for kind, entry in kinds.items():
-            for one in aggregations:
-                name = f"best of {n}: {kind}/{one}"
-                broken[name] = fmean(ties_broken(prompts, model, one) for model in entry["models"])
+        metrics = evaluate_selection(prompts, groups, baselines)
+        broken = {
+            f"best of {sizes(prompts)}: {kind}/{one}": fmean(ties_broken(prompts, model, one) for model in entry["models"])
+            for kind, entry in kinds.items()
+            for one in aggregations
+        }
         metrics = [{**row, "ties_broken": broken.get(row["method"]) if row["tied"] else None} for row in metrics]
         results: dict[str, Any] = {
             "counts": {
                 "prompts": len(prompts),
-                "candidates": n,
+                "candidates": sizes(prompts),
                 "tokens_per_candidate": tokens,
                 "unscored": missing,
                 "rejected": dict(rejections.counts),
@@ -137,10 +141,13 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
             "kinds": kinds,
             "metrics": metrics,
             "differences": differences,
+            "within_tiers": within_tiers(prompts, made_by, groups, compared) if made_by else None,
             "equivalence": equal,
         }
         shown = [row for row in differences if row["group"] in own and row["against"] in own | set(chance)]
         made = {**results, "differences": shown, "models": models}
+        if results["within_tiers"]:
+            made["within_tiers"] = {**results["within_tiers"], "differences": shown_of(...)}
         if self.curve:
             ids, by_hash = [p["prompt_id"] for p in prompts], {m["hash"]: name for name, m in models.items() if m}
             searches = [

@@ -1,0 +1,112 @@
+"""What is gained by knowing no more than which model is strong: baselines for answers of several models. Pure.
+
+Among answers of different models a reward model may choose well by recognizing the strong ones. So its choices are
+shown beside that of a picker that knows them, and within tiers of models of about equal strength.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from .accuracy import Groups, PromptCandidates, bounds, choice_rows, choices, compare_groups, sizes
+
+#: The model of each candidate, prompt by prompt.
+Models = Sequence[Sequence[str]]
+_TIER = 4  # neighbors in strength
+#: The name of the choice that knows the models' strength and nothing of the answers.
+STRONGEST = "answer of the strongest model"
+
+
+def strength(prompts: Sequence[PromptCandidates], models: Models) -> dict[str, float]:
+    """The mean correctness of each model's candidates, strongest first; the mean over prompts of their means."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for prompt, names in zip(prompts, models, strict=True):
+        for name, value in _means(prompt, names).items():
+            found[name].append(value)
+    means = {name: fmean(values) for name, values in found.items()}
+    return {name: means[name] for name in sorted(means, key=lambda name: (-means[name], name))}
+
+
+def strongest(prompts: Sequence[PromptCandidates], models: Models) -> list[float]:
+    """How correct the answer of the strongest model is, prompt by prompt.
+
+    The strongest is the one with the largest mean over the other prompts, of those with an answer to this one; the
+    mean over the tied, and over several answers of one model.
+    """
+    values = [_means(prompt, names) for prompt, names in zip(prompts, models, strict=True)]
+    total: dict[str, float] = defaultdict(float)
+    count: dict[str, int] = defaultdict(int)
+    for one in values:
+        for name, value in one.items():
+            total[name] += value
+            count[name] += 1
+
+    def chosen(here: Mapping[str, float]) -> float:
+        elsewhere = {
+            name: round((total[name] - value) / (count[name] - 1), 9) for name, value in here.items() if count[name] > 1
+        }
+        most = max(elsewhere.values(), default=0.0)
+        return fmean([here[name] for name, value in elsewhere.items() if value == most] or here.values())
+
+    return [chosen(one) for one in values]
+
+
+def tiers(prompts: Sequence[PromptCandidates], models: Models) -> list[list[str]]:
+    """The models in tiers of at least four neighbors in strength; none where there are fewer than two tiers."""
+    ranked = [*strength(prompts, models)]
+    n = len(ranked) // _TIER
+    return [ranked[len(ranked) * i // n : len(ranked) * (i + 1) // n] for i in range(n)] if n > 1 else []
+
+
+def within_tiers(
+    prompts: Sequence[PromptCandidates], models: Models, groups: Groups, compared: Sequence[tuple[str, str]]
+) -> dict[str, Any] | None:
+    """Choices among the answers of models of about equal strength: means over the tiers, prompt by prompt.
+
+    The `tiers`, and `metrics` and `differences` as of `choice_rows` and `compare_groups`, on the prompts that every
+    tier has at least two answers to; None where there are fewer than two tiers or no such prompts.
+    """
+    found = tiers(prompts, models)
+    parts = [[_within(*one, tier) for one in zip(prompts, models, strict=True)] for tier in found]
+    answered = [all(len(names) > 1 for _, names in of_prompt) for of_prompt in zip(*parts, strict=True)]
+    if not any(answered):
+        return None
+    kept = [list(zip(*compress(part, answered), strict=True)) for part in parts]
+    n = sizes([prompt for some, _ in kept for prompt in some])
+    by_tier = [choices(some, groups, {STRONGEST: strongest(some, names)}, n) for some, names in kept]
+    mean = {name: np.mean([one[name] for one in by_tier], axis=0) for name in by_tier[0]}
+    return {
+        "tiers": found,
+        "metrics": choice_rows(mean, bounds(prompts)),
+        "differences": compare_groups(mean, compared, bounds(prompts)),
+    }
+
+
+def _within(
+    prompt: PromptCandidates, names: Sequence[str], tier: Sequence[str]
+) -> tuple[PromptCandidates, Sequence[str]]:
+    """The candidates of these models alone."""
+    kept = [name in tier for name in names]
+
+    def of(values: Sequence[Any]) -> list[Any]:
+        return list(compress(values, kept))
+
+    scores = {name: of(values) for name, values in prompt["scores"].items()}
+    some = PromptCandidates(
+        responses=of(prompt["responses"]), correct=of(prompt["correct"]), answers=of(prompt["answers"]), scores=scores
+    )
+    return some, of(names)
+
+
+def _means(prompt: PromptCandidates, names: Sequence[str]) -> dict[str, float]:
+    """The mean correctness of each model's candidates to one prompt."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for name, value in zip(names, prompt["correct"], strict=True):
+        found[name].append(value)
+    return {name: fmean(values) for name, values in found.items()}
