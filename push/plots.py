@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
+from openprm.figure import new_figure, save_figure
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 
@@ -64,35 +65,10 @@ def plot_statistics(kind: str, rows: Rows, path: Path) -> None:
     panels = [panel for panel in found if any(panel.groups.values())]
     if not panels:
         raise InputError(f"there are no numbers in these {kind} to draw")
-    figure, axes = _figure(len(panels), (5.2 * len(panels), 3.4))
-    for axis, panel in zip(axes, panels, strict=True):
+    figure, axes = new_figure(1, len(panels), (5.2 * len(panels), 3.4))
+    for axis, panel in zip(axes[0], panels, strict=True):
         panel.draw(axis)
-    _save(figure, path)
-
-
-def plot_evaluation(evaluation: Mapping[str, Any], path: Path) -> None:
-    """Draws the accuracy of each choice with its interval, from the manifest of an evaluation.
-
-    Raises InputError without matplotlib.
-    """
-    results = evaluation["metrics"]
-    figure, (axis,) = _figure(1, (8, 0.9 + 0.34 * len(results)))
-    for place, row in enumerate(results):
-        chosen = row["method"].startswith(("best of", "weighted"))
-        color, marker = (_STYLES[0][0], "o") if chosen else ("0.45", "D")
-        axis.plot([row["low"], row["high"]], [place, place], color=color, linewidth=2)
-        axis.plot(row["accuracy"], place, marker, color=color, markersize=6)
-        beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
-        axis.annotate(f"{row['accuracy']:.3f}", (row["high"], place), (6, 0), **beside)
-        if row["method"] == "single sample":
-            axis.axvline(row["accuracy"], color="0.45", linewidth=1, linestyle=":")
-    axis.set_yticks(range(len(results)), [row["method"] for row in results])
-    axis.invert_yaxis()
-    axis.margins(x=0.15)
-    axis.set_xlabel("accuracy, with 95 % intervals over prompts (dotted: a single sample)")
-    axis.grid(axis="x", color="0.9")
-    axis.set_axisbelow(True)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _edges(values: list[float], are_whole: bool) -> Any:
@@ -158,21 +134,3 @@ def _count(counts: Counter[float], value: float) -> None:
     """Rounded, so that no more different ones are kept than a picture shows."""
     if math.isfinite(value):
         counts[float(f"{value:.{_DIGITS}g}")] += 1
-
-
-def _figure(columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'openprm[plots]'") from None
-    figure = Figure(figsize=size, dpi=120, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, metadata={"Software": None})  # its version and a date would change the bytes

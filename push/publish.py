@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from openprm.errors import InputError
+from openprm.evaluation.choices_plot import plot_evaluation
 from openprm.evaluation.data import RANDOM
 from openprm.hub.publication import MODEL, RECORDS, file_names
 from openprm.runs.declaration import Stage, input_path, parameter
@@ -27,7 +28,7 @@ from openprm.runs.provenance import choose_license, unique, with_licenses
 from .cards import documents
 from .dataset_files import copy_pairs, copy_shards, excerpt, prompts_by_source, tree_page, write_files
 from .model_files import add_scoring_code, kind_of
-from .plots import plot_evaluation, plot_statistics
+from .plots import plot_statistics
 from .secret_scan import is_harmless
 
 OWNER = "openprm"  # the default

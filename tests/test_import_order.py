@@ -12,7 +12,20 @@ PACKAGE = Path(openprm.__file__).parent
 ROOT = PACKAGE.parent
 #: Each imports only from those before it.
 ORDER = (
-    *("errors", "schema", "text", "hub_id", "scoring", "runs", "trees", "models", "data", "training", "engines"),
+    *(
+        "errors",
+        "schema",
+        "text",
+        "hub_id",
+        "figure",
+        "scoring",
+        "runs",
+        "trees",
+        "models",
+        "data",
+        "training",
+        "engines",
+    ),
     *("rewards", "decoding", "evaluation", "stages", "hub", "viewer", "push", "verify", "presets", "builders", "cli"),
 )
 OUTER = {"push": ROOT / "push", "builders": ROOT / "builders"}

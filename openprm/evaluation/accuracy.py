@@ -56,19 +56,23 @@ def aggregated_scores(
     }
 
 
+#: How correct each choice is, by its name: (scorers of its group, prompts), with one scorer where it needs no model.
+Choices = Mapping[str, np.ndarray]
+
+
 def evaluate_selection(
-    prompts: Sequence[PromptCandidates],
-    groups: Groups | None = None,
-    baselines: Mapping[str, Sequence[float]] | None = None,
+    prompts: Sequence[PromptCandidates], groups: Groups | None = None, chosen: Choices | None = None
 ) -> list[dict[str, Any]]:
     """The table of ways to choose among the N candidates of each prompt.
 
+    chosen: what `choices` gives, where it is known.
+
     Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`longest response@N`,
-    `shortest response@N`, other `baselines`, given as the correctness of each prompt's choice, `majority vote@N`), for
-    each group of scorers (by default each on its own) `best of N: group` and `weighted vote@N: group` (a softmax of the
-    scores, see `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can
-    exceed). Where prompts have other numbers of candidates, N is their range. The votes are left out where no
-    candidate has an answer, as on open-ended prompts.
+    `shortest response@N`, other baselines, `majority vote@N`), for each group of scorers (by default each on its own)
+    `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
+    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can exceed).
+    Where prompts have other numbers of candidates, N is their range. The votes are left out where no candidate has an
+    answer, as on open-ended prompts.
 
     A row has the mean `accuracy` over prompts and seeds and its `difference` from a single sample, with 95 % intervals
     over prompts (see `intervals`; `low`, `high`, `difference_low`, `difference_high`; the difference is paired: both
@@ -80,12 +84,8 @@ def evaluate_selection(
     groups = check_prompts(prompts, groups)
     best = f"best of {sizes(prompts)}"
     tied = {f"{best}: {group}": fmean(map(partial(tied_share, prompts), groups[group])) for group in groups}
-    rows = choice_rows(choices(prompts, groups, baselines), bounds(prompts))
+    rows = choice_rows(choices(prompts, groups) if chosen is None else chosen, bounds(prompts))
     return [{**row, "tied": tied.get(row["method"])} for row in rows]
-
-
-#: How correct each choice is, by its name: (scorers of its group, prompts), with one scorer where it needs no model.
-Choices = Mapping[str, np.ndarray]
 
 
 def choices(
@@ -94,7 +94,10 @@ def choices(
     baselines: Mapping[str, Sequence[float]] | None = None,
     n: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """The ways to choose of `evaluate_selection`, by the names of its rows, with `n` for N."""
+    """The ways to choose of `evaluate_selection`, by the names of its rows, with `n` for N.
+
+    baselines: further ways that need no model, by the correctness of each prompt's choice.
+    """
     n = n or sizes(prompts)
     plain: dict[str, Sequence[float]] = {
         "single sample": [fmean(prompt["correct"]) for prompt in prompts],

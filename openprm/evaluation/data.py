@@ -123,7 +123,9 @@ def read_scored(
             rows=rows,
             responses=responses,
             correct=golden,
-            answers=labels(responses, equivalence, pattern, rows[0]["question"]) if equivalence else [None] * len(rows),
+            answers=labels(responses, equivalence, pattern, rows[0]["question"])
+            if equivalence
+            else [None] * len(rows),
             scores=aggregated_scores({**step_rewards, **uninformed}, aggregations),
             steps=split,
             step_rewards=step_rewards,

@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..figure import new_figure, save_figure
 from .data import RANDOM
 
 _COLUMNS = 3
@@ -53,32 +53,20 @@ def plot_scaling(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _plot(results: Mapping[str, Any], along: str, title: str, path: Path) -> list[str]:
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("plots need matplotlib: pip install 'openprm[plots]'") from None
     panels = list(results["kinds"]) or [None]
     columns = min(len(panels), _COLUMNS)
     rows = -(-len(panels) // columns)
-    with rc_context({"svg.hashsalt": "openprm", "font.size": 9, "lines.markerfacecolor": "white"}):
-        figure = Figure(
-            figsize=(columns * _PANEL[0], rows * _PANEL[1]), dpi=130, facecolor="white", layout="constrained"
-        )
-        FigureCanvasAgg(figure)
-        # one scale for all panels, so that models can be compared
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-        for axis, kind in zip(axes, panels, strict=False):
-            _panel(axis, list(_lines(results, kind)), along)
-            axis.set_title(kind or "", loc="left", fontweight="bold")
-            axis.set_xlabel(title)
-            axis.set_ylabel(f"accuracy, 95 % intervals over {results['counts']['prompts']} prompts")
-        for axis in axes[len(panels) :]:
-            axis.remove()
-        # the version and a date would change the bytes
-        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+    # one scale for all panels, so that models can be compared
+    figure, axes = new_figure(rows, columns, (columns * _PANEL[0], rows * _PANEL[1]), sharey=True)
+    for axis, kind in zip(axes.ravel(), panels, strict=False):
+        _panel(axis, list(_lines(results, kind)), along)
+        axis.set_title(kind or "", loc="left", fontweight="bold")
+        axis.set_xlabel(title)
+        axis.set_ylabel(f"accuracy, 95 % intervals over {results['counts']['prompts']} prompts")
+    for axis in axes.ravel()[len(panels) :]:
+        axis.remove()
+    save_figure(figure, path.with_suffix(".png"))
+    save_figure(figure, path.with_suffix(".svg"))
     return [f"{path.name}.png", f"{path.name}.svg"]
 
 
@@ -122,11 +110,10 @@ def _panel(axis: Any, lines: Sequence[_Line], along: str) -> None:
             axis.vlines(x, low, high, color=line.style["color"], linewidth=0.9)
         else:
             axis.fill_between(x, low, high, color=line.style["color"], alpha=0.1, linewidth=0)
-        axis.plot(x, accuracy, **line.style, label=line.name, markersize=9 if line.is_search else 4.5)
+        markers = {"markerfacecolor": "white", "markersize": 9 if line.is_search else 4.5}
+        axis.plot(x, accuracy, **line.style, **markers, label=line.name)
     axis.set_xticks([point[along] for point in lines[0].points])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:.2g}k" if x >= 1000 else f"{x:.0f}"))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="0.92")
-    axis.set_axisbelow(True)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handlelength=3.5)

@@ -49,7 +49,9 @@ def strongest(prompts: Sequence[PromptCandidates], models: Models) -> list[float
 
     def chosen(here: Mapping[str, float]) -> float:
         elsewhere = {
-            name: round((total[name] - value) / (count[name] - 1), 9) for name, value in here.items() if count[name] > 1
+            name: round((total[name] - value) / (count[name] - 1), 9)
+            for name, value in here.items()
+            if count[name] > 1
         }
         most = max(elsewhere.values(), default=0.0)
         return fmean([here[name] for name, value in elsewhere.items() if value == most] or here.values())

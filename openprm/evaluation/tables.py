@@ -21,14 +21,16 @@ class Table(NamedTuple):
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
     """The tables of `results.json`; of a manifest, which holds no curve, the first ones."""
-    parts = {
+    parts: dict[str, Callable[[Any, Mapping[str, Any]], Table | list[Table]]] = {
         "metrics": _choices,
         "differences": _differences,
+        "within_tiers": _within_tiers,
         "samples": _samples,
         "searches": _searches,
         "early_rejection": _early_rejection,
     }
-    return [make(results[name], results["counts"]) for name, make in parts.items() if results.get(name)]
+    made = [make(results[name], results["counts"]) for name, make in parts.items() if results.get(name)]
+    return [table for one in made for table in (one if isinstance(one, list) else [one])]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -46,17 +48,22 @@ def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str | C
     return Table(title, [name for name, _ in columns], cells)
 
 
+_ACCURACY: Sequence[tuple[str, str | Callable[[Row], str]]] = [
+    ("choice", "{method}"),
+    ("accuracy", "{accuracy:.3f}"),
+    ("over seeds", lambda row: _over_seeds(row, ".3f")),
+    ("95 % interval", "{low:.3f} to {high:.3f}"),
+    ("against single", "{difference:+.3f}"),
+    ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
+]
+
+
 def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
     return _table(
         f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
         rows,
         [
-            ("choice", "{method}"),
-            ("accuracy", "{accuracy:.3f}"),
-            ("over seeds", lambda row: _over_seeds(row, ".3f")),
-            ("95 % interval", "{low:.3f} to {high:.3f}"),
-            ("against single", "{difference:+.3f}"),
-            ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
+            *_ACCURACY,
             ("tied best", lambda row: "" if row["tied"] is None else "{tied:.1%}".format_map(row)),
             (
                 "ties broken",
@@ -77,6 +84,16 @@ def _differences(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
             ("95 % interval", "{low:+.3f} to {high:+.3f}"),
         ],
     )
+
+
+def _within_tiers(found: Mapping[str, Any], counts: Mapping[str, Any]) -> list[Table]:
+    among = f"Among models of about equal strength, mean of {len(found['tiers'])} tiers"
+    prompts = f"{found['metrics'][0]['n_prompts']} prompts"
+    differences = _differences(found["differences"], counts)
+    return [
+        _table(f"{among}: accuracy by choice ({prompts})", found["metrics"], _ACCURACY),
+        differences._replace(title=f"{among}: {differences.title.lower()}"),
+    ]
 
 
 def _samples(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:

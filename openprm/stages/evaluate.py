@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..evaluation.accuracy import bounds, choices, compare_groups, evaluate_selection, sizes
+from ..evaluation.choices_plot import plot_evaluation
 from ..evaluation.data import (
     RANDOM,
     ScoredPrompt,
@@ -40,6 +42,10 @@ from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 from .shared_options import ReadsCandidates
+
+logger = logging.getLogger(__name__)
+
+PICTURE = "accuracy.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +125,15 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         groups = {**chance, **groups}
         made_by = generators(prompts)
         baselines = {STRONGEST: strongest(prompts, made_by)} if made_by else {}
-        differences = compare_groups(choices(prompts, groups), compared, bounds(prompts))
+        chosen = choices(prompts, groups, baselines)
+        differences = compare_groups(chosen, compared, bounds(prompts))
         lengths = [row["n_tokens"] for prompt in prompts for row in prompt["rows"]]
         tokens = None if None in lengths else fmean(lengths)
-        metrics = evaluate_selection(prompts, groups, baselines)
+        metrics = evaluate_selection(prompts, groups, chosen)
         broken = {
-            f"best of {sizes(prompts)}: {kind}/{one}": fmean(ties_broken(prompts, model, one) for model in entry["models"])
+            f"best of {sizes(prompts)}: {kind}/{one}": fmean(
+                ties_broken(prompts, model, one) for model in entry["models"]
+            )
             for kind, entry in kinds.items()
             for one in aggregations
         }
@@ -144,10 +153,15 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
             "within_tiers": within_tiers(prompts, made_by, groups, compared) if made_by else None,
             "equivalence": equal,
         }
-        shown = [row for row in differences if row["group"] in own and row["against"] in own | set(chance)]
-        made = {**results, "differences": shown, "models": models}
-        if results["within_tiers"]:
-            made["within_tiers"] = {**results["within_tiers"], "differences": shown_of(...)}
+        against = own | set(chance)
+
+        def of_own(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            """Those of each kind by its own aggregation, which the manifest shows."""
+            return [row for row in rows if row["group"] in own and row["against"] in against]
+
+        made = {**results, "differences": of_own(differences), "models": models, "pictures": _picture(results, folder)}
+        if equals := results["within_tiers"]:
+            made["within_tiers"] = {**equals, "differences": of_own(equals["differences"])}
         if self.curve:
             ids, by_hash = [p["prompt_id"] for p in prompts], {m["hash"]: name for name, m in models.items() if m}
             searches = [
@@ -165,10 +179,20 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
                     )
                 ],
             }
-            made["pictures"] = plot_scaling(results, folder)
+            made["pictures"] += plot_scaling(results, folder)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
         (folder / "table.md").write_text(markdown(results), "utf-8")
         return {"files_hash": files_hash(folder), **made}
+
+
+def _picture(results: Mapping[str, Any], folder: Path) -> list[str]:
+    """Draws the accuracies; without matplotlib there is no picture, and a warning says why."""
+    try:
+        plot_evaluation(results, folder / PICTURE)
+    except InputError as error:
+        logger.warning("%s", error)
+        return []
+    return [PICTURE]
 
 
 def _kinds(

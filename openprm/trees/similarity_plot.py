@@ -10,6 +10,7 @@ import numpy as np
 from rapidfuzz import process
 
 from ..errors import Failure, InputError
+from ..figure import new_figure, save_figure
 from ..schema import Candidate
 from ..scoring.steps import split
 from ..text import comparable
@@ -53,26 +54,18 @@ def plot_similarities(
     Returns a line per measure: how many pairs were compared, and the share that each threshold would merge.
     Raises InputError without data, or without matplotlib.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("figures need matplotlib: pip install 'openprm[plots]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     similarities = step_similarities(first_prompts(candidates, prompts, separator))
     if not any(len(values) for values in similarities.values()):
         raise InputError("there are no two different steps at one index to compare: check the separator")
-    figure, axes = pyplot.subplots(len(similarities), sharex=True, figsize=(7, 2.4 * len(similarities)))
+    figure, axes = new_figure(len(similarities), 1, (7, 2.4 * len(similarities)), sharex=True)
     lines = []
-    for axis, (name, values) in zip(axes, similarities.items(), strict=True):
+    for axis, (name, values) in zip(axes[:, 0], similarities.items(), strict=True):
         axis.hist(values, bins=np.linspace(0, 1, 51), color="0.6")
         axis.axvline(DEFAULT_THRESHOLD, color="black", linestyle="--", label=f"{DEFAULT_THRESHOLD} (the paper's)")
         axis.set_ylabel(f"{name}\npairs of steps")
         axis.legend(loc="upper left")
         shares = ", ".join(f">= {threshold}: {(values >= threshold).mean():.1%}" for threshold in _THRESHOLDS)
         lines.append(f"{name}: {len(values)} pairs of different steps; {shares}")
-    axes[-1].set_xlabel("similarity of two different steps at one index")
-    figure.tight_layout()
-    figure.savefig(path)
+    axes[-1, 0].set_xlabel("similarity of two different steps at one index")
+    save_figure(figure, path)
     return lines

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from openprm.evaluation.accuracy import (
     aggregated_scores,
+    choices,
     compare_groups,
     evaluate_selection,
     intervals,
@@ -103,7 +104,9 @@ def test_kinds_are_compared_seed_by_seed_and_prompt_by_prompt():
     groups = {"one": ["good", "blind"], "two": ["good", "wrong"], "lone": ["blind"], "all": ["good", "blind", "wrong"]}
     rows = table(prompts, groups=groups)
     compared = [("one", "two"), ("one", "lone"), ("lone", "one")]
-    found = {(d["method"], d["group"], d["against"]): d for d in compare_groups(prompts, groups, compared)}
+    found = {
+        (d["method"], d["group"], d["against"]): d for d in compare_groups(choices(prompts, groups), compared, (0, 1))
+    }
     assert len(found) == 6
     for (method, group, against), difference in found.items():
         means = [rows[f"{method}: {name}"]["accuracy"] for name in (group, against)]
@@ -113,7 +116,7 @@ def test_kinds_are_compared_seed_by_seed_and_prompt_by_prompt():
     assert found["best of 8", "one", "two"]["seeds"][0] == 0  # the same scorer
     assert found["best of 8", "one", "lone"]["seeds"][1] == 0
     # of other numbers of seeds each is compared with the mean of the others
-    (best, _) = compare_groups(prompts, groups, [("one", "all")])
+    (best, _) = compare_groups(choices(prompts, groups), [("one", "all")], (0, 1))
     means = [rows[f"best of 8: {name}"]["accuracy"] for name in ("one", "all")]
     assert best["difference"] == pytest.approx(means[0] - means[1])
     assert len(best["seeds"]) == 2
@@ -157,7 +160,13 @@ def test_unlike_prompts_are_refused():
     unlike: list[Any] = [
         {**prompts[1], "answers": prompts[1]["answers"][:7]},
         {**prompts[1], "scores": {"good": prompts[1]["scores"]["good"]}},
-        make_prompts(n_prompts=1, n=7)[0],
+        {
+            **prompts[1],
+            "responses": [],
+            "correct": [],
+            "answers": [],
+            "scores": {name: [] for name in prompts[1]["scores"]},
+        },
     ]
     for broken in unlike:
         with pytest.raises(ValueError, match="prompt 1 has"):

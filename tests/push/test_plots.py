@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from openprm.push import plots
-from openprm.push.plots import plot_evaluation, plot_statistics
+from openprm.push.plots import plot_statistics
 
 from openprm.errors import InputError
+from openprm.evaluation.choices_plot import plot_evaluation
 from openprm.trees.tree import build_tree
 from tests.folders import candidate
 from tests.push.publications import evaluation

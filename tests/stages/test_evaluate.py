@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def test_evaluation_by_hand(tmp_path: Path):
     assert table["best of 4: prm/last"] == 0.0
     assert table["best of 4: prm/mean"] == 0.25  # a tie of a right and a wrong one
     assert table["coverage@4"] == 0.5
-    counts = {"prompts": 2, "candidates": 4, "tokens_per_candidate": None, "unscored": dict.fromkeys(scores, 0)} | {
+    counts = {"prompts": 2, "candidates": "4", "tokens_per_candidate": None, "unscored": dict.fromkeys(scores, 0)} | {
         "rejected": {}
     }
     assert manifest["counts"] == counts
@@ -152,15 +153,45 @@ def test_prompts_that_do_not_fit_are_listed(tmp_path: Path):
     rows = hand_made()
     unrewarded = dataset(tmp_path / "unrewarded", Candidate, [*rows[:7], {**rows[7], "rewards": []}])
     uneven = dataset(tmp_path / "uneven", Candidate, rows[:7])
-    for candidates in (unrewarded, uneven):
+    for candidates, options in ((unrewarded, {}), (uneven, {"curve": True})):
         out = tmp_path / f"{candidates.name}-out"
-        manifest = evaluate_models(candidates, {}, out)
+        manifest = evaluate_models(candidates, {}, out, **options)
         assert manifest["counts"]["prompts"] == 1
         (listed,) = read_rejected(out)
         assert listed.key == "prompt 'q'"
         assert manifest["counts"]["rejected"] == {listed.reason: 1}
     with pytest.raises(InputError, match="strict"):
-        evaluate_models(uneven, {}, tmp_path / "strict", strict=True)
+        evaluate_models(unrewarded, {}, tmp_path / "strict", strict=True)
+
+
+def test_prompts_may_have_other_numbers_of_candidates(tmp_path: Path):
+    uneven = dataset(tmp_path / "uneven", Candidate, hand_made()[:7])
+    manifest = evaluate_models(uneven, {}, tmp_path / "out")
+    assert manifest["counts"]["candidates"] == "3 to 4"
+    assert by_method(manifest)["single sample"] == 0.25
+    assert by_method(manifest)["coverage@3 to 4"] == 0.5
+
+
+def test_answers_of_several_models_are_measured_beside_the_strongest_and_in_tiers(tmp_path: Path):
+    rows = [
+        {**candidate(f"p{prompt}", model, f"{prompt} {model}", float(prompt < model))}
+        | {"generator": {**candidate("p", 0, "")["generator"], "model": f"m{model}"}}
+        for prompt in range(6)
+        for model in range(8)
+    ]
+    found = dataset(tmp_path / "candidates", Candidate, rows)
+    prm = dataset(tmp_path / "prm", Scored, [scored(row, [row["rewards"][0]["value"]]) for row in rows])
+    manifest = evaluate_models(found, {"prm": prm}, tmp_path / "out")
+    table = by_method(manifest)
+    assert table["answer of the strongest model"] == pytest.approx((5 + 2 / 3) / 6)  # elsewhere m5 is as strong
+    tiers = manifest["within_tiers"]
+    assert [sorted(tier) for tier in tiers["tiers"]] == [["m4", "m5", "m6", "m7"], ["m0", "m1", "m2", "m3"]]
+    within = by_method(tiers)
+    assert within["best of 4: prm/min"] == within["coverage@4"]
+    assert within["single sample"] == pytest.approx(table["single sample"])
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "## Among models of about equal strength, mean of 2 tiers: accuracy by choice (6 prompts)" in text
+    assert {(row["group"], row["against"]) for row in tiers["differences"]} == {("prm/min", "random score/min")}
 
 
 @pytest.mark.parametrize("imported", [False, True])
@@ -213,3 +244,15 @@ def test_candidates_graded_by_option_vote_by_option(tmp_path: Path):
     manifest = evaluate_models(candidates, {}, tmp_path / "out")
     assert by_method(manifest)["majority vote@3"] == 1
     assert manifest["equivalence"] == "option"
+
+
+def test_an_evaluation_has_a_picture_where_there_is_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    pytest.importorskip("matplotlib")
+    found = dataset(tmp_path / "candidates", Candidate, hand_made())
+    assert evaluate_models(found, {}, tmp_path / "out")["pictures"] == ["accuracy.png"]
+    assert (tmp_path / "out" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert evaluate_models(found, {}, tmp_path / "bare")["pictures"] == []
+    assert "pip install 'openprm[plots]'" in caplog.text

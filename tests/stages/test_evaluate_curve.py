@@ -148,4 +148,4 @@ def test_what_is_saved_is_counted_in_characters_where_a_length_is_not_known(
     (row,) = results(tmp_path / "out")["early_rejection"]
     assert row["unit"] == unit
     assert row["tokens_saved"] == pytest.approx(6 / 16)
-    assert len(manifest["pictures"]) == (4 if unit == "tokens" else 2)
+    assert len(manifest["pictures"]) == (5 if unit == "tokens" else 3)
