@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import TypedDict, is_typeddict  # pydantic cannot check those of `typing` before Python 3.12
@@ -192,6 +192,12 @@ class Answer(Candidate):
     stopped: Annotated[int, "number of answers that early rejection stopped"]
 
 
+def record_of(columns: Collection[str]) -> type | None:
+    """The record above that a row with these columns is; None for none of them."""
+    known = (Tree, Pair, Scored, Answer, Candidate, Prompt)
+    return next((record for record in known if record.__annotations__.keys() <= {*columns}), None)
+
+
 def plain_reward(name: str, value: float) -> Reward:
     """A single reward, without several judgements behind it."""
     return Reward(name=name, value=value, std=None, n_judgements=None)
@@ -232,8 +238,12 @@ def described_columns(record: type) -> Iterator[tuple[str, str, str]]:
             yield from ((f"{name}.{below}", *rest) for below, *rest in described_columns(kind))  # type: ignore[misc]
 
 
+def column_types(record: type) -> dict[str, tuple[Any, bool, bool]]:
+    """Of each column the scalar or record that it is made of, whether it is a list, and whether there may be nulls."""
+    return {name: _parts(hint) for name, hint in typing.get_type_hints(record).items()}
+
+
 def _parts(annotation: Any) -> tuple[Any, bool, bool]:
-    """The scalar or record that a column's type is made of, whether in a list, and whether there may be nulls."""
     if isinstance(annotation, types.UnionType):
         kind, is_list, _ = _parts(next(hint for hint in typing.get_args(annotation) if hint is not types.NoneType))
         return kind, is_list, True

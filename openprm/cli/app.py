@@ -12,8 +12,9 @@ from ..viewer.console import say
 #: The groups of `openprm --help`, in the order of the work.
 GROUPS = {
     "Data": ("prompts", "import", "split", "preferences", "sample", "reward"),
-    "Trees": ("trees", "pairs", "show"),
+    "Trees": ("trees", "pairs"),
     "Model": ("train", "score", "evaluate", "search"),
+    "Look": ("show", "export"),
     "Hub": ("publish", "verify", "demo"),
     "Runs": ("run", "status", "plan"),
 }

@@ -1,4 +1,4 @@
-"""What a person reads in the terminal: summaries, tables, trees. No computation."""
+"""What a person reads in the terminal of a stage's result: summaries and tables. No computation."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree as Branches
 
 from ..evaluation.tables import tables
 from ..runs.folder import read_manifest
 from ..runs.shards import status
-from ..schema import Tree
 from ..trees.near_threshold import excerpts
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 from ..viewer.console import console, say, styled
@@ -27,7 +24,6 @@ _MOSTLY_ONE_STEP = 0.5
 _HARDLY_MERGED = 0.02
 _MOSTLY_SINGLE = 0.7
 _NARROW = 0.05  # of a standard deviation
-_SHOWN = 160  # characters of a step in a terminal
 _NEAR = {"merged": "Different steps that merged just above ", "apart": "Steps that stayed apart just below "}
 _WARNING = ("Warning: ", "yellow")
 
@@ -185,44 +181,6 @@ def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
             print_evaluation(manifest)
     folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
     print_table("where everything lies", ["folder", "what it holds"], folders)
-
-
-def print_tree(tree: Tree) -> None:
-    """A preference tree: value and number of responses of each node, then its text; best branch first."""
-    nodes = tree["nodes"]
-    low = min(node["value"] for node in nodes)
-    high = max(node["value"] for node in nodes)
-    question = "\n".join(f"{message['role']}: {message['content']}" for message in tree["question"])
-    screen = console()
-    screen.print(styled((tree["prompt_id"], "bold"), f" ({tree['source']}), reward {tree['reward_name']}"))
-    screen.print(question)
-    children: dict[int, list[Any]] = {}
-    for node in nodes[1:]:
-        children.setdefault(node["parent"] or 0, []).append(node)
-    root = Branches(_label(nodes[0]["value"], nodes[0]["n_leaves"], "all responses", low, high))
-    pending = [(0, root)]
-    while pending:
-        parent, branch = pending.pop()
-        for node in sorted(children.get(parent, []), key=lambda node: -node["value"]):
-            lines, end = [_shown(node["text"])], node
-            # only children with the same responses stand below one another instead of ever further to the right
-            while len(only := children.get(end["id"], [])) == 1 and only[0]["n_leaves"] == end["n_leaves"]:
-                end = only[0]
-                lines.append(_shown(end["text"]))
-            text = "\n       ".join(lines)
-            pending.append((end["id"], branch.add(_label(node["value"], node["n_leaves"], text, low, high))))
-    screen.print(root)
-
-
-def _label(value: float, leaves: int, text: str, low: float, high: float) -> Text:
-    share = (value - low) / (high - low) if high > low else 1.0
-    color = "green" if share > 2 / 3 else "yellow" if share > 1 / 3 else "red"
-    return styled((f"{value:+.3f}", color), (f" ×{leaves} ", "dim"), text)
-
-
-def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
 _PLANNED = ("prompts", "samples", "tokens", "generated", "generated_at_most", "rewards", "pairs")

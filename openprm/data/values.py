@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from ..errors import Failure, is_unicode
-from ..schema import Candidate, Message
+from ..schema import Candidate, Message, column_types
 from ..text import comparable
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ REWARD_WORDS |= {"rejected": 0.0, "lose": 0.0, "loss": 0.0, "false": 0.0}
 LETTERS = string.ascii_uppercase
 
 _CANDIDATE = TypeAdapter(Candidate)
+_TYPES = column_types(Candidate)
 _INDEX = TypeAdapter(Annotated[int, Field(ge=0, lt=10**18)])
 _MESSAGES = TypeAdapter(list[Message])
 _NUMBER = TypeAdapter(FiniteFloat)
@@ -157,9 +158,24 @@ def to_count(row: Mapping[str, Any], column: str | None) -> int | None:
 
 
 def as_record(row: Mapping[str, Any]) -> Candidate:
-    """A row that is a candidate already, checked, without other columns."""
+    """A row that is a candidate already, checked, without other columns; of CSV as `export_rows` writes it."""
     record = {name: row.get(name) for name in Candidate.__annotations__}
+    if isinstance(record["schema_version"], str):
+        record = {name: _from_csv(name, value) for name, value in record.items()}
     candidate = checked(_CANDIDATE, record, "", "see openprm.schema.Candidate for the types")
     for reward in candidate["rewards"]:
         to_reward(reward["value"], "rewards")
     return candidate
+
+
+def _from_csv(name: str, value: Any) -> Any:
+    """Text as it is, null as an empty field, and all else as JSON."""
+    kind, is_list, nullable = _TYPES[name]
+    if nullable and not value:
+        return None
+    if kind is str and not is_list:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise Failure(f"{name!r} is not JSON: {error}", "write it as `openprm export` does") from None

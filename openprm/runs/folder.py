@@ -153,8 +153,8 @@ def locate(text: str | Path) -> Location:
 
 
 def read_rows(path: str | Path, record: type | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset in order: of a folder that a stage wrote, of candidates or trees as they are published, or
-    of any dataset that `load_dataset` opens by id (`OWNER/NAME[@REVISION][:CONFIG]`).
+    """The rows of a dataset in order: of a folder that a stage wrote, or of any that `load_dataset` opens by its id
+    (`OWNER/NAME[@REVISION][:CONFIG]`) or from a local copy (`FOLDER[:CONFIG]`).
 
     `split` is `train` where it is left out. Raises InputError, with the first row, where it is not a dataset, has no
     such split, or its rows are not `record`s.
@@ -163,7 +163,12 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     if location.kind == "file":
         raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
     split = split or "train"
-    rows = _read_hub(location.hub, split) if location.hub else _read_shards(Path(location.path), split)
+    if location.hub:
+        rows = _read_hub(location.hub, split)
+    elif location.config or not os.path.isdir(os.path.join(location.path, DATA)):
+        rows = _read_by_card(location, split)
+    else:
+        rows = _read_shards(Path(location.path), split)
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
@@ -215,6 +220,20 @@ def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
             f"{hub} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
+        ) from error
+
+
+def _read_by_card(location: Location, split: str) -> Iterator[dict[str, Any]]:
+    """Such as published pairs, which have a folder for each level."""
+    from datasets import load_dataset
+
+    try:
+        with without_pattern(location.path) as folder:
+            yield from load_dataset(folder, location.config, split=split, streaming=True)
+    except Exception as error:  # `datasets` raises anything
+        raise InputError(
+            f"{location.path} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote, nor one that "
+            f"`datasets` opens: {first_line(error)}"
         ) from error
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..runs.atomic import whole_file
 from ..runs.folder import read_rows
 from ..schema import Node, Tree
 from ..trees.pairs import MinGap, PairParameters, sibling_pairs
@@ -52,8 +52,7 @@ def write_tree_page(
     style = f"{resources.joinpath('tree.css').read_text('utf-8')}{stylesheet()}\n"
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     page = environment.from_string(resources.joinpath("tree.html.j2").read_text("utf-8"))
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         page.stream(
             title=title,
             about=about,
@@ -64,9 +63,6 @@ def write_tree_page(
             script_hash=_hash(script),
             style_hash=_hash(style),
         ).dump(str(partial), "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def show_trees(

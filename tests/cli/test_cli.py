@@ -212,45 +212,11 @@ def test_folders_of_another_kind(run, fails):
     run("trees", "a.jsonl", "-o", "t")
     run("pairs", "t", "-o", "p")
     assert "c holds no trees: there is no column 'reward_name'" in fails("pairs", "c", "-o", "x")
-    assert "p holds no trees" in fails("show", "p")
+    assert "p holds no trees" in fails("show", "p", "--html", "p.html")
     assert "t: no column 'response' (did you mean 'responses'?)" in fails("trees", "t", "-o", "x")
     assert "c: the rows are candidate records already; leave out columns" in fails(
         "trees", "c", "-o", "x", "--response-column", "answer"
     )
-
-
-def test_show(run, fails):
-    write(*ROWS, {"question": "alone", "response": "x", "reward": 0, "prompt_id": "p"})
-    for row in (rows := [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]):
-        row.setdefault("prompt_id", "sum")
-    write(*rows)
-    run("trees", "a.jsonl", "-o", "t")
-    code, out, _ = run("show", "t")
-    assert code == 0
-    assert out == run("show", "t", "sum")[1]
-    assert out == (
-        "sum (a), reward reward\nuser: 2 + 2?\n+0.500 ×2 all responses\n"
-        "├── +1.000 ×1 Add.\n│          Four\n└── +0.000 ×1 Guess.\n           Five\n"
-    )
-    assert "+0.000 ×1 x" in run("show", "t", "p")[1]
-    assert "t has no tree 'other'" in fails("show", "t", "other")
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        ("t", "t has no tree that branches"),
-        ("empty", "empty has no data/train-*.parquet"),
-        ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
-        ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
-    ],
-)
-def test_no_tree_to_show(run, fails, folder, message, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the Hub's client waits before it tries again
-    write(ROWS[0])
-    run("trees", "a.jsonl", "-o", "t")
-    Path("empty").mkdir()
-    assert message in fails("show", folder)
 
 
 # --- help

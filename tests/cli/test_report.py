@@ -1,4 +1,4 @@
-"""What is printed: always the share of one-step responses, warnings, trees."""
+"""What is printed of a stage's result: always the share of one-step responses, warnings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from openprm.cli.report import print_summary, print_table, print_tree
-
-from ..trees.test_statistics import TREES, tree
+from openprm.cli.report import print_summary, print_table
 
 
 def summary(counts: dict[str, Any], separator: str = ".\n", stage: str = "trees", out: str = "out") -> None:
@@ -87,37 +85,6 @@ def test_names_and_reasons_are_not_markup(capsys):
 def test_a_table(capsys):
     print_table("t", ["name", "value"], [["[a]", "1"]])
     assert "[a]" in capsys.readouterr().out
-
-
-def test_a_tree(capsys):
-    shown = tree(("Add.\n4", 1.0), ("Guess [x].\n5", -0.5), ("Add.\n\n6", 0.0))
-    print_tree(shown)
-    out = capsys.readouterr().out
-    assert out == (
-        "p (test), reward golden\n"
-        "user: What is p?\n"
-        "+0.167 ×3 all responses\n"
-        "├── +0.500 ×2 Add.\n"
-        "│   ├── +1.000 ×1 4\n"
-        "│   └── +0.000 ×1 6\n"
-        "└── -0.500 ×1 Guess [x].\n"
-        "           5\n"
-    )
-    print_tree(shown)
-    assert capsys.readouterr().out == out
-
-
-def test_a_deep_tree(capsys):
-    text = "".join(f"{i} and more {'so ' * i}.\n" for i in range(2000))
-    print_tree(tree((text, 1.0), ("no", 0.0)))
-    out = capsys.readouterr().out
-    assert out.count("\n") == 3 + 2001
-    assert max(map(len, out.splitlines())) <= 200
-
-
-def test_a_lone_response(capsys):
-    print_tree(TREES[1])
-    assert capsys.readouterr().out.endswith("-2.000 ×1 all responses\n└── -2.000 ×1 alone\n")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,26 @@ def test_reading_says_what_is_wrong(tmp_path):
             list(read_rows(tmp_path))
 
 
+CARD = """---
+configs:
+- {config_name: all, default: true, data_files: [{split: train, path: ["a/train-*.parquet", "b/train-*.parquet"]}]}
+- {config_name: b, data_files: [{split: train, path: b/train-*.parquet}]}
+---
+"""
+
+
+@pytest.mark.parametrize("name", ["pairs", "p[0]"])
+def test_a_local_copy_is_read_by_its_card(tmp_path, name):
+    folder = tmp_path / name
+    for part, row in zip("ab", prompts(2), strict=True):
+        write_shard(tmp_path / part, 0, [row], Prompt)
+        folder.mkdir(exist_ok=True)
+        shard_path(tmp_path / part, 0).parent.rename(folder / part)
+    (folder / "README.md").write_text(CARD)
+    assert list(read_rows(folder)) == prompts(2)
+    assert list(read_rows(f"{folder}:b")) == prompts(2)[1:]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
