@@ -16,7 +16,7 @@ from transformers.utils import logging
 from benchmarks import engines, models, scoring_engines, search, trees
 from benchmarks.timing import Comparison
 from openprm.cli.report import print_table
-from openprm.viewer.console import console
+from openprm.runs.console import console
 
 Part = Callable[[], Iterator[Comparison | str]]
 

@@ -22,8 +22,8 @@ from openprm.rewards.base import UNPARSABLE, RuleRewarder
 from openprm.rewards.exact_answer import extract_answer, golden_rule
 from openprm.rewards.math_answer import mathematics_rule, stated_expression
 from openprm.rewards.multiple_choice import choice_rule, read_options, stated_option
+from openprm.runs.console import console, say, styled
 from openprm.schema import SCHEMA_VERSION, Candidate, Message, generated_by
-from openprm.viewer.console import console, say, styled
 
 LETTERS = "ABCDEFGHIJ"
 Extract = Callable[[Candidate], str | None]

@@ -35,6 +35,7 @@ from openprm.evaluation.accuracy import PromptCandidates, aggregated_scores, mea
 from openprm.evaluation.scaling import curve_sizes, scaling_curve
 from openprm.rewards.exact_answer import normalize
 from openprm.runs.atomic import write_whole
+from openprm.runs.console import say
 from openprm.runs.declaration import Stage
 from openprm.runs.folder import read_rows
 from openprm.schema import Candidate, Scored
@@ -43,7 +44,6 @@ from openprm.stages.pairs import Pairs
 from openprm.stages.score import Score
 from openprm.stages.train import Train
 from openprm.stages.trees import Trees
-from openprm.viewer.console import say
 
 DATASETS = ("gsm8k", "mmlu_pro")
 TIERS, MODELS = 4, 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..viewer.console import prepare_streams, say
+from ..runs.console import prepare_streams, say
 from . import hub, runs, search, show, stage_commands  # noqa: F401 (they add their commands)
 from .app import app
 

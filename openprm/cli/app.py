@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..viewer.console import say
+from ..runs.console import say
 
 #: The groups of `openprm --help`, in the order of the work.
 GROUPS = {

@@ -9,8 +9,8 @@ import typer
 
 from openprm.push.publish import Publish
 
+from ..runs.console import say
 from ..runs.folder import read_manifest
-from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, stage_command
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..evaluation.tables import tables
+from ..runs.console import console, say, styled
 from ..runs.folder import read_manifest
 from ..runs.shards import status
 from ..trees.near_threshold import excerpts
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
-from ..viewer.console import console, say, styled
 
 if TYPE_CHECKING:
     from ..hub.publication import Publication

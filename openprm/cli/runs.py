@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..runs.command_line import option_name
+from ..runs.console import say
 from ..runs.declaration import options_of
 from ..stages.import_candidates import ImportCandidates
-from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, field_option, read_typed
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import Failure, InputError
+from ..runs.console import say
 from ..stages.prompts import Prompts
 from ..stages.search import Search
-from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, run_and_print, stage_command
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..viewer.console import say
+from ..runs.console import say
 from .app import app
 
 _Folder = Annotated[str, typer.Argument(help="A folder of openprm, or a published dataset's id.")]

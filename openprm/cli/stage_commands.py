@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
+from ..runs.console import say
 from ..runs.declaration import STAGES
 from ..stages.score import Score
 from ..stages.trees import Trees
-from ..viewer.console import say
 from .app import app
 from .stage_command import cli_option, stage_command
 

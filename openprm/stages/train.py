@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..data.holdout import shared_questions
 from ..errors import InputError
+from ..runs.console import say
 from ..runs.declaration import Stage, execution, input_path, nearest, parameter
 from ..runs.folder import is_folder, read_manifest, read_rows
 from ..runs.manifest import WORK, files_hash, run_stage
@@ -271,7 +271,7 @@ def _leave_group() -> None:
 def _say(line: str, leads: bool = True) -> None:
     """A line on standard error, of several processes by the first."""
     if leads:
-        print(line, file=sys.stderr, flush=True)
+        say(line, err=True)
 
 
 def _separator(pairs: Iterable[str | Path]) -> str | None:

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branches
 
+from ..runs.console import console, styled
 from ..schema import Pair, Tree
 from .colors import SCALE, color_class
-from .console import console, styled
 
 _SHOWN = 160  # characters of a step in a tree
 
