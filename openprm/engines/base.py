@@ -152,6 +152,7 @@ class ContinuationEngine(GenerationEngine, Protocol):
     tokenizer: Any
     end_ids: list[int]  #: the tokens that end a turn
     max_length: int | None  #: of prompt and response together, in tokens; None where there is no limit
+    vocabulary: int  #: the model has embeddings for smaller token ids only
 
     def continue_tokens(
         self, rows: Sequence[ContinuationRequest], sampling: Sampling, report: Report = no_report

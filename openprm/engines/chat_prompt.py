@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..errors import Failure, InputError
 from ..schema import Message
 from ..scoring.aggregation import ScoringError
 from ..scoring.encoding import UserText, render
+from ..scoring.scored_answer import check_embedded
 from .base import Sampling
 
 
@@ -19,11 +21,15 @@ def check_template(tokenizer: Any, sampling: Sampling, model: str) -> None:
 
 
 def encode_prompt(
-    tokenizer: Any, question: Sequence[Message], sampling: Sampling, limit: int | None = None
+    tokenizer: Any,
+    question: Sequence[Message],
+    sampling: Sampling,
+    limit: int | None = None,
+    vocabulary: int = sys.maxsize,
 ) -> list[int] | Failure:
     """The token ids of a prompt; a failure where the chat template does not take the question, where the question
-    spells special tokens that the tokenizer cannot read as text, and where a context of `limit` tokens leaves none for
-    a response.
+    spells special tokens that the tokenizer cannot read as text, where an id is not below the model's `vocabulary`,
+    and where a context of `limit` tokens leaves none for a response.
     """
     conversation = sampling.conversation(question)
     text = UserText(tokenizer, [turn["content"] for turn in conversation])
@@ -31,6 +37,7 @@ def encode_prompt(
     options: dict[str, Any] = {"chat_template": sampling.chat_template, "add_generation_prompt": True}
     try:
         (ids,) = text.encode([render(tokenizer, turns, **options)])
+        check_embedded(tokenizer, ids, vocabulary)
     except ScoringError as error:
         return Failure(error.reason, error.remedy)
     if limit is not None and len(ids) >= limit:

@@ -106,7 +106,8 @@ class StepGenerator:
 
     def _prepare(self, request: StepRequest) -> ContinuationRequest | list[Extension] | Failure:
         """What to generate for a request, or its result where nothing can be generated."""
-        prompt = encode_prompt(self.engine.tokenizer, request.question, self.sampling, self.engine.max_length)
+        limits = (self.engine.max_length, self.engine.vocabulary)
+        prompt = encode_prompt(self.engine.tokenizer, request.question, self.sampling, *limits)
         if isinstance(prompt, Failure):
             return prompt
         so_far = request.partial

@@ -69,6 +69,7 @@ class TransformersGenerator:
             raise InputError(f"batch_size is {batch_size!r}; make it a whole number from 1")
         # some models (ALiBi, recurrent ones) have no such limit
         self.max_length = longest_sequence(model)
+        self.vocabulary: int = model.config.get_text_config().vocab_size
 
     @classmethod
     def load(
@@ -106,7 +107,8 @@ class TransformersGenerator:
         is no chat template.
         """
         check_template(self.tokenizer, sampling, self.model)
-        encoded = [encode_prompt(self.tokenizer, question, sampling, self.max_length) for question in questions]
+        limits = (self.max_length, self.vocabulary)
+        encoded = [encode_prompt(self.tokenizer, question, sampling, *limits) for question in questions]
         answers = {i: PromptSamples([], seed, one) for i, one in enumerate(encoded) if isinstance(one, Failure)}
         prompts = {i: one for i, one in enumerate(encoded) if not isinstance(one, Failure)}
         budgets = {i: max_new_tokens(len(prompt), sampling, self.max_length) for i, prompt in prompts.items()}

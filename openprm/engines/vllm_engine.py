@@ -68,6 +68,7 @@ class VllmEngine:
             self.thread.close()
             raise InputError(f"{model}: vLLM cannot load it: {_reason(error)}") from error
         self.max_length: int = self.llm.model_config.max_model_len
+        self.vocabulary: int = self.llm.model_config.get_vocab_size()
         atexit.register(self.close)  # at the end of a program vLLM would look for a closed event loop
 
     @contextmanager

@@ -104,7 +104,7 @@ class VllmGenerator(VllmEngine):
         return self.llm.get_num_unfinished_requests() < self._capacity
 
     async def _answer(self, sampling: Sampling, report: Report, question: list[Message], seed: int) -> PromptSamples:
-        prompt = encode_prompt(self.tokenizer, question, sampling, self.max_length)
+        prompt = encode_prompt(self.tokenizer, question, sampling, self.max_length, self.vocabulary)
         if isinstance(prompt, Failure):
             return PromptSamples([], seed, prompt)
         params = self._params(sampling, seed, max_new_tokens(len(prompt), sampling, self.max_length))

@@ -88,13 +88,7 @@ class ScoringSettings:
         if not "".join(steps).strip():
             raise ScoringError("the response is empty", "leave it out, or sample it again")
         for sequence in encode_prefixes(tokenizer, question, steps, self.suffix, self.date, known):
-            largest = max(sequence, default=0)
-            if largest >= self.vocabulary:
-                raise ScoringError(
-                    f"{tokenizer.convert_ids_to_tokens(largest)!r} is token {largest} of the tokenizer, and the model "
-                    f"has embeddings for {self.vocabulary}",
-                    "use the model's own tokenizer, or model.resize_token_embeddings(len(tokenizer)) and train",
-                )
+            check_embedded(tokenizer, sequence, self.vocabulary)
             yield sequence
 
     def score(self, steps: Sequence[str], rewards: Sequence[float]) -> ScoredAnswer:
@@ -106,6 +100,17 @@ class ScoringSettings:
             step_rewards=[*rewards, *[None] * missing],
             aggregation=self.aggregation,
             truncated=missing > 0,
+        )
+
+
+def check_embedded(tokenizer: Any, sequence: Sequence[int], vocabulary: int) -> None:
+    """Raises ScoringError for a token that a model with embeddings for `vocabulary` ids has none for."""
+    largest = max(sequence, default=0)
+    if largest >= vocabulary:
+        raise ScoringError(
+            f"{tokenizer.convert_ids_to_tokens(largest)!r} is token {largest} of the tokenizer, and the model "
+            f"has embeddings for {vocabulary}",
+            "use the model's own tokenizer, or model.resize_token_embeddings(len(tokenizer)) and train",
         )
 
 

@@ -16,7 +16,6 @@ from openprm.engines.step_requests import Extension, PartialResponse, StepReques
 from openprm.engines.transformers_generator import TransformersGenerator
 from openprm.errors import Failure, InputError
 from openprm.presets import toy_domain as tiny
-from openprm.presets.toy_stages import ToyPolicy
 from openprm.schema import Message
 from openprm.scoring.steps import split
 
@@ -27,10 +26,8 @@ DIALS: list[list[Message]] = [[{"role": "user", "content": dial.question}] for d
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> TransformersGenerator:
-    folder = tmp_path_factory.mktemp("policy") / "policy"
-    ToyPolicy(steps=40).run(folder)
-    return TransformersGenerator.load(str(folder))
+def policy(policy: Path) -> TransformersGenerator:
+    return TransformersGenerator.load(str(policy))
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +204,19 @@ def test_what_it_does_not_take(policy: TransformersGenerator, tmp_path: Path):
     with pytest.raises(InputError, match="no chat template"):
         StepGenerator(generator, ".\n", greedy(8))
     assert StepGenerator(generator, ".\n", greedy(8, chat_template=TEMPLATE))([]) == []
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_a_prompt_with_a_token_that_has_no_embedding_is_a_failure_of_its_own(special: bool):
+    added = make_tokenizer()
+    added.add_tokens(["<new>"], special_tokens=special)
+    generator = TransformersGenerator(make_model(make_tokenizer()), added)
+    template = TEMPLATE + "{% if 'new' in messages[0].content %}<new>{% endif %}"  # a question's text may be no token
+    questions: list[list[Message]] = [[{"role": "user", "content": text}] for text in ("Hi", "A new one")]
+    first, second = generator.sample(questions, greedy(4, chat_template=template), seed=0)
+    assert len(first.samples) == 1
+    assert "'<new>' is token 260 of the tokenizer, and the model has embeddings for 260" in second.failure.reason
+    steps = StepGenerator(generator, "line", greedy(4, chat_template=template))
+    (ways,), failure = steps([StepRequest(question, PartialResponse(), 1, 0) for question in questions])
+    assert ways.n_tokens
+    assert failure == second.failure
