@@ -69,7 +69,7 @@ lint: setup ## run ruff and mypy
 
 bench: setup $(ENGINES)/.ready ## measure tree building, scoring, sampling and searching, each beside the plain way
 	$(BIN)/python -m benchmarks trees real-trees packing sharing training
-	$(ENGINES)/bin/python -m benchmarks sampling rewarding searching
+	$(ENGINES)/bin/python -m benchmarks sampling rewarding searching $(if $(MODEL),--model $(MODEL))
 
 lock: ## write constraints.txt from the newest versions that fit
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

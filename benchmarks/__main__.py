@@ -21,7 +21,7 @@ from openprm.runs.console import console
 Part = Callable[[], Iterator[Comparison | str]]
 
 
-def parts(real: Path) -> Mapping[str, Part]:
+def parts(real: Path, model: str | None = None) -> Mapping[str, Part]:
     """By name; the last three measure vLLM too, if it is installed."""
     return {
         "trees": trees.on_synthetic,
@@ -29,7 +29,7 @@ def parts(real: Path) -> Mapping[str, Part]:
         "packing": models.scoring,
         "sharing": models.sharing,
         "training": models.training,
-        "sampling": engines.sampling,
+        "sampling": partial(engines.sampling, model),
         "rewarding": scoring_engines.comparisons,
         "searching": search.comparisons,
     }
@@ -39,8 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="*", help=", ".join(parts(Path())) + "; all, if none is given")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/gsm8k/candidates.parquet"))
+    parser.add_argument(
+        "--model", help="language model to sample from; default: random weights in the shape of SmolLM2-135M"
+    )
     given = parser.parse_args()
-    known = parts(given.real)
+    known = parts(given.real, given.model)
     if unknown := set(given.part) - known.keys():
         parser.error(f"there is no part {min(unknown)!r}; choose from {', '.join(known)}")
     logging.set_verbosity_error()

@@ -1,6 +1,6 @@
-"""Sampling with transformers and with vLLM, on one small model.
+"""Sampling with transformers and with vLLM, on a model with a real vocabulary.
 
-Samples per second of both, and the share of time that our code adds to that of the engine itself: the whole sampling
+Tokens per second of both, and the share of time that our code adds to that of the engine itself: the whole sampling
 stage (prompts read, rendered and tokenized, texts, shards, the finished dataset), against the same sequences sampled
 by the engine from token ids that are there already.
 """
@@ -8,6 +8,7 @@ by the engine from token ids that are there already.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.timing import Comparison, compare
 from openprm.engines.base import Batch, GenerationEngine, Sampling, prompt_seed
@@ -34,24 +36,29 @@ from openprm.stages.sample import SampleResponses
 if TYPE_CHECKING:
     from openprm.engines.vllm_generator import VllmGenerator
 
-QUESTIONS, BATCH = 32, 8
-SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=160)
+QUESTIONS, BATCH = 8, 4
+SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=32)
 SAMPLES = QUESTIONS * SAMPLING.n
 TOGETHER = 4  # questions that transformers generates at a time: 64 sequences
+VOCABULARY = 49_152
 
 
 def save_model(folder: Path) -> None:
-    """A Llama of 0.4 million random weights. vLLM on a CPU takes no heads narrower than 32."""
-    tokenizer = tiny.tokenizer()
+    """Random weights in the shape of SmolLM2-135M, and the toy tokenizer with words up to its vocabulary."""
+    toy = tiny.tokenizer()
+    state = json.loads(toy.backend_tokenizer.to_str())
+    state["model"]["vocab"] |= {f" word{index}": index for index in range(len(toy), VOCABULARY)}
+    ends: dict[str, Any] = {"pad_token": toy.pad_token, "eos_token": toy.eos_token, "chat_template": toy.chat_template}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)), **ends)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=256,
-        bos_token_id=tokenizer.bos_token_id,
+        vocab_size=VOCABULARY,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -86,20 +93,23 @@ def questions() -> list[Batch]:
     ]
 
 
-def sampling() -> Iterator[Comparison | str]:
+def sampling(model: str | None = None) -> Iterator[Comparison | str]:
+    """With a language model's folder or id, else with random weights."""
     batches = questions()
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder))
-        transformers = TransformersGenerator(
-            AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), batch_size=TOGETHER
-        )
+    with tempfile.TemporaryDirectory() as place:
+        folder = model or place
+        if model is None:
+            save_model(Path(place))
+        transformers = TransformersGenerator.load(folder, batch_size=TOGETHER)
+        yield f"transformers samples in {transformers.lm.dtype}"
         yield from added("TransformersGenerator", "model.generate", transformers, batches, _generate(transformers))
         if find_spec("vllm") is None:
             yield "vLLM is not installed: `make bench` measures it too"
             return
         from openprm.engines.vllm_generator import VllmGenerator
 
-        vllm = VllmGenerator(folder, dtype="float32", enforce_eager=True)
+        vllm = VllmGenerator(folder, dtype="auto", enforce_eager=True)
+        yield f"vLLM samples in {vllm.llm.model_config.dtype}"
         try:
             yield from added("VllmGenerator", "AsyncLLM.generate", vllm, batches, _async_llm(vllm, batches))
             yield compare(
@@ -109,7 +119,7 @@ def sampling() -> Iterator[Comparison | str]:
                 lambda: answered(transformers, batches),
                 SAMPLES,
                 "samples/s",
-                repetitions=3,
+                repetitions=1,
             )
         finally:
             vllm.close()
@@ -151,7 +161,7 @@ def added(
 
         stage()
         assert sum(row["n_tokens"] for row in read_rows(out)) == tokens
-        measured = compare(f"the stage with {ours}", plain, stage, alone, SAMPLES, "samples/s", repetitions=5)
+        measured = compare(f"the stage with {ours}", plain, stage, alone, tokens, "tokens/s", repetitions=3)
     yield measured
     yield f"the stage adds {100 * (1 / measured.ratio - 1):+.1f} % to {plain} ({tokens / SAMPLES:.0f} tokens a sample)"
 
