@@ -12,7 +12,6 @@ from ..engines.specs import GeneratorSpec, RewardSpec
 from ..engines.step_generator import StepGenerator, check_engine
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure, InputError
-from ..runs.progress import in_units
 from ..schema import Message
 from ..scoring.aggregation import DEFAULT_AGGREGATION
 from ..scoring.steps import DEFAULT_SEPARATOR
@@ -94,9 +93,8 @@ class Searcher:
         report: Report = no_report,
     ) -> list[SearchResult | Failure]:
         """See `Method.run`. `report` is called with generated tokens, and questions whose answers are drawn whole."""
-        whole = not (self.method.beam or self.method.rule)
-        reported = in_units(report, self.method.budget) if whole else lambda _, tokens: report(0, tokens)
-        generate = partial(self.step_generator, report=reported)
+        part = 0 if self.method.beam or self.method.rule else 1 / self.method.budget
+        generate = partial(self.step_generator, report=lambda rows, tokens: report(rows * part, tokens))
         score = self.scorer.score if self.scorer else None
         return self.method.run(questions, generate, score, seeds, watch)
 

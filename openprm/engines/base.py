@@ -20,7 +20,7 @@ from ..runs.progress import Report
 from ..schema import Message
 
 
-def no_report(rows: int, tokens: int) -> None:
+def no_report(rows: float, tokens: int) -> None:
     """A `Report` for callers that do not watch."""
 
 

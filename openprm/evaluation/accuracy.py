@@ -6,8 +6,7 @@ samples. Models that differ only in their training seed form a group: their accu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -83,7 +82,12 @@ def evaluate_selection(
     """
     groups = check_prompts(prompts, groups)
     best = f"best of {sizes(prompts)}"
-    tied = {f"{best}: {group}": fmean(map(partial(tied_share, prompts), groups[group])) for group in groups}
+
+    def ties(scorer: str) -> float:
+        scored = (zip(one["scores"][scorer], one["responses"], strict=True) for one in prompts)
+        return tied_share((number, *one) for number, responses in enumerate(scored) for one in responses)
+
+    tied = {f"{best}: {group}": fmean(map(ties, scorers)) for group, scorers in groups.items()}
     rows = choice_rows(choices(prompts, groups) if chosen is None else chosen, bounds(prompts))
     return [{**row, "tied": tied.get(row["method"])} for row in rows]
 
@@ -166,14 +170,18 @@ def compare_groups(
     return found
 
 
-def tied_share(prompts: Sequence[PromptCandidates], scorer: str) -> float:
-    """The share of prompts whose best score is that of several responses, of different texts."""
+def tied_share(rows: Iterable[tuple[Hashable, float, str]]) -> float:
+    """The share of prompts whose best score is that of several responses, of different texts.
 
-    def best(prompt: PromptCandidates) -> set[str]:
-        scores = prompt["scores"][scorer]
-        return {text for text, score in zip(prompt["responses"], scores, strict=True) if score == max(scores)}
-
-    return fmean(len(best(prompt)) > 1 for prompt in prompts)
+    Rows in any order: what identifies a prompt, the score of a response, and its text.
+    """
+    best: dict[Hashable, tuple[float, set[int]]] = {}
+    for prompt, score, text in rows:
+        if prompt not in best or score > best[prompt][0]:
+            best[prompt] = score, {hash(text)}
+        elif score == best[prompt][0]:
+            best[prompt][1].add(hash(text))
+    return fmean(len(texts) > 1 for _, texts in best.values())
 
 
 def paired_difference(against: str, more: np.ndarray, span: float = 1.0) -> dict[str, Any]:

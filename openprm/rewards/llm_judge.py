@@ -20,7 +20,6 @@ from typing import Any
 from ..engines.base import Batch, PromptSamples, Report, Sample, Sampling, no_report, prompt_seed
 from ..engines.openai_generator import ServerGenerator
 from ..errors import Failure, InputError
-from ..runs.progress import in_units
 from ..schema import Candidate, Message, Reward
 from .base import RewardBatch, RewardedBatches, RewardResult
 
@@ -115,8 +114,9 @@ class Judge:
                 seeds = [prompt_seed(self._sampling.seed, question[0]["content"]) for question in questions]
                 yield Batch(batch.index, questions, 0, seeds)  # servers take the seeds of questions
 
-        units = in_units(report, self._sampling.n)
-        with closing(self._generator.generate(asked(), self._sampling, units)) as judged:
+        sampling = self._sampling
+        judging = self._generator.generate(asked(), sampling, lambda rows, tokens: report(rows / sampling.n, tokens))
+        with closing(judging) as judged:
             for batch, answers in judged:
                 yield waiting.pop(batch.index), [self._result(answer) for answer in answers]
 

@@ -15,8 +15,8 @@ _REDRAW = 0.5  # seconds between updates in a terminal
 _WINDOW = 300.0  # seconds that rates are measured over
 
 #: Called as work proceeds, by any thread, with what has come since the last call: rows (samples, groups or
-#: continuations that are finished) and tokens (generated, or computed by a reward model).
-Report = Callable[[int, int], None]
+#: continuations that are finished, or parts of one) and tokens (generated, or computed by a reward model).
+Report = Callable[[float, int], None]
 
 
 class Progress:
@@ -45,14 +45,17 @@ class Progress:
         self._rows_name, self._rows_per_unit = rows, rows_per_unit
         self._note, self._clock = note, clock
         self._terminal = sys.stderr.isatty()
-        self._reported = [0, 0]  # rows and tokens; engines may report nothing, so those of finished shards count too
-        self._finished = [0, 0]
+        self._reported: list[float] = [
+            0,
+            0,
+        ]  # rows and tokens; engines may report nothing, so those of finished shards count too
+        self._finished: list[float] = [0, 0]
         self._lock = threading.Lock()
-        self._seen = deque([(clock(), 0.0, 0, 0)])  # time, units, rows and tokens
+        self._seen = deque([(clock(), 0.0, 0.0, 0.0)])  # time, units, rows and tokens
         self._next_line = self._next_note = clock() + (_REDRAW if self._terminal else _EVERY)
         self._write_note()
 
-    def report(self, rows: int, tokens: int = 0) -> None:
+    def report(self, rows: float, tokens: int = 0) -> None:
         """Rows and tokens that have come since the last call; may be called by any thread."""
         self._add(self._reported, rows, tokens)
 
@@ -94,11 +97,11 @@ class Progress:
         parts += [self.detail] if self.detail else []
         return f"{self._name}: " + " · ".join(parts)
 
-    def _now(self) -> tuple[float, float, int, int]:
+    def _now(self) -> tuple[float, float, float, float]:
         rows, tokens = map(max, self._reported, self._finished)
         return self._clock(), rows / self._rows_per_unit, rows, tokens
 
-    def _add(self, counts: list[int], rows: int, tokens: int) -> None:
+    def _add(self, counts: list[float], rows: float, tokens: int) -> None:
         with self._lock:
             counts[0] += rows
             counts[1] += tokens
@@ -117,18 +120,6 @@ class Progress:
     def _write_note(self) -> None:
         if self._note is not None:
             self._note.write_text(str(self), "utf-8")
-
-
-def in_units(report: Report, n: int) -> Report:
-    """Reports rows of which `n` make one of `report`'s."""
-    seen = 0
-
-    def reported(rows: int, tokens: int) -> None:
-        nonlocal seen
-        before, seen = seen, seen + rows
-        report(seen // n - before // n, tokens)
-
-    return reported
 
 
 def shown(rows: Iterable[Any], name: str, unit: str = "rows") -> Iterator[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..runs.declaration import Stage, input_path, parameter
 from ..runs.folder import REJECTED, read_rows
 from ..runs.progress import shown
 from ..schema import LEVELS, Pair, Tree
-from ..trees.pair_selection import Duplicates, OutcomeLimit, spread
+from ..trees.pair_selection import Duplicates, OutcomePairs
 from ..trees.pairs import OUTCOME, MinGap, PairParameters, tree_pairs
 from ..trees.statistics import PairStatistics
 from ..trees.tree import revalue, with_rewards
@@ -58,18 +58,17 @@ class Pairs(Stage, kind="pairs"):
         if min_gap.units != "reward":
             gaps |= min_gap.in_reward_units(shown(self._trees(), "gaps", "trees"))
         statistics = PairStatistics()
-        limit = OutcomeLimit(int(self.outcome)) if self.outcome.isdigit() else None
+        outcomes = OutcomePairs(int(self.outcome), self.seed) if self.outcome.isdigit() else None
 
         def rows() -> Iterator[Pair]:
             for tree in shown(self._trees(), "pairs", "trees"):
                 statistics.add_tree(tree)
-                asked = replace(parameters, outcome=str(limit.most)) if limit else parameters
+                asked = replace(parameters, outcome=str(outcomes.most)) if outcomes else parameters
                 pairs = tree_pairs(tree, gaps[tree["source"]], asked)
-                if limit:
-                    limit.add(pairs)
+                if outcomes:
+                    outcomes.add(pairs)
                 yield from pairs
 
-        outcomes = partial(spread, n=limit.n, seed=self.seed) if limit else None
         digests = write_unique(folder, rows(), statistics, outcomes)
         if not statistics.pairs:
             raise InputError(
@@ -147,16 +146,12 @@ class Preferences(ReadsRows, kind="preferences"):
 
 
 def write_unique(
-    folder: Path,
-    pairs: Iterable[Pair],
-    statistics: PairStatistics,
-    outcomes: Callable[[Iterable[tuple[int, Pair]]], set[int]] | None = None,
+    folder: Path, pairs: Iterable[Pair], statistics: PairStatistics, outcomes: OutcomePairs | None = None
 ) -> bytes:
     """Writes the pairs without duplicates and contradictions (all to a scratch file first, then those that stay);
     returns their digests.
 
-    Process pairs come first, then outcome pairs, so that published files, one a level, are in order. `outcomes`
-    chooses among the latter, by number.
+    Process pairs come first, then outcome pairs, so that published files, one a level, are in order.
     """
     duplicates = Duplicates()
     scratch = folder / ".pairs.jsonl"
@@ -175,8 +170,8 @@ def write_unique(
     def kept() -> Iterator[Pair]:
         for level in LEVELS:
             found = (one for one in read(level) if duplicates.keep(one[1]))
-            if level == OUTCOME and outcomes is not None:
-                chosen = outcomes(found)
+            if level == OUTCOME and outcomes:
+                chosen = outcomes.chosen(found)
                 found = (one for one in read(level) if one[0] in chosen)
             for _, pair in found:
                 statistics.add(pair)

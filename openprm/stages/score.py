@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure
+from ..evaluation.accuracy import tied_share
 from ..runs.declaration import input_path, parameter
 from ..runs.folder import read_rows
 from ..runs.progress import Report
@@ -54,10 +54,11 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
 
         def counts(totals: Mapping[str, Any]) -> dict[str, Any]:
             mean = round(totals["sum"] / totals["rows"], 4)
-            tied = tied_best_share(read_rows(folder, Scored))
+            rows: Iterator[Any] = read_rows(folder, Scored)
+            tied = tied_share((row["prompt_id"], row["score"], "".join(row["steps"])) for row in rows)
             return {
                 "mean_score": mean,
-                "tied_best_share": tied,
+                "tied_best_share": round(tied, 4),
                 **{name: totals[name] for name in ("truncated", "rejected")},
             }
 
@@ -77,18 +78,6 @@ def _count(rows: Items) -> dict[str, Any]:
         "sum": math.fsum(row["score"] for row in rows),
         "truncated": sum(row["truncated"] for row in rows),
     }
-
-
-def tied_best_share(rows: Iterable[Mapping[str, Any]]) -> float:
-    """The share of prompts whose best score is that of several responses, of different texts: see `tie_weights`."""
-    best: dict[str, tuple[float, set[int]]] = {}
-    for row in rows:
-        score, there = best.setdefault(row["prompt_id"], (row["score"], set()))
-        if row["score"] > score:
-            best[row["prompt_id"]] = row["score"], {hash("".join(row["steps"]))}
-        elif row["score"] == score:
-            there.add(hash("".join(row["steps"])))
-    return round(fmean(len(texts) > 1 for _, texts in best.values()), 4)
 
 
 def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:

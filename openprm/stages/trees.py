@@ -182,13 +182,8 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
             size = 0
         shards[-1].append(index)
         size += inside
-    result = {
-        "shards": shards,
-        "prompts": len(prompts),
-        "sources": sorted(sources),
-        "skipped": counts["skipped"],
-        "reward_name": name,
-    }
+    found = {"prompts": len(prompts), "sources": sorted(sources), "skipped": counts["skipped"], "reward_name": name}
+    result = {"shards": shards, **found}
     write_whole(marker, json.dumps(result))
     return result
 

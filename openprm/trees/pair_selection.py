@@ -44,14 +44,16 @@ class Duplicates:
         return True
 
 
-class OutcomeLimit:
-    """`most` is how many outcome pairs a tree has to give, so that `n` of all can be spread over prompts.
+class OutcomePairs:
+    """Takes `n` outcome pairs of all trees, spread over prompts.
 
-    It falls as trees are added, to one round more than that takes, for those that turn out to be duplicates.
+    `most` is how many a tree has to give. It falls as trees are added, to one round more than it takes, for those that
+    turn out to be duplicates.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, seed: int = 0) -> None:
         self.n = self.most = n
+        self._seed = seed
         self._at: Counter[int] = Counter()  # how many trees have a pair of each rank
 
     def add(self, pairs: Iterable[Pair]) -> None:
@@ -62,22 +64,20 @@ class OutcomeLimit:
             self.most -= 1
             total -= self._at.pop(self.most, 0)
 
+    def chosen(self, pairs: Iterable[tuple[int, Pair]]) -> set[int]:
+        """The numbers of the pairs to take: the widest of each prompt, then the second widest of each, and so on.
 
-def spread(pairs: Iterable[tuple[int, Pair]], n: int, seed: int = 0) -> set[int]:
-    """The numbers of `n` pairs, given with their numbers, that are spread over prompts.
-
-    The widest of each prompt, then the second widest of each, and so on; the last round, where not all find room, goes
-    by a hash of the prompts.
-    """
-    by_prompt: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for number, pair in pairs:
-        by_prompt[pair["prompt_id"]].append((-round(pair["gap"] or 0.0, 9), number))
-    rounds = sorted(
-        (rank, tie_break(seed, prompt_id, ""), number)
-        for prompt_id, own in by_prompt.items()
-        for rank, (_, number) in enumerate(sorted(own))
-    )
-    return {number for *_, number in rounds[:n]}
+        The last round, where not all find room, goes by a hash of the prompts.
+        """
+        by_prompt: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        for number, pair in pairs:
+            by_prompt[pair["prompt_id"]].append((-round(pair["gap"] or 0.0, 9), number))
+        rounds = sorted(
+            (rank, tie_break(self._seed, prompt_id, ""), number)
+            for prompt_id, own in by_prompt.items()
+            for rank, (_, number) in enumerate(sorted(own))
+        )
+        return {number for *_, number in rounds[: self.n]}
 
 
 def _digest(pair: Pair, first: str, second: str) -> bytes:

@@ -14,6 +14,7 @@ from openprm.evaluation.accuracy import (
     evaluate_selection,
     intervals,
     mean_interval,
+    tied_share,
 )
 from openprm.scoring.aggregation import AGGREGATIONS
 
@@ -129,6 +130,14 @@ def test_differences_are_paired():
     assert blind["difference_high"] - blind["difference_low"] == pytest.approx(
         2 * 1.96 / 40, rel=0.03
     )  # no difference
+
+
+def test_the_share_of_tied_best_scores_of_rows_in_any_order():
+    tied = [("p", 1.0, "a"), ("p", 0.0, "c"), ("p", 1.0, "b")]
+    equal = [("q", 0.0, "a"), ("q", 1.0, "b"), ("q", 1.0, "b")]
+    lone = [("r", -math.inf, "a"), ("s", 2.0, "b")]
+    rows = [row for three in zip(tied, equal, [*lone, lone[0]], strict=True) for row in three]
+    assert tied_share(rows) == tied_share(rows[::-1]) == 0.25
 
 
 def test_the_share_of_tied_best_scores_is_that_of_different_responses():

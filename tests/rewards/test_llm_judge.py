@@ -34,7 +34,7 @@ class JudgingServer(FaultyServer):
 
 def outcomes(judge: Judge, *responses: str) -> list[RewardResult]:
     batch = RewardBatch(3, [candidate(response, index=index) for index, response in enumerate(responses)])
-    reported: list[int] = []
+    reported: list[float] = []
     [(same, found)] = list(judge.rewards([batch], lambda rows, tokens: reported.append(rows)))
     assert same is batch
     assert sum(reported) == len(found) or any(outcome.failure for outcome in found), "responses, not judgements"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openprm.runs.progress import Progress, duration, in_units, shown
+from openprm.runs.progress import Progress, duration, shown
 
 
 class Clock:
@@ -76,9 +76,10 @@ def test_durations(seconds: float, text: str):
     assert duration(seconds) == text
 
 
-def test_several_rows_make_a_unit():
-    calls = []
-    report = in_units(lambda *call: calls.append(call), 3)
-    for rows in (1, 1, 1, 7, 0, 2):
-        report(rows, 5)
-    assert calls == [(0, 5), (0, 5), (1, 5), (2, 5), (0, 5), (1, 5)]
+def test_parts_of_rows_add_up(capsys):
+    clock = Clock()
+    progress = Progress("judge", "candidates", 30, clock=clock)
+    for second in range(1, 31):
+        clock.now = second
+        progress.report(1 / 3, 5)
+    assert capsys.readouterr().err == "judge: candidates 10/30 · 5 tokens/s · 1 min left\n"

@@ -14,7 +14,7 @@ from openprm.runs.folder import read_rows, rows_hash
 from openprm.schema import Candidate
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages import score as scoring_stage
-from openprm.stages.score import Score, tied_best_share
+from openprm.stages.score import Score
 
 from ..engines.faulty_server import RewardServer, reliable
 from ..folders import candidate, contents, dataset
@@ -68,15 +68,6 @@ def test_scoring_keeps_the_order_and_agrees_with_the_pipeline(
     assert sum(manifest["counts"]["rejected"].values()) == 6
     assert str(tmp_path) not in (tmp_path / "scores" / "manifest.json").read_text()
     assert not list((tmp_path / "scores" / "data").glob(".*"))
-
-
-def test_the_share_of_tied_best_scores():
-    def row(prompt_id: str, text: str, score: float) -> dict[str, Any]:
-        return {"prompt_id": prompt_id, "steps": ["So. ", text], "score": score}
-
-    tied = [row("p", "a", 1.0), row("p", "b", 1.0), row("p", "c", 0.0)]
-    equal = [row("q", "a", 0.0), row("q", "b", 1.0), row("q", "b", 1.0)]
-    assert tied_best_share([*tied, *equal]) == 0.5
 
 
 def test_strict_scoring_does_not_take_what_a_lenient_run_left(tmp_path: Path, model: Path):

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from openprm.trees.pair_selection import Duplicates, OutcomeLimit, spread
+from openprm.trees.pair_selection import Duplicates, OutcomePairs
 from openprm.trees.pairs import OUTCOME, PROCESS, PairParameters, preference_pair, tree_pairs
 from tests.trees.test_pairs import SAME, tree_of
 
@@ -66,10 +66,12 @@ def test_outcome_pairs_are_spread_over_prompts():
     gaps = {"p": [3.0, 2.0, 1.0], "q": [1.0], "r": [9.0, 8.0, 7.0, 6.0]}
     pairs = [preference_pair([], "c", "r", "s", prompt, gap) for prompt, all_ in gaps.items() for gap in all_]
     for n, expected in [(3, "pqr"), (5, "pqrpr"), (7, "pqrprpr"), (99, "pqrprprr")]:
-        chosen = [pairs[number] for number in sorted(spread(enumerate(pairs), n))]
+        chosen = [pairs[number] for number in sorted(OutcomePairs(n).chosen(enumerate(pairs)))]
         assert Counter(pair["prompt_id"] for pair in chosen) == Counter(expected)
         assert all(min(gaps[p][: expected.count(p)]) <= pair["gap"] for pair in chosen for p in [pair["prompt_id"]])
-    assert {pairs[next(iter(spread(enumerate(pairs), 1, seed)))]["prompt_id"] for seed in range(20)} == {*"pqr"}
+    assert {pairs[next(iter(OutcomePairs(1, seed).chosen(enumerate(pairs))))]["prompt_id"] for seed in range(20)} == {
+        *"pqr"
+    }
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30, 1000])
@@ -77,7 +79,7 @@ def test_a_tree_gives_no_more_outcome_pairs_than_are_needed(n):
     """Each prompt has some pairs; those within the limit hold the n that are spread over all."""
     draw = random.Random(n)
     has = [draw.choice([0, 1, 3, 40]) for _ in range(60)]
-    limit, given = OutcomeLimit(n), []
+    limit, given = OutcomePairs(n), []
     for count in has:
         given.append(min(count, limit.most))
         limit.add([preference_pair([], "c", "r", "s", "p")] * given[-1])
