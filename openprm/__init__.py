@@ -25,7 +25,7 @@ _MODULES = {
     "PairParameters": "trees.pairs",
     "tree_pairs": "trees.pairs",
     "load_reward_model": "models.reward_checkpoint",
-    "OpenPRMConfig": "training.config",
+    "OpenPRMConfig": "training.trainer",
     "OpenPRMTrainer": "training.trainer",
     "OpenPRMScoringPipeline": "scoring.pipeline",
     "load_scorer": "scoring.pipeline",

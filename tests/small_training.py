@@ -10,8 +10,7 @@ import torch
 
 from openprm.models.reward_checkpoint import prepare_reward_model
 from openprm.schema import Pair
-from openprm.training.config import OpenPRMConfig
-from openprm.training.trainer import OpenPRMTrainer
+from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
 from tests import tiny_models
 
 torch.set_num_threads(1)  # tensors this small only lose by more, most of all on a busy machine

@@ -33,9 +33,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def _kept(end: BaseException) -> str:
+def _kept(end: BaseException | None) -> str:
     """What a stage says is kept where it is interrupted."""
-    said: BaseException | None = end
-    while said and not isinstance(said, KeyboardInterrupt):
-        said = said.__cause__ or said.__context__
-    return str(said or "") or "what is finished is kept"
+    while end and not isinstance(end, KeyboardInterrupt):
+        end = end.__cause__ or end.__context__
+    return str(end or "") or "what is finished is kept"

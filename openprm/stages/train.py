@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 #: 0.68 times log 2, the 12 that stuck at 0.82 to 0.88, and the 3 on shuffled rewards at 1.00.
 PLATEAU = 0.8 * math.log(2)
 
+#: Options that transformers and the trainer call by the same names.
+_COUNTS = "max_steps batch_size per_device_batch_size max_length logging_steps eval_steps".split()
+_ALIKE = "batch_size max_length process_weight mixed_weight margin warmup_steps seed bf16 report_to".split()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage, kind="train"):
@@ -73,12 +77,8 @@ class Train(Stage, kind="train"):
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
     save_minutes: float = execution("Minutes between checkpoints, of which the last two are kept.", 5.0)
     logging_steps: int = execution("Steps between lines with the mean loss.", 10)
-    eval_steps: int | None = execution(
-        "Steps between measurements on --eval-pairs; default: ten in a run, or fewer where they are many pairs.", None
-    )
-    report_to: list[str] = execution(
-        "tensorboard, wandb, trackio or another of transformers' reports; may be repeated.", []
-    )
+    eval_steps: int | None = execution("Steps between measurements of held-out pairs; default: a tenth or more.", None)
+    report_to: list[str] = execution("tensorboard, wandb or another that transformers knows; may be repeated.", [])
     seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
     bf16: bool = parameter("Compute in bfloat16.", False)
     gradient_checkpointing: bool = execution("Compute activations again in the backward pass, to save memory.", False)
@@ -122,12 +122,17 @@ class Train(Stage, kind="train"):
         return read_manifest(out)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
+        from transformers.trainer_callback import PrinterCallback
         from transformers.trainer_utils import get_last_checkpoint
 
         from ..models.reward_checkpoint import is_classifier, load_reward_model
-        from ..training.curve import curve, is_measured, mean_loss, plot_curve, write_curve
-        from ..training.monitor import Monitor, MonitoredTrainer, remove_torn
+        from ..training.curve import curve, mean_loss, plot_curve, write_curve
+        from ..training.monitor import Monitor, remove_torn
+        from ..training.trainer import OpenPRMTrainer
 
+        for name in _COUNTS:
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; give at least 1, or leave it out")
         for level in self.levels:
             if level not in LEVELS:
                 raise InputError(f"--level: there is no level {level!r}{nearest(level, LEVELS)}")
@@ -145,27 +150,19 @@ class Train(Stage, kind="train"):
             )
         checkpoints = folder / WORK / "checkpoints"
         arguments = self._arguments(checkpoints)
-        model, tokenizer = load_reward_model(
-            self.base,
-            separator=self.separator or _separator(self.pairs.values()),
-            aggregation=aggregation,
-            seed=self.seed,
-        )
+        separator = self.separator or _separator(self.pairs.values())
+        model, tokenizer = load_reward_model(self.base, separator=separator, aggregation=aggregation, seed=self.seed)
         leads = arguments.process_index == 0
         if self.learning_rate is None:
             is_reward_model = is_classifier(model.config)
             arguments.learning_rate = 1e-6 if is_reward_model else 5e-6
             why = "the base is a reward model" if is_reward_model else f"{type(model).__name__} gets a new head"
             _say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", leads)
-        monitor = Monitor(folder, len(held or ()), self.eval_steps, self.logging_steps, self.save_minutes)
-        trainer = MonitoredTrainer(
-            model,
-            arguments,
-            shown(rows, "tokenize", "pairs") if leads else rows,
-            held,
-            processing_class=tokenizer,
-            monitor=monitor,
-        )
+        monitor = Monitor(len(held or ()), self.eval_steps, self.logging_steps, self.save_minutes)
+        given = shown(rows, "tokenize", "pairs") if leads else rows
+        trainer = OpenPRMTrainer(model, arguments, given, held, processing_class=tokenizer, callbacks=[monitor])
+        trainer.remove_callback(PrinterCallback)
+        trainer.on_batch = monitor.on_batch
         if leads:
             remove_torn(checkpoints)
         trainer.accelerator.wait_for_everyone()
@@ -184,7 +181,7 @@ class Train(Stage, kind="train"):
         metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
         plateau = metrics["final_loss"] > PLATEAU
         # the held-out pairs were measured after the last step
-        metrics |= {name: value for name, value in curve(history)[-1].items() if is_measured(name)}
+        metrics |= {name: value for name, value in curve(history)[-1].items() if name.startswith("eval_")}
         trainer.save_model(str(folder))
         if leads:
             if plateau:
@@ -195,18 +192,17 @@ class Train(Stage, kind="train"):
                     metrics["final_loss"],
                 )
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
+            if (events := checkpoints / "runs").exists():  # TensorBoard's
+                shutil.copytree(events, folder.with_name(f"{arguments.run_name}.tensorboard"), dirs_exist_ok=True)
             write_curve(history, folder)
             try:
                 plot_curve(history, folder)
             except ImportError:
                 _say("curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there")
+        levels = dict(Counter(row["level"] for row in rows))
         return {
             "files_hash": files_hash(folder),
-            "counts": {
-                "levels": dict(Counter(row["level"] for row in rows)),
-                **trainer.summary,
-                "learning_rate": arguments.learning_rate,
-            },
+            "counts": {"levels": levels, **trainer.summary, "learning_rate": arguments.learning_rate},
             "metrics": metrics,
             "plateau": plateau,
         }
@@ -216,15 +212,15 @@ class Train(Stage, kind="train"):
         import torch
         from transformers.integrations import get_available_reporting_integrations
 
-        from ..training.config import OpenPRMConfig
+        from ..training.trainer import OpenPRMConfig
 
-        if missing := {*self.report_to} - {"none", "all", *(there := get_available_reporting_integrations())}:
-            raise InputError(
-                f"--report-to {min(missing)}: transformers does not find it; install it (there are: "
-                f"{', '.join(there) or 'none'})"
-            )
+        found = get_available_reporting_integrations()
+        if missing := {*self.report_to} - {"none", "all", *found}:
+            raise InputError(f"--report-to {min(missing)}: is it installed? There are {', '.join(found) or 'none'}")
         at_once = self.batch_size // int(os.environ.get("WORLD_SIZE", "1"))
+        fitting = (size for size in range(1, self.per_device_batch_size + 1) if at_once % size == 0)
         options: dict[str, Any] = {
+            "output_dir": str(checkpoints),
             "save_total_limit": 2,  # survives a kill while the newest is being written
             "save_strategy": "no",  # the monitor has it saved, and measured
             "eval_strategy": "no",
@@ -234,29 +230,18 @@ class Train(Stage, kind="train"):
             "learning_rate": self.learning_rate or 0.0,  # the default follows from the base
             "num_train_epochs": self.epochs,
             "max_steps": self.max_steps or -1,
-            "batch_size": self.batch_size,
-            "per_device_train_batch_size": max(
-                (size for size in range(1, self.per_device_batch_size + 1) if at_once % size == 0), default=1
-            ),
-            "max_length": self.max_length,
-            "process_weight": self.process_weight,
-            "mixed_weight": self.mixed_weight,
-            "margin": self.margin,
-            "warmup_steps": self.warmup_steps,
+            "per_device_train_batch_size": max(fitting, default=1),
             "lr_scheduler_type": self.lr_scheduler,
-            "seed": self.seed,
-            "bf16": self.bf16,
-            "report_to": self.report_to,
+            **{name: getattr(self, name) for name in _ALIKE},
             "run_name": checkpoints.parents[1].name.removeprefix(".").removesuffix(".partial"),
             # newer versions of transformers warn of the name, older ones know no other
             **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
         }
         for name in self.trainer_options:
-            if name in options or name == "output_dir":
-                raise InputError(f"--trainer-option {name}: `openprm train` sets it, or has an option for it")
-            if name not in OpenPRMConfig.__dataclass_fields__:
-                raise InputError(f"--trainer-option {name}: there is none of that name in TrainingArguments")
-        return OpenPRMConfig(output_dir=str(checkpoints), **options, **self.trainer_options)
+            if name in options or name not in OpenPRMConfig.__dataclass_fields__:
+                where = "`openprm train` sets it" if name in options else "TrainingArguments has none of that name"
+                raise InputError(f"--trainer-option {name}: {where}; see openprm train --help")
+        return OpenPRMConfig(**options, **self.trainer_options)
 
 
 def _leave_group() -> None:

@@ -16,7 +16,8 @@ from ..schema import LEVELS
 History = Sequence[Mapping[str, Any]]
 
 _KEPT = ("step", "epoch", "loss", "learning_rate", "grad_norm")
-_STYLES = ({"color": "#12344d"}, {"color": "#5b8fb0", "linestyle": "-."}, {"color": "0.5", "linestyle": ":"})
+_ACCURACIES = ("eval_accuracy", *(f"eval_accuracy_{level}" for level in LEVELS))
+_STYLES = ({"color": "0.5"}, {"marker": "o"}, {"marker": "^", "linestyle": "-."}, {"marker": "s", "linestyle": ":"})
 
 
 def curve(history: History) -> list[dict[str, float]]:
@@ -26,15 +27,9 @@ def curve(history: History) -> list[dict[str, float]]:
     """
     rows: dict[int, dict[str, float]] = {}
     for entry in history:
-        names = [*_KEPT, *filter(is_measured, sorted(entry))]  # a checkpoint keeps no order
-        kept = {name: entry[name] for name in names if name in entry}
-        rows.setdefault(entry["step"], {}).update(kept)
+        measured = [name for name in sorted(entry) if name.startswith(("eval_loss", "eval_accuracy"))]
+        rows.setdefault(entry["step"], {}).update({name: entry[name] for name in [*_KEPT, *measured] if name in entry})
     return list(rows.values())
-
-
-def is_measured(name: str) -> bool:
-    """Whether a number that Trainer logs was measured on held-out pairs, and is no time."""
-    return name.startswith("eval_") and ("loss" in name or "accuracy" in name)
 
 
 def mean_loss(history: History, after: int = 0) -> float:
@@ -60,25 +55,14 @@ def plot_curve(history: History, folder: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = curve(history)
-    measured = [row for row in rows if "eval_accuracy" in row]
-    figure = Figure(figsize=(7, 6 if measured else 3), layout="constrained")
-    axes = figure.subplots(2 if measured else 1, sharex=True, squeeze=False)[:, 0]
-    axes[0].plot(*_line(rows, "loss"), color="0.6", linewidth=0.8, label="of a step")
-    axes[0].axhline(math.log(2), color="0.8", label="log 2: chance")
-    axes[0].set_ylabel("loss")
-    if measured:
-        axes[0].plot(*_line(measured, "eval_loss"), color="black", marker="o", label="held-out pairs")
-        axes[1].plot(*_line(measured, "eval_accuracy"), color="black", marker="o", label="all")
-        for level, style in zip(LEVELS, _STYLES, strict=True):
-            axes[1].plot(*_line(measured, f"eval_accuracy_{level}"), marker=".", label=level, **style)
-        axes[1].axhline(0.5, color="0.8")
-        axes[1].set_ylabel("accuracy on held-out pairs")
-    for axis in axes:
+    lines = {"loss": ["loss", "eval_loss"], "held-out accuracy": [name for name in rows[-1] if name in _ACCURACIES]}
+    lines = {title: names for title, names in lines.items() if names}
+    panels = Figure(figsize=(7, 6), layout="constrained").subplots(len(lines), sharex=True, squeeze=False)[:, 0]
+    for axis, (title, names) in zip(panels, lines.items(), strict=True):
+        for name, style in zip(names, _STYLES, strict=False):
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            axis.plot([step for step, _ in points], [value for _, value in points], label=name, **style)
+        axis.axhline(math.log(2) if title == "loss" else 0.5, color="0.8", label="chance")
+        axis.set(xlabel="step", ylabel=title)
         axis.legend()
-    axes[-1].set_xlabel("step")
-    figure.savefig(folder / CURVE[1])
-
-
-def _line(rows: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
-    there = [row for row in rows if name in row]
-    return [row["step"] for row in there], [row[name] for row in there]
+    panels[0].figure.savefig(folder / CURVE[1])

@@ -1,27 +1,28 @@
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openprm.runs.progress import Progress
-from openprm.training.monitor import Monitor, MonitoredTrainer, remove_torn
+from openprm.training.monitor import Monitor, remove_torn
 from tests.small_training import pairs, trainer
 
 
-def watched(folder: Path, monkeypatch: pytest.MonkeyPatch, *numbers: Any, held: Any = None, **options: Any) -> Any:
-    """A trainer of 40 pairs in five steps, with `Monitor(folder, *numbers)`."""
+def watched(folder: Path, *numbers: Any, held: Any = None, **options: Any) -> Any:
+    """A trainer of 40 pairs in five steps, with `Monitor(len(held), *numbers)`."""
     output = folder / "work" / "checkpoints"
     output.mkdir(parents=True)
-    monitor = Monitor(folder, len(held or ()), *numbers)
-    monkeypatch.setattr("tests.small_training.OpenPRMTrainer", partial(MonitoredTrainer, monitor=monitor))
-    return trainer(output, pairs(40), held, logging_steps=1, **options)
+    monitor = Monitor(len(held or ()), *numbers)
+    run = trainer(output, pairs(40), held, logging_steps=1, **options)
+    run.add_callback(monitor)
+    run.on_batch = monitor.on_batch
+    return run
 
 
 def test_a_run_shows_its_first_loss_its_mean_losses_and_held_out_accuracies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    run = watched(tmp_path, monkeypatch, 3, 2, 60, held=pairs(6, start=100))
+    run = watched(tmp_path, 3, 2, 60, held=pairs(6, start=100))
     run.train()
     lines = [line.partition(": ") for line in capsys.readouterr().err.splitlines() if line.startswith("step")]
     assert [step for step, _, text in lines if text.startswith("loss")] == [f"step {n}/5" for n in (1, 2, 4, 5)]
@@ -38,9 +39,9 @@ def test_a_run_shows_its_first_loss_its_mean_losses_and_held_out_accuracies(
 
 @pytest.mark.parametrize(("held", "steps"), [(6, [1, 2, 3, 4, 5]), (13, [2, 4, 5])])
 def test_held_out_pairs_are_not_measured_more_often_than_they_are_trained_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, steps: list[int]
+    tmp_path: Path, held: int, steps: list[int]
 ):
-    run = watched(tmp_path, monkeypatch, None, 10, 60, held=pairs(held, start=100))
+    run = watched(tmp_path, None, 10, 60, held=pairs(held, start=100))
     run.train()
     assert [entry["step"] for entry in run.state.log_history if "eval_loss" in entry] == steps
 
@@ -48,7 +49,7 @@ def test_held_out_pairs_are_not_measured_more_often_than_they_are_trained_on(
 def test_the_first_loss_is_shown_within_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shown: list[str] = []
     monkeypatch.setattr(Progress, "report", lambda self, rows, tokens=0: shown.append(self.detail))
-    run = watched(tmp_path, monkeypatch, None, 10, 60, per_device_train_batch_size=2)
+    run = watched(tmp_path, None, 10, 60, per_device_train_batch_size=2)
     run.train()
     first = run.state.log_history[0]["loss"]
     assert len(shown) == 20
@@ -59,11 +60,10 @@ def test_the_first_loss_is_shown_within_the_first_step(tmp_path: Path, monkeypat
 def test_a_run_is_saved_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     clock = iter(range(0, 1000, 40))
     monkeypatch.setattr("openprm.training.monitor.time.monotonic", lambda: next(clock))
-    run = watched(tmp_path, monkeypatch, None, 10, 1.0)
+    run = watched(tmp_path, None, 10, 1.0)
     run.train()
     names = sorted(path.name for path in (tmp_path / "work" / "checkpoints").glob("checkpoint-*"))
     assert names == ["checkpoint-2", "checkpoint-4"]
-    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 1 + 4
     assert (tmp_path / "work" / "progress.txt").read_text().startswith("train: steps ")
 
 

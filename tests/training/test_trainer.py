@@ -11,8 +11,7 @@ from transformers import HfArgumentParser
 import openprm
 from openprm.schema import Pair, features
 from openprm.scoring.encoding import encode
-from openprm.training.config import OpenPRMConfig
-from openprm.training.trainer import OpenPRMTrainer
+from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
 from tests import tiny_models
 from tests.small_training import pair, pairs, trainer
 
@@ -199,4 +198,4 @@ def test_rows_that_are_trained_on_are_measured_with_a_warning(tmp_path: Path, ca
     run = trainer(tmp_path, pairs(4), pairs(2, start=100))
     assert "trained on" not in caplog.text
     run.evaluate(pairs(6))
-    assert "4 of the 6 questions of the eval pairs are trained on" in caplog.text
+    assert "4 of 6 questions of the eval pairs are trained on" in caplog.text
