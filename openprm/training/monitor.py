@@ -29,7 +29,7 @@ class Monitor(TrainerCallback):
     """Shows the progress of a run on standard error, has held-out pairs measured, and the run saved by time.
 
     held: the number of held-out pairs, measured every `eval_steps` steps; by default ten times, but never more of them
-    than are trained on in between. logging_steps: steps between lines with the mean loss. save_minutes: of checkpoints.
+    than are trained on in between. logging_steps: steps between lines of mean losses. save_minutes: of checkpoints.
     """
 
     held: int
