@@ -237,9 +237,10 @@ class Train(Stage, kind="train"):
             # newer versions of transformers warn of the name, older ones know no other
             **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
         }
+        taken = {*options, "save_steps", "eval_steps"}
         for name in self.trainer_options:
-            if name in options or name not in OpenPRMConfig.__dataclass_fields__:
-                where = "`openprm train` sets it" if name in options else "TrainingArguments has none of that name"
+            if name in taken or name not in OpenPRMConfig.__dataclass_fields__:
+                where = "`openprm train` sets it" if name in taken else "TrainingArguments has none of that name"
                 raise InputError(f"--trainer-option {name}: {where}; see openprm train --help")
         return OpenPRMConfig(**options, **self.trainer_options)
 
