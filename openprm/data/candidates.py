@@ -8,6 +8,7 @@ In memory are a hash per prompt, a number per response, and the texts of one bat
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from ..errors import Failure, InputError
 from ..runs.folder import batched, is_folder, read_manifest
 from ..schema import SCHEMA_VERSION, Candidate
+from ..text import comparable
 from .columns import Columns, one_per_response, require_column, resolve_columns, to_candidate
 from .readers import convert_rows, dataset_name, numbered_rows, row_key, with_columns
 from .values import as_record, question_id, to_id, to_question
@@ -157,7 +159,8 @@ class _Questions:
         def enter(number: int, row: dict[str, Any]) -> tuple[()]:
             prompt_id, question = to_id(row, key), to_question(row, columns.question, options)
             entry = {**{name: row.get(name) for name in wanted}, columns.question: question}
-            if self._table.setdefault(prompt_id, entry) != entry:
+            both = self._table.setdefault(prompt_id, entry), entry
+            if len({comparable(json.dumps(one, ensure_ascii=False, default=str)) for one in both}) > 1:
                 raise Failure(f"{key} {prompt_id!r} was another question before", "give each question its own id")
             return ()
 

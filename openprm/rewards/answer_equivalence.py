@@ -8,7 +8,8 @@ Equal labels are equal answers, whichever of the equal spellings stands for them
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -68,30 +69,44 @@ def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
     """For each answer one of those that it equals; one that cannot be read as mathematics equals only itself.
 
     Answers of one label all equal one another: 50% may stand with 50 or with 0.5, which stay apart. The groups are the
-    same in any order of the answers. What is not compared in time counts as different, with a warning.
+    same in any order of the answers. What is not compared in time counts as different, with a warning; an answer that
+    takes too long with two others is compared no more.
     """
     from .math_answer import equal, read, spelling
 
     spelled = [answer and spelling(answer) for answer in answers]
-    late: list[str] = []
+    slow: list[str] = []
+    late: dict[str, set[str]] = defaultdict(set)  # of an answer those that it was not compared with in time
 
-    def in_time(work: Callable[..., Any], *answers: str) -> bool:
+    def readable(answer: str) -> bool:
         try:
-            return bool(work(*answers))
+            return bool(read(answer))
         except TimeoutError:
-            late.append(answers[0])
+            slow.append(answer)
             return False
 
     def same(one: str, other: str) -> bool:
-        # in both orders: an answer may be written more freely than the reference that it is compared with
-        return in_time(equal, one, other) or in_time(equal, other, one)
+        if len(late[one]) > 1 or len(late[other]) > 1:  # no more time for it
+            return False
+        try:
+            # in both orders: an answer may be written more freely than the reference that it is compared with
+            return bool(equal(one, other) or equal(other, one))
+        except TimeoutError:
+            slow.append(one)
+            late[one].add(other)
+            late[other].add(one)
+            for answer in (other, one):
+                if len(late[answer]) > 1:  # not the fault of the others
+                    for innocent in late[answer]:
+                        late[innocent].discard(answer)
+            return False
 
     groups: list[list[str]] = []
     for answer in sorted(set(filter(None, spelled)), key=lambda text: ("%" in text, text)):
-        comparable = groups if in_time(read, answer) else []
+        comparable = groups if readable(answer) else []
         group = next((group for group in comparable if all(same(answer, other) for other in group)), None)
         groups.append([answer]) if group is None else group.append(answer)
-    if late:
-        logger.warning("%d comparisons of answers took too long and count as different: %s", len(late), late[0][:80])
+    if slow:
+        logger.warning("%d comparisons of answers took too long and count as different: %s", len(slow), slow[0][:80])
     found = {answer: group[0] for group in groups for answer in group}
     return [answer and found[answer] for answer in spelled]

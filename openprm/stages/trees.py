@@ -67,9 +67,8 @@ class Trees(ReadsCandidates, kind="trees"):
         buckets = _bucket(folder, self.candidate_source(), self.strict)
         for source in self.separators:
             if source not in buckets["sources"]:
-                raise InputError(
-                    f"--source-separator: no candidate is of source {source!r}{nearest(source, buckets['sources'])}"
-                )
+                hint = nearest(source, buckets["sources"])
+                raise InputError(f"--source-separator: no candidate is of source {source!r}{hint}")
         stored = Shards(folder, Tree)
         finished = stored.notes()
         missing = [shard for shard in enumerate(buckets["shards"]) if shard[0] not in finished]

@@ -196,6 +196,8 @@ def test_questions_from_a_second_file(jsonl):
         {"prompt_id": 1, "question": "Which?", "options": ["red", "blue"], "answer": "B"},
         {"prompt_id": 2, "question": "What?", "options": None, "answer": None},
         {"prompt_id": 2, "question": "What else?"},
+        {"prompt_id": 4, "question": "Caf\u00e9?", "options": ["red"], "answer": "A"},
+        {"prompt_id": 4, "question": "\u200bCafe\u0301?", "options": ["red"], "answer": "A"},  # the same question
         {"prompt_id": 3, "question": "", "options": ["red"]},
         name="problems.jsonl",
     )
@@ -206,7 +208,7 @@ def test_questions_from_a_second_file(jsonl):
     assert [candidate["reference"] for candidate in candidates] == ["B", None]
     assert [Path(str(failure.key)).name for failure in rejected] == [
         "problems.jsonl, row 3",
-        "problems.jsonl, row 4",
+        "problems.jsonl, row 6",
         "answers.jsonl, row 3",
     ]
     assert "has no question '3'" in rejected[2].reason

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from openprm.errors import InputError
+from openprm.rewards import math_answer
 from openprm.rewards.answer_equivalence import EQUIVALENCES, equivalence_of, labels
 from openprm.rewards.exact_answer import golden_rule
 from openprm.rewards.math_answer import mathematics_rule
@@ -45,6 +46,27 @@ def test_a_percentage_does_not_join_what_differs():
     for order in itertools.permutations(range(4)):
         found = dict(zip(order, labels([answers[i] for i in order], "math"), strict=True))
         assert found[0] == found[2] != found[1] == found[3]
+
+
+@pytest.mark.parametrize("slow", [1, 2, 5])
+def test_slow_answers_take_no_more_time_with_every_other(monkeypatch, slow):
+    """A slow answer is given up after two time-outs, whichever it is; the others still vote together."""
+    pytest.importorskip("math_verify")
+    timed_out = []
+
+    def equal(one: str, other: str) -> bool:
+        if "x" in one + other and one != other:
+            timed_out.append((one, other))
+            raise TimeoutError
+        return float(one) % 10 == float(other) % 10
+
+    monkeypatch.setattr(math_answer, "equal", equal)
+    responses = [f"The answer is {number}" for number in range(10, 50)]
+    responses[5:5] = [rf"\boxed{{x^{number}}}" for number in range(slow)]
+    found = labels(responses, "math")
+    assert len(set(found)) == 10 + slow
+    assert found[:5] == found[10 + slow : 15 + slow]
+    assert len(timed_out) <= 2 * slow + 1
 
 
 def test_unknown_equivalence():
