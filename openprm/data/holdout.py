@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..errors import InputError
 from ..schema import Message
 from ..text import comparable
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 #: Numbers, words, and signs that mean something.
 _WORDS = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s.,;:!?\"'`*]")
@@ -46,3 +48,15 @@ def divide(ranks: Iterable[int], holdout: float, limit: int | None = None) -> tu
         raise InputError("there are fewer than two different questions: none can be held out")
     n = min(max(round(holdout * len(kept)), 1), len(kept) - 1)
     return set(kept[n:]), set(kept[:n])
+
+
+def hold_out(rows: Sequence[_Row], share: float) -> tuple[list[_Row], list[_Row]]:
+    """The rows to train on, and those of the held-out share of the questions: none where there is one question."""
+    ranks = [question_rank(row["question"]) for row in rows]
+    if len(set(ranks)) < 2:
+        return list(rows), []
+    _, test = divide(ranks, share)
+    kept, held = (
+        [row for row, rank in zip(rows, ranks, strict=True) if (rank in test) is is_held] for is_held in (False, True)
+    )
+    return kept, held

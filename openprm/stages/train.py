@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.holdout import shared_questions
+from ..data.holdout import hold_out, shared_questions
 from ..errors import InputError
 from ..runs.console import say
 from ..runs.declaration import Stage, execution, input_path, nearest, parameter
@@ -49,6 +49,9 @@ class Train(Stage, kind="train"):
     pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", argument=True)
     base: str = input_path("Reward model or language model to start from.")
     eval_pairs: str | None = input_path("Held-out pairs to measure the accuracy on.", None)
+    holdout: float = parameter(
+        "Without --eval-pairs: share of the prompts whose pairs are held out to measure the accuracy on; 0: none.", 0.1
+    )
     levels: list[str] = parameter(
         "process, mixed or outcome; may be repeated. Outcome alone makes an outcome reward model.",
         [*LEVELS],
@@ -139,11 +142,14 @@ class Train(Stage, kind="train"):
         aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
         if aggregation is None:
             aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
-        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair) if row["level"] in self.levels]
+        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair)]
+        held = list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else []
+        if self.holdout and not held:  # the same prompts whatever the levels
+            rows, held = hold_out(rows, self.holdout)
+        rows = [row for row in rows if row["level"] in self.levels]
         if not rows:
             raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
-        held = list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else None
-        if held and (leaked := shared_questions(rows, held)):
+        if self.eval_pairs and (leaked := shared_questions(rows, held)):
             raise InputError(
                 f"{self.eval_pairs}: {len(leaked)} questions are trained on (but for case, space and punctuation), "
                 f"such as {leaked[0]!r}; hold out pairs of other prompts"
@@ -158,9 +164,11 @@ class Train(Stage, kind="train"):
             arguments.learning_rate = 1e-6 if is_reward_model else 5e-6
             why = "the base is a reward model" if is_reward_model else f"{type(model).__name__} gets a new head"
             _say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", leads)
-        monitor = Monitor(len(held or ()), self.eval_steps, self.logging_steps, self.save_minutes)
+        monitor = Monitor(len(held), self.eval_steps, self.logging_steps, self.save_minutes)
         given = shown(rows, "tokenize", "pairs") if leads else rows
-        trainer = OpenPRMTrainer(model, arguments, given, held, processing_class=tokenizer, callbacks=[monitor])
+        trainer = OpenPRMTrainer(
+            model, arguments, given, held or None, processing_class=tokenizer, callbacks=[monitor]
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.on_batch = monitor.on_batch
         if leads:
@@ -242,7 +250,8 @@ class Train(Stage, kind="train"):
             if name in taken or name not in OpenPRMConfig.__dataclass_fields__:
                 where = "`openprm train` sets it" if name in taken else "TrainingArguments has none of that name"
                 raise InputError(f"--trainer-option {name}: {where}; see openprm train --help")
-        return OpenPRMConfig(**options, **self.trainer_options)
+        on_cpu = {"use_cpu": not torch.accelerator.is_available()}  # unsaid, bfloat16 is refused there
+        return OpenPRMConfig(**{**on_cpu, **options, **self.trainer_options})
 
 
 def _leave_group() -> None:

@@ -18,7 +18,7 @@ from openprm.errors import InputError
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, write_shard
 from openprm.runs.manifest import files_hash, run_stage
-from openprm.schema import Pair
+from openprm.schema import LEVELS, Pair
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.train import Train
 from openprm.training.trainer import OpenPRMTrainer
@@ -223,7 +223,7 @@ def test_several_folders_are_trained_on_together_and_a_run_on_the_plateau_says_s
 ):
     folders = {str(start): dataset(tmp_path / str(start), Pair, pairs(3, start)) for start in (0, 50)}
     options = {**OPTIONS, "max_steps": 1, "learning_rate": 1e-9}
-    manifest = train_model(folders, base, tmp_path / "model", options, separator="line")
+    manifest = train_model(folders, base, tmp_path / "model", options, separator="line", holdout=0)
     assert manifest["counts"]["pairs"]["train"]["usable"] == 6
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["openprm"]["separator"] == "line"
@@ -253,3 +253,27 @@ def run_on(out: Path, counts: dict[str, Any]) -> Path:
 
     run_stage(out, "pairs", {}, {}, work)
     return out
+
+
+def test_a_tenth_of_the_prompts_is_held_out_where_no_pairs_are(tmp_path: Path, base: Path):
+    rows = [
+        pair(index, question=[{"role": "user", "content": f"What is {index // 2}?"}], level=LEVELS[index % 2])
+        for index in range(40)
+    ]
+    found = dataset(tmp_path / "pairs", Pair, rows)
+    counts = {}
+    for levels in (["process"], [*LEVELS]):
+        manifest = train_model(
+            {"pairs": found}, base, tmp_path / levels[-1], {**OPTIONS, "max_steps": 1}, levels=levels
+        )
+        counts[levels[-1]] = manifest["counts"]["pairs"]
+        assert "eval_accuracy_process" in manifest["metrics"]
+    assert counts["process"]["train"]["usable"] == 18  # of 20 questions 2 are held out, with both of their pairs
+    assert (counts["outcome"]["train"]["usable"], counts["outcome"]["eval"]["usable"]) == (36, 4)
+    assert counts["process"]["eval"] == counts["outcome"]["eval"]
+
+
+def test_bfloat16_needs_no_further_option_where_there_is_no_gpu(tmp_path: Path, base: Path):
+    found = dataset(tmp_path / "pairs", Pair, pairs(8))
+    options = {name: value for name, value in OPTIONS.items() if name != "use_cpu"}
+    assert train_model({"pairs": found}, base, tmp_path / "model", options, bf16=True)["metrics"]["loss"] > 0
