@@ -52,14 +52,30 @@ def resolve_columns(path: str, columns: SomeColumns, names: Collection[str], req
     return replace(columns, **resolved)  # type: ignore[type-var]
 
 
+#: What people call a part, where its column is not called like it.
+_OTHER_NAMES = {
+    "question": ("prompt", "instruction", "query", "problem", "input", "messages"),
+    "response": ("answer", "completion", "output", "text", "generation", "responses"),
+    "reward": ("score", "rating", "label"),
+    "reference": ("answer", "solution", "target", "gold"),
+    "prompt_id": ("id", "question_id"),
+}
+#: The option that names the column of a part.
+_OPTIONS = {
+    part: f"--{part}-column"
+    for part in ("question", "response", "reward", "reference", "source", "model", "options", "chosen", "rejected")
+} | {"prompt_id": "--id-column"}
+
+
 def require_column(path: str, what: str, column: str, names: Collection[str]) -> None:
-    """Raises InputError if `column`, which should hold `what`, is not one of the file's columns `names`."""
-    if column not in names:
-        near = difflib.get_close_matches(column, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(
-            f"{path}: no column {column!r}{hint}; name the column of {what}, one of {', '.join(map(repr, names))}"
-        )
+    """Raises InputError if `column`, which should hold `what` (a part, or in words), is not one of the file's columns
+    `names`; it names the option, and the column that may be meant."""
+    if column in names:
+        return
+    near = difflib.get_close_matches(column, names, n=1) + [one for one in _OTHER_NAMES.get(what, ()) if one in names]
+    wanted = f" ({_OPTIONS[what]} {near[0] if near else 'NAME'})" if what in _OPTIONS else ""
+    ask = f"did you mean {near[0]!r}{wanted}?" if near else f"name the column of {what}{wanted}"
+    raise InputError(f"{path}: no column {column!r}; it has {', '.join(map(repr, names))}; {ask}")
 
 
 def one_per_response(row: Mapping[str, Any], columns: Columns) -> list[Mapping[str, Any]]:

@@ -141,6 +141,8 @@ def csv_file(path: str) -> Iterator[Row]:
 
 
 def _header(path: str, names: list[str]) -> list[str]:
+    if "\0" in "".join(names):
+        raise InputError(f"{path}: zero bytes in the header, as in UTF-16 text; save the file as UTF-8")
     if not is_unicode("".join(names)):
         raise InputError(f"{path}: invalid UTF-8 in the header; save the file as UTF-8")
     for separator in ";\t":

@@ -57,7 +57,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ValueError(f"n is {self.n}; sample at least one response")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
+        if not self.temperature >= 0 or not 0 < self.top_p <= 1:
             raise ValueError("temperature is at least 0, top_p above 0 and at most 1")
         if self.temperature == 0 and self.n > 1:
             raise ValueError("greedy samples of one prompt are all alike: use n=1, or a temperature above 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from ..errors import InputError, first_line
@@ -31,7 +32,7 @@ def load_model(auto_class: Any, model: str | Path, dtype: str, **options: Any) -
         raise InputError(f"unknown dtype {dtype!r}; choose one of {', '.join(_DTYPES)}")
     try:
         loaded, found = auto_class.from_pretrained(model, dtype=dtype, output_loading_info=True, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{model} cannot be loaded by {name}: {first_line(error)}; check the checkpoint") from error
     if found["missing_keys"]:
         missing = ", ".join(sorted(found["missing_keys"]))
@@ -47,4 +48,7 @@ def load_tokenizer(model: str | Path, **options: Any) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model, **options)
     except (OSError, ValueError) as error:
-        raise InputError(f"{model}: its tokenizer cannot be loaded: {first_line(error)}") from error
+        raise InputError(
+            f"{model}: its tokenizer cannot be loaded ({first_line(error)}); put the files of the one that it was "
+            "trained with into its folder"
+        ) from error

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -63,10 +65,10 @@ def load_reward_model(
     bfloat16, use the trainer's `bf16=True`. Dropout is switched off in the config, since it adds noise to the
     difference of two rewards.
 
-    Raises ValueError for a classifier with several labels, a checkpoint with a head of another kind, or one with
-    missing weights.
+    Raises InputError for what cannot be loaded, a classifier with several labels, a checkpoint with a head of another
+    kind, or one with missing weights.
     """
-    with ExitStack() as stack:
+    with ExitStack() as stack, _loading(base):
         if is_internlm2(base, revision):
             folder = stack.enter_context(TemporaryDirectory())
             convert_internlm2(base, folder, revision=revision)
@@ -75,7 +77,7 @@ def load_reward_model(
         config = AutoConfig.from_pretrained(base, **options)
         classifier = is_classifier(config)
         if classifier and config.num_labels != 1:
-            raise ValueError(
+            raise InputError(
                 f"{base} is a classifier with {config.num_labels} labels; a reward model has one. Start from a reward "
                 "model, or from the language model that the classifier was made from"
             )
@@ -99,6 +101,17 @@ def load_reward_model(
         tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
     prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
     return model, tokenizer
+
+
+@contextmanager
+def _loading(base: str | Path) -> Iterator[None]:
+    """Says which checkpoint cannot be loaded."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{base} cannot be loaded: {first_line(error)}; check the checkpoint's files") from error
 
 
 def is_classifier(config: Any) -> bool:
@@ -147,13 +160,13 @@ def _check_loaded(base: str | Path, model: Any, config: Any, missing: set[str]) 
         bare = type(model.base_model).__name__
         for name in config.architectures or []:
             if name != bare and not name.endswith(_HEADLESS):
-                raise ValueError(
+                raise InputError(
                     f"{base} is a {name}: its head would be lost. Convert it to a sequence classification checkpoint "
                     "with one label (a `score` head), or start from a language model"
                 )
         missing = {name for name in missing if name.startswith(f"{model.base_model_prefix}.")}
     if missing:
-        raise ValueError(f"{base} lacks weights: {', '.join(sorted(missing))}")
+        raise InputError(f"{base} lacks weights: {', '.join(sorted(missing))}")
 
 
 @torch.no_grad()

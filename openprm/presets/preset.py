@@ -10,6 +10,7 @@ seeds: see `openprm.presets.settings`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,17 @@ from . import toy_stages  # noqa: F401
 from .settings import fill_in, repeat_by_seed
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """A stage or parameter that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, (at, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", at.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A preset by name, or from a YAML file, with these `settings` (see `fill_in`) and a stage for each seed.
 
@@ -34,15 +46,17 @@ def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[st
     path = Path(name)
     source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
     try:
-        preset = yaml.safe_load(source.read_text("utf-8"))
+        preset = yaml.load(source.read_text("utf-8"), _UniqueKeys)
     except FileNotFoundError:
         known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
         raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: not YAML: {error}") from error
+        raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
         raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
     for stage, entry in preset["stages"].items():
+        if not isinstance(stage, str) or not re.fullmatch(r"\w[\w.-]*", stage):
+            raise InputError(f"{name}: a stage cannot be called {stage!r}, since its folder is; use letters and -")
         if not isinstance(entry, dict) or "run" not in entry:
             raise InputError(f"{name}: stage {stage!r} needs `run`, one of {', '.join(STAGES)}")
         stage_kind(entry["run"], f"{name}: stage {stage!r}")

@@ -31,27 +31,28 @@ from .manifest import Part, run_stage
 STAGES: dict[str, type[Stage]] = {}
 
 
-def parameter(help: str, default: Any = MISSING, **cli: Any) -> Any:
+def parameter(help: str, default: Any = MISSING, **more: Any) -> Any:
     """A field that the result depends on: it is recorded in the manifest.
 
-    `cli` is about the command line alone: `flag` (the option's name, where it is not the field's), `argument` (without
-    a name), `escapes` (`\\n` is typed as two characters), `file` (`@FILE` is what the file holds).
+    `above`: what a number must be larger than. The rest is about the command line alone: `flag` (the option's name,
+    where it is not the field's), `argument` (without a name), `escapes` (`\\n` is typed as two characters), `file`
+    (`@FILE` is what the file holds).
     """
-    return _field(help, default, "parameter", cli)
+    return _field(help, default, "parameter", more)
 
 
-def input_path(help: str, default: Any = MISSING, **cli: Any) -> Any:
+def input_path(help: str, default: Any = MISSING, **more: Any) -> Any:
     """A field that names a file, a folder or a Hub id, or several by name: the manifest records its content's hash."""
-    return _field(help, default, "input", cli)
+    return _field(help, default, "input", more)
 
 
-def execution(help: str, default: Any = MISSING, **cli: Any) -> Any:
+def execution(help: str, default: Any = MISSING, **more: Any) -> Any:
     """A field about how the work is done (processes, retries), which the result does not depend on."""
-    return _field(help, default, "execution", cli)
+    return _field(help, default, "execution", more)
 
 
-def _field(help: str, default: Any, role: str, cli: Mapping[str, Any]) -> Any:
-    metadata = {"help": help, "role": role, **cli}
+def _field(help: str, default: Any, role: str, more: Mapping[str, Any]) -> Any:
+    metadata = {"help": help, "role": role, **more}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -70,6 +71,13 @@ class Stage(ABC):
         if kind is not None:
             cls.kind = kind
             STAGES[kind] = cls
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value that cannot be."""
+        for field in dataclasses.fields(self):
+            least, value = field.metadata.get("above"), getattr(self, field.name)
+            if least is not None and value is not None and not value > least:
+                raise InputError(f"--{field.name.replace('_', '-')} is {value}; make it more than {least}")
 
     @abstractmethod
     def work(self, folder: Path) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from ..errors import InputError, first_line
 from ..hub_id import HubId
-from ..schema import features
+from ..schema import Scored, features
 
 DATA = "data"
 MANIFEST = "manifest.json"
@@ -63,7 +63,7 @@ def write_tables(folder: Path, index: int, tables: Iterable[tuple[Any, bytes]], 
     schema = features(record).arrow_schema
     written = bytearray()
     partial = path.with_suffix(".partial")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
         for table, digests in tables:
             writer.write_table(table, row_group_size=_ROW_GROUP)
             written += digests
@@ -91,32 +91,28 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a stage wrote this folder. (A published repository has a `manifest.json` of another kind.)"""
-    try:
-        read_manifest(path)
-    except InputError:
-        return False
-    return True
+    """Whether a stage wrote this folder. Raises InputError where its manifest is damaged."""
+    return finished(path) is not None
 
 
 def finished(path: str | Path) -> dict[str, Any] | None:
-    """The manifest of a folder that a stage wrote; None of anything else."""
-    return read_manifest(path) if is_folder(path) else None
-
-
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """A folder's manifest; raises InputError where there is none, it cannot be read, or no stage wrote it."""
+    """The manifest of a folder that a stage wrote; None of anything else, such as a published repository, which has a
+    `manifest.json` of another kind. Raises InputError where it is damaged.
+    """
     file = Path(path) / MANIFEST
     try:
         manifest = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{path} has no {MANIFEST}: it is not a folder that openprm wrote, or it is not finished"
-        ) from None
+        return None
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error}); remove the folder, and make it again") from None
-    if not isinstance(manifest, dict) or "fingerprint" not in manifest:
-        raise InputError(f"{file} was not written by a stage of openprm; choose another folder")
+    return manifest if isinstance(manifest, dict) and "fingerprint" in manifest else None
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """A folder's manifest; raises InputError where there is none, it is damaged, or no stage wrote it."""
+    if (manifest := finished(path)) is None:
+        raise InputError(f"{path} has no {MANIFEST} of a stage: it is no folder that openprm wrote, or not finished")
     return manifest
 
 
@@ -161,7 +157,7 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     """
     location = locate(path)
     if location.kind == "file":
-        raise InputError(f"{path} is a file; give a folder that openprm made, such as one of `openprm trees`")
+        raise InputError(f"{path} is a file; give a folder that openprm made, as `openprm prompts` and `import` do")
     split = split or "train"
     if location.hub:
         rows = _read_hub(location.hub, split)
@@ -172,7 +168,8 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
-            raise InputError(f"{path} holds no {record.__name__.lower()}s: there is no column {missing[0]!r}")
+            name = "score" if record is Scored else record.__name__.lower()
+            raise InputError(f"{path} holds no {name}s: there is no column {missing[0]!r}")
         yield row
 
 
@@ -238,6 +235,8 @@ def _read_by_card(location: Location, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
     there: dict[str, list[Path]] = {}
     for path in sorted((folder / DATA).glob("[!.]*-*.parquet")):
         there.setdefault(path.name.partition("-")[0], []).append(path)
@@ -246,19 +245,32 @@ def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
         raise InputError(f"{folder} has no split {split!r}: its splits are {', '.join(there)}")
     if shards is None:
         raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
+    again = "make the folder again"
+    rows = 0
     for shard in shards:
-        yield from parquet_rows(shard, str(shard), "make the folder again")
+        with _damage_named(str(shard), again):
+            rows += pq.read_metadata(shard).num_rows
+    if (manifest := finished(folder)) and manifest.get("rows", rows) != rows:
+        raise InputError(f"{folder} has {rows} rows, and its {MANIFEST} says {manifest['rows']}; {again}")
+    for shard in shards:
+        yield from parquet_rows(shard, str(shard), again)
 
 
 def parquet_rows(path: Path, name: str, remedy: str) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file. Raises InputError, with its `name` and a remedy, where it is missing or damaged."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with _damage_named(name, remedy), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def _damage_named(name: str, remedy: str) -> Iterator[None]:
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROW_GROUP):
-                yield from batch.to_pylist()
+        yield
     except FileNotFoundError:
         raise InputError(f"{name} is missing; {remedy}") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8

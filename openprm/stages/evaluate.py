@@ -88,6 +88,7 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
     seed: int = parameter("Seed of what is sampled: subsets for votes, splits for early rejection.", 0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.answers and not self.curve:
             raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
 

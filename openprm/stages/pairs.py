@@ -111,6 +111,7 @@ class Preferences(ReadsRows, kind="preferences"):
     derived = ("hub", "revision")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.declared is None and self.preferences is None:
             raise InputError("preferences need a file or dataset, or the name of a --declared one")
 

@@ -41,13 +41,12 @@ class Prompts(ReadsRows, kind="prompts"):
     options_column: str | None = parameter("Column with a list of answer options.", None)
     split: str | None = parameter("Split of a dataset (not of a file).", None)
     source: str | None = parameter("Name of the data's source; default: the file's name.", None)
-    limit: int | None = parameter("Only so many prompts, drawn at random.", None)
+    limit: int | None = parameter("Only so many prompts, drawn at random.", None, above=0)
     seed: int = parameter("Seed of that draw.", 0)
     derived = ("hub", "revision")
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"the limit is {self.limit}; take at least one prompt, or leave it out")
+        super().__post_init__()
         if self.declared is None and self.prompts is None:
             raise InputError("prompts need a file, a dataset or a folder, or the name of a --declared one")
 

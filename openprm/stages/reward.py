@@ -48,10 +48,10 @@ class RewardResponses(RunsEngine, ReadsCandidates, Sharded, kind="reward"):
     checkpoint: str | None = parameter("The reward model's folder or id, where servers know it by another name.", None)
     dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
     rubric: str | None = parameter("What the judge is to look at: a text, or @FILE.", None, file=True)
-    judgements: int = parameter("How often the judge is asked about each response.", 1)
+    judgements: int = parameter("How often the judge is asked about each response.", 1, above=0)
     file: str | None = input_path("File of rewards by prompt_id and sample_index, for --by file.", None)
     file_column: str = parameter("The reward's column in that file.", "reward")
-    num_proc: int = execution("Processes, for rewards by rule.", 1)
+    num_proc: int = execution("Processes, for rewards by rule.", 1, above=0)
     derived = ("reward",)
 
     @cached_property

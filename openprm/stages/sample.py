@@ -40,9 +40,12 @@ class SampleResponses(Samples, Sharded, kind="sample"):
     prompts: str = input_path("Prompts: a folder of `openprm prompts`, or a dataset of prompts.", argument=True)
     n: int = parameter("Responses to each prompt.", 64)
     stop: list[str] = parameter("Text that ends a response; may be repeated.", [], escapes=True)
-    prompts_per_shard: int = parameter("Prompts a shard; a killed run loses at most those.", PROMPTS_PER_SHARD)
+    prompts_per_shard: int = parameter(
+        "Prompts a shard; a killed run loses at most those.", PROMPTS_PER_SHARD, above=0
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self._sampling  # raises for what does not fit together
 
     @cached_property

@@ -80,6 +80,7 @@ class Search(Samples, Sharded, kind="search"):
         "Prompts searched together, which a killed run loses at most. With transformers they share a stream of random "
         "numbers: another number gives other answers.",
         PROMPTS_PER_SHARD,
+        above=0,
     )
 
     derived = ("width", "rule")

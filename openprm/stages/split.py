@@ -33,6 +33,7 @@ class Split(Stage, kind="split"):
     seed: int = parameter("Seed of the hash.", 0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.subset not in SUBSETS:
             raise InputError(f"there is no subset {self.subset!r}{nearest(self.subset, SUBSETS)}")
         if self.limit is not None and self.limit < 2:

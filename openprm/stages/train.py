@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 PLATEAU = 0.8 * math.log(2)
 
 #: Options that transformers and the trainer call by the same names.
-_COUNTS = "max_steps batch_size per_device_batch_size max_length logging_steps eval_steps".split()
 _ALIKE = "batch_size max_length process_weight mixed_weight margin warmup_steps seed bf16 report_to".split()
 
 
@@ -62,13 +61,13 @@ class Train(Stage, kind="train"):
         "Where steps end, to record; default: that of the pairs' trees, or the base's.", None, escapes=True
     )
     learning_rate: float | None = parameter(
-        "Default, the paper's: 1e-6 where the base is a reward model, 5e-6 where its head is new.", None
+        "Default, the paper's: 1e-6 where the base is a reward model, 5e-6 where its head is new.", None, above=0
     )
-    epochs: float = parameter("Passes over the pairs.", 1.0)
-    max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None)
-    batch_size: int = parameter("Pairs of one step, over all devices.", 64)
-    per_device_batch_size: int = execution("Pairs that fit on one device: no more are computed at once.", 8)
-    max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048)
+    epochs: float = parameter("Passes over the pairs.", 1.0, above=0)
+    max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None, above=0)
+    batch_size: int = parameter("Pairs of one step, over all devices.", 64, above=0)
+    per_device_batch_size: int = execution("Pairs that fit on one device: no more are computed at once.", 8, above=0)
+    max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048, above=0)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "
         "process pairs it does nothing.",
@@ -79,8 +78,10 @@ class Train(Stage, kind="train"):
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
     save_minutes: float = execution("Minutes between checkpoints, of which the last two are kept.", 5.0)
-    logging_steps: int = execution("Steps between lines with the mean loss.", 10)
-    eval_steps: int | None = execution("Steps between measurements of held-out pairs; default: a tenth or more.", None)
+    logging_steps: int = execution("Steps between lines with the mean loss.", 10, above=0)
+    eval_steps: int | None = execution(
+        "Steps between measurements of held-out pairs; default: a tenth or more.", None, above=0
+    )
     report_to: list[str] = execution("tensorboard, wandb or another that transformers knows; may be repeated.", [])
     seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
     bf16: bool = parameter("Compute in bfloat16.", False)
@@ -133,9 +134,6 @@ class Train(Stage, kind="train"):
         from ..training.monitor import Monitor, remove_torn
         from ..training.trainer import OpenPRMTrainer
 
-        for name in _COUNTS:
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is {value}; give at least 1, or leave it out")
         for level in self.levels:
             if level not in LEVELS:
                 raise InputError(f"--level: there is no level {level!r}{nearest(level, LEVELS)}")

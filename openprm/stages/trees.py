@@ -59,7 +59,7 @@ class Trees(ReadsCandidates, kind="trees"):
     distinct_numbers: bool = parameter("Never merge steps with different numbers or option letters.", False)
     distinct_answers: bool = parameter("Never merge steps that state different final answers.", False)
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
-    num_proc: int = execution("Processes.", 1)
+    num_proc: int = execution("Processes.", 1, above=0)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         for separator in (self.separator, *self.separators.values()):

@@ -92,6 +92,8 @@ class PairParameters:
             raise ValueError(f"select is {self.select!r}; use max, all, or how many pairs per tree (1, 2, ...)")
         if self.outcome not in ("none", "best", "all") and not (self.outcome.isdigit() and int(self.outcome) > 0):
             raise ValueError(f"outcome is {self.outcome!r}; use none, best, all, or how many pairs (1, 2, ...)")
+        if not self.process and self.outcome == "none":
+            raise ValueError("neither process nor outcome pairs are wanted; choose outcome pairs: best or all")
         if self.min_support < 1:
             raise ValueError(f"min_support is {self.min_support}; a node has at least 1 response")
 

@@ -213,7 +213,7 @@ def test_folders_of_another_kind(run, fails):
     run("pairs", "t", "-o", "p")
     assert "c holds no trees: there is no column 'reward_name'" in fails("pairs", "c", "-o", "x")
     assert "p holds no trees" in fails("show", "p", "--html", "p.html")
-    assert "t: no column 'response' (did you mean 'responses'?)" in fails("trees", "t", "-o", "x")
+    assert "(--response-column responses)?" in fails("trees", "t", "-o", "x")
     assert "c: the rows are candidate records already; leave out columns" in fails(
         "trees", "c", "-o", "x", "--response-column", "answer"
     )

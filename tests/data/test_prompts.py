@@ -104,9 +104,11 @@ def test_bad_rows(read, wrong, reason):
 
 
 def test_a_missing_column(read):
-    with pytest.raises(InputError, match=r"no column 'question' \(did you mean 'questions'\?\)"):
+    with pytest.raises(InputError, match=r"did you mean 'questions' \(--question-column questions\)"):
         read({"questions": "Why?"})
-    with pytest.raises(InputError, match="no column 'gold'; name the column of reference"):
+    with pytest.raises(
+        InputError, match=r"name the column of reference \(--reference-column NAME\)"
+    ):
         read(ROW, columns=PromptColumns(reference="gold"))
 
 

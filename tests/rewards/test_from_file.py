@@ -57,5 +57,5 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, row: dict[str, Any],
 
 
 def test_a_column_that_is_not_there(tmp_path: Path):
-    with pytest.raises(InputError, match="no column 'mine' "):
+    with pytest.raises(InputError, match=r"no column 'mine'; .* 'mined'"):
         outcomes(tmp_path, [{"prompt_id": "p", "sample_index": 0, "mined": 1}], candidate("p", 0, "a"))

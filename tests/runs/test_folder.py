@@ -155,19 +155,21 @@ def test_a_local_copy_is_read_by_its_card(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "it is not a folder that openprm wrote, or it is not finished"),
+        (None, "it is no folder that openprm wrote, or not finished"),
         ("{", "manifest.json is damaged"),
         ("", "manifest.json is damaged"),
-        ('{"train": {"fingerprint": "x"}}', "was not written by a stage of openprm"),  # of a published dataset
-        ("[]", "was not written by a stage of openprm"),
+        ('{"train": {"fingerprint": "x"}}', "has no manifest.json of a stage"),  # of a published dataset
+        ("[]", "has no manifest.json of a stage"),
     ],
 )
 def test_a_manifest_that_no_stage_wrote(tmp_path: Path, text, message):
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
-    assert not is_folder(tmp_path)
-    with pytest.raises(InputError, match=message):
-        read_manifest(tmp_path)
+    if "damaged" not in message:
+        assert not is_folder(tmp_path)
+    for read in (read_manifest, is_folder) if "damaged" in message else (read_manifest,):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path)
 
 
 def test_a_stages_manifest(tmp_path):

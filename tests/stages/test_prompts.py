@@ -101,7 +101,7 @@ def test_a_subset_is_the_same_whatever_the_shards_and_where_it_was_cut_off(tmp_p
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_of_nothing(tmp_path, file, limit):
-    with pytest.raises(InputError, match="at least one prompt"):
+    with pytest.raises(InputError, match="make it more than 0"):
         make_prompts(file, tmp_path / "out", limit=limit)
 
 

@@ -117,7 +117,7 @@ def test_the_default_learning_rate_follows_from_the_base(
         ),
         ({"trainer_options": {"save_steps": 5}}, "--trainer-option save_steps: `openprm train` sets it"),
         ({"trainer_options": {"lerning_rate": 1}}, "--trainer-option lerning_rate: TrainingArguments has none"),
-        ({"logging_steps": 0}, "--logging-steps is 0; give at least 1"),
+        ({"logging_steps": 0}, "--logging-steps is 0; make it more than 0"),
         ({"report_to": ["wandb"]}, "--report-to wandb: is it installed? There are ".replace("?", r"\?")),
     ],
 )
