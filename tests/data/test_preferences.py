@@ -93,9 +93,7 @@ def test_different_questions(read):
 def test_a_missing_column_in_lines(tmp_path, before):
     path = tmp_path / "a.jsonl"
     path.write_text(before + json.dumps({"prompt": "q", "good": "yes", "rejected": "no"}))
-    with pytest.raises(
-        InputError, match=r"it has 'prompt', 'good', 'rejected'; name .*--chosen-column"
-    ):
+    with pytest.raises(InputError, match=r"it has 'prompt', 'good', 'rejected'; name .*--chosen-column"):
         list(read_preferences(str(path), COLUMNS))
 
 
