@@ -12,7 +12,8 @@ from openprm.runs.declaration import STAGES, Stage, input_names, make_stage, nea
 from openprm.stages.train import Train
 
 #: Values that not any would do for.
-VALUES = {"declared": None, "subset": "test", "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True, "rubric": "@name: {x}\n"}
+VALUES = {"declared": None, "subset": "test", "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True}
+VALUES |= {"rubric": "@name: {x}\n"}
 
 
 def with_every_option(kind: str) -> Stage:
