@@ -49,7 +49,7 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
     screen.print(f"{manifest['stage']}: {rows}{out}", style="italic", soft_wrap=True)
     table = Table(show_header=False, box=None)
     rejected = counts.pop("rejected", {})
-    others = counts.pop("other_separators", {})
+    counts.pop("other_separators", None)
     for name, value in counts.items():
         text = ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
         if value or isinstance(value, float):  # a share of 0.0 says something, a count of 0 does not
@@ -66,7 +66,7 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
                 screen.print(_NEAR[name] + f"the threshold of {manifest['parameters']['threshold']}:", style="italic")
             lines = excerpts(texts, screen.width - 9)
             screen.print(f"  {alike:.4f} " + "\n         ".join(lines), soft_wrap=True)
-    for warning in _warnings(counts, others, manifest["parameters"]):
+    for warning in _warnings(manifest):
         screen.print(styled(_WARNING, warning))
     if rejected:
         screen.print(
@@ -76,10 +76,9 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
             screen.print(f"  {count:8}  {reason}")
 
 
-def _warnings(
-    counts: Mapping[str, Any], other_separators: Mapping[str, float], parameters: Mapping[str, Any]
-) -> Iterator[str]:
+def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Where a stage's data will not do what was wanted, and what to do."""
+    counts, parameters = manifest["counts"], manifest["parameters"]
     for source, sd in counts.get("reward_sd_by_source", {}).items():
         gap = counts["min_gap_by_source"][source]
         if 0 < gap < _NARROW * sd:
@@ -96,7 +95,7 @@ def _warnings(
             "say no more than its reward: --min-support 2 leaves them out."
         )
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
-        tried = {**other_separators, parameters["separator"]: 1.0}  # not the one in use
+        tried = {**counts["other_separators"], parameters["separator"]: 1.0}  # not the one in use
         best = min(tried, key=lambda separator: tried[separator])
         name = best.replace("\n", "\\n")
         advice = f" With --separator '{name}' it would be {tried[best]:.0%} (on a sample)."
@@ -176,7 +175,9 @@ def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
     ]
     if accuracies:
         print_table("accuracy on held-out pairs", ["model", "process", "outcome"], accuracies)
-    for manifest in manifests.values():
+    for name, manifest in manifests.items():
+        for warning in _warnings(manifest) if "rows" in manifest else ():
+            console().print(styled(_WARNING, f"{name}: {warning}"))
         if manifest["stage"] == "evaluate":
             print_evaluation(manifest)
     folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
