@@ -27,11 +27,9 @@ settings.load_profile("busy")
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reward model with random weights."""
-    folder = tmp_path_factory.mktemp("base") / "base"
     tokenizer = tiny_models.tokenizer()
-    tiny_models.model(vocab_size=len(tokenizer)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    model = tiny_models.model(vocab_size=len(tokenizer))
+    return tiny_models.saved(tmp_path_factory.mktemp("base") / "base", model, tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,3 +122,10 @@ def tokenizer(chat_template: str | None = CHAT_TEMPLATE, **options: Any) -> PreT
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, **settings)
     made.chat_template = chat_template
     return made
+
+
+def saved(folder: Path, model: Any, tokenizer: Any) -> Path:
+    """The folder, which holds both as a checkpoint."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

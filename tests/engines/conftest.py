@@ -38,7 +38,6 @@ def _small_cpu() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A language model with random weights, which ends a few of its answers early."""
-    folder = tmp_path_factory.mktemp("vllm") / "policy"
     tokenizer = tiny_models.tokenizer()
     sizes = {**tiny_models.SIZES, **HEADS, "vocab_size": len(tokenizer), "initializer_range": 0.3, "num_labels": 2}
     with torch.random.fork_rng(devices=[]):
@@ -46,21 +45,16 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model: Any = LlamaForCausalLM(LlamaConfig(**sizes))
     # defaults that vLLM would take from here, and must not: any of these makes samples alike
     model.generation_config.update(do_sample=True, top_k=1, temperature=0.01, repetition_penalty=5.0)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(tmp_path_factory.mktemp("vllm") / "policy", model, tokenizer)
 
 
 @pytest.fixture(scope="session")
 def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It asks for a sigmoid, as some reward models do: rewards are raw all the same."""
-    folder = tmp_path_factory.mktemp("vllm") / "reward"
     tokenizer = tiny_models.tokenizer()
     model = tiny_models.model(vocab_size=len(tokenizer), **HEADS)
     model.config.problem_type = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(tmp_path_factory.mktemp("vllm") / "reward", model, tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -71,8 +71,8 @@ def test_rows_are_scored_as_by_the_pipeline_whatever_the_padding_token(
     tmp_path: Path, name: str, pad_token: str | None
 ):
     tokenizer = tiny_models.tokenizer(pad_token=pad_token)
-    tokenizer.save_pretrained(tmp_path)
-    tiny_models.model(name, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id).save_pretrained(tmp_path)
+    model = tiny_models.model(name, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    tiny_models.saved(tmp_path, model, tokenizer)
     rows = [{"question": QUESTION, "response": "".join(STEPS[:size]).replace("\n", ".\n")} for size in (1, 3)]
     found = StepScorer.load(RewardSpec(str(tmp_path))).score_rows(rows)
     for one, output in zip(found, load_scorer(str(tmp_path))(rows), strict=True):
@@ -145,8 +145,7 @@ def test_models_that_cannot_score(base: Path, tmp_path: Path):
     (found,) = StepScorer.load(RewardSpec(str(tmp_path))).score([Prefix(QUESTION, STEPS)])
     assert failure(found).reason == "the reward is nan"
     tokenizer.chat_template = None
-    tokenizer.save_pretrained(tmp_path / "bare")
-    made.save_pretrained(tmp_path / "bare")
+    tiny_models.saved(tmp_path / "bare", made, tokenizer)
     with pytest.raises(InputError, match=r"chat_template\.jinja"):
         StepScorer.load(RewardSpec(str(tmp_path / "bare")))
 

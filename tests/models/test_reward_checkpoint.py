@@ -29,16 +29,12 @@ def language_model(folder: Path, name: str = "LlamaConfig", tokenizer: Any = Non
     del sizes["num_labels"]
     config = getattr(transformers, name)(**{key: value for key, value in sizes.items() if value is not None})
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(folder, AutoModelForCausalLM.from_config(config), tokenizer)
 
 
 def reward_model(folder: Path, tokenizer: Any = None, **options: Any) -> Path:
     tokenizer = tokenizer or tiny_models.tokenizer()
-    tiny_models.model(vocab_size=len(tokenizer), **options).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(folder, tiny_models.model(vocab_size=len(tokenizer), **options), tokenizer)
 
 
 def reward(model: Any, tokenizer: Any) -> float:

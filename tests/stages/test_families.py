@@ -47,9 +47,7 @@ def base(folder: Path, name: str) -> Path:
     torch.manual_seed(0)
     encoder = type(config) in transformers.AutoModelForMaskedLM._model_mapping
     auto = transformers.AutoModel if encoder else transformers.AutoModelForCausalLM
-    auto.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(folder, auto.from_config(config), tokenizer)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

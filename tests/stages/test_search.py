@@ -37,13 +37,10 @@ SAMPLING = Sampling(n=1, temperature=1.15, max_new_tokens=48, seed=5)
 @pytest.fixture(scope="module")
 def prm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reward model with random weights that reads what the policy writes."""
-    folder = tmp_path_factory.mktemp("prm") / "prm"
     tokenizer = tiny.tokenizer()
     model = tiny_models.model(vocab_size=len(tokenizer), pad_token_id=0, bos_token_id=1, eos_token_id=2)
     model.config.openprm = {"separator": ".\n", "aggregation": "mean", "suffix": ""}
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.saved(tmp_path_factory.mktemp("prm") / "prm", model, tokenizer)
 
 
 @pytest.fixture(scope="module")
