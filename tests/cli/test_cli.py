@@ -31,61 +31,7 @@ def write(*rows: dict[str, Any], name: str = "a.jsonl") -> str:
     return write_jsonl(Path(name), rows)
 
 
-# --- a whole file that cannot be used
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.jsonl", b"", "a.jsonl: the file is empty; check how it was written"),
-        ("a.jsonl", b"{\n{\n", "a.jsonl: no candidate could be used; 2 rows were rejected"),
-        ("data/a.csv", None, "data/a.csv: there is no such file or folder"),
-    ],
-)
-def test_a_file_that_cannot_be_used(fails, tmp_path, name, text, message):
-    if text is not None:
-        (tmp_path / name).write_bytes(text)
-    assert message in fails("trees", name, "-o", "t")
-
-
-# --- options that cannot be used
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--separator", "re:["], "separator 're:[' is not a regular expression"),
-        (["--separator", ""], "the separator is empty; use one of paragraph, line, sentence"),
-        (["--source-separator", "a=re:["], "separator 're:[' is not a regular expression"),
-        (["--threshold", "88"], "threshold is 88.0; a similarity lies in (0, 1]"),
-        (["--threshold", "nan"], "threshold is nan"),
-        (["--similarity", "edit"], "jaro_winkler"),
-        (["--split", "train"], "a.jsonl: a file has no split 'train'"),
-        (["--id-column", "id"], "a.jsonl: no column 'id'"),
-    ],
-)
-def test_options_that_cannot_be(fails, options, message):
-    write(*ROWS)
-    assert message in fails("trees", "a.jsonl", "-o", "t", *options)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("status", "nowhere"), "nowhere has no manifest.json"),
-        (("prompts", "-o", "t"), "--declared"),
-        (("prompts", "--declared", "ultrafeedbck", "-o", "t"), "ultrafeedback"),
-    ],
-)
-def test_what_is_missing_or_unknown_is_said(fails, arguments, message):
-    assert message in fails(*arguments)
-
-
-def test_where_needs_a_value(run):
-    write(*ROWS)
-    code, _, err = run("trees", "a.jsonl", "-o", "t", "--where", "subset")
-    assert code == 2
-    assert "NAME=VALUE" in err
+# --- where to write
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
