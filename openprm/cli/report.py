@@ -64,8 +64,8 @@ def print_summary(manifest: Mapping[str, Any], out: Any) -> None:
         for index, (*texts, alike) in enumerate(examples):
             if not index:
                 screen.print(_NEAR[name] + f"the threshold of {manifest['parameters']['threshold']}:", style="italic")
-            lines = excerpts(texts, screen.width - 9)
-            screen.print(f"  {alike:.4f} " + "\n         ".join(lines), soft_wrap=True)
+            shown = "\n         ".join(excerpts(texts, screen.width - 9))
+            screen.print(f"  {alike:.4f} {shown}", soft_wrap=True)
     for warning in _warnings(manifest):
         screen.print(styled(_WARNING, warning))
     if rejected:

@@ -171,10 +171,7 @@ def compare_groups(
 
 
 def tied_share(rows: Iterable[tuple[Hashable, float, str]]) -> float:
-    """The share of prompts whose best score is that of several responses, of different texts.
-
-    Rows in any order: what identifies a prompt, the score of a response, and its text.
-    """
+    """The share of prompts whose best score is that of different texts. Of each response: prompt, score and text."""
     best: dict[Hashable, tuple[float, set[int]]] = {}
     for prompt, score, text in rows:
         if prompt not in best or score > best[prompt][0]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..errors import InputError
@@ -79,11 +80,10 @@ def _mathematical(answers: Sequence[str | None]) -> list[str | None]:
     late: dict[str, set[str]] = defaultdict(set)  # of an answer those that it was not compared with in time
 
     def readable(answer: str) -> bool:
-        try:
+        with suppress(TimeoutError):
             return bool(read(answer))
-        except TimeoutError:
-            slow.append(answer)
-            return False
+        slow.append(answer)
+        return False
 
     def same(one: str, other: str) -> bool:
         if len(late[one]) > 1 or len(late[other]) > 1:  # no more time for it

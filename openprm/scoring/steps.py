@@ -56,10 +56,8 @@ def _pattern(separator: str) -> re.Pattern[str]:
         raise ValueError("the separator is empty; use one of paragraph, line, sentence, a string or re:PATTERN")
     word = re.sub("[ _-]", "", separator).lower()
     if separator[0].isalpha() and word.isalpha() and (near := get_close_matches(word, _NEARLY, n=1, cutoff=0.75)):
-        raise ValueError(
-            f"separator {separator!r}: did you mean {_NEARLY[near[0]]}? Steps that end at this very word are "
-            f"re:{re.escape(separator)}"
-        )
+        name, word = _NEARLY[near[0]], re.escape(separator)
+        raise ValueError(f"separator {separator!r}: did you mean {name}? For steps that end at this word: re:{word}")
     return re.compile(re.escape(separator))
 
 

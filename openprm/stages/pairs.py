@@ -39,11 +39,7 @@ class Pairs(Stage, kind="pairs"):
     min_support: int = parameter("Least number of responses behind each side.", 1)
     shared_prefix: bool = parameter("Put both sides behind the chosen side's prefix.", False)
     process: bool = parameter("Take process pairs.", True)
-    outcome: str = parameter(
-        "Pairs of whole responses from the same trees: none, best, all, or how many outcome pairs there are to be in "
-        "all, spread over prompts.",
-        "none",
-    )
+    outcome: str = parameter("Pairs of whole responses: none, best, all, or how many, spread over prompts.", "none")
     reward_name: str | None = parameter("Take another of the rewards that responses carry.", None)
     shuffle_rewards: int | None = parameter("Control: shuffle the rewards of all responses, by this seed.", None)
     split: str | None = parameter("Split of a published dataset; default: train.", None)
@@ -51,8 +47,7 @@ class Pairs(Stage, kind="pairs"):
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         min_gap = MinGap.parse(self.min_gap)
-        wanted = self.select, self.min_support, self.shared_prefix, self.process, self.outcome, self.seed
-        parameters = PairParameters(*wanted)
+        parameters = PairParameters(**{name: getattr(self, name) for name in PairParameters.__annotations__})
         # a gap in the reward's own units needs no look at the rewards; it is entered as sources appear
         gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
         if min_gap.units != "reward":

@@ -18,12 +18,11 @@ class Duplicates:
     """Finds duplicates and contradictions (a pair and its reverse), in two readings of the same pairs.
 
     First `add` every pair; then `keep` says of each whether it stays. One of several duplicates stays, by a hash of
-    their other columns, and neither side of a contradiction. Holds three 16-byte digests per distinct pair.
+    their other columns, and neither side of a contradiction. Holds two 16-byte digests per distinct pair.
     """
 
     def __init__(self) -> None:
-        self._first: dict[bytes, bytes] = {}  # of equal pairs the one that stays
-        self._kept: set[bytes] = set()
+        self._first: dict[bytes, bytes] = {}  # of equal pairs the one that stays, until it is kept
         self.duplicates = 0
         self.contradictions = 0
 
@@ -37,18 +36,17 @@ class Duplicates:
         if _digest(pair, rejected, chosen) in self._first:
             self.contradictions += 1
             return False
-        if digest in self._kept or self._first[digest] != _hash(pair):
+        if self._first[digest] != _hash(pair):
             self.duplicates += 1
             return False
-        self._kept.add(digest)
+        self._first[digest] = b""
         return True
 
 
 class OutcomePairs:
-    """Takes `n` outcome pairs of all trees, spread over prompts.
+    """Takes `n` outcome pairs of all trees, spread over prompts: the widest of each, the second widest of each, ...
 
-    `most` is how many a tree has to give. It falls as trees are added, to one round more than it takes, for those that
-    turn out to be duplicates.
+    `most` is how many a tree has to give. It falls as trees are added, to one more than it takes, for duplicates.
     """
 
     def __init__(self, n: int, seed: int = 0) -> None:
@@ -65,10 +63,7 @@ class OutcomePairs:
             total -= self._at.pop(self.most, 0)
 
     def chosen(self, pairs: Iterable[tuple[int, Pair]]) -> set[int]:
-        """The numbers of the pairs to take: the widest of each prompt, then the second widest of each, and so on.
-
-        The last round, where not all find room, goes by a hash of the prompts.
-        """
+        """The numbers of the pairs to take; the last round, where not all find room, goes by a hash of the prompts."""
         by_prompt: dict[str, list[tuple[float, int]]] = defaultdict(list)
         for number, pair in pairs:
             by_prompt[pair["prompt_id"]].append((-round(pair["gap"] or 0.0, 9), number))

@@ -103,11 +103,11 @@ def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = N
     parameters = parameters or PairParameters()
     couples = sibling_pairs(tree, min_gap, parameters) if parameters.process else []
     pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
-    whole = _outcome_pairs(tree, min_gap, parameters)
+    pairs += _outcome_pairs(tree, min_gap, parameters)
     if not parameters.outcome.isdigit():
-        return pairs + whole
+        return pairs
+    whole = [pair for pair in pairs if pair["level"] == OUTCOME]
     others = [pair for pair in pairs if pair["level"] != OUTCOME]
-    whole += [pair for pair in pairs if pair["level"] == OUTCOME]
     return others + _widest(tree, whole, int(parameters.outcome), parameters.seed)
 
 

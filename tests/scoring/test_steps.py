@@ -93,7 +93,7 @@ def test_a_run_of_marks_ends_a_sentence_as_one():
     ],
 )
 def test_a_slip_in_a_separators_name_is_not_a_text(separator, name):
-    with pytest.raises(ValueError, match=f"did you mean {name}\\?.* are re:"):
+    with pytest.raises(ValueError, match=f"did you mean {name}\\?.* re:"):
         split("All lines.\nOf a paragraph", separator)
 
 
