@@ -80,7 +80,7 @@ class Train(Stage, kind="train"):
     save_minutes: float = execution("Minutes between checkpoints, of which the last two are kept.", 5.0)
     logging_steps: int = execution("Steps between lines with the mean loss.", 10, above=0)
     eval_steps: int | None = execution(
-        "Steps between measurements of held-out pairs; default: a tenth or more.", None, above=0
+        "Steps between measurements of held-out pairs; default: for ten in a run, or fewer.", None, above=0
     )
     report_to: list[str] = execution("tensorboard, wandb or another that transformers knows; may be repeated.", [])
     seed: int = parameter("Seed of the head's weights and of the order of the pairs.", 0)
@@ -96,7 +96,7 @@ class Train(Stage, kind="train"):
         """Of several processes the first runs the stage; the others work with it, in the folder that it names."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             if "ACCELERATE_USE_CPU" in os.environ:  # set by `accelerate launch` where it starts a single process
-                _say("accelerate launch started one process; N on CPUs: torchrun --nproc-per-node N -m openprm ...")
+                say("accelerate launch started one process; on CPUs, torchrun --nproc-per-node N starts N", err=True)
             return super().run(out, force=force, replace=replace)
         import torch.distributed.nn  # noqa: F401 (imported later, its defaults would hold the group for good)
         from accelerate import PartialState
@@ -161,7 +161,8 @@ class Train(Stage, kind="train"):
             is_reward_model = is_classifier(model.config)
             arguments.learning_rate = 1e-6 if is_reward_model else 5e-6
             why = "the base is a reward model" if is_reward_model else f"{type(model).__name__} gets a new head"
-            _say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", leads)
+            if leads:
+                say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", err=True)
         monitor = Monitor(len(held), self.eval_steps, self.logging_steps, self.save_minutes)
         given = shown(rows, "tokenize", "pairs") if leads else rows
         trainer = OpenPRMTrainer(
@@ -172,8 +173,9 @@ class Train(Stage, kind="train"):
         if leads:
             remove_torn(checkpoints)
         trainer.accelerator.wait_for_everyone()
-        if last := get_last_checkpoint(checkpoints):
-            _say(f"resumes from step {last.rpartition('-')[2]}: {last}", leads)
+        last = get_last_checkpoint(checkpoints)
+        if last and leads:
+            say(f"resumes from step {last.rpartition('-')[2]}: {last}", err=True)
         try:
             trainer.train(resume_from_checkpoint=last)
         except KeyboardInterrupt:
@@ -204,7 +206,7 @@ class Train(Stage, kind="train"):
             try:
                 plot_curve(history, folder)
             except ImportError:
-                _say("curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there")
+                say("curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there", err=True)
         levels = dict(Counter(row["level"] for row in rows))
         return {
             "files_hash": files_hash(folder),
@@ -259,12 +261,6 @@ def _leave_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     gc.collect()  # the trainer, whose parts refer to one another, holds the group too
-
-
-def _say(line: str, leads: bool = True) -> None:
-    """A line on standard error, of several processes by the first."""
-    if leads:
-        say(line, err=True)
 
 
 def _separator(pairs: Iterable[str | Path]) -> str | None:

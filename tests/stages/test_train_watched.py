@@ -151,4 +151,7 @@ def test_one_process_of_accelerate_launch_is_told(
     assert "accelerate" not in capsys.readouterr().err
     monkeypatch.setenv("ACCELERATE_USE_CPU", "False")
     Train(**fields).run(tmp_path / "launched")
-    assert "accelerate launch started one process; N on CPUs: torchrun --nproc-per-node N" in capsys.readouterr().err
+    assert (
+        "accelerate launch started one process; on CPUs, torchrun --nproc-per-node N starts N\n"
+        in capsys.readouterr().err
+    )
