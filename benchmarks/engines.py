@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,15 +113,6 @@ def sampling(model: str | None = None) -> Iterator[Comparison | str]:
         yield f"vLLM samples in {vllm.llm.model_config.dtype}"
         try:
             yield from added("VllmGenerator", "AsyncLLM.generate", vllm, batches, _async_llm(vllm, batches))
-            yield compare(
-                "sample with vLLM",
-                "transformers",
-                lambda: answered(vllm, batches),
-                lambda: answered(transformers, batches),
-                SAMPLES,
-                "samples/s",
-                repetitions=1,
-            )
         finally:
             vllm.close()
 
@@ -166,25 +158,16 @@ def added(
     yield f"the stage adds {100 * (1 / measured.ratio - 1):+.1f} % to {plain} ({tokens / SAMPLES:.0f} tokens a sample)"
 
 
-class _Open:
-    """A generator that the stage does not close."""
-
-    def __init__(self, generator: GenerationEngine) -> None:
-        self.engine, self.version = generator.engine, generator.version
-        self.model, self.revision = generator.model, generator.revision
-        self.generate = generator.generate
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class _Loaded(GeneratorSpec):
-    """An engine that is there already."""
+    """An engine that is there already, and that the stage does not close."""
 
     generator: Any = None
 
     def make(self) -> Any:
-        return _Open(self.generator)
+        found = copy(self.generator)
+        found.close = lambda: None
+        return found
 
 
 def _generate(generator: TransformersGenerator) -> Callable[[], None]:

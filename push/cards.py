@@ -121,8 +121,9 @@ def _model_card(publication: Manifest) -> str:
     command = None
     if base and pairs and all(made.train for made in pairs):
         named = {f"pairs{index or ''}": made.train for index, made in enumerate(pairs)}
-        stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
-        command = rerun_command(stage, f"rebuilt/{publication['repository'].partition('/')[2]}")
+        with suppress(InputError):  # of a version with other parameters
+            stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
+            command = rerun_command(stage, f"rebuilt/{publication['repository'].partition('/')[2]}")
     head = header(
         **_license_fields(publication["license"]),
         base_model=base,

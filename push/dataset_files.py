@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -86,12 +87,8 @@ def _made_of(manifest: Mapping[str, Any], trees: str) -> bool:
 
 def prompts_by_source(path: str) -> dict[str, int]:
     """The number of different prompts from each source of a stage's folder, the most first."""
-    import pyarrow.dataset as ds
-
-    table = ds.dataset([*map(str, (Path(path) / DATA).glob("*.parquet"))]).to_table(["source", "prompt_id"])
-    counts = table.group_by("source").aggregate([("prompt_id", "count_distinct")]).to_pylist()
-    found = {row["source"]: row["prompt_id_count_distinct"] for row in counts}
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    prompts = {(row["source"], row["prompt_id"]) for row in read_rows(path)}
+    return dict(Counter(source for source, _ in sorted(prompts)).most_common())
 
 
 def excerpt(value: Any, characters: int = 300, items: int = 2) -> Any:

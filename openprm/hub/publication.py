@@ -90,10 +90,6 @@ class Publication:
         """OWNER/NAME that it was laid out for."""
         return self.manifest["repository"]
 
-    def sibling(self, kind: str) -> Repository:
-        """The repository of the same project that holds data of another kind: the ends of their names differ."""
-        return replace(self.repository, name=self.repository.name.rpartition(self.kind)[0] + kind)
-
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         """The manifests of the stages, by split; of a model by `MODEL`."""

@@ -91,7 +91,8 @@ def _input(publication: Publication, part: str, role: str, folder: Path) -> Path
     near = publication.repository
     try:
         if role != "model":
-            found = _find(_revisions(publication.sibling(role)), (role,), content)
+            project = near.name.rpartition(publication.kind)[0]  # what the names of its repositories begin with
+            found = _find(_revisions(replace(near, name=project + role)), (role,), content)
         elif len(content) == 40:  # a commit on the Hub
             return download(Repository.parse(f"{recorded['name'].partition('@')[0]}@{content}"), "model", None)
         else:

@@ -270,6 +270,12 @@ def test_commands_are_taken_by_the_command_line(cards: dict[str, str]) -> None:
     assert (found["learning_rate"], found["seed"], found["separator"]) == (2e-06, 3, ".\\n")
 
 
+def test_a_model_trained_by_a_version_with_other_parameters_has_a_card() -> None:
+    made = publication("model")
+    made["parts"]["model"]["parameters"]["save_often"] = 500
+    assert "openprm train" not in rendered(made).split("## Use")[0]
+
+
 JUDGE = {"by": "judge", "name": "judge", "reward": {"judge": "x"}}
 
 
