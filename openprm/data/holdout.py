@@ -1,17 +1,24 @@
-"""Which prompts are held out to measure on, and whether any of them is trained on."""
+"""Which prompts are held out to measure on, and whether any of them is trained on.
+
+A trained model has the ranks of its prompts in the file `trained_on.txt`, and so have the scores that it gives.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
+from ..runs.folder import download
 from ..schema import Message
 from ..text import comparable
 
 _Row = TypeVar("_Row", bound=Mapping[str, Any])
+
+TRAINED_ON = "trained_on.txt"
 
 #: Numbers, words, and signs that mean something.
 _WORDS = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s.,;:!?\"'`*]")
@@ -33,6 +40,20 @@ def question_rank(question: Iterable[Message], seed: int = 0) -> int:
     """A random number of 64 bits for each question, the same for those that say the same."""
     text = f"hold out\0{seed}\0" + " ".join(question_words(question))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def write_trained_on(folder: Path, ranks: Iterable[int]) -> None:
+    """Writes the ranks of the questions that a model was trained on, a line each, in order."""
+    (folder / TRAINED_ON).write_text("".join(f"{rank:016x}\n" for rank in sorted(set(ranks))), "utf-8")
+
+
+def read_trained_on(model: str | Path, revision: str | None = None) -> set[int]:
+    """The ranks in a folder, or in a model on the Hub; none where it does not say or cannot be reached."""
+    try:
+        folder = Path(model) if Path(model).is_dir() else download(str(model), "model", revision, [TRAINED_ON])
+        return {int(line, 16) for line in (folder / TRAINED_ON).read_text("utf-8").split()}
+    except (InputError, FileNotFoundError):
+        return set()
 
 
 def divide(ranks: Iterable[int], holdout: float, limit: int | None = None) -> tuple[set[int], set[int]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..data.holdout import question_rank, read_trained_on
 from ..errors import InputError
 from ..evaluation.accuracy import bounds, choices, compare_groups, evaluate_selection, sizes
 from ..evaluation.choices_plot import plot_evaluation
@@ -37,7 +38,7 @@ from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of
 from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import input_path, parameter
-from ..runs.folder import REJECTED, read_rows
+from ..runs.folder import REJECTED, is_folder, read_rows
 from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
@@ -112,6 +113,13 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
             raise InputError(
                 f"{scores[nothing[0]]} has no score for any candidate of {candidates}; score these candidates"
             )
+        ranks = {question_rank(prompt["rows"][0]["question"]) for prompt in prompts}
+        for name, path in scores.items():
+            if is_folder(path) and (leaked := ranks & read_trained_on(path)):
+                raise InputError(
+                    f"{len(leaked)} of {len(ranks)} questions were trained on by the model of {path} ({name}; but for "
+                    "case, space and punctuation); measure on held-out ones, such as those of `openprm split`"
+                )
         models = {name: scored_by(path) for name, path in scores.items()}
         kinds = _kinds(self.kinds, scores, aggregations)
         groups = {

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..data.holdout import read_trained_on, write_trained_on
 from ..engines.specs import RewardSpec
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure
@@ -49,6 +50,9 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
         return super().inputs() | {"model": self.spec.identity()}
 
     def work(self, folder: Path) -> Mapping[str, Any]:
+        checkpoint = self.checkpoint or (None if self.servers else self.model)
+        if checkpoint and (trained_on := read_trained_on(checkpoint, self.revision)):
+            write_trained_on(folder, trained_on)
         candidates = self.candidate_source(rewards=False)
         described = work_on_candidates("score", candidates, RESPONSES_PER_SHARD, self._compute, _count)
 

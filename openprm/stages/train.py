@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.holdout import hold_out, shared_questions
+from ..data.holdout import hold_out, question_rank, read_trained_on, shared_questions, write_trained_on
 from ..errors import InputError
 from ..runs.console import say
 from ..runs.declaration import Stage, execution, input_path, nearest, parameter
@@ -199,6 +199,8 @@ class Train(Stage, kind="train"):
                     "preferences may end there too.",
                     metrics["final_loss"],
                 )
+            before = read_trained_on(self.base)
+            write_trained_on(folder, before.union(question_rank(row["question"]) for row in rows))
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
             if (events := checkpoints / "runs").exists():  # TensorBoard's
                 shutil.copytree(events, folder.with_name(f"{arguments.run_name}.tensorboard"), dirs_exist_ok=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.data.holdout import divide, question_rank, shared_questions
+from openprm.data.holdout import TRAINED_ON, divide, question_rank, read_trained_on, shared_questions, write_trained_on
 from openprm.errors import InputError
 
 
@@ -39,3 +41,10 @@ def test_what_cannot_be_divided():
             divide({1, 2}, share)
     with pytest.raises(InputError, match="fewer than two different questions"):
         divide({1}, 0.5)
+
+
+def test_a_model_says_what_it_was_trained_on(tmp_path: Path):
+    assert read_trained_on(tmp_path) == set()
+    write_trained_on(tmp_path, [3, 2**64 - 1, 3])
+    assert (tmp_path / TRAINED_ON).read_text() == "0000000000000003\nffffffffffffffff\n"
+    assert read_trained_on(tmp_path) == {3, 2**64 - 1}

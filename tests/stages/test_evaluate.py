@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from openprm.data.holdout import question_rank, write_trained_on
 from openprm.decoding.early_rejection import RejectionRule, ScoredSamples, simulate
 from openprm.decoding.hypotheses import Hypothesis, ranked
 from openprm.decoding.selection import best_of_n
@@ -256,3 +257,16 @@ def test_an_evaluation_has_a_picture_where_there_is_matplotlib(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert evaluate_models(found, {}, tmp_path / "bare")["pictures"] == []
     assert "pip install 'openprm[plots]'" in caplog.text
+
+
+def test_prompts_that_a_model_was_trained_on_are_refused(tmp_path: Path):
+    rows = hand_made()
+    found = dataset(tmp_path / "candidates", Candidate, rows)
+    prm = dataset(tmp_path / "prm", Scored, [scored(row, [0.0]) for row in rows])
+    write_trained_on(prm, [question_rank([{"role": "user", "content": "Another one"}])])
+    assert evaluate_models(found, {"prm": prm}, tmp_path / "out")["counts"]["prompts"] == 2
+    write_trained_on(prm, [question_rank(rows[0]["question"])])
+    with pytest.raises(
+        InputError, match=r"1 of 2 questions were trained on by the model of .*prm \(prm; .*openprm split"
+    ):
+        evaluate_models(found, {"prm": prm}, tmp_path / "refused")

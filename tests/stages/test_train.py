@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
+from openprm.data.holdout import read_trained_on
 from openprm.errors import InputError
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import read_manifest, write_shard
@@ -73,7 +74,9 @@ def test_training_writes_a_plain_checkpoint(trained: tuple[Path, Path, dict[str,
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
+        "trained_on.txt",
     ]
+    assert len(read_trained_on(folder)) == 22
     question, answer = [{"role": "user", "content": "What is two and three?"}], "The sum.\nThe answer is five."
     scorer = load_scorer(str(folder))
     rendered = scorer.tokenizer.apply_chat_template(
