@@ -9,6 +9,8 @@ In memory are a hash per prompt, a number per response, and the texts of one bat
 from __future__ import annotations
 
 import json
+import os
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,10 +19,12 @@ from typing import Any
 
 from ..errors import Failure, InputError
 from ..runs.folder import batched, is_folder, read_manifest
-from ..schema import SCHEMA_VERSION, Candidate
+from ..schema import SCHEMA_VERSION, Candidate, Tree
 from ..text import comparable
+from ..trees import tree
 from .columns import Columns, one_per_response, require_column, resolve_columns, to_candidate
 from .readers import convert_rows, dataset_name, numbered_rows, row_key, with_columns
+from .text_readers import Row
 from .values import as_record, question_id, to_id, to_question
 
 DEFAULT_COLUMNS = Columns()
@@ -63,7 +67,7 @@ class CandidateSource:
         with options that do not apply to records. With the last item: no row matches `where`.
         """
         path, where, counts = self.path, self.where or {}, Counter() if counts is None else counts
-        names, rows = with_columns(numbered_rows(path, self.split))
+        names, rows = with_columns(self._numbered())
         for name in where if names else ():
             require_column(path, "the filter", name, names)
         ledger, columns, questions = _Ledger(), self.columns, _Questions()
@@ -110,6 +114,9 @@ class CandidateSource:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in where.items())
             raise InputError(f"{path}: no row has {wanted}; check the filter")
 
+    def _numbered(self) -> Iterator[Row]:
+        return numbered_rows(self.path, self.split)
+
     def shards(self, size: int) -> Iterator[list[Candidate]]:
         """The candidates in lists of up to `size`, without failures."""
         return batched((row for row in self.read() if not isinstance(row, Failure)), size)
@@ -125,13 +132,56 @@ class CandidateSource:
         return sum(not isinstance(one, Failure) for one in self.read())
 
 
-def read_candidates(path: str, columns: Columns = DEFAULT_COLUMNS, **options: Any) -> Iterator[Candidate | Failure]:
+@dataclass(frozen=True)
+class _Rows(CandidateSource):
+    """Rows in memory; `path` is what failures call them."""
+
+    rows: Any = ()
+
+    def _numbered(self) -> Iterator[Row]:
+        import numpy as np
+
+        pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
+        rows = self.rows.to_dict("records") if pandas and isinstance(self.rows, pandas.DataFrame) else self.rows
+        for number, row in enumerate(rows, 1):
+            if isinstance(row, Mapping):  # a list of a Parquet file is an array in a DataFrame
+                values = {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in row.items()}
+                yield number, values
+            else:
+                wrong = Failure(f"it is {type(row).__name__}", "give dictionaries with a value for each column")
+                yield number, wrong.at(row_key(self.path, number))
+
+
+def read_candidates(data: Any, columns: Columns = DEFAULT_COLUMNS, **options: Any) -> Iterator[Candidate | Failure]:
     """The candidates in a file, dataset or folder, in order, and a Failure for each one that cannot be used.
 
+    data: a path (see `numbered_rows`), a pandas DataFrame, or rows as dictionaries.
     options: `split`, `where`, `questions`, `questions_options`, `source`, `reward_name`: see `CandidateSource`, whose
     `read` says what is raised.
     """
-    return CandidateSource(path, columns, **options).read()
+    if isinstance(data, str | os.PathLike):
+        return CandidateSource(os.fspath(data), columns, **options).read()
+    return _Rows("rows", columns, **options, rows=data).read()
+
+
+def build_tree(
+    rows: Any, reward_name: str | None = None, parameters: tree.MergeParameters | None = None, **options: Any
+) -> Tree:
+    """The tree of one prompt (see `openprm.trees.tree.build_tree`) from its rows, with the columns that
+    `read_candidates` reads, or from candidates.
+
+    reward_name: the reward that values are computed from, where candidates have several. options: `columns` and those
+    of `read_candidates`. Raises InputError for the first row that cannot be used.
+    """
+    candidates = []
+    for item in read_candidates(rows, **options):
+        if isinstance(item, Failure):
+            raise InputError(str(item))
+        candidates.append(item)
+    names = {reward["name"] for candidate in candidates for reward in candidate["rewards"]}
+    if reward_name is None and len(names) > 1:
+        raise InputError(f"the candidates have rewards {', '.join(sorted(names))}; choose one by reward_name")
+    return tree.build_tree(candidates, reward_name or min(names, default="reward"), parameters)
 
 
 def _as_text(value: Any) -> str:

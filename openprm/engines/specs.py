@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -68,6 +69,7 @@ class EngineSpec(Generic[E]):
             raise InputError(f"{', '.join(taken)} is no engine option, but a parameter of its own; give it as that")
         recorded_options(self.options)
 
+    @cached_property
     def precision(self) -> str | None:
         """The dtype that the engine computes in: the checkpoint's, unless another is named; None where servers do."""
         if self.engine == "server":
@@ -88,7 +90,7 @@ class EngineSpec(Generic[E]):
             if self.engine == "server":
                 return maker(self.servers, self.model, **self.options)
             origin = {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
-            return maker(self.model, dtype=self.precision(), **origin, **self.options)
+            return maker(self.model, dtype=self.precision, **origin, **self.options)
         except TypeError as error:
             raise InputError(f"the engine {self.engine} cannot be made with {dict(self.options)}: {error}") from error
 

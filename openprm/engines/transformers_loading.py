@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
-from ..errors import InputError, first_line
+from ..errors import InputError
+from ..models.reward_checkpoint import loading
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -30,10 +30,8 @@ def load_model(auto_class: Any, model: str | Path, dtype: str, **options: Any) -
     name = auto_class.__name__
     if dtype not in _DTYPES:
         raise InputError(f"unknown dtype {dtype!r}; choose one of {', '.join(_DTYPES)}")
-    try:
+    with loading(model, name):
         loaded, found = auto_class.from_pretrained(model, dtype=dtype, output_loading_info=True, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{model} cannot be loaded by {name}: {first_line(error)}; check the checkpoint") from error
     if found["missing_keys"]:
         missing = ", ".join(sorted(found["missing_keys"]))
         raise InputError(
@@ -45,10 +43,5 @@ def load_model(auto_class: Any, model: str | Path, dtype: str, **options: Any) -
 
 def load_tokenizer(model: str | Path, **options: Any) -> Any:
     """Raises InputError where it cannot be loaded."""
-    try:
+    with loading(model, "AutoTokenizer"):
         return AutoTokenizer.from_pretrained(model, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{model}: its tokenizer cannot be loaded ({first_line(error)}); put the files of the one that it was "
-            "trained with into its folder"
-        ) from error

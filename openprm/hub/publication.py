@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..errors import InputError, first_line
-from ..runs.atomic import open_to_all, put_in_place
+from ..runs.atomic import put_in_place
 from ..runs.dataset import finish_dataset, write_shards
 from ..runs.folder import DATA, MANIFEST, is_folder, parquet_rows
 from ..runs.locks import locked
@@ -234,7 +234,6 @@ def restore(publication: Publication, part: str, out: str | Path) -> dict[str, A
         itself = Origin(name=name, kind="model" if publication.kind in MODELS else "data")
         manifest["origins"] = published_origins(publication.manifest, itself)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        open_to_all(partial)
         put_in_place(partial, out)
     return manifest
 

@@ -68,7 +68,7 @@ def load_reward_model(
     Raises InputError for what cannot be loaded, a classifier with several labels, a checkpoint with a head of another
     kind, or one with missing weights.
     """
-    with ExitStack() as stack, _loading(base):
+    with ExitStack() as stack, loading(base):
         if is_internlm2(base, revision):
             folder = stack.enter_context(TemporaryDirectory())
             convert_internlm2(base, folder, revision=revision)
@@ -104,14 +104,15 @@ def load_reward_model(
 
 
 @contextmanager
-def _loading(base: str | Path) -> Iterator[None]:
-    """Says which checkpoint cannot be loaded."""
+def loading(model: str | Path, by: str = "AutoModelForSequenceClassification") -> Iterator[None]:
+    """Raises InputError for what transformers cannot load."""
     try:
         yield
     except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{base} cannot be loaded: {first_line(error)}; check the checkpoint's files") from error
+        said = first_line(error).rstrip(" :")
+        raise InputError(f"{model} cannot be loaded by {by}: {said}; check the checkpoint's files") from error
 
 
 def is_classifier(config: Any) -> bool:

@@ -27,19 +27,18 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def put_in_place(partial: Path, out: Path) -> None:
-    """Renames a folder that is complete, in place of what is there."""
+    """Renames a folder that is complete, in place of what is there.
+
+    Its files get the permissions that the umask gives; some libraries write theirs for the owner alone.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    for path in partial.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         os.replace(out, old)
     os.replace(partial, out)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def open_to_all(folder: Path) -> None:
-    """Gives all files the permissions that the umask gives; some libraries write theirs for the owner alone."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(0o666 & ~umask)

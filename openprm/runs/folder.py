@@ -235,8 +235,6 @@ def _read_by_card(location: Location, split: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     there: dict[str, list[Path]] = {}
     for path in sorted((folder / DATA).glob("[!.]*-*.parquet")):
         there.setdefault(path.name.partition("-")[0], []).append(path)
@@ -245,32 +243,24 @@ def _read_shards(folder: Path, split: str) -> Iterator[dict[str, Any]]:
         raise InputError(f"{folder} has no split {split!r}: its splits are {', '.join(there)}")
     if shards is None:
         raise InputError(f"{folder} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote")
-    again = "make the folder again"
-    rows = 0
+    rows, manifest = 0, finished(folder) or {}
     for shard in shards:
-        with _damage_named(str(shard), again):
-            rows += pq.read_metadata(shard).num_rows
-    if (manifest := finished(folder)) and manifest.get("rows", rows) != rows:
-        raise InputError(f"{folder} has {rows} rows, and its {MANIFEST} says {manifest['rows']}; {again}")
-    for shard in shards:
-        yield from parquet_rows(shard, str(shard), again)
+        for row in parquet_rows(shard, str(shard), "make the folder again"):
+            rows += 1
+            yield row
+    if manifest.get("rows", rows) != rows:
+        raise InputError(f"{folder} has {rows} rows, not {manifest['rows']} as its {MANIFEST} says; make it again")
 
 
 def parquet_rows(path: Path, name: str, remedy: str) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file. Raises InputError, with its `name` and a remedy, where it is missing or damaged."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _damage_named(name, remedy), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(batch_size=_ROW_GROUP):
-            yield from batch.to_pylist()
-
-
-@contextmanager
-def _damage_named(name: str, remedy: str) -> Iterator[None]:
-    import pyarrow as pa
-
     try:
-        yield
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=_ROW_GROUP):
+                yield from batch.to_pylist()
     except FileNotFoundError:
         raise InputError(f"{name} is missing; {remedy}") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8

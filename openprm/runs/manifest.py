@@ -27,7 +27,7 @@ from typing import Any
 from ..errors import InputError, first_line
 from ..hub_id import HubId
 from ..schema import SCHEMA_VERSION
-from .atomic import open_to_all, put_in_place, write_whole
+from .atomic import put_in_place, write_whole
 from .folder import MANIFEST, is_folder, locate, read_manifest
 from .locks import is_held, lock_path, locked
 from .provenance import hub_types, inherited
@@ -105,7 +105,6 @@ def run_stage(
                 manifest = {**description, "origins": inherited(inputs), "versions": versions(), **result}
                 (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
                 _log(partial, "end", name)
-                open_to_all(partial)
                 put_in_place(partial, out)
                 shutil.rmtree(out / WORK)  # last, so that a run killed before this finds its work again
                 return manifest

@@ -136,15 +136,11 @@ class Samples(RunsEngine):
 
     def recorded(self) -> dict[str, Any]:
         """With the dtype that is sampled in, where the engine is ours."""
-        return super().recorded() | ({"model": self.model} if self.servers else {"dtype": self.precision})
-
-    @cached_property
-    def precision(self) -> str | None:
-        return self.generator.precision()
+        return super().recorded() | ({"model": self.model} if self.servers else {"dtype": self.generator.precision})
 
     def named(self, work: str) -> str:
         """The work as progress shows it, with the dtype."""
-        return f"{work} ({self.precision})" if self.precision else work
+        return f"{work} ({self.generator.precision})" if self.generator.precision else work
 
     def sampling(self, n: int, stop: tuple[str, ...] = ()) -> Sampling:
         return Sampling(
