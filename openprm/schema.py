@@ -238,12 +238,8 @@ def described_columns(record: type) -> Iterator[tuple[str, str, str]]:
             yield from ((f"{name}.{below}", *rest) for below, *rest in described_columns(kind))  # type: ignore[misc]
 
 
-def column_types(record: type) -> dict[str, tuple[Any, bool, bool]]:
-    """Of each column the scalar or record that it is made of, whether it is a list, and whether there may be nulls."""
-    return {name: _parts(hint) for name, hint in typing.get_type_hints(record).items()}
-
-
 def _parts(annotation: Any) -> tuple[Any, bool, bool]:
+    """The scalar or record that a column's type is made of, whether in a list, and whether there may be nulls."""
     if isinstance(annotation, types.UnionType):
         kind, is_list, _ = _parts(next(hint for hint in typing.get_args(annotation) if hint is not types.NoneType))
         return kind, is_list, True

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,63 +39,46 @@ def show(
     """
     from ..errors import InputError
     from ..runs.folder import read_rows
-    from ..schema import Pair, Prompt, Scored, Tree, record_of
+    from ..schema import Scored, Tree, record_of
     from ..trees.pairs import MinGap
     from ..trees.tree import siblings
-    from ..viewer import terminal
+    from ..viewer.terminal import print_rows
     from ..viewer.tree_page import show_trees
 
     if html is not None:
         show_trees(folder, html, MinGap.parse(min_gap), prompt_id=prompt_id, limit=trees)
         say(f"{html}: open it in a browser")
         return
-    rows: Iterator[Any] = read_rows(folder, split=split)
-    first: dict[str, Any] = next(rows, {})
-    record, rows = record_of(first), chain([first], rows)
+    rows = read_rows(folder, split=split)
+    first: Any = next(rows, {})
+    record = record_of(first)
     if record is None:
         raise InputError(f"{folder} holds neither candidates, scores, trees nor pairs: its columns are {[*first]}")
-    if record is Tree:
-        wanted = (row for row in rows if (row["prompt_id"] == prompt_id if prompt_id else siblings(row)))
-        if (tree := next(wanted, None)) is None:
-            raise InputError(f"{folder} has no tree {f'{prompt_id!r}' if prompt_id else 'that branches'}")
-        terminal.print_tree(tree)
-        return
-    chosen = prompt_id or first["prompt_id"]
-    if not (found := [row for row in rows if row["prompt_id"] == chosen]):
-        raise InputError(f"{folder} has no prompt {chosen!r}; its first one is {first['prompt_id']!r}")
-    if record is Prompt:
-        terminal.print_prompt(found[0])
-    elif record is Pair:
-        terminal.print_pairs(found)
-    elif record is Scored:
-        terminal.print_responses(_with_candidates(found, folder, candidates))
-    else:
-        terminal.print_responses(found)
+    forks, chosen = record is Tree and not prompt_id, prompt_id or first["prompt_id"]
+    wanted: Any = (row for row in chain([first], rows) if (siblings(row) if forks else row["prompt_id"] == chosen))
+    found = list(islice(wanted, 1 if record is Tree else None))
+    if not found:
+        missing = "tree that branches" if forks else f"prompt {chosen!r}; its first one is {first['prompt_id']!r}"
+        raise InputError(f"{folder} has no {missing}")
+    print_rows(_with_candidates(found, folder, candidates) if record is Scored else found)
 
 
 def _with_candidates(rows: list[Any], scores: str, candidates: str | None) -> list[Any]:
     """The scores of a prompt with the columns of their candidates, where it is known where these lie."""
-    from ..data.readers import numbered_rows, with_columns
+    from ..data.candidates import read_candidates
     from ..errors import Failure
     from ..runs.folder import is_folder, read_manifest
     from ..runs.manifest import describe_input
-    from ..stages.score import Score
-    from ..stages.shared_options import ReadsCandidates
 
-    manifest: dict[str, Any] = read_manifest(scores) if is_folder(scores) else {"inputs": {}, "parameters": {}}
-    if candidates is None and (recorded := manifest["inputs"].get("candidates")):
+    if candidates is None and is_folder(scores) and (recorded := read_manifest(scores)["inputs"].get("candidates")):
         beside = str(Path(scores).parent / recorded["name"])
         candidates = beside if is_folder(beside) and describe_input(beside) == recorded else None
     if candidates is None:
-        say("(For questions and outcome rewards name what was scored: --candidates)\n")
+        say("for questions and outcome rewards, name what was scored: --candidates", err=True)
         return rows
-    own = {field.name for field in fields(ReadsCandidates)} & manifest["parameters"].keys()
-    stage = Score(**{name: manifest["parameters"][name] for name in own}, candidates=candidates, model="")
-    names, _ = with_columns(numbered_rows(candidates, stage.split))
-    read = stage.candidate_source(rewards=stage.reward_column in names).read()
-    here = (row for row in read if not isinstance(row, Failure) and row["prompt_id"] == rows[0]["prompt_id"])
-    found = {row["sample_index"]: row for row in here}
-    return [{**found.get(row["sample_index"], {}), **row} for row in rows]
+    read = (row for row in read_candidates(candidates) if not isinstance(row, Failure))
+    same = {(row["sample_index"], row["response"]): row for row in read if row["prompt_id"] == rows[0]["prompt_id"]}
+    return [{**same.get((row["sample_index"], "".join(row["steps"])), {}), **row} for row in rows]
 
 
 @app.command()

@@ -6,12 +6,12 @@ import hashlib
 import json
 import string
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from ..errors import Failure, is_unicode
-from ..schema import Candidate, Message, column_types
+from ..schema import Candidate, Message
 from ..text import comparable
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ REWARD_WORDS |= {"rejected": 0.0, "lose": 0.0, "loss": 0.0, "false": 0.0}
 LETTERS = string.ascii_uppercase
 
 _CANDIDATE = TypeAdapter(Candidate)
-_TYPES = column_types(Candidate)
+_TYPES = get_type_hints(Candidate)
 _INDEX = TypeAdapter(Annotated[int, Field(ge=0, lt=10**18)])
 _MESSAGES = TypeAdapter(list[Message])
 _NUMBER = TypeAdapter(FiniteFloat)
@@ -170,11 +170,10 @@ def as_record(row: Mapping[str, Any]) -> Candidate:
 
 def _from_csv(name: str, value: Any) -> Any:
     """Text as it is, null as an empty field, and all else as JSON."""
-    kind, is_list, nullable = _TYPES[name]
-    if nullable and not value:
-        return None
-    if kind is str and not is_list:
+    if _TYPES[name] is str:
         return value
+    if not value or _TYPES[name] == str | None:
+        return value or None
     try:
         return json.loads(value)
     except ValueError as error:

@@ -159,12 +159,8 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     if location.kind == "file":
         raise InputError(f"{path} is a file; give a folder that openprm made, as `openprm prompts` and `import` do")
     split = split or "train"
-    if location.hub:
-        rows = _read_hub(location.hub, split)
-    elif location.config or not os.path.isdir(os.path.join(location.path, DATA)):
-        rows = _read_by_card(location, split)
-    else:
-        rows = _read_shards(Path(location.path), split)
+    shards = location.config is None and os.path.isdir(os.path.join(location.path, DATA))
+    rows = _read_shards(Path(location.path), split) if shards else _read_by_card(location, split)
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
@@ -211,26 +207,20 @@ def without_pattern(folder: str | Path) -> Iterator[str]:
         yield shutil.copytree(path, os.path.join(place, DATA), copy_function=os.symlink)
 
 
-def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
-    try:
-        yield from load_from_hub(hub, split, streaming=True)
-    except Exception as error:  # `datasets` and the client below it raise anything
-        raise InputError(
-            f"{hub} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
-        ) from error
-
-
 def _read_by_card(location: Location, split: str) -> Iterator[dict[str, Any]]:
-    """Such as published pairs, which have a folder for each level."""
+    """A dataset on the Hub, or a local copy of one, such as published pairs, which have a folder for each level."""
     from datasets import load_dataset
 
     try:
         with without_pattern(location.path) as folder:
-            yield from load_dataset(folder, location.config, split=split, streaming=True)
-    except Exception as error:  # `datasets` raises anything
+            if location.hub:
+                yield from load_from_hub(location.hub, split, streaming=True)
+            else:
+                yield from load_dataset(folder, location.config, split=split, streaming=True)
+    except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
-            f"{location.path} has no {DATA}/train-*.parquet: it is not a dataset that openprm wrote, nor one that "
-            f"`datasets` opens: {first_line(error)}"
+            f"{location.path} is neither a folder that openprm made nor a dataset that can be opened: "
+            f"{first_line(error)}; check the name"
         ) from error
 
 

@@ -10,31 +10,32 @@ from rich.text import Text
 from rich.tree import Tree as Branches
 
 from ..runs.console import console, styled
-from ..schema import Pair, Tree
 from .colors import SCALE, color_class
 
 _SHOWN = 160  # characters of a step in a tree
 
 
-def print_prompt(row: Mapping[str, Any], about: str = "") -> None:
-    """The first lines of all that is shown of a prompt; scores alone know no question."""
-    screen = console()
-    screen.print(styled((row["prompt_id"], "bold"), f" ({row['source']}){about}"))
-    for message in row.get("question", ()):
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of one prompt, of any record of `openprm.schema`; scores may have the columns of their candidates too."""
+    first, screen = rows[0], console()
+    about = f", reward {first['reward_name']}" if "nodes" in first else ""
+    screen.print(styled((first["prompt_id"], "bold"), f" ({first['source']}){about}"))
+    for message in first.get("question", ()):
         screen.print(f"{message['role']}: {message['content']}")
-    if row.get("reference") is not None:
-        screen.print(f"reference: {row['reference']}")
+    if first.get("reference") is not None:
+        screen.print(f"reference: {first['reference']}")
+    if "nodes" in first:
+        _print_tree(screen, first["nodes"])
+    elif "chosen" in first:
+        _print_pairs(screen, rows)
+    elif "sample_index" in first:
+        _print_responses(screen, rows)
 
 
-def print_responses(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Candidates, answers of a search, or scores, of one prompt, also both in one row: highest score first.
-
-    Each has its score, outcome rewards and origin, and its text, or its steps, colored by their rewards.
-    """
-    screen = console()
+def _print_responses(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Highest score first; the steps are colored by their rewards."""
     given = [reward for row in rows for reward in row.get("step_rewards", ()) if reward is not None]
     low, high = (min(given), max(given)) if given else (0.0, 0.0)
-    print_prompt(rows[0])
     for row in sorted(rows, key=lambda row: -(row.get("score") or 0.0)):
         screen.print(styled("\n", (f"sample {row['sample_index']}: {', '.join(_facts(row))}".rstrip(": "), "bold")))
         if not row.get("steps"):
@@ -53,29 +54,23 @@ def _facts(row: Mapping[str, Any]) -> list[str]:
     return [*facts, *row.get("marks", ())]
 
 
-def print_pairs(pairs: Sequence[Pair]) -> None:
-    """The pairs of one prompt: level, gap and support, then the context and the two sides."""
-    screen = console()
-    print_prompt(pairs[0])
+def _print_pairs(screen: Console, pairs: Sequence[Mapping[str, Any]]) -> None:
     for pair in pairs:
         gap = "unknown gap" if pair["gap"] is None else f"gap {pair['gap']:.3f}"
         depth = f" at step {pair['depth']}" if pair["depth"] else ""
         behind = f"{pair['support']['chosen']} chosen, {pair['support']['rejected']} rejected"
         screen.print(styled("\n", (f"{pair['level']}{depth}, {gap}; responses behind: {behind}", "bold")))
         texts = [("context", pair["context"], ""), ("chosen", pair["chosen"], _style(len(SCALE) - 1))]
-        if pair["rejected_context"] is not None:
-            texts.append(("context", pair["rejected_context"], ""))
-        for name, text, style in [*texts, ("rejected", pair["rejected"], _style(0))]:
+        texts += [("context", pair["rejected_context"], ""), ("rejected", pair["rejected"], _style(0))]
+        for name, text, style in texts:
             if text:
                 _print_beside(screen, styled("  ", (f"{name:>8}", style), "  "), text)
 
 
-def print_tree(tree: Tree) -> None:
-    """A preference tree: value and number of responses of each node, then its text; best branch first."""
-    nodes = tree["nodes"]
+def _print_tree(screen: Console, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Value and number of responses of each node, then its text; best branch first."""
     low = min(node["value"] for node in nodes)
     high = max(node["value"] for node in nodes)
-    print_prompt(tree, f", reward {tree['reward_name']}")
     children: dict[int, list[Any]] = {}
     for node in nodes[1:]:
         children.setdefault(node["parent"] or 0, []).append(node)
@@ -91,7 +86,7 @@ def print_tree(tree: Tree) -> None:
                 lines.append(_shown(end["text"]))
             text = "\n       ".join(lines)
             pending.append((end["id"], branch.add(_label(node["value"], node["n_leaves"], text, low, high))))
-    console().print(root)
+    screen.print(root)
 
 
 def _label(value: float, leaves: int, text: str, low: float, high: float) -> Text:

@@ -49,8 +49,8 @@ def test_scores_elsewhere_and_of_a_file(run):
     candidates = dataset(Path("candidates"), Candidate, CANDIDATES)
     write_scores(candidates, Path("runs/scores"))
     out = run("show", "runs/scores")[1]
-    assert out.startswith("(For questions and outcome rewards name what was scored: --candidates)\n\np (test)\n\n")
-    assert "golden" not in out
+    assert out == SHOWN.replace("user: What is p?\n", "").replace(", golden +0.000", "").replace(", golden +1.000", "")
+    assert "--candidates" in run("show", "runs/scores")[2]
     assert run("show", "runs/scores", "--candidates", "candidates")[1] == SHOWN
     rows = [{"prompt_id": "p", "question": "What is p?", "response": f"Add.\n{n}", "reward": n} for n in (0, 1)]
     write_jsonl(Path("a.jsonl"), rows)
@@ -124,15 +124,15 @@ def test_show(run, fails):
         "├── +1.000 ×1 Add.\n│          Four\n└── +0.000 ×1 Guess.\n           Five\n"
     )
     assert "+0.000 ×1 x" in run("show", "t", "p")[1]
-    assert "t has no tree 'other'" in fails("show", "t", "other")
+    assert "t has no prompt 'other'; its first one is" in fails("show", "t", "other")
 
 
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
         ("t", "t has no tree that branches"),
-        ("empty", "empty has no data/train-*.parquet"),
-        ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
+        ("empty", "empty is neither a folder that openprm made nor a dataset that can be opened"),
+        ("nowhere", "nowhere is neither a folder that openprm made nor a dataset that can be opened"),
         ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
     ],
 )

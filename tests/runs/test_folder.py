@@ -119,7 +119,7 @@ def test_a_failed_shard_is_not_there(tmp_path):
 
 
 def test_reading_says_what_is_wrong(tmp_path):
-    with pytest.raises(InputError, match=r"has no data/train-\*\.parquet: it is not a dataset that openprm wrote"):
+    with pytest.raises(InputError, match="is neither a folder that openprm made nor a dataset that can be opened"):
         list(read_rows(tmp_path))
     write_shard(tmp_path, 0, prompts(1000), Prompt)
     with pytest.raises(InputError, match="holds no pairs: there is no column 'context'"):

@@ -7,7 +7,7 @@ from rich.console import Console
 from openprm.schema import SCHEMA_VERSION
 from openprm.viewer import terminal
 from openprm.viewer.colors import SCALE
-from openprm.viewer.terminal import print_pairs, print_responses, print_tree
+from openprm.viewer.terminal import print_rows
 
 from ..folders import candidate
 from ..trees.test_statistics import TREES, tree
@@ -23,7 +23,7 @@ def scored(index: int, steps: list[str], rewards: list[float | None], score: flo
 def test_scores(capsys):
     worse = {**candidate("p", 0, "Guess.\n5", 0.0), **scored(0, ["Guess.\n", "5"], [0.5, -10.25], -10.25)}
     better = scored(1, ["Add [2].\nCarefully.\n", "4"], [1.5, None], 1.5)
-    print_responses([worse, better])
+    print_rows([worse, better])
     assert capsys.readouterr().out == (
         "p (test)\nuser: What is p?\n\n"
         "sample 1: score +1.500 (min), too long for the model, scored by its first steps\n"
@@ -38,7 +38,7 @@ def test_scores(capsys):
 def test_steps_are_colored_as_in_the_demo(monkeypatch):
     screen = Console(force_terminal=True, color_system="truecolor", width=60, record=True)
     monkeypatch.setattr(terminal, "console", lambda: screen)
-    print_responses([scored(0, ["a", "b"], [-1.0, 1.0], -1.0)])
+    print_rows([scored(0, ["a", "b"], [-1.0, 1.0], -1.0)])
     page = screen.export_html().lower()
     assert f"background-color: {SCALE[0][0]}" in page
     assert f"background-color: {SCALE[-1][0]}" in page
@@ -46,11 +46,11 @@ def test_steps_are_colored_as_in_the_demo(monkeypatch):
 
 def test_candidates(capsys):
     generator = {**candidate("p", 0, "")["generator"], "model": "m"}
-    print_responses([candidate("p", 3, "4\n\nor so", 1.0, generator=generator, marks=["truncated"], reference="4")])
+    print_rows([candidate("p", 3, "4\n\nor so", 1.0, generator=generator, marks=["truncated"], reference="4")])
     assert capsys.readouterr().out == (
         "p (test)\nuser: What is p?\nreference: 4\n\nsample 3: golden +1.000, by m, truncated\n  4\n\n  or so\n"
     )
-    print_responses([candidate("p", 3, "4")])
+    print_rows([candidate("p", 3, "4")])
     assert "\nsample 3\n  4\n" in capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_pairs(capsys):
     pair |= {"rejected_context": None, "level": "process", "gap": 0.25, "depth": 2}
     pair |= {"support": {"chosen": 3, "rejected": 1}}
     whole = {**pair, "context": "", "rejected_context": "Sum.", "level": "outcome", "gap": None, "depth": 0}
-    print_pairs([pair, whole])  # type: ignore[list-item]
+    print_rows([pair, whole])
     assert capsys.readouterr().out == (
         "p (test)\nuser: q\n\n"
         "process at step 2, gap 0.250; responses behind: 3 chosen, 1 rejected\n"
@@ -77,7 +77,7 @@ def test_pairs(capsys):
 
 def test_a_tree(capsys):
     shown = tree(("Add.\n4", 1.0), ("Guess [x].\n5", -0.5), ("Add.\n\n6", 0.0))
-    print_tree(shown)
+    print_rows([shown])
     out = capsys.readouterr().out
     assert out == (
         "p (test), reward golden\n"
@@ -89,18 +89,18 @@ def test_a_tree(capsys):
         "└── -0.500 ×1 Guess [x].\n"
         "           5\n"
     )
-    print_tree(shown)
+    print_rows([shown])
     assert capsys.readouterr().out == out
 
 
 def test_a_deep_tree(capsys):
     text = "".join(f"{i} and more {'so ' * i}.\n" for i in range(2000))
-    print_tree(tree((text, 1.0), ("no", 0.0)))
+    print_rows([tree((text, 1.0), ("no", 0.0))])
     out = capsys.readouterr().out
     assert out.count("\n") == 3 + 2001
     assert max(map(len, out.splitlines())) <= 200
 
 
 def test_a_lone_response(capsys):
-    print_tree(TREES[1])
+    print_rows([TREES[1]])
     assert capsys.readouterr().out.endswith("-2.000 ×1 all responses\n└── -2.000 ×1 alone\n")
