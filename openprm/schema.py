@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import TypedDict, is_typeddict  # pydantic cannot check those of `typing` before Python 3.12
@@ -190,12 +190,6 @@ class Answer(Candidate):
     scored_tokens: Annotated[int, "tokens that the reward model computed for this prompt in total"]
     merged: Annotated[int, "number of extensions that were duplicates"]
     stopped: Annotated[int, "number of answers that early rejection stopped"]
-
-
-def record_of(columns: Collection[str]) -> type | None:
-    """The record above that a row with these columns is; None for none of them."""
-    known = (Tree, Pair, Scored, Answer, Candidate, Prompt)
-    return next((record for record in known if record.__annotations__.keys() <= {*columns}), None)
 
 
 def plain_reward(name: str, value: float) -> Reward:

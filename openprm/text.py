@@ -19,3 +19,9 @@ def comparable(text: str) -> str:
 def printable(text: str) -> str:
     r"""The text as a terminal may get it: escape sequences and the like are written out (`\x1b[31m`)."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def excerpt(text: str, length: int) -> str:
+    """The text in one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"

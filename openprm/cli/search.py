@@ -14,6 +14,7 @@ from ..errors import Failure, InputError
 from ..runs.console import say
 from ..stages.prompts import Prompts
 from ..stages.search import Search
+from ..text import excerpt
 from .app import app
 from .stage_command import cli_option, run_and_print, stage_command
 
@@ -87,8 +88,7 @@ def _show(depth: int, prunings: Mapping[int, Pruning]) -> None:
         say(f"step {depth}: {', '.join(told)}", err=True)
         best = decision.kept[0] if decision.kept else None
         if best and best.partial.steps and best.step_rewards:
-            step = " ".join(best.partial.steps[-1].split())
-            step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"
+            step = excerpt(best.partial.steps[-1], _SHOWN)
             say(f"  best {best.score:+.3f}, last step {best.step_rewards[-1]:+.3f}: {step}", err=True)
 
 

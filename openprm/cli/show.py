@@ -19,14 +19,10 @@ _Split = Annotated[str | None, typer.Option(help="Split of a published dataset; 
 def show(
     folder: _Folder,
     prompt_id: Annotated[
-        str | None, typer.Argument(help="Which prompt; default: the first one, of trees the first that branches.")
+        str | None, typer.Argument(help="Default: the first, or the first tree that branches.")
     ] = None,
     candidates: Annotated[
-        str | None,
-        typer.Option(
-            help="Of scores: what was scored, for questions and outcome rewards; default: the folder of its name that "
-            "lies beside the scores."
-        ),
+        str | None, typer.Option(help="What was scored, to show its rewards; default: what lies beside the scores.")
     ] = None,
     split: _Split = None,
     html: Annotated[Path | None, typer.Option(help="Write several trees as one page for a browser instead.")] = None,
@@ -39,7 +35,6 @@ def show(
     """
     from ..errors import InputError
     from ..runs.folder import read_rows
-    from ..schema import Scored, Tree, record_of
     from ..trees.pairs import MinGap
     from ..trees.tree import siblings
     from ..viewer.terminal import print_rows
@@ -51,16 +46,16 @@ def show(
         return
     rows = read_rows(folder, split=split)
     first: Any = next(rows, {})
-    record = record_of(first)
-    if record is None:
+    if "prompt_id" not in first:
         raise InputError(f"{folder} holds neither candidates, scores, trees nor pairs: its columns are {[*first]}")
-    forks, chosen = record is Tree and not prompt_id, prompt_id or first["prompt_id"]
+    forks, chosen = "nodes" in first and not prompt_id, prompt_id or first["prompt_id"]
     wanted: Any = (row for row in chain([first], rows) if (siblings(row) if forks else row["prompt_id"] == chosen))
-    found = list(islice(wanted, 1 if record is Tree else None))
+    found = list(islice(wanted, 1 if "nodes" in first else None))
     if not found:
         missing = "tree that branches" if forks else f"prompt {chosen!r}; its first one is {first['prompt_id']!r}"
         raise InputError(f"{folder} has no {missing}")
-    print_rows(_with_candidates(found, folder, candidates) if record is Scored else found)
+    is_scores = "score" in first and "response" not in first
+    print_rows(_with_candidates(found, folder, candidates) if is_scores else found)
 
 
 def _with_candidates(rows: list[Any], scores: str, candidates: str | None) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +20,20 @@ def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
     """
     if path.suffix not in (".csv", ".jsonl") or path.is_dir():
         raise InputError(f"{path}: name a file that ends in .csv or .jsonl")
-    rows = iter(rows)
-    if (first := next(rows, None)) is None:
-        raise InputError(f"there are no rows for {path}; check the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file) if path.suffix == ".csv" else None
-        if table:
-            table.writerow(first)
-        for row in chain([first], rows):
-            if table:
-                table.writerow(_cell(row.get(name)) for name in first)
-            else:
+        table = csv.writer(file)
+        for count, row in enumerate(rows, 1):
+            if path.suffix == ".jsonl":
                 file.write(f"{_json(row)}\n")
-            count += 1
+                continue
+            if count == 1:
+                table.writerow(row)
+            table.writerow(value if isinstance(value, str | None) else _json(value) for value in row.values())
+        if not count:
+            raise InputError(f"there are no rows for {path}; check the folder")
     return count
-
-
-def _cell(value: Any) -> str | None:
-    return value if isinstance(value, str | None) else _json(value)
 
 
 def _json(value: Any) -> str:

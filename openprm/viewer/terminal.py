@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branches
 
 from ..runs.console import console, styled
+from ..text import excerpt
 from .colors import SCALE, color_class
 
 _SHOWN = 160  # characters of a step in a tree
+_Part = tuple[str, list[tuple[str, str, str]]]  # a heading, and texts, each with a label and its style
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -25,49 +26,49 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     if first.get("reference") is not None:
         screen.print(f"reference: {first['reference']}")
     if "nodes" in first:
-        _print_tree(screen, first["nodes"])
-    elif "chosen" in first:
-        _print_pairs(screen, rows)
-    elif "sample_index" in first:
-        _print_responses(screen, rows)
+        screen.print(_branches(first["nodes"]))
+        return
+    parts = _pairs(rows) if "chosen" in first else _responses(rows) if "sample_index" in first else ()
+    for heading, texts in parts:
+        screen.print(styled("\n", (heading, "bold")))
+        for label, style, text in texts:
+            head = styled("  ", (label, style), "  " if label else "")
+            lines = styled(text.strip("\r\n")).wrap(screen, max(screen.width - head.cell_len, 20))
+            for index, line in enumerate(lines):
+                whole = Text.assemble(" " * head.cell_len if index else head, line)
+                whole.rstrip()
+                screen.print(whole, soft_wrap=True)
 
 
-def _print_responses(screen: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Highest score first; the steps are colored by their rewards."""
+def _responses(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Part]:
+    """What is known of each, highest score first, and its steps, colored by their rewards, or else its text."""
     given = [reward for row in rows for reward in row.get("step_rewards", ()) if reward is not None]
     low, high = (min(given), max(given)) if given else (0.0, 0.0)
     for row in sorted(rows, key=lambda row: -(row.get("score") or 0.0)):
-        screen.print(styled("\n", (f"sample {row['sample_index']}: {', '.join(_facts(row))}".rstrip(": "), "bold")))
-        if not row.get("steps"):
-            _print_beside(screen, styled("  "), row["response"])
-        for step, reward in zip(row.get("steps", ()), row.get("step_rewards", ()), strict=True):
-            number, style = ("none", "dim") if reward is None else _colored(reward, low, high)
-            _print_beside(screen, styled("  ", (number.rjust(7), style), "  "), step)
+        facts = [] if row.get("score") is None else [f"score {row['score']:+.3f} ({row['aggregation']})"]
+        facts += [f"{reward['name']} {reward['value']:+.3f}" for reward in row.get("rewards", ())]
+        facts += ["too long for the model, scored by its first steps"] * row.get("truncated", False)
+        facts += [f"by {model}" for model in [row.get("generator", {}).get("model")] if model]
+        facts += row.get("marks", ())
+        labels = [_colored(reward, low, high) for reward in row.get("step_rewards", ())]
+        steps = [
+            (f"{label:>7}", style, step) for (label, style), step in zip(labels, row.get("steps", ()), strict=True)
+        ]
+        yield f"sample {row['sample_index']}: {', '.join(facts)}".rstrip(": "), steps or [("", "", row["response"])]
 
 
-def _facts(row: Mapping[str, Any]) -> list[str]:
-    """What is known of a response besides its text."""
-    facts = [] if row.get("score") is None else [f"score {row['score']:+.3f} ({row['aggregation']})"]
-    facts += [f"{reward['name']} {reward['value']:+.3f}" for reward in row.get("rewards", ())]
-    facts += ["too long for the model, scored by its first steps"] if row.get("truncated") else []
-    facts += [f"by {row['generator']['model']}"] if row.get("generator", {}).get("model") else []
-    return [*facts, *row.get("marks", ())]
-
-
-def _print_pairs(screen: Console, pairs: Sequence[Mapping[str, Any]]) -> None:
+def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Iterator[_Part]:
+    """Level, gap and support of each, and its texts."""
+    styles = {"context": "", "chosen": _style(len(SCALE) - 1), "rejected_context": "", "rejected": _style(0)}
     for pair in pairs:
         gap = "unknown gap" if pair["gap"] is None else f"gap {pair['gap']:.3f}"
         depth = f" at step {pair['depth']}" if pair["depth"] else ""
         behind = f"{pair['support']['chosen']} chosen, {pair['support']['rejected']} rejected"
-        screen.print(styled("\n", (f"{pair['level']}{depth}, {gap}; responses behind: {behind}", "bold")))
-        texts = [("context", pair["context"], ""), ("chosen", pair["chosen"], _style(len(SCALE) - 1))]
-        texts += [("context", pair["rejected_context"], ""), ("rejected", pair["rejected"], _style(0))]
-        for name, text, style in texts:
-            if text:
-                _print_beside(screen, styled("  ", (f"{name:>8}", style), "  "), text)
+        texts = [(f"{name.removeprefix('rejected_'):>8}", styles[name], pair[name]) for name in styles if pair[name]]
+        yield f"{pair['level']}{depth}, {gap}; responses behind: {behind}", texts
 
 
-def _print_tree(screen: Console, nodes: Sequence[Mapping[str, Any]]) -> None:
+def _branches(nodes: Sequence[Mapping[str, Any]]) -> Branches:
     """Value and number of responses of each node, then its text; best branch first."""
     low = min(node["value"] for node in nodes)
     high = max(node["value"] for node in nodes)
@@ -79,38 +80,24 @@ def _print_tree(screen: Console, nodes: Sequence[Mapping[str, Any]]) -> None:
     while pending:
         parent, branch = pending.pop()
         for node in sorted(children.get(parent, []), key=lambda node: -node["value"]):
-            lines, end = [_shown(node["text"])], node
+            lines, end = [excerpt(node["text"], _SHOWN)], node
             # only children with the same responses stand below one another instead of ever further to the right
             while len(only := children.get(end["id"], [])) == 1 and only[0]["n_leaves"] == end["n_leaves"]:
                 end = only[0]
-                lines.append(_shown(end["text"]))
+                lines.append(excerpt(end["text"], _SHOWN))
             text = "\n       ".join(lines)
             pending.append((end["id"], branch.add(_label(node["value"], node["n_leaves"], text, low, high))))
-    screen.print(root)
+    return root
 
 
 def _label(value: float, leaves: int, text: str, low: float, high: float) -> Text:
     return styled(_colored(value, low, high), (f" ×{leaves} ", "dim"), text)
 
 
-def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
-
-
-def _colored(value: float, low: float, high: float) -> tuple[str, str]:
-    return f"{value:+.3f}", _style(color_class(value, low, high))
+def _colored(value: float | None, low: float, high: float) -> tuple[str, str]:
+    return ("none", "dim") if value is None else (f"{value:+.3f}", _style(color_class(value, low, high)))
 
 
 def _style(index: int) -> str:
     background, ink = SCALE[index]
     return f"{ink} on {background}"
-
-
-def _print_beside(screen: Console, head: Text, text: str) -> None:
-    """A text in a column of its own to the right of `head`."""
-    lines = styled(text.strip("\r\n")).wrap(screen, max(screen.width - head.cell_len, 20))
-    for index, line in enumerate(lines):
-        whole = Text.assemble(" " * head.cell_len if index else head, line)
-        whole.rstrip()
-        screen.print(whole, soft_wrap=True)

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..runs.atomic import whole_file
 from ..runs.folder import read_rows
 from ..schema import Node, Tree
+from ..text import excerpt
 from ..trees.pairs import MinGap, PairParameters, sibling_pairs
 from ..trees.tree import siblings
 from .colors import SCALE, color_class, stylesheet
@@ -92,10 +93,9 @@ def _checked(
     empty = True
     for tree in trees:
         empty = False
-        question = " ".join(" ".join(message["content"] for message in tree["question"]).split())
         yield {
             "id": tree["prompt_id"],
-            "question": question if len(question) <= _SNIPPET else f"{question[: _SNIPPET - 1]}…",
+            "question": excerpt(" ".join(message["content"] for message in tree["question"]), _SNIPPET),
             "json": _json(tree_data(tree, pairs(tree))),
         }
     if empty:
