@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from ..data.candidates import read_candidates
+from ..data.export import export_rows
+from ..errors import Failure, InputError
 from ..runs.console import say
+from ..runs.folder import is_folder, read_manifest, read_rows
+from ..runs.manifest import describe_input
+from ..runs.progress import shown
+from ..schema import Row
+from ..trees.pairs import MinGap
+from ..trees.tree import siblings
+from ..viewer.terminal import print_rows
+from ..viewer.tree_page import show_trees
 from .app import app
 
 _Folder = Annotated[str, typer.Argument(help="A folder of openprm, or a published dataset's id.")]
@@ -33,20 +44,13 @@ def show(
 
     Step rewards are colored from the lowest of the prompt (orange) to the highest (blue).
     """
-    from ..errors import InputError
-    from ..runs.folder import read_rows
-    from ..trees.pairs import MinGap
-    from ..trees.tree import siblings
-    from ..viewer.terminal import print_rows
-    from ..viewer.tree_page import show_trees
-
     if html is not None:
         show_trees(folder, html, MinGap.parse(min_gap), prompt_id=prompt_id, limit=trees)
         say(f"{html}: open it in a browser")
         return
     rows = read_rows(folder, split=split)
     first: Any = next(rows, {})
-    if "prompt_id" not in first:
+    if not Row.__annotations__.keys() <= first.keys():
         raise InputError(f"{folder} holds neither candidates, scores, trees nor pairs: its columns are {[*first]}")
     forks, chosen = "nodes" in first and not prompt_id, prompt_id or first["prompt_id"]
     wanted: Any = (row for row in chain([first], rows) if (siblings(row) if forks else row["prompt_id"] == chosen))
@@ -60,11 +64,6 @@ def show(
 
 def _with_candidates(rows: list[Any], scores: str, candidates: str | None) -> list[Any]:
     """The scores of a prompt with the columns of their candidates, where it is known where these lie."""
-    from ..data.candidates import read_candidates
-    from ..errors import Failure
-    from ..runs.folder import is_folder, read_manifest
-    from ..runs.manifest import describe_input
-
     if candidates is None and is_folder(scores) and (recorded := read_manifest(scores)["inputs"].get("candidates")):
         beside = str(Path(scores).parent / recorded["name"])
         candidates = beside if is_folder(beside) and describe_input(beside) == recorded else None
@@ -87,9 +86,5 @@ def export(
     In CSV, text stands as it is, null is empty, and lists and numbers are JSON. `openprm import` reads exported
     candidates back unchanged.
     """
-    from ..data.export import export_rows
-    from ..runs.folder import read_rows
-    from ..runs.progress import shown
-
     count = export_rows(shown(read_rows(folder, split=split), "export"), out)
     say(f"{count:,} rows in {out}")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import Failure, InputError
+from ..text import excerpt
 from .event_loop import EventLoopThread, gathered
 
 if TYPE_CHECKING:
@@ -210,10 +211,10 @@ class Servers:
 
 def _words(server: _Server, error: BaseException) -> str:
     """The error's words on one line, without the key, and not too many."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = str(error).strip() or type(error).__name__
     if server.client.api_key != _NO_KEY:
         words = words.replace(server.client.api_key, "(the key)")
-    return words if len(words) <= _LONGEST_REASON else words[: _LONGEST_REASON - 1] + "…"
+    return excerpt(words, _LONGEST_REASON)
 
 
 def _checked_address(url: str) -> str:

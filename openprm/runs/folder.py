@@ -149,8 +149,8 @@ def locate(text: str | Path) -> Location:
 
 
 def read_rows(path: str | Path, record: type | None = None, split: str | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset in order: of a folder that a stage wrote, or of any that `load_dataset` opens by its id
-    (`OWNER/NAME[@REVISION][:CONFIG]`) or from a local copy (`FOLDER[:CONFIG]`).
+    """The rows of a dataset in order: of a folder that a stage wrote, of candidates or trees as they are published, or
+    of any dataset that `load_dataset` opens by id (`OWNER/NAME[@REVISION][:CONFIG]`).
 
     `split` is `train` where it is left out. Raises InputError, with the first row, where it is not a dataset, has no
     such split, or its rows are not `record`s.
@@ -159,8 +159,7 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
     if location.kind == "file":
         raise InputError(f"{path} is a file; give a folder that openprm made, as `openprm prompts` and `import` do")
     split = split or "train"
-    shards = location.config is None and os.path.isdir(os.path.join(location.path, DATA))
-    rows = _read_shards(Path(location.path), split) if shards else _read_by_card(location, split)
+    rows = _read_hub(location.hub, split) if location.hub else _read_shards(Path(location.path), split)
     for index, row in enumerate(rows):
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
@@ -207,20 +206,12 @@ def without_pattern(folder: str | Path) -> Iterator[str]:
         yield shutil.copytree(path, os.path.join(place, DATA), copy_function=os.symlink)
 
 
-def _read_by_card(location: Location, split: str) -> Iterator[dict[str, Any]]:
-    """A dataset on the Hub, or a local copy of one, such as published pairs, which have a folder for each level."""
-    from datasets import load_dataset
-
+def _read_hub(hub: HubId, split: str) -> Iterator[dict[str, Any]]:
     try:
-        with without_pattern(location.path) as folder:
-            if location.hub:
-                yield from load_from_hub(location.hub, split, streaming=True)
-            else:
-                yield from load_dataset(folder, location.config, split=split, streaming=True)
+        yield from load_from_hub(hub, split, streaming=True)
     except Exception as error:  # `datasets` and the client below it raise anything
         raise InputError(
-            f"{location.path} is neither a folder that openprm made nor a dataset that can be opened: "
-            f"{first_line(error)}; check the name"
+            f"{hub} is neither a folder nor a dataset that can be opened: {first_line(error)}; check the name"
         ) from error
 
 

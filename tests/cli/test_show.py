@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openprm.runs.folder import read_manifest, read_rows
-from openprm.schema import Answer, Candidate, Prompt, Scored
+from openprm.schema import Answer, Candidate, Message, Prompt, Scored
 
 from ..answers import answers, write_jsonl
 from ..folders import candidate, dataset
@@ -100,13 +100,12 @@ def test_export(run, fails, suffix):
     ("arguments", "message"),
     [
         (("c", "x"), "c has no prompt 'x'; its first one is 'p'"),
-        (("other",), "other holds neither candidates, scores, trees nor pairs: its columns are ['a']"),
+        (("other",), "other holds neither candidates, scores, trees nor pairs: its columns are ['role', 'content']"),
     ],
 )
 def test_nothing_to_show(fails, arguments, message):
     dataset(Path("c"), Candidate, CANDIDATES)
-    Path("other").mkdir()
-    write_jsonl(Path("other/a.jsonl"), [{"a": 1}])
+    dataset(Path("other"), Message, [{"role": "user", "content": "q"}])
     assert message in fails("show", *arguments)
 
 
@@ -131,8 +130,8 @@ def test_show(run, fails):
     ("folder", "message"),
     [
         ("t", "t has no tree that branches"),
-        ("empty", "empty is neither a folder that openprm made nor a dataset that can be opened"),
-        ("nowhere", "nowhere is neither a folder that openprm made nor a dataset that can be opened"),
+        ("empty", "empty has no data/train-*.parquet"),
+        ("nowhere", "nowhere is neither a folder nor a dataset that can be opened"),
         ("a.jsonl", "a.jsonl is a file; give a folder that openprm made"),
     ],
 )
