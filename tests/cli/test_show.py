@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openprm.runs.folder import read_manifest, read_rows
+from openprm.runs.folder import read_manifest, read_rows, write_shard
 from openprm.schema import Answer, Candidate, Message, Prompt, Scored
 
 from ..answers import answers, write_jsonl
@@ -105,7 +105,7 @@ def test_export(run, fails, suffix):
 )
 def test_nothing_to_show(fails, arguments, message):
     dataset(Path("c"), Candidate, CANDIDATES)
-    dataset(Path("other"), Message, [{"role": "user", "content": "q"}])
+    write_shard(Path("other"), 0, [{"role": "user", "content": "q"}], Message)
     assert message in fails("show", *arguments)
 
 
