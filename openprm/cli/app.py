@@ -19,14 +19,12 @@ GROUPS = {
     "Runs": ("run", "status", "plan"),
 }
 
-_WHOLE = 10_000  # characters of a command's help in the list, where its first sentence stands
-
 
 class _Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for group, names in GROUPS.items():
             with formatter.section(group):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(_WHOLE)) for name in names])
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=1000)) for name in names])
 
 
 app = typer.Typer(

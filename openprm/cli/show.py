@@ -58,8 +58,9 @@ def show(
     if not found:
         missing = "tree that branches" if forks else f"prompt {chosen!r}; its first one is {first['prompt_id']!r}"
         raise InputError(f"{folder} has no {missing}")
-    is_scores = "score" in first and "response" not in first
-    print_rows(_with_candidates(found, folder, candidates) if is_scores else found)
+    if "score" in first and "response" not in first:
+        found = _with_candidates(found, folder, candidates)
+    print_rows(found)
 
 
 def _with_candidates(rows: list[Any], scores: str, candidates: str | None) -> list[Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import InputError
 from ..runs.atomic import whole_file
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+
 
 def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
     """Writes the rows, one at a time, to a file that appears when it is complete; returns how many there were.
@@ -26,15 +28,11 @@ def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
         table = csv.writer(file)
         for count, row in enumerate(rows, 1):
             if path.suffix == ".jsonl":
-                file.write(f"{_json(row)}\n")
+                file.write(f"{_JSON.encode(row)}\n")
                 continue
             if count == 1:
                 table.writerow(row)
-            table.writerow(value if isinstance(value, str | None) else _json(value) for value in row.values())
+            table.writerow(value if isinstance(value, str | None) else _JSON.encode(value) for value in row.values())
         if not count:
             raise InputError(f"there are no rows for {path}; check the folder")
     return count
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
