@@ -37,7 +37,7 @@ from openprm.stages.sample import SampleResponses
 if TYPE_CHECKING:
     from openprm.engines.vllm_generator import VllmGenerator
 
-QUESTIONS, BATCH = 8, 4
+QUESTIONS, BATCH = 4, 4
 SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=32)
 SAMPLES = QUESTIONS * SAMPLING.n
 TOGETHER = 4  # questions that transformers generates at a time: 64 sequences
