@@ -9,6 +9,7 @@ keys and values are computed once, and `Pack.without_prefix` cuts them off.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -198,9 +199,10 @@ def _last_descendants(parents: list[int]) -> list[int]:
 
 
 def batches(lengths: Sequence[int], max_tokens: int, alone_above: float = math.inf) -> list[list[int]]:
-    """Batches of indices, longest first, each of up to `max_tokens` with padding, or of a single longer sequence.
+    """Batches of indices of like lengths, each of up to `max_tokens` with padding, or of a single longer sequence.
 
-    A sequence longer than `alone_above` is a batch of its own.
+    A sequence longer than `alone_above` is a batch of its own. The longest come first, since they take most memory,
+    then the others in a mixed order, so that progress tells the time left.
     """
     result: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
@@ -209,4 +211,4 @@ def batches(lengths: Sequence[int], max_tokens: int, alone_above: float = math.i
             result[-1].append(index)
         else:
             result.append([index])
-    return result
+    return result[:1] + random.Random(0).sample(result[1:], len(result[1:]))

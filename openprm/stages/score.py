@@ -58,10 +58,9 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
 
         def counts(totals: Mapping[str, Any]) -> dict[str, Any]:
             mean = round(totals["sum"] / totals["rows"], 4)
-            rows: Iterator[Any] = read_rows(folder, Scored)
-            tied = tied_share((row["prompt_id"], row["score"], "".join(row["steps"])) for row in rows)
+            rows = ((row["prompt_id"], row["score"], "".join(row["steps"])) for row in read_rows(folder, Scored))
             kept = {name: totals[name] for name in ("truncated", "rejected")}
-            return {"mean_score": mean, "tied_best_share": round(tied, 4), **kept}
+            return {"mean_score": mean, "tied_best_share": round(tied_share(rows), 4), **kept}
 
         return self.make_dataset(
             folder, described, Scored, "scores", counts, strict=self.strict, unusable=candidates.failures()

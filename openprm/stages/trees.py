@@ -31,7 +31,6 @@ from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, tie_bre
 from .shared_options import ReadsCandidates
 
 PROMPTS_PER_SHARD = 500
-_SHOWN_TREES = 100  # that examples of steps are from
 _FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
 
 
@@ -91,7 +90,7 @@ class Trees(ReadsCandidates, kind="trees"):
             "rejected": dict(rejections.counts),
         }
         rows: Iterator[Any] = read_rows(folder, Tree)
-        near = near_threshold(islice(rows, _SHOWN_TREES))
+        near = near_threshold(islice(rows, 100))
         examples = {name: [[*excerpts(texts, 300), alike] for alike, *texts in found] for name, found in near.items()}
         return {**finish_dataset(folder, Tree, "trees", digests, counts), "near_threshold": examples}
 

@@ -139,3 +139,12 @@ def test_batches_hold_everything_once_within_the_budget(lengths, max_tokens):
     assert all(
         len(batch) == 1 or all(lengths[index] <= 9 for index in batch) for batch in batches(lengths, max_tokens, 9)
     )
+
+
+def test_after_the_longest_batch_the_others_come_in_a_mixed_order():
+    lengths = list(range(1, 101))
+    sizes = [max(lengths[index] for index in batch) for batch in batches(lengths, 100)]
+    assert sizes[0] == 100
+    assert sizes[1:] not in (sorted(sizes[1:]), sorted(sizes[1:], reverse=True))
+    assert batches(lengths, 100) == batches(lengths, 100)
+    assert batches([], 100) == []
