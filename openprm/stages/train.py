@@ -207,8 +207,8 @@ class Train(Stage, kind="train"):
             write_curve(history, folder)
             try:
                 plot_curve(history, folder)
-            except ImportError:
-                say("curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there", err=True)
+            except InputError as error:
+                say(f"{error}; curve.csv is there", err=True)
         levels = dict(Counter(row["level"] for row in rows))
         return {
             "files_hash": files_hash(folder),

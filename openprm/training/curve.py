@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..figure import new_figure, save_figure
 from ..runs.manifest import CURVE
 from ..schema import LEVELS
 
@@ -50,19 +51,17 @@ def write_curve(history: History, folder: Path) -> None:
 def plot_curve(history: History, folder: Path) -> None:
     """Draws `curve.png`: the loss, and the accuracy on held-out pairs, in all and by level.
 
-    Raises ImportError without matplotlib.
+    Raises InputError without matplotlib.
     """
-    from matplotlib.figure import Figure
-
     rows = curve(history)
     lines = {"loss": ["loss", "eval_loss"], "held-out accuracy": [name for name in rows[-1] if name in _ACCURACIES]}
     lines = {title: names for title, names in lines.items() if names}
-    panels = Figure(figsize=(7, 6), layout="constrained").subplots(len(lines), sharex=True, squeeze=False)[:, 0]
-    for axis, (title, names) in zip(panels, lines.items(), strict=True):
+    figure, panels = new_figure(len(lines), 1, (7, 6), sharex=True)
+    for axis, (title, names) in zip(panels[:, 0], lines.items(), strict=True):
         for name, style in zip(names, _STYLES, strict=False):
             points = [(row["step"], row[name]) for row in rows if name in row]
             axis.plot([step for step, _ in points], [value for _, value in points], label=name, **style)
         axis.axhline(math.log(2) if title == "loss" else 0.5, color="0.8", label="chance")
         axis.set(xlabel="step", ylabel=title)
         axis.legend()
-    panels[0].figure.savefig(folder / CURVE[1])
+    save_figure(figure, folder / CURVE[1])

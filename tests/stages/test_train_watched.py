@@ -139,7 +139,7 @@ def test_without_matplotlib_there_is_no_picture_and_the_result_is_the_same(
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert Train(**given).run(tmp_path / "without") == manifest
-    assert "curve.png needs matplotlib: pip install 'openprm[plots]'; curve.csv is there\n" in capsys.readouterr().err
+    assert "pictures need matplotlib: pip install 'openprm[plots]'; curve.csv is there\n" in capsys.readouterr().err
     assert [(tmp_path / name / "curve.png").exists() for name in ("with", "without")] == [True, False]
 
 
