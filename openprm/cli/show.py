@@ -81,11 +81,14 @@ def export(
     folder: _Folder,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, which ends in .csv or .jsonl.")],
     split: _Split = None,
+    force: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Write a dataset's rows as CSV or JSON lines, for other programs.
 
     In CSV, text stands as it is, null is empty, and lists and numbers are JSON. `openprm import` reads exported
     candidates back unchanged.
     """
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; choose another --out, or replace it by --force")
     count = export_rows(shown(read_rows(folder, split=split), "export"), out)
     say(f"{count:,} rows in {out}")

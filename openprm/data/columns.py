@@ -72,7 +72,9 @@ def require_column(path: str, what: str, column: str, names: Collection[str]) ->
     `names`; it names the option, and the column that may be meant."""
     if column in names:
         return
-    near = difflib.get_close_matches(column, names, n=1) + [one for one in _OTHER_NAMES.get(what, ()) if one in names]
+    near = difflib.get_close_matches(column, names, n=1) + [
+        one for one in (what, *_OTHER_NAMES.get(what, ())) if one in names
+    ]
     wanted = f" ({_OPTIONS[what]} {near[0] if near else 'NAME'})" if what in _OPTIONS else ""
     ask = f"did you mean {near[0]!r}{wanted}?" if near else f"name the column of {what}{wanted}"
     raise InputError(f"{path}: no column {column!r}; it has {', '.join(map(repr, names))}; {ask}")

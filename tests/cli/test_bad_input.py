@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,52 +10,9 @@ from typing import Any
 import pytest
 
 import openprm.stages  # noqa: F401 (declares them)
-from openprm.runs.declaration import STAGES
-
-from ..answers import answers, rejected, write_jsonl
 
 GOOD = {"question": "2 + 2?", "response": "Add.\nFour", "reward": 1.0}
 WRONG = {"question": "2 + 2?", "response": "Guess.\nFive", "reward": 0.0}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, base: Path, policy: Path) -> Path:
-    """A file of answers, one of questions, and what each stage makes of them."""
-    root = tmp_path_factory.mktemp("made")
-    write_jsonl(root / "a.jsonl", answers(6))
-    write_jsonl(root / "q.jsonl", [{"question": f"q {i}", "reference": str(i)} for i in range(4)])
-    shutil.copytree(base, root / "model")
-    shutil.copytree(policy, root / "policy")
-    for kind, out, values in (
-        ("import", "c", {"candidates": "a.jsonl"}),
-        ("trees", "t", {"candidates": "a.jsonl"}),
-        ("pairs", "p", {"trees": "t"}),
-        ("prompts", "q", {"prompts": "q.jsonl"}),
-        ("score", "s", {"candidates": "c", "model": "model"}),
-    ):
-        STAGES[kind](**{name: str(root / value) for name, value in values.items()}).run(root / out)
-    return root
-
-
-@pytest.fixture
-def said(run: Any, made: Path, tmp_path: Path) -> Callable[[str], str]:
-    """Runs a command beside what was made, and returns the one line that it must fail with, having made nothing."""
-    for path in made.iterdir():
-        if not path.name.startswith("."):
-            (tmp_path / path.name).symlink_to(path)
-
-    def call(command: str) -> str:
-        code, _, err = run(*shlex.split(command))
-        lines = [line for line in err.splitlines() if line and "Loading weights" not in line]
-        assert "Traceback" not in err
-        assert not Path("x").exists() or Path("x").is_file()
-        if code == 2:  # how it is called
-            assert (lines[0].startswith("Usage: "), lines[-1].startswith("Error: ")) == (True, True)
-        else:
-            assert (code, len(lines), lines[-1].startswith("openprm: ")) == (1, 1, True), err
-        return lines[-1]
-
-    return call
 
 
 def lines(*rows: Any) -> bytes:
@@ -199,7 +154,14 @@ REFUSED: list[tuple[Any, ...]] = [
         "there is no stage 'tree'; did you mean 'trees'?",
         PRESET.replace("trees", "tree").encode(),
     ),
-    ("run tiny --set nope=1 --out x", "nope"),
+    ("run tiny --set nope=1 --out x", "the preset has no setting 'nope'; there are"),
+    ("run --data a.jsonl --base model --set trees.treshold=1 --out x", "did you mean 'threshold'?"),
+    ("run --data a.jsonl --base model --holdout 2 --out x", "the share of prompts to hold out is 2"),
+    ("run --data a.jsonl --base nowhere --out x", "takes 'nowhere' for its base"),
+    ("run --data a.jsonl --base model --question-column q --out x/y", "(--question-column question)?"),
+    # files to write
+    ("export t -o q.jsonl", "q.jsonl exists; choose another --out, or replace it by --force"),
+    ("export t -o x.txt", "x.txt: name a file that ends in .csv or .jsonl"),
     ("run tiny --until nope --out x", "no stage 'nope'; its kinds are"),
 ]
 
@@ -209,92 +171,3 @@ def test_what_is_refused(said: Callable[[str], str], command: str, message: str,
     if content is not None:
         next(Path(word) for word in command.split() if word.startswith("e.")).write_bytes(content)
     assert message in said(command)
-
-
-def flip(folder: Path) -> None:
-    shard = next((folder / "data").iterdir())
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 4] ^= 0xFF
-    shard.write_bytes(content)
-
-
-def cut(folder: Path, name: str) -> None:
-    (folder / name).write_bytes((folder / name).read_bytes()[:50])
-
-
-#: A command on `y`, a damaged copy of what was made; what it says; whose copy, and its damage.
-DAMAGED: list[tuple[str, str, str, Callable[[Path], Any]]] = [
-    ("pairs y -o x", "y/manifest.json is damaged", "t", lambda y: cut(y, "manifest.json")),
-    ("trees y -o x", "y/manifest.json is damaged", "c", lambda y: cut(y, "manifest.json")),
-    ("pairs y -o x", "y has no data/train-*.parquet", "t", lambda y: next((y / "data").iterdir()).unlink()),
-    ("pairs y -o x", "train-00000.parquet is damaged", "t", flip),
-    ("trees y -o x", "train-00000.parquet is damaged", "c", flip),
-    ("pairs y -o x", "train-00000.parquet is damaged", "t", lambda y: cut(y, "data/train-00000.parquet")),
-    (
-        "pairs y -o x",
-        "y has 12 rows, not 6 as its manifest.json says; make it again",
-        "t",
-        lambda y: shutil.copy(y / "data/train-00000.parquet", y / "data/train-00001.parquet"),
-    ),
-    ("sample q --model y -o x", "y cannot be loaded", "policy", lambda y: (y / "model.safetensors").unlink()),
-    ("sample q --model y -o x", "Error while deserializing header", "policy", lambda y: cut(y, "model.safetensors")),
-    ("score c --model y -o x", "y cannot be loaded by", "model", lambda y: cut(y, "model.safetensors")),
-    ("train p --base y -o x", "Error while deserializing header", "model", lambda y: cut(y, "model.safetensors")),
-    ("train p --base y -o x", "y cannot be loaded", "model", lambda y: (y / "tokenizer.json").unlink()),
-    (
-        "score c --model y -o x",
-        "cannot be loaded by AutoTokenizer: Couldn't",
-        "model",
-        lambda y: (y / "tokenizer.json").unlink(),
-    ),
-    ("score c --model y -o x", "y cannot be read as a model", "model", lambda y: (y / "config.json").unlink()),
-    ("sample q --model y -o x", "not a valid JSON file", "policy", lambda y: cut(y, "config.json")),
-    ("score c --model y -o x", "has no chat template", "model", lambda y: (y / "chat_template.jinja").unlink()),
-]
-
-
-@pytest.mark.parametrize(("command", "message", "whose", "damage"), DAMAGED)
-def test_what_is_damaged(said: Callable[[str], str], command: str, message: str, whose: str, damage: Any):
-    damage(Path(shutil.copytree(whose, "y")))
-    assert message in said(command)
-
-
-#: A row that cannot be used among others that can, by its line, and why.
-BAD_ROWS: list[tuple[Any, str]] = [
-    (b'{"question": \n', "broken JSON"),
-    (b"\0\0\0\n", "broken JSON"),
-    (b"[1, 2]\n", "not a JSON object"),
-    *(({**GOOD, "reward": reward}, f"'reward' is {reward!r}") for reward in ("good", float("nan"), float("inf"))),
-    ({**GOOD, "reward": None}, "'reward' is missing"),
-    ({"question": "a", "response": "b"}, "'reward' is missing"),
-    ({**GOOD, "response": " "}, "empty response"),
-    ({**GOOD, "response": None}, "'response' is missing"),
-    ({**GOOD, "response": ["a", 5], "reward": [1, 0]}, "'response' should be a valid string"),
-    ({**GOOD, "response": ["a", "b"]}, "2 responses, but 'reward' is not a list"),
-    ({**GOOD, "question": None}, "'question' is missing"),
-    ({**GOOD, "question": [{"content": "a"}]}, "'question[0].role' is missing"),
-    ({**GOOD, "question": [{"role": "assistant", "content": "a"}]}, "ends with the assistant's turn"),
-    ({**GOOD, "question": "3 + 3?", "prompt_id": "1"}, "prompt_id '1' has another question in row 1"),
-]
-
-
-@pytest.mark.parametrize(("row", "reason"), BAD_ROWS)
-def test_a_bad_row_is_listed_and_ends_nothing(run: Any, row: Any, reason: str):
-    others = [{**one, "prompt_id": "1"} for one in (GOOD, WRONG)]
-    line = row if isinstance(row, bytes) else lines({"prompt_id": "1", **row})
-    Path("a.jsonl").write_bytes(lines(others[0]) + line + lines(others[1]))
-    assert run("trees", "a.jsonl", "-o", "x")[0] == 0
-    entries = rejected(Path("x"))
-    assert reason in entries[0]["reason"]
-    assert entries[0]["key"].startswith(("a.jsonl, row 2", "prompt '1', sample 1"))
-    assert entries[0]["remedy"]
-
-
-def test_what_only_looks_odd_is_read(run: Any):
-    """A mark of the byte order, brackets in paths, slashes and brackets in ids, zero bytes in a text."""
-    rows = "question,response,reward,prompt_id\na,b\0,1,a/b[1]\na,c,0,a/b[1]\n"
-    Path("e[1].csv").write_bytes(b"\xef\xbb\xbf" + rows.encode())
-    assert run("trees", "e[1].csv", "-o", "y[1]/t")[0] == 0
-    assert "+0.500 ×2" in run("show", "y[1]/t", "a/b[1]")[1]
-    code, out, _ = run("pairs", "y[1]/t", "-o", "y[1]/p", "--outcome", "best")
-    assert (code, out.splitlines()[0]) == (0, "pairs: 1 rows in y[1]/p")
