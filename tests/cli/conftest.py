@@ -81,7 +81,7 @@ def said(run: Any, made: Path, tmp_path: Path) -> Callable[[str], str]:
         code, _, err = run(*shlex.split(command))
         lines = [line for line in err.splitlines() if line and "Loading weights" not in line]
         assert "Traceback" not in err
-        assert not Path("x").exists() or Path("x").is_file()
+        assert not Path("x/manifest.json").exists()
         if code == 2:  # how it is called
             assert (lines[0].startswith("Usage: "), lines[-1].startswith("Error: ")) == (True, True)
         else:

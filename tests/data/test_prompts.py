@@ -106,7 +106,7 @@ def test_bad_rows(read, wrong, reason):
 def test_a_missing_column(read):
     with pytest.raises(InputError, match=r"did you mean 'questions' \(--question-column questions\)"):
         read({"questions": "Why?"})
-    with pytest.raises(InputError, match=r"name the column of reference \(--reference-column NAME\)"):
+    with pytest.raises(InputError, match=r"did you mean 'reference' \(--reference-column reference\)"):
         read(ROW, columns=PromptColumns(reference="gold"))
 
 
