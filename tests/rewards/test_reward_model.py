@@ -48,7 +48,7 @@ def test_an_off_the_shelf_model_rewards_whole_responses(base: Path):
     found = outcomes(ModelRewarder(base), *RESPONSES)
     assert values(found) == pytest.approx(plain_rewards(base), abs=1e-4)
     assert {outcome.reward["name"] for outcome in found if outcome.reward} == {"base"}
-    steps = [output["rewards"][-1] for output in load_scorer(str(base))([dict(candidate(r)) for r in RESPONSES])]
+    steps = [output["step_rewards"][-1] for output in load_scorer(str(base))([dict(candidate(r)) for r in RESPONSES])]
     assert values(found) == pytest.approx(steps, abs=1e-4)
 
 
