@@ -89,10 +89,10 @@ def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     wanted, found = str(parameters.get("outcome")), counts.get("levels", {}).get("outcome", 0)
     if wanted.isdigit() and found < int(wanted):
         yield f"there are only {found} outcome pairs of such a gap, not the {wanted} of --outcome."
-    if counts.get("single_response_share", 0) > _MOSTLY_SINGLE:
+    if (single := counts.get("single_response_share_by_level", {}).get("process", 0)) > _MOSTLY_SINGLE:
         yield (
-            f"{counts['single_response_share']:.0%} of the sibling pairs have one response behind each side, so they "
-            "say no more than its reward: --min-support 2 leaves them out."
+            f"{single:.0%} of the process pairs have one response behind each side, so they say no more than its "
+            "reward: --min-support 2 leaves them out."
         )
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
         tried = {**counts["other_separators"], parameters["separator"]: 1.0}  # not the one in use

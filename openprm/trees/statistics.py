@@ -110,8 +110,8 @@ class PairStatistics:
     trees: int = 0
     widest_gap: float = 0.0
     gaps: float = 0.0
-    siblings: int = 0  # pairs of siblings, of any level
-    single: int = 0  # of these, with one response behind each side
+    siblings: Counter[str] = field(default_factory=Counter)  # pairs of siblings, by level
+    single: Counter[str] = field(default_factory=Counter)  # of these, with one response behind each side
     levels: Counter[str] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
@@ -131,8 +131,8 @@ class PairStatistics:
         self.gaps += pair["gap"] or 0.0
         self.levels[pair["level"]] += 1
         if pair["depth"]:
-            self.siblings += 1
-            self.single += pair["support"] == Support(chosen=1, rejected=1)
+            self.siblings[pair["level"]] += 1
+            self.single[pair["level"]] += pair["support"] == Support(chosen=1, rejected=1)
             self.depths[pair["depth"]] += 1
         self.sources[pair["source"]] += 1
         self._prompts.add(pair["prompt_id"])
@@ -154,7 +154,8 @@ class PairStatistics:
                 name: round(float(np.std(all_)), 4) for name, all_ in self.rewards.items()
             }
             result["separators"] = sorted(self.separators)
-            result["sibling_pairs_per_prompt"] = round(self.siblings / self.trees, 2)
+            result["sibling_pairs_per_prompt"] = round(self.siblings.total() / self.trees, 2)
             result["sibling_pairs_by_depth"] = {str(at): self.depths[at] for at in sorted(self.depths)[:_DEPTHS]}
-            result["single_response_share"] = round(self.single / self.siblings, 4) if self.siblings else 0.0
+            shares = {level: round(self.single[level] / count, 4) for level, count in self.siblings.items()}
+            result["single_response_share_by_level"] = shares
         return result

@@ -96,8 +96,11 @@ def test_a_table(capsys):
             {"end_nodes_with_right_and_wrong": 214, "end_nodes_of_several_responses": 1341},
             "214 of 1341 end nodes of several responses hold right and wrong ones: --distinct-answers",
         ),
-        ({"single_response_share": 0.93}, "93% of the sibling pairs have one response behind each side"),
-        ({"single_response_share": 0.5}, ""),
+        (
+            {"single_response_share_by_level": {"process": 0.93}},
+            "93% of the process pairs have one response behind each",
+        ),
+        ({"single_response_share_by_level": {"process": 0.5, "outcome": 1.0}}, ""),
         (
             {"min_gap_by_source": {"uf": 0.2}, "reward_sd_by_source": {"uf": 8.0}},
             "a gap of 0.2 is only 2.5% of a standard deviation of the rewards of uf",

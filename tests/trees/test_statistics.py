@@ -94,7 +94,7 @@ def test_pairs():
         "separators": [".\n"],
         "sibling_pairs_per_prompt": 0.0,
         "sibling_pairs_by_depth": {},
-        "single_response_share": 0.0,
+        "single_response_share_by_level": {},
     }
 
 
@@ -108,7 +108,7 @@ def test_pairs_by_depth_and_support():
     assert summary["levels"] == {"mixed": 2, "outcome": 1}
     assert summary["sibling_pairs_per_prompt"] == 3
     assert summary["sibling_pairs_by_depth"] == {"1": 1, "2": 1, "3": 1}
-    assert summary["single_response_share"] == round(1 / 3, 4)
+    assert summary["single_response_share_by_level"] == {"mixed": 0.0, "outcome": 1.0}
 
 
 def test_the_papers_numbers_follow_from_its_counts():
