@@ -28,6 +28,7 @@ from .text_readers import Row
 from .values import as_record, question_id, to_id, to_question
 
 DEFAULT_COLUMNS = Columns()
+_ROWS = "rows"  # what those in memory are called
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class CandidateSource:
     questions_options: its column with a list of options, added to the question as lines "A. ...".
     source: of all rows; else its column; else the name of the file or dataset.
     reward_name: name of the rewards; else that of their column. Records have names already.
+    rows: dictionaries or a pandas DataFrame, to be read instead; `path` is what failures call them.
     """
 
     path: str
@@ -53,6 +55,7 @@ class CandidateSource:
     questions_options: str | None = None
     source: str | None = None
     reward_name: str | None = None
+    rows: Any = None
 
     def read(self, counts: Counter[str] | None = None) -> Iterator[Candidate | Failure]:
         """The candidates in order, and a Failure for each row or response that cannot be used.
@@ -67,7 +70,7 @@ class CandidateSource:
         with options that do not apply to records. With the last item: no row matches `where`.
         """
         path, where, counts = self.path, self.where or {}, Counter() if counts is None else counts
-        names, rows = with_columns(self._numbered())
+        names, rows = with_columns(numbered_rows(path, self.split) if self.rows is None else _in_memory(self.rows))
         for name in where if names else ():
             require_column(path, "the filter", name, names)
         ledger, columns, questions = _Ledger(), self.columns, _Questions()
@@ -114,9 +117,6 @@ class CandidateSource:
             wanted = ", ".join(f"{name} = {value!r}" for name, value in where.items())
             raise InputError(f"{path}: no row has {wanted}; check the filter")
 
-    def _numbered(self) -> Iterator[Row]:
-        return numbered_rows(self.path, self.split)
-
     def shards(self, size: int) -> Iterator[list[Candidate]]:
         """The candidates in lists of up to `size`, without failures."""
         return batched((row for row in self.read() if not isinstance(row, Failure)), size)
@@ -132,24 +132,17 @@ class CandidateSource:
         return sum(not isinstance(one, Failure) for one in self.read())
 
 
-@dataclass(frozen=True)
-class _Rows(CandidateSource):
-    """Rows in memory; `path` is what failures call them."""
+def _in_memory(rows: Any) -> Iterator[Row]:
+    import numpy as np
 
-    rows: Any = ()
-
-    def _numbered(self) -> Iterator[Row]:
-        import numpy as np
-
-        pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
-        rows = self.rows.to_dict("records") if pandas and isinstance(self.rows, pandas.DataFrame) else self.rows
-        for number, row in enumerate(rows, 1):
-            if isinstance(row, Mapping):  # a list of a Parquet file is an array in a DataFrame
-                values = {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in row.items()}
-                yield number, values
-            else:
-                wrong = Failure(f"it is {type(row).__name__}", "give dictionaries with a value for each column")
-                yield number, wrong.at(row_key(self.path, number))
+    pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
+    records = rows.to_dict("records") if pandas and isinstance(rows, pandas.DataFrame) else rows
+    for number, row in enumerate(records, 1):
+        if isinstance(row, Mapping):  # a list of a Parquet file is an array in a DataFrame
+            yield number, {key: one.tolist() if isinstance(one, np.ndarray) else one for key, one in row.items()}
+        else:
+            wrong = Failure(f"it is {type(row).__name__}", "give dictionaries with a value for each column")
+            yield number, wrong.at(row_key(_ROWS, number))
 
 
 def read_candidates(data: Any, columns: Columns = DEFAULT_COLUMNS, **options: Any) -> Iterator[Candidate | Failure]:
@@ -159,9 +152,8 @@ def read_candidates(data: Any, columns: Columns = DEFAULT_COLUMNS, **options: An
     options: `split`, `where`, `questions`, `questions_options`, `source`, `reward_name`: see `CandidateSource`, whose
     `read` says what is raised.
     """
-    if isinstance(data, str | os.PathLike):
-        return CandidateSource(os.fspath(data), columns, **options).read()
-    return _Rows("rows", columns, **options, rows=data).read()
+    given = (os.fspath(data), None) if isinstance(data, str | os.PathLike) else (_ROWS, data)
+    return CandidateSource(given[0], columns, rows=given[1], **options).read()
 
 
 def build_tree(

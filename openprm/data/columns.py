@@ -68,13 +68,11 @@ _OPTIONS = {
 
 
 def require_column(path: str, what: str, column: str, names: Collection[str]) -> None:
-    """Raises InputError if `column`, which should hold `what` (a part, or in words), is not one of the file's columns
-    `names`; it names the option, and the column that may be meant."""
+    """Raises InputError if `column`, which should hold `what`, is not one of `names`: with what may be meant."""
     if column in names:
         return
-    near = difflib.get_close_matches(column, names, n=1) + [
-        one for one in (what, *_OTHER_NAMES.get(what, ())) if one in names
-    ]
+    called = [name for name in (what, *_OTHER_NAMES.get(what, ())) if name in names]
+    near = difflib.get_close_matches(column, names, n=1) + called
     wanted = f" ({_OPTIONS[what]} {near[0] if near else 'NAME'})" if what in _OPTIONS else ""
     ask = f"did you mean {near[0]!r}{wanted}?" if near else f"name the column of {what}{wanted}"
     raise InputError(f"{path}: no column {column!r}; it has {', '.join(map(repr, names))}; {ask}")

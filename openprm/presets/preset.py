@@ -27,17 +27,6 @@ from . import toy_stages  # noqa: F401
 from .settings import fill_in, repeat_by_seed
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A stage or parameter that stands twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key, (at, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", at.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A preset by name, or from a YAML file, with these `settings` (see `fill_in`) and a stage for each seed.
 
@@ -46,7 +35,7 @@ def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[st
     path = Path(name)
     source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
     try:
-        preset = yaml.load(source.read_text("utf-8"), _UniqueKeys)
+        preset = yaml.safe_load(source.read_text("utf-8"))
     except FileNotFoundError:
         known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
         raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None

@@ -47,11 +47,7 @@ class FileRewarder:
     @cached_property
     def _table(self) -> dict[tuple[str, int], float]:
         columns, rows = with_columns(numbered_rows(self.path))
-        for what, name in (
-            ("the reward (--file-column)", self.column),
-            ("the prompt's id", "prompt_id"),
-            ("the response's number", "sample_index"),
-        ):
+        for what, name in (("the reward", self.column), ("the id", "prompt_id"), ("the index", "sample_index")):
             require_column(self.path, what, name, columns)
         table: dict[tuple[str, int], float] = {}
 

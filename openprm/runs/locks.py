@@ -16,12 +16,10 @@ _WAIT = 10.0  # seconds; parts hold the lock only while they start
 @contextmanager
 def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds the lock file beside `out`. Raises InputError where another process does (with `wait`, after 10 s)."""
-    if not out.name:
-        raise InputError(f"{str(out)!r} has no name of its own; choose another --out, such as runs/trees")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         lock_path(out).touch()  # of a file that cannot be made, FileLock says that it is held
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{out} cannot be made ({first_line(error)}); choose another --out") from error
     try:
         with FileLock(lock_path(out), timeout=_WAIT if wait else 0):
