@@ -72,16 +72,18 @@ def within_tiers(
     """Choices among the answers of models of about equal strength: means over the tiers, prompt by prompt.
 
     The `tiers`, and `metrics` and `differences` as of `choice_rows` and `compare_groups`, on the prompts that every
-    tier has at least two answers to; None where there are fewer than two tiers or no such prompts.
+    tier has at least two answers to; None where there are fewer than two tiers or no such prompts. The answer of the
+    strongest model is no row: since its tier is chosen for equal totals over the same prompts, the model that is ahead
+    on the others is more often wrong on this one.
     """
     found = tiers(prompts, models)
     parts = [[_within(*one, tier) for one in zip(prompts, models, strict=True)] for tier in found]
-    answered = [all(len(names) > 1 for _, names in of_prompt) for of_prompt in zip(*parts, strict=True)]
+    answered = [all(len(part["correct"]) > 1 for part in of_prompt) for of_prompt in zip(*parts, strict=True)]
     if not any(answered):
         return None
-    kept = [list(zip(*compress(part, answered), strict=True)) for part in parts]
-    n = sizes([prompt for some, _ in kept for prompt in some])
-    by_tier = [choices(some, groups, {STRONGEST: strongest(some, names)}, n) for some, names in kept]
+    kept = [list(compress(part, answered)) for part in parts]
+    n = sizes([prompt for part in kept for prompt in part])
+    by_tier = [choices(part, groups, n=n) for part in kept]
     mean = {name: np.mean([one[name] for one in by_tier], axis=0) for name in by_tier[0]}
     return {
         "tiers": found,
@@ -90,9 +92,7 @@ def within_tiers(
     }
 
 
-def _within(
-    prompt: PromptCandidates, names: Sequence[str], tier: Sequence[str]
-) -> tuple[PromptCandidates, Sequence[str]]:
+def _within(prompt: PromptCandidates, names: Sequence[str], tier: Sequence[str]) -> PromptCandidates:
     """The candidates of these models alone."""
     kept = [name in tier for name in names]
 
@@ -100,10 +100,9 @@ def _within(
         return list(compress(values, kept))
 
     scores = {name: of(values) for name, values in prompt["scores"].items()}
-    some = PromptCandidates(
+    return PromptCandidates(
         responses=of(prompt["responses"]), correct=of(prompt["correct"]), answers=of(prompt["answers"]), scores=scores
     )
-    return some, of(names)
 
 
 def _means(prompt: PromptCandidates, names: Sequence[str]) -> dict[str, float]:
