@@ -13,6 +13,7 @@ from ..evaluation.tables import tables
 from ..runs.console import console, say, styled
 from ..runs.folder import read_manifest
 from ..runs.shards import status
+from ..schema import LEVELS
 from ..trees.near_threshold import excerpts
 from ..trees.statistics import PAPER_PAIRS_PER_PROMPT
 
@@ -132,7 +133,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     """A table whose first column is text, the others numbers."""
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(header):
-        table.add_column(name, justify="right" if index else "left")
+        table.add_column(name, justify="right" if index else "left", overflow="fold")  # never cut
     for row in rows:
         table.add_row(*row)
     console().print(table)
@@ -168,20 +169,32 @@ def print_upload_plan(planned: Sequence[Publication], private: bool, tag: str | 
 
 def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
     """The end of a preset's run: its evaluation, and where everything lies."""
-    accuracies = [
-        [name, *(f"{manifest['metrics'][f'eval_accuracy_{level}']:.3f}" for level in ("process", "outcome"))]
-        for name, manifest in manifests.items()
-        if "eval_accuracy_process" in manifest.get("metrics", ()) and "eval_accuracy_outcome" in manifest["metrics"]
-    ]
-    if accuracies:
-        print_table("accuracy on held-out pairs", ["model", "process", "outcome"], accuracies)
+    measured: dict[str, dict[str, str]] = {}
     for name, manifest in manifests.items():
-        for warning in _warnings(manifest) if "rows" in manifest else ():
-            console().print(styled(_WARNING, f"{name}: {warning}"))
+        metrics = manifest["metrics"] if manifest["stage"] == "train" else {}
+        found = {level: f"{metrics[key]:.3f}" for level in LEVELS if (key := f"eval_accuracy_{level}") in metrics}
+        measured |= {name: found} if found else {}
+    if levels := [level for level in LEVELS if any(level in found for found in measured.values())]:
+        rows = [[name, *(found.get(level, "") for level in levels)] for name, found in measured.items()]
+        print_table("accuracy on held-out pairs", ["model", *levels], rows)
+    for manifest in manifests.values():
         if manifest["stage"] == "evaluate":
             print_evaluation(manifest)
     folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
     print_table("where everything lies", ["folder", "what it holds"], folders)
+    for name, manifest in manifests.items():
+        if manifest["stage"] == "evaluate":
+            say(f"The tables again, with all differences: {out}/{name}/table.md")
+
+
+def print_made(manifest: Mapping[str, Any], out: Any) -> None:
+    """What must be known of a stage's data before the next one is made: warnings, and how many rows were rejected."""
+    if "rows" not in manifest:
+        return
+    for warning in _warnings(manifest):
+        console().print(styled(_WARNING, warning))
+    if rejected := sum(manifest["counts"].get("rejected", {}).values()):
+        console().print(styled(_WARNING, f"{rejected} rows were rejected, listed in {out}/rejected.jsonl."))
 
 
 _PLANNED = ("prompts", "samples", "tokens", "generated", "generated_at_most", "rewards", "pairs")

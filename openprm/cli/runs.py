@@ -73,22 +73,30 @@ def run(
     from ..presets.preset import load_preset
     from ..presets.run import check_published, run_preset
     from ..presets.settings import read_changes
-    from .report import print_run
+    from .report import print_made, print_run
 
     data = typed["data"]
     given: dict[str, Any] = {name: typed[name] for name in _SETTINGS if typed[name] is not None}
     for field, hint in _READING:
         if typed[field.name] not in (None, field.default):
             if data is None:
-                raise typer.BadParameter("it says how --data is read", param_hint=option_name(field))
+                instead = f"it says how --data is read; a preset's own is changed by --set STAGE.{field.name}=VALUE"
+                raise typer.BadParameter(instead, param_hint=option_name(field))
             given[f"candidates.{field.name}"] = read_typed(field, hint, typed[field.name])
     given |= read_changes(changes or [])
     name = preset or ("tiny" if data is None else "own")
     if name == "own" and (missing := [f"--{one}" for one in ("data", "base") if one not in given]):
         raise typer.BadParameter("give your answers and the model to start from", param_hint=" and ".join(missing))
-    out = out or Path("runs") / Path(name if data is None else data).stem
+    out = out or Path("runs") / Path(data if name == "own" and data else name).stem
     manifests = run_preset(
-        load_preset(name, given), out, until=until, start=start, published=published, force=force, say=say
+        load_preset(name, given),
+        out,
+        until=until,
+        start=start,
+        published=published,
+        force=force,
+        made=lambda stage, manifest: print_made(manifest, out / stage),
+        say=say,
     )
     for stage, manifest in manifests.items():
         if manifest["stage"] == "publish":

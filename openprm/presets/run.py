@@ -40,6 +40,7 @@ def run_preset(
     start: str | None = None,
     published: str | None = None,
     force: bool = False,
+    made: Callable[[str, Mapping[str, Any]], None] = lambda name, manifest: None,
     say: Callable[[str], None] = print,
 ) -> dict[str, dict[str, Any]]:
     """Makes the stages of a preset in folders below `out`; returns their manifests by name.
@@ -48,6 +49,8 @@ def run_preset(
     starts at it (the first such stage), and what it needs from earlier stages is restored from what an owner
     `published` (`OWNER[@REVISION]` on the Hub, or a local folder of repositories); only what the preset does not
     publish is made. Then each published stage that was made is compared with what is published.
+
+    made: called with each stage's name and manifest, once it is made.
 
     Stages that were made with other parameters are replaced with `force` alone. Raises InputError before anything is
     made where a stage is unknown or what is needed is not published.
@@ -82,6 +85,7 @@ def run_preset(
         manifests[name] = stage_of(stages, name, out).run(out / name, replace=force)
         took = f" ({time.monotonic() - started:.1f} s)"
         say(f"{name}: {out / name}{' was already made' if manifests[name] == before else took}")
+        made(name, manifests[name])
     write_whole(out / PRESET, text)
     if published is not None:
         for name, (repository, part) in _published_as(stages).items():
@@ -105,7 +109,8 @@ def _before_start(
     """What the `chosen` stages need from before them: stages to restore, each with its publication and part, and
     stages that are not published, so that they are run, too. Downloads only manifests.
     """
-    published = _published_as(stages)
+    if not (published := _published_as(stages)):
+        raise InputError("the preset has no stage that publishes, so nothing can be taken from what is published")
     needed = {before for name in chosen for before in stages_of(stages, name)}
     for name in reversed([*stages]):  # a stage reads only earlier ones
         if name in needed and name not in published:

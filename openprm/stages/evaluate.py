@@ -35,7 +35,7 @@ from ..evaluation.scaling_plot import plot_scaling
 from ..evaluation.strength import STRONGEST, strongest, within_tiers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
-from ..rewards.answer_equivalence import equivalence_of
+from ..rewards.answer_equivalence import equivalence_of, labels
 from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import input_path, parameter
 from ..runs.folder import REJECTED, is_folder, read_rows
@@ -92,6 +92,8 @@ class Evaluate(ReadsCandidates, kind="evaluate"):
         super().__post_init__()
         if self.answers and not self.curve:
             raise InputError("answers of searches are points of the curve; ask for it (--curve), or leave them out")
+        if self.equivalence:
+            labels([], self.equivalence)  # raises for an unknown one
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Raises InputError where there is no reward to measure by, scores or answers are of other responses or

@@ -45,6 +45,10 @@ class Pairs(Stage, kind="pairs"):
     split: str | None = parameter("Split of a published dataset; default: train.", None)
     seed: int = parameter("Of the hash that breaks ties.", 0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        MinGap.parse(self.min_gap)  # raises for an invalid one
+
     def work(self, folder: Path) -> Mapping[str, Any]:
         min_gap = MinGap.parse(self.min_gap)
         parameters = PairParameters(**{name: getattr(self, name) for name in PairParameters.__annotations__})

@@ -38,6 +38,7 @@ class Split(Stage, kind="split"):
             raise InputError(f"there is no subset {self.subset!r}{nearest(self.subset, SUBSETS)}")
         if self.limit is not None and self.limit < 2:
             raise InputError(f"the limit is {self.limit}; take at least two prompts, one of them to hold out")
+        divide((0, 1), self.holdout)  # raises for a share that is none
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         ranks = {row["prompt_id"]: question_rank(row["question"], self.seed) for row in self._rows("questions")}

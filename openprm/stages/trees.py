@@ -60,9 +60,12 @@ class Trees(ReadsCandidates, kind="trees"):
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
     num_proc: int = execution("Processes.", 1, above=0)
 
-    def work(self, folder: Path) -> Mapping[str, Any]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for separator in (self.separator, *self.separators.values()):
             self._parameters(separator)  # raises for invalid ones
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
         buckets = _bucket(folder, self.candidate_source(), self.strict)
         for source in self.separators:
             if source not in buckets["sources"]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from openprm.cli import report
 from openprm.cli.report import print_summary, print_table
 
 
@@ -113,3 +115,13 @@ def test_what_trees_and_pairs_will_not_do_is_said(capsys, counts, warning):
     out = capsys.readouterr().out
     assert warning in out
     assert ("Warning" in out) == bool(warning)
+
+
+def test_no_table_cuts_a_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.setattr(report, "console", lambda: Console(width=40))
+    report.print_table(
+        "title", ["choice", "accuracy", "95 % interval"], [["best of 16: openprm/min", "0.9", "0 to 1"]]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert "…" not in "".join(lines)
+    assert "bestof16:openprm/min" in "".join("".join(line.split("│")[1:2]) for line in lines).replace(" ", "")

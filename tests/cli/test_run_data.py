@@ -46,3 +46,33 @@ def test_what_is_missing_is_named(run, data: str):
     assert "--data" in run("run", "own")[2]
     assert "--where" in run("run", "tiny", "--where", "a=b")[2]
     assert "did you mean 'seeds'" in run("run", "--data", data, "--base", "x/y", "--set", "sedes=1")[2]
+
+
+def test_what_must_be_known_is_said_before_anything_is_trained(run, base: Path, tmp_path: Path):
+    rows = [
+        {"question": f"What is {i}?", "response": f"It is {n}", "reward": n % 2} for i in range(8) for n in range(4)
+    ]
+    data = write_jsonl(tmp_path / "one.jsonl", [*rows, {"question": "Why?", "response": "So", "reward": "good"}])
+    command = ("run", "--data", data, "--base", str(base), *SMALL)
+    code, out, err = run(*command)
+    assert code == 0, err
+    said = out[: out.index("orm-0 ...")]
+    assert "1 rows were rejected, listed in runs/one/candidates/rejected.jsonl" in said
+    assert "100% of the responses are one step" in said
+    assert out.rstrip().endswith("runs/one/evaluation/table.md")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("equivalence=maths", "unknown equivalence 'maths'"),
+        ("min_gap=xx", "min gap 'xx'"),
+        ("threshold=88", "threshold is 88"),
+        ("separator=sentences", "sentence"),
+        ("holdout=1.5", "between 0 and 1"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_made(run, base: Path, data: str, change: str, message: str):
+    code, out, err = run("run", "--data", data, "--base", str(base), "--question-column", "prompt", "--set", change)
+    assert (code, out, message in err) == (1, "", True), err
+    assert not Path("runs").exists()

@@ -39,7 +39,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 OTHER = {
     **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
-    **{"answer_pattern": "stated", "subset": "test"},
+    **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "min_gap": "0.5sd"},
 }
 #: What a stage refuses in itself here, or what makes another engine of it.
 LEFT_OUT = {
