@@ -13,7 +13,7 @@ from openprm.stages.train import Train
 
 #: Values that not any would do for.
 VALUES = {"declared": None, "subset": "test", "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True}
-VALUES |= {"rubric": "@name: {x}\n"}
+VALUES |= {"rubric": "@name: {x}\n", "similarity": "indel", "min_gap": "q0.9", "equivalence": "option"}
 
 
 def with_every_option(kind: str) -> Stage:
