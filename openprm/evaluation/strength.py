@@ -25,11 +25,8 @@ STRONGEST = "answer of the strongest model"
 
 def strength(prompts: Sequence[PromptCandidates], models: Models) -> dict[str, float]:
     """The mean correctness of each model's candidates, strongest first; the mean over prompts of their means."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for prompt, names in zip(prompts, models, strict=True):
-        for name, value in _means(prompt, names).items():
-            found[name].append(value)
-    means = {name: fmean(values) for name, values in found.items()}
+    values = [_means(prompt, names) for prompt, names in zip(prompts, models, strict=True)]
+    means = {name: fmean(of_model) for name, of_model in _by_model(values).items()}
     return {name: means[name] for name in sorted(means, key=lambda name: (-means[name], name))}
 
 
@@ -40,18 +37,14 @@ def strongest(prompts: Sequence[PromptCandidates], models: Models) -> list[float
     mean over the tied, and over several answers of one model.
     """
     values = [_means(prompt, names) for prompt, names in zip(prompts, models, strict=True)]
-    total: dict[str, float] = defaultdict(float)
-    count: dict[str, int] = defaultdict(int)
-    for one in values:
-        for name, value in one.items():
-            total[name] += value
-            count[name] += 1
+    known = {name: (sum(of_model), len(of_model)) for name, of_model in _by_model(values).items()}
 
     def chosen(here: Mapping[str, float]) -> float:
         elsewhere = {
-            name: round((total[name] - value) / (count[name] - 1), 9)
+            name: round((total - value) / (count - 1), 9)
             for name, value in here.items()
-            if count[name] > 1
+            for total, count in [known[name]]
+            if count > 1
         }
         most = max(elsewhere.values(), default=0.0)
         return fmean([here[name] for name, value in elsewhere.items() if value == most] or here.values())
@@ -107,7 +100,14 @@ def _within(prompt: PromptCandidates, names: Sequence[str], tier: Sequence[str])
 
 def _means(prompt: PromptCandidates, names: Sequence[str]) -> dict[str, float]:
     """The mean correctness of each model's candidates to one prompt."""
+    single = [{name: value} for name, value in zip(names, prompt["correct"], strict=True)]
+    return {name: fmean(values) for name, values in _by_model(single).items()}
+
+
+def _by_model(values: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """All values of each model."""
     found: dict[str, list[float]] = defaultdict(list)
-    for name, value in zip(names, prompt["correct"], strict=True):
-        found[name].append(value)
-    return {name: fmean(values) for name, values in found.items()}
+    for one in values:
+        for name, value in one.items():
+            found[name].append(value)
+    return found

@@ -45,10 +45,8 @@ class Progress:
         self._rows_name, self._rows_per_unit = rows, rows_per_unit
         self._note, self._clock = note, clock
         self._terminal = sys.stderr.isatty()
-        self._reported: list[float] = [
-            0,
-            0,
-        ]  # rows and tokens; engines may report nothing, so those of finished shards count too
+        # rows and tokens; engines may report nothing, so those of finished shards count too
+        self._reported: list[float] = [0, 0]
         self._finished: list[float] = [0, 0]
         self._lock = threading.Lock()
         self._seen = deque([(clock(), 0.0, 0.0, 0.0)])  # time, units, rows and tokens
