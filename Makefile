@@ -14,7 +14,7 @@ ENGINES_LOCK := constraints-engines.txt
 export PIP_COMPILE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample trees pairs train evaluate publish reproduce scaling test test-engines test-browser hub lint bench lock clean
+.PHONY: help setup sample trees pairs train choices publish reproduce scaling test test-engines test-browser hub lint bench lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-43s %s\n", $$1, $$2}'
@@ -27,7 +27,7 @@ $(BIN)/.ready: pyproject.toml $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
 	touch $@
 
-sample trees pairs train evaluate publish: setup ## run the preset up to its last stage of this kind
+sample trees pairs train choices publish: setup ## run the preset up to its last stage of this kind
 	$(BIN)/openprm run $(PRESET) --out $(RUN) --until $@
 
 reproduce: setup ## run the preset: from nothing to a measured reward model, laid out for the Hub

@@ -44,7 +44,7 @@ class Publish(Stage, kind="publish"):
     trees: dict[str, str] = input_path("SPLIT=FOLDER of trees; may be repeated.", {})
     pairs: dict[str, str] = input_path("SPLIT=FOLDER of pairs; may be repeated.", {})
     models: dict[str, str] = input_path("NAME=FOLDER of a model; may be repeated.", {}, flag="--model")
-    evaluation: str | None = input_path("Folder of `openprm evaluate`, for the models that it measured.", None)
+    evaluation: str | None = input_path("Folder of `openprm choices`, for the models that it measured.", None)
     demo: str | None = parameter("The model that a demo Space is to show.", None)
     owner: str = parameter("User or organization that the repositories belong to.", OWNER)
     prefix: str = parameter("Beginning of all repositories' names, such as psychology-: a project of its own.", "")

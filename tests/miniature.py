@@ -32,7 +32,7 @@ def miniature(owner: str = "openprm") -> dict[str, Any]:
         if not name.endswith(("-1", "-2"))
     }
     for entry in preset["stages"].values():
-        if entry["run"] == "evaluate":
+        if entry["run"] == "choices":
             entry["scores"] = {name: path for name, path in entry["scores"].items() if name.endswith("-0")}
             entry["kinds"] = {}
     preset["stages"]["hub"]["owner"] = owner

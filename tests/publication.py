@@ -16,7 +16,7 @@ from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Candidate
-from openprm.stages.evaluate import Evaluate
+from openprm.stages.choices import Choices
 from openprm.stages.pairs import Pairs
 from openprm.stages.reward import RewardResponses
 from openprm.stages.score import Score
@@ -60,7 +60,7 @@ def make_model(run: Path, base: Path, name: str = "openprm") -> Path:
     stage = Score(candidates=str(run / "candidates-test"), model=str(run / name), separator="line")
     stage.run(run / f"scores-{name}")
     scores = {name: str(run / f"scores-{name}")}
-    Evaluate(candidates=str(run / "candidates-test"), scores=scores).run(run / "evaluation")
+    Choices(candidates=str(run / "candidates-test"), scores=scores).run(run / "evaluation")
     return run / name
 
 

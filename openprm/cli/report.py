@@ -36,7 +36,7 @@ def print_result(manifest: Mapping[str, Any], out: Any, already: bool = False) -
         console().print(told, style="italic", soft_wrap=True)
     if not manifest:
         print_unfinished(out)
-    elif manifest["stage"] == "evaluate":
+    elif manifest["stage"] == "choices":
         print_evaluation(manifest)
     else:
         print_summary(manifest, out)
@@ -178,12 +178,12 @@ def print_run(manifests: Mapping[str, Mapping[str, Any]], out: Any) -> None:
         rows = [[name, *(found.get(level, "") for level in levels)] for name, found in measured.items()]
         print_table("accuracy on held-out pairs", ["model", *levels], rows)
     for manifest in manifests.values():
-        if manifest["stage"] == "evaluate":
+        if manifest["stage"] == "choices":
             print_evaluation(manifest)
     folders = [[f"{out}/{name}", manifest["stage"]] for name, manifest in manifests.items()]
     print_table("where everything lies", ["folder", "what it holds"], folders)
     for name, manifest in manifests.items():
-        if manifest["stage"] == "evaluate":
+        if manifest["stage"] == "choices":
             say(f"The tables again, with all differences: {out}/{name}/table.md")
 
 

@@ -4,7 +4,7 @@
     stages:
       orm: {run: train, base: $base, max_steps: $steps, seeds: $seeds, ...}
       scores-orm: {run: score, model: orm, ...}
-      evaluation: {run: evaluate, scores: {orm: scores-orm}, ...}
+      evaluation: {run: choices, scores: {orm: scores-orm}, ...}
 
 `seeds`, a number or a list, makes orm-0, orm-1 and orm-2, each with its `seed`. What takes such a stage is made for
 each as well (scores-orm-0, ...); a mapping takes them all, and an evaluation measures them as one kind, `orm`.
@@ -71,7 +71,7 @@ def repeat_by_seed(stages: Mapping[str, Any]) -> dict[str, Any]:
         for key in input_names(kind):
             if isinstance(entry.get(key), dict):
                 entry[key], kinds = _taken_together(entry[key], seeds)
-                if kinds and kind.kind == "evaluate":
+                if kinds and kind.kind == "choices":
                     entry["kinds"] = {**kinds, **entry.get("kinds", {})}
         repeated = [key for key in input_names(kind) if isinstance(entry.get(key), str) and entry[key] in seeds]
         wanted += [seeds[entry[key]] for key in repeated]

@@ -17,7 +17,7 @@ STAGES: dict[str, Any] = {
     "orm": {"run": "train", "pairs": {"pairs": "pairs"}, "base": "x/y", "seeds": "$seeds"},
     "prm": {"run": "train", "pairs": {"pairs": "pairs"}, "base": "orm", "seeds": "$seeds"},
     "scores": {"run": "score", "candidates": "x/y", "model": "orm"},
-    "evaluation": {"run": "evaluate", "candidates": "x/y", "scores": {"orm": "scores", "other": "x/z"}},
+    "evaluation": {"run": "choices", "candidates": "x/y", "scores": {"orm": "scores", "other": "x/z"}},
 }
 SETTINGS = {"data": None, "separator": None, "seeds": 2}
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openprm.stages.evaluate import Evaluate
+from openprm.stages.choices import Choices
 
 
 def evaluate_models(candidates: Path, scores: dict[str, Path], out: Path, **options: Any) -> Any:
-    return Evaluate(candidates=str(candidates), scores=scores, **options).run(out)
+    return Choices(candidates=str(candidates), scores=scores, **options).run(out)
 
 
 def scored(row: dict[str, Any], rewards: Sequence[float | None], aggregation: str = "min") -> dict[str, Any]:

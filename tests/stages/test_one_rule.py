@@ -28,7 +28,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "pairs": {"trees": "FOLDER"},
     "train": {"pairs": {"pairs": "FOLDER"}, "base": "MODEL"},
     "score": {"candidates": "FOLDER", "model": "MODEL"},
-    "evaluate": {"candidates": "FOLDER", "scores": {"prm": "FOLDER"}},
+    "choices": {"candidates": "FOLDER", "scores": {"prm": "FOLDER"}},
     "search": {"model": "MODEL", "prompts": "FOLDER", "prm": "MODEL"},
     "publish": {"candidates": {"train": "FOLDER"}, "license": "mit"},
     "convert": {"model": "MODEL"},

@@ -50,7 +50,7 @@ PICTURE = "accuracy.png"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(ReadsCandidates, kind="evaluate"):
+class Choices(ReadsCandidates, kind="choices"):
     """Measure how well scores choose among the candidates of a prompt; with --curve, what more samples bring.
 
     A response too long for a model, or that could not be scored at all, is chosen only where none was scored to its

@@ -1,0 +1,3 @@
+"""Benchmarks of reward models, declared one by one; importing this package declares their kinds."""
+
+from . import pairs as pairs

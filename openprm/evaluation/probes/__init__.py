@@ -1,0 +1,1 @@
+"""What is measured beside a benchmark's own arithmetic: biases, attacks, calibration."""
