@@ -172,6 +172,17 @@ class Scored(Row):
     truncated: Annotated[bool, "whether the response exceeds the model's length"]
 
 
+class BenchmarkReward(TypedDict):
+    """What a model gave to a response of a benchmark; see `openprm.evaluation.benchmarks`."""
+
+    schema_version: Annotated[int, "version of these columns"]
+    view: Annotated[str, "the probe that changed the response; empty for the benchmark's own"]
+    item: Annotated[str, "the item of the benchmark"]
+    response: Annotated[int, "which response of the item it is, from zero"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    step_rewards: Annotated[list[float | None], "the reward after each step; null if the step did not fit"]
+
+
 class Answer(Candidate):
     """The answer of a search to one prompt, and its cost. It can be used like any other candidate.
 

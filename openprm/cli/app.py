@@ -13,7 +13,7 @@ from ..runs.console import say
 GROUPS = {
     "Data": ("prompts", "import", "split", "preferences", "sample", "reward"),
     "Trees": ("trees", "pairs"),
-    "Model": ("train", "score", "choices", "search"),
+    "Model": ("train", "score", "choices", "evaluate", "search"),
     "Look": ("show", "export"),
     "Hub": ("publish", "verify", "demo"),
     "Runs": ("run", "status", "plan"),

@@ -94,8 +94,11 @@ def read_typed(field: Any, hint: Any, value: Any) -> Any:
         return [from_text(field, item) if isinstance(item, str) else item for item in value]
     if get_origin(hint) is not dict:
         return value
-    if field.metadata.get("argument"):  # the name may be left out
-        value = [text if "=" in text else f"{field.name}{index or ''}={text}" for index, text in enumerate(value)]
+    named = field.metadata.get("named")
+    if named or field.metadata.get("argument"):  # the name may be left out
+        numbered = [(f"{field.name}{index or ''}", text) for index, text in enumerate(value)]
+        names = map(named, value) if named else numbered
+        value = [text if "=" in text else "=".join(pair) for text, pair in zip(value, names, strict=True)]
     found = dict(text.split("=", 1) for text in value if "=" in text)
     if len(found) < len(value):
         raise typer.BadParameter("give NAME=VALUE, each name once", param_hint=option_name(field))

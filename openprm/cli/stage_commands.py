@@ -50,7 +50,18 @@ _COMPARE = cli_option(
     "Only compare step rewards between engines, dtypes and batches with plain float32 passes, on a sample.",
     False,
 )
-for _kind in ("prompts", "import", "split", "preferences", "sample", "reward", "pairs", "train", "choices"):
+for _kind in (
+    "prompts",
+    "import",
+    "split",
+    "preferences",
+    "sample",
+    "reward",
+    "pairs",
+    "train",
+    "choices",
+    "evaluate",
+):
     app.command(_kind)(stage_command(STAGES[_kind]))
 app.command("trees")(stage_command(Trees, [_PLOT], _plot))
 app.command("score")(stage_command(Score, [_COMPARE], _compare))

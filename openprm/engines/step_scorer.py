@@ -27,6 +27,8 @@ T = TypeVar("T")
 class StepScorer:
     """Rewards steps by `engine`, reading conversations as `tokenizer` and `settings` render them."""
 
+    unit = "strength"
+
     def __init__(self, engine: RewardEngine, tokenizer: Any, settings: ScoringSettings) -> None:
         self.engine = engine
         self.settings = replace(settings, max_length=min(settings.max_length, engine.max_length))
@@ -60,12 +62,13 @@ class StepScorer:
     def score_rows(
         self, rows: Iterable[Mapping[str, Any]], report: Report = no_report
     ) -> list[ScoredAnswer | Failure]:
-        """Each row's `response`, split into steps, as an answer to its `question` (a text or chat messages).
+        """Each row's `response`, split into steps (or its `steps`, where it has some), as an answer to its `question`
+        (a text or chat messages).
 
         A failure for an empty response, one that the chat template does not render, one whose first step does not
         fit, and one of whose rewards is not finite.
         """
-        answers = [Prefix(row["question"], tuple(split(row["response"], self.settings.separator))) for row in rows]
+        answers = [Prefix(row["question"], self._steps(row)) for row in rows]
         return [
             one if isinstance(one, Failure) else self.settings.score(answer.steps, one)
             for answer, one in zip(answers, self._rewards([self._encode(one) for one in answers], report), strict=True)
@@ -86,6 +89,15 @@ class StepScorer:
             one if isinstance(one, Failure) else PrefixRewards(tuple(one), cost)
             for one, cost in zip(self._rewards(encoded, report), costs, strict=True)
         ]
+
+    @property
+    def aggregation(self) -> str:
+        """How the model's step rewards become a score."""
+        return self.settings.aggregation
+
+    def _steps(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        given = row.get("steps")
+        return tuple(split(row["response"], self.settings.separator) if given is None else given)
 
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
         return _attempt(self.settings.encode, self._tokenizer, prefix.question, prefix.steps, prefix.known)

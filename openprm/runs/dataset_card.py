@@ -20,6 +20,7 @@ DESCRIPTIONS = {
     "pairs": "Process and outcome preference pairs in the unified format [Q, C, Pc, Pr]: question, context, "
     "chosen, rejected.",
     "scores": "Responses scored step by step by a process reward model.",
+    "rewards": "What a reward model gave to the responses of a benchmark, step by step.",
     "prompts": "Instructions with their golden answers.",
     "answers": "Answers searched with a process reward model, one row per prompt, with what each search cost.",
 }

@@ -2,6 +2,7 @@
 
 from . import choices as choices
 from . import convert as convert
+from . import evaluate as evaluate
 from . import import_candidates as import_candidates
 from . import pairs as pairs
 from . import prompts as prompts

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -206,19 +206,26 @@ def _picture(results: Mapping[str, Any], folder: Path) -> list[str]:
     return [PICTURE]
 
 
+def grouped(kinds: Mapping[str, Sequence[str]], models: Iterable[str]) -> dict[str, list[str]]:
+    """The models of each kind, in their order; one that no kind names is a kind of its own.
+
+    Raises InputError where a kind names what is no model, or a model twice.
+    """
+    known = list(models)
+    named = [model for some in kinds.values() for model in some]
+    if wrong := [model for model in named if model not in known or named.count(model) > 1]:
+        raise InputError(f"the kinds name {wrong[0]!r}, which has no scores or is named twice; name each model once")
+    of = {model: kind for kind, some in kinds.items() for model in some}
+    return {of.get(model, model): list(kinds.get(of.get(model, ""), [model])) for model in known}
+
+
 def _kinds(
     kinds: Mapping[str, Sequence[str]], scores: Mapping[str, str | Path], aggregations: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """The models of each kind, with the aggregation that its scores name (or the first of those asked for)."""
-    grouped = [model for models in kinds.values() for model in models]
-    if wrong := [model for model in grouped if model not in scores or grouped.count(model) > 1]:
-        raise InputError(f"the kinds name {wrong[0]!r}, which has no scores or is named twice; name each model once")
     found: dict[str, dict[str, Any]] = {}
-    for model in scores:
-        kind = next((kind for kind, models in kinds.items() if model in models), model)
-        if kind not in found:
-            row = next(iter(read_rows(scores[model], Scored)), None)
-            own = row["aggregation"] if row else DEFAULT_AGGREGATION
-            aggregation = own if own in aggregations else aggregations[0]
-            found[kind] = {"models": list(kinds.get(kind, [model])), "aggregation": aggregation}
+    for kind, models in grouped(kinds, scores).items():
+        row = next(iter(read_rows(scores[models[0]], Scored)), None)
+        own = row["aggregation"] if row else DEFAULT_AGGREGATION
+        found[kind] = {"models": models, "aggregation": own if own in aggregations else aggregations[0]}
     return found

@@ -75,7 +75,7 @@ class Benchmark(BaseModel, ABC):
         if data is not None and self.file is not None and (Path(data) / self.file).exists():
             return str(Path(data) / self.file)
         if self.hub is None:
-            raise InputError(f"benchmark {self.name!r} is not on the Hub; say where its file lies: --on {self.name}=FILE")
+            raise InputError(f"{self.name!r} is not on the Hub; say where its file lies: --on {self.name}=FILE")
         return self.hub + (f"@{self.revision}" if self.revision else "") + (f":{self.config}" if self.config else "")
 
     def read(self, place: str) -> Iterator[Item | Failure]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import InputError
 from ...schema import Message
 from ...scoring.aggregation import aggregate
 
@@ -55,7 +54,9 @@ class Rewarded:
 
     def score(self, aggregation: str) -> float:
         """The rewards as one score; -inf for a response that was not wholly rewarded, as in a search."""
-        return aggregate([one for one in self.rewards if one is not None], aggregation) if self.whole else -float("inf")
+        return (
+            aggregate([one for one in self.rewards if one is not None], aggregation) if self.whole else -float("inf")
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Measured:
     def __post_init__(self) -> None:
         for item, rewarded in zip(self.items, self.rewarded, strict=True):
             if len(item.responses) != len(rewarded):
-                raise InputError(f"item {item.id!r} has {len(item.responses)} responses, {len(rewarded)} were rewarded")
+                raise ValueError(f"item {item.id!r} has {len(item.responses)} responses, {len(rewarded)} rewarded")
 
     def scores(self) -> list[list[float]]:
         """The score of each response of each item."""

@@ -6,21 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from ...data.values import question_id, to_question, to_response
 from ..bootstrap import Statistic, mean
 from .declaration import Benchmark
 from .items import Item, Measured, Response
 
+_COLUMNS = {"question": "prompt", "chosen": "chosen", "rejected": "rejected"}
+
 
 class Pairs(Benchmark, kind="pairs"):
     """Rows with a question, a chosen and a rejected response. A tie is a loss, as in RewardBench."""
 
-    columns: dict[str, str] = {"question": "prompt", "chosen": "chosen", "rejected": "rejected"}
+    columns: dict[str, str] = Field(_COLUMNS)
 
     def items(self, number: int, row: Mapping[str, Any]) -> Sequence[Item]:
         question = to_question(row, self.columns["question"])
-        sides = [Response(to_response(row.get(self.columns[side]), self.columns[side])) for side in ("chosen", "rejected")]
+        columns = [self.columns[side] for side in ("chosen", "rejected")]
+        sides = [Response(to_response(row.get(column), column)) for column in columns]
         subset = row.get(self.columns.get("subset", ""), "")
         return [Item(f"row {number}", question, tuple(sides), question_id(question), {"subset": str(subset)})]
 

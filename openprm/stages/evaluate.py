@@ -1,0 +1,214 @@
+"""The stage that runs reward models on benchmarks (paper, sections 4.3, 5 and 6)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from ..data.holdout import question_rank, read_trained_on
+from ..engines.specs import RewardSpec
+from ..engines.step_scorer import StepScorer
+from ..errors import InputError
+from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
+from ..evaluation.benchmarks.declaration import Benchmark, load_benchmark
+from ..evaluation.benchmarks.items import Item, Measured
+from ..evaluation.benchmarks.measure import measure
+from ..evaluation.benchmarks.suites import suite
+from ..evaluation.benchmarks.summary import summarize
+from ..evaluation.probes import PROBES, Views
+from ..runs.dataset import Rejections, most_common
+from ..runs.declaration import execution, input_path, nearest, parameter
+from ..runs.folder import REJECTED
+from ..runs.manifest import WORK, describe_input, files_hash
+from .choices import grouped
+from .shared_options import ReadsRows, RunsEngine, spec_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
+    """Run reward models on benchmarks that others made. The same command resumes a killed run.
+
+    Writes results.json, with a 95 % interval (bootstrap over prompts) for each number, the revision or hash of its
+    data, how many items it is over and what was skipped; differences between models are paired. Beside the models
+    stand a random score, the length, and choices that need no rewards. Prompts that a model was trained on are left
+    out.
+    """
+
+    derived = ("benchmarks",)
+
+    models: dict[str, str] = input_path(
+        "Reward models: folders or Hub ids; NAME=MODEL names one.",
+        argument=True,
+        named=lambda text: (Path(text).name, text),
+    )
+    on: dict[str, str] = input_path(
+        "Benchmark, by name or by the file that declares it, or a file of pairs; BENCHMARK=PATH reads its rows there; "
+        "may be repeated.",
+        {},
+        named=lambda text: (text, ""),
+    )
+    suite: str | None = parameter("All benchmarks of a suite, such as paper; what cannot be read is skipped.", None)
+    data: str | None = execution("Folder of data files, where benchmarks may lie instead of on the Hub.", None)
+    kinds: dict[str, list[str]] = parameter(
+        "KIND=MODEL,MODEL: models that differ only in their training seed are measured as one; may be repeated.",
+        {},
+        flag="--kind",
+    )
+    aggregation: str | None = parameter("min, mean, last, ...; default: each model's own.", None)
+    probes: list[str] = parameter(
+        "What to measure of every benchmark beside its own numbers; may be repeated.", [], flag="--probe"
+    )
+    limit: int | None = parameter("Only so many prompts of each benchmark.", None, above=0)
+    seed: int = parameter("Seed of what is drawn: the prompts of --limit, the bootstrap.", 0)
+    dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
+    rewards: str | None = execution(
+        "Folder that keeps the rewards, for other evaluations with these models or benchmarks; default: in --out.",
+        None,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.on or self.suite):
+            raise InputError("no benchmark is named; choose one with --on, or several with --suite paper")
+        grouped(self.kinds, self.models)
+        if taken := sorted(BASELINES.keys() & {*self.models, *self.kinds}):
+            raise InputError(f"{taken[0]!r} is the name of a baseline; give the model another: NAME=MODEL")
+        if unknown := [probe for probe in self.probes if probe not in PROBES]:
+            raise InputError(f"there is no probe {unknown[0]!r}{nearest(unknown[0], PROBES)}")
+
+    @cached_property
+    def benchmarks(self) -> dict[str, Benchmark]:
+        """Those that are asked for, by what they are called on the command line."""
+        names = dict.fromkeys([*self.on, *(suite(self.suite) if self.suite else ())])
+        declared = {name: load_benchmark(name) for name in names}
+        return {
+            name: one.model_copy(update={"probes": tuple(dict.fromkeys([*one.probes, *self.probes]))})
+            for name, one in declared.items()
+        }
+
+    @cached_property
+    def places(self) -> dict[str, str | InputError]:
+        """Where the rows of each benchmark are; of one of a suite that cannot be had, why."""
+        return {name: self._place(name) for name in self.benchmarks}
+
+    def _place(self, name: str) -> str | InputError:
+        try:
+            place = self.on.get(name) or self.benchmarks[name].place(self.data)
+            describe_input(place, "data")
+        except InputError as error:
+            if name in self.on:
+                raise
+            return error
+        return place
+
+    def inputs(self) -> dict[str, str]:
+        places = {f"on/{name}": place for name, place in self.places.items() if isinstance(place, str)}
+        return {**self.models, **places}
+
+    def recorded(self) -> dict[str, Any]:
+        """With the declarations, which say the arithmetic."""
+        declared = {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in self.benchmarks.items()}
+        return super().recorded() | {"benchmarks": declared}
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        """Raises InputError where a benchmark that was named cannot be read, or nothing of it is left."""
+        results: dict[str, Any] = {"models": {}, "benchmarks": {}, "skipped": {}}
+        items: dict[str, list[Item]] = {}
+        rejections = Rejections(folder / REJECTED, self.strict)
+        for name, place in self.places.items():
+            if isinstance(place, InputError):
+                results["skipped"][name] = str(place)
+            else:
+                items[name], results["benchmarks"][name] = self._read(name, place, rejections)
+        kept = Path(self.rewards) if self.rewards else folder / WORK / "rewards"
+        given: dict[str, dict[str, Views]] = {}
+        for model in self.models:
+            with ExitStack() as stack:
+                scorer = _once(stack, self._scorer, model)
+                given[model] = {name: self._measure(kept, model, name, some, scorer) for name, some in items.items()}
+        kinds = grouped(self.kinds, self.models)
+        for name, some in items.items():
+            benchmark = self.benchmarks[name]
+            views = benchmark_views(benchmark, some)
+            by_kind: dict[str, list[Views]] = {
+                kind: [given[model][name] for model in models] for kind, models in kinds.items()
+            }
+            for kind, scorers in BASELINES.items():
+                by_kind[kind] = [rewarded_by(one, views) for one in scorers]
+            results["benchmarks"][name] |= summarize(benchmark, some, by_kind, self.seed)
+            results["benchmarks"][name]["unscored"] = {
+                model: sum(not one.whole for of_item in given[model][name][""].rewarded for one in of_item)
+                for model in self.models
+            }
+        results["models"] = {
+            kind: {"models": list(models), **_described(given[models[0]])} for kind, models in kinds.items()
+        }
+        if not self.rewards:
+            shutil.copytree(kept, folder / "rewards")
+        (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        return {"files_hash": files_hash(folder), "counts": {name: len(some) for name, some in items.items()}}
+
+    def _read(self, name: str, place: str, rejections: Rejections) -> tuple[list[Item], dict[str, Any]]:
+        """The items of a benchmark that are measured, and what the results say of them."""
+        benchmark = self.benchmarks[name]
+        before = Counter(rejections.counts)
+        items = list(rejections.filter(benchmark.read(place)))
+        skipped = Counter(rejections.counts) - before
+        if self.limit is not None:
+            ranks = sorted({_rank(item, self.seed) for item in items})[: self.limit]
+            items = [item for item in items if _rank(item, self.seed) in set(ranks)]
+        for model in self.models:
+            if trained := read_trained_on(self.models[model]):
+                left = [item for item in items if question_rank(item.question) not in trained]
+                if len(left) < len(items):
+                    skipped[f"{model} was trained on the question"] += len(items) - len(left)
+                items = left
+        if not items:
+            raise InputError(f"{place}: nothing of benchmark {name!r} can be measured; " + most_common(skipped))
+        described = benchmark.model_dump(mode="json", include={"title", "note", "license", "homepage", "citation"})
+        data = {"kind": benchmark.kind, "headline": benchmark.headline, "data": describe_input(place, "data")}
+        return items, {**described, **data, "items": len(items), "limit": self.limit, "skipped": dict(skipped)}
+
+    def _scorer(self, model: str) -> StepScorer:
+        spec: RewardSpec = spec_of(RewardSpec, self, self.models[model])
+        return StepScorer.load(spec, aggregation=self.aggregation)
+
+    def _measure(self, kept: Path, model: str, name: str, items: Sequence[Item], scorer: Any) -> Views:
+        benchmark = self.benchmarks[name]
+        views = benchmark_views(benchmark, items)
+        names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation", "limit", "seed")
+        recorded = {key: value for key, value in self.recorded().items() if key in names}
+        recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
+        inputs = {"model": self.models[model], "benchmark": str(self.places[name])}
+        title = f"evaluate {model} on {benchmark.name}"
+        aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)
+        return {view: Measured(some, rewarded[view], aggregation, unit) for view, some in views.items()}
+
+
+def benchmark_views(benchmark: Benchmark, items: Sequence[Item]) -> dict[str, Sequence[Item]]:
+    """The benchmark's items, and those that its probes change, by the name of the view."""
+    found: dict[str, Sequence[Item]] = {"": items}
+    for probe in benchmark.probes:
+        found |= PROBES[probe].views(items)
+    return found
+
+
+def _rank(item: Item, seed: int) -> int:
+    return question_rank([{"role": "user", "content": item.prompt or item.id}], seed)
+
+
+def _once(stack: ExitStack, make: Any, model: str) -> Any:
+    """Makes the model's scorer when it is first needed, and closes it with the stack."""
+    return cache(lambda: stack.enter_context(closing(make(model))))
+
+
+def _described(views: Mapping[str, Views]) -> dict[str, Any]:
+    plain = next(iter(views.values()))[""]
+    return {"aggregation": plain.aggregation, "unit": plain.unit}
