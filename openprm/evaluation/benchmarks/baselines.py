@@ -84,4 +84,7 @@ def _rewarded(scorer: Baseline, item: Item, response: Response) -> Rewarded:
 
 
 #: The baselines by name, with a scorer for each seed.
-BASELINES = {"random score": [RandomScore(seed) for seed in range(RANDOM_SEEDS)], "length": [Length()]}
+BASELINES: dict[str, Sequence[Baseline]] = {
+    "random score": [RandomScore(seed) for seed in range(RANDOM_SEEDS)],
+    "length": [Length()],
+}
