@@ -17,6 +17,7 @@ STAGES: dict[str, Any] = {
     "orm": {"run": "train", "pairs": {"pairs": "pairs"}, "base": "x/y", "seeds": "$seeds"},
     "prm": {"run": "train", "pairs": {"pairs": "pairs"}, "base": "orm", "seeds": "$seeds"},
     "scores": {"run": "score", "candidates": "x/y", "model": "orm"},
+    "benchmarks": {"run": "evaluate", "models": {"prm": "prm"}, "on": {"llmbar": "pairs.jsonl"}},
     "evaluation": {"run": "choices", "candidates": "x/y", "scores": {"orm": "scores", "other": "x/z"}},
 }
 SETTINGS = {"data": None, "separator": None, "seeds": 2}
@@ -56,8 +57,10 @@ def test_what_is_not_there_is_named(given: dict[str, str], message: str):
 
 def test_a_stage_is_made_for_each_seed_and_so_is_what_takes_it():
     made = repeat_by_seed(fill_in(STAGES, SETTINGS, {"data": "a"}))
-    names = ["trees", "pairs", "orm-0", "orm-1", "prm-0", "prm-1", "scores-0", "scores-1", "evaluation"]
-    assert list(made) == names
+    names = ["trees", "pairs", "orm-0", "orm-1", "prm-0", "prm-1", "scores-0", "scores-1", "benchmarks"]
+    assert list(made) == [*names, "evaluation"]
+    assert made["benchmarks"]["kinds"] == {"prm": ["prm-0", "prm-1"]}
+    assert made["benchmarks"]["on"] == {"llmbar": "pairs.jsonl"}
     assert (made["orm-1"]["seed"], made["prm-1"]["base"], made["prm-1"]["seed"]) == (1, "orm-1", 1)
     assert made["scores-1"] == {"run": "score", "candidates": "x/y", "model": "orm-1"}
     assert made["evaluation"]["scores"] == {"orm-0": "scores-0", "orm-1": "scores-1", "other": "x/z"}
