@@ -181,6 +181,56 @@ class RewardEngine(Protocol):
         """Frees what the engine holds."""
 
 
+@dataclass(frozen=True)
+class Probe:
+    """A sequence of tokens, and what is wanted of a model at places in it.
+
+    tokens: the sequence, [L]
+    places: positions from 0; at place p the model has read `tokens[: p + 1]`
+    wanted: for each place, ids of next tokens (of a `Head`: of its outputs)
+    """
+
+    tokens: Sequence[int]
+    places: Sequence[int]
+    wanted: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Linear layers, with ReLU between several, over the hidden states of a backbone: what is read of no language model.
+
+    weights: how the names of its tensors begin: those of `score` are `score.weight`, or `score.0.weight` and so on
+    file: the file of the checkpoint that holds them; None: the files of the model
+    classes: whether its outputs are logits of classes; else they are values
+    """
+
+    weights: str = "score"
+    file: str | None = None
+    classes: bool = True
+
+
+class Prober(Protocol):
+    """Reads what a model says at places of token sequences.
+
+    It is made of a model, `revision`, `dtype`, `trust_remote_code`, options of the engine, and `head`: None for the
+    next tokens of a causal language model.
+    """
+
+    max_length: int  #: longest sequence the model takes, in tokens
+    vocabulary: int  #: the model has embeddings for smaller token ids only
+
+    def probe(self, rows: Sequence[Probe], report: Report = no_report) -> list[list[list[float]] | Failure]:
+        """For each place of each row, the log-probability (natural, in float32) of each wanted next token or class; of
+        a head without classes its outputs as they are.
+
+        The same whatever else is probed with it, up to the arithmetic of its dtype. Raises ValueError for a sequence
+        that is empty or too long.
+        """
+
+    def close(self) -> None:
+        """Frees what the engine holds."""
+
+
 def check_lengths(groups: Sequence[Sequence[Sequence[int]]], max_length: int) -> None:
     """Raises ValueError for a sequence that is empty or longer than `max_length` tokens."""
     for length in (len(sequence) for group in groups for sequence in group):
