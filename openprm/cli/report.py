@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from ..evaluation.tables import tables
+from ..evaluation.choices_tables import tables
 from ..runs.console import console, say, styled
 from ..runs.folder import read_manifest
 from ..runs.shards import status

@@ -1,14 +1,13 @@
-"""The tables of an evaluation's results, for a terminal or in Markdown."""
+"""Tables of results, as a terminal, a Markdown document and a page of HTML show them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..decoding.beam_search import BeamShape
-from ..decoding.methods import BEAMS
-
 Row = Mapping[str, Any]
+#: A column's name, and for its cells a template of a row's fields or a function of the row.
+Column = tuple[str, str | Callable[[Row], str]]
 
 
 class Table(NamedTuple):
@@ -19,147 +18,29 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def tables(results: Mapping[str, Any]) -> list[Table]:
-    """The tables of `results.json`; of a manifest, which holds no curve, the first ones."""
-    parts: dict[str, Callable[[Any, Mapping[str, Any]], Table | list[Table]]] = {
-        "metrics": _choices,
-        "differences": _differences,
-        "within_tiers": _within_tiers,
-        "samples": _samples,
-        "searches": _searches,
-        "early_rejection": _early_rejection,
-    }
-    made = [make(results[name], results["counts"]) for name, make in parts.items() if results.get(name)]
-    return [table for one in made for table in (one if isinstance(one, list) else [one])]
-
-
-def markdown(results: Mapping[str, Any]) -> str:
-    """The same as a Markdown document."""
-    lines: list[str] = []
-    for title, header, rows in tables(results):
-        rule = ["---", *["---:"] * (len(header) - 1)]
-        lines += [f"## {title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)), ""]
-    return "\n".join(lines)
-
-
-def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str | Callable[[Row], str]]]) -> Table:
-    """Each column has a name, and for its cells a template of a row's fields or a function of the row."""
+def table(title: str, rows: Iterable[Row], columns: Sequence[Column]) -> Table:
+    """A table with a line for each row."""
     cells = [[cell.format_map(row) if isinstance(cell, str) else cell(row) for _, cell in columns] for row in rows]
     return Table(title, [name for name, _ in columns], cells)
 
 
-_ACCURACY: Sequence[tuple[str, str | Callable[[Row], str]]] = [
-    ("choice", "{method}"),
-    ("accuracy", "{accuracy:.3f}"),
-    ("over seeds", lambda row: _over_seeds(row, ".3f")),
-    ("95 % interval", "{low:.3f} to {high:.3f}"),
-    ("against single", "{difference:+.3f}"),
-    ("95 % interval", "{difference_low:+.3f} to {difference_high:+.3f}"),
-]
+def markdown(tables: Iterable[Table]) -> str:
+    """Tables as a Markdown document, whatever characters their texts hold."""
+    lines: list[str] = []
+    for title, header, rows in tables:
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        lines += [f"## {in_markdown(title)}", ""]
+        for cells in (header, rule, *rows):
+            lines.append(f"| {' | '.join(map(in_markdown, cells))} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
-def _choices(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    return _table(
-        f"{counts['prompts']} prompts, {counts['candidates']} candidates each: accuracy by choice",
-        rows,
-        [
-            *_ACCURACY,
-            ("tied best", lambda row: "" if row["tied"] is None else "{tied:.1%}".format_map(row)),
-            (
-                "ties broken",
-                lambda row: "" if row["ties_broken"] is None else "{ties_broken:.3f}".format_map(row),
-            ),
-        ],
-    )
+def in_markdown(text: str) -> str:
+    """A text on one line that ends no cell and begins no HTML."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _differences(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    return _table(
-        "Differences in accuracy, paired by prompt and seed",
-        rows,
-        [
-            ("choice", "{method}: {group} less {against}"),
-            ("difference", "{difference:+.3f}"),
-            ("over seeds", lambda row: _over_seeds(row, "+.3f")),
-            ("95 % interval", "{low:+.3f} to {high:+.3f}"),
-        ],
-    )
-
-
-def _within_tiers(found: Mapping[str, Any], counts: Mapping[str, Any]) -> list[Table]:
-    among = f"Among models of about equal strength, mean of {len(found['tiers'])} tiers"
-    prompts = f"{found['metrics'][0]['n_prompts']} prompts"
-    differences = _differences(found["differences"], counts)
-    return [
-        _table(f"{among}: accuracy by choice ({prompts})", found["metrics"], _ACCURACY),
-        differences._replace(title=f"{among}: {differences.title.lower()}"),
-    ]
-
-
-def _samples(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    by_line: dict[str, dict[int, Row]] = {}
-    for point in points:
-        by_line.setdefault(point["line"], {})[point["n"]] = point
-    sizes = list(dict.fromkeys(point["n"] for point in points))
-    tokens = "" if counts["tokens_per_candidate"] is None else f" of {counts['tokens_per_candidate']:.1f} tokens"
-    return Table(
-        f"{counts['prompts']} prompts, up to {sizes[-1]} samples{tokens} each: accuracy by number of samples",
-        ["choice", *map(str, sizes), f"95 % interval at {sizes[-1]}"],
-        [
-            [
-                line,
-                *(f"{found[n]['accuracy']:.3f}" for n in sizes),
-                "{low:.3f} to {high:.3f}".format_map(found[sizes[-1]]),
-            ]
-            for line, found in by_line.items()
-        ],
-    )
-
-
-def _searches(points: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    def name(point: Row) -> str:
-        unanswered = f" ({point['unanswered']} unanswered)" if point["unanswered"] else ""
-        beam = f", beam {BeamShape.for_budget(point['n']).beam}" if point["method"] in BEAMS else ""
-        return f"{point['line']} @{point['n']}{beam}{unanswered}"
-
-    def against(choice: str) -> Callable[[Row], str]:
-        return lambda point: "".join(
-            "{difference:+.3f} ({low:+.3f} to {high:+.3f})".format_map(entry)
-            for entry in point["differences"]
-            if entry["against"].split(":")[0] == choice
-        )
-
-    return _table(
-        "Searches, tokens for each prompt",
-        points,
-        [
-            ("search @budget", name),
-            ("accuracy", "{accuracy:.3f}"),
-            ("95 % interval", "{low:.3f} to {high:.3f}"),
-            ("against best of budget", against("best of n")),
-            ("against majority vote", against("majority vote")),
-            ("tokens generated", "{generated_tokens:.0f}"),
-            ("tokens scored", "{scored_tokens:.0f}"),
-        ],
-    )
-
-
-def _early_rejection(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
-    return _table(
-        "Early rejection among {n_answers} answers, by {n_calibration} prompts, measured on {n_prompts} others: means "
-        "of {n_splits} splits".format_map(rows[0]),
-        rows,
-        [
-            ("by", "{scorer}/{aggregation}"),
-            ("risk", "{risk:g}"),
-            ("best answer stopped", "{winners_lost:.3f}"),
-            (f"{rows[0]['unit']} saved", "{tokens_saved:.1%}"),
-            ("accuracy before", "{accuracy_before:.3f}"),
-            ("after", "{accuracy_after:.3f}"),
-        ],
-    )
-
-
-def _over_seeds(row: Row, form: str) -> str:
-    """The lowest and the highest of several seeds."""
+def over_seeds(row: Row, form: str) -> str:
+    """The lowest and the highest of several seeds; nothing where there is one."""
     return f"{min(row['seeds']):{form}} to {max(row['seeds']):{form}}" if len(row["seeds"]) > 1 else ""

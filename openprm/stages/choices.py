@@ -16,6 +16,7 @@ from ..data.holdout import question_rank, read_trained_on
 from ..errors import InputError
 from ..evaluation.accuracy import bounds, choices, compare_groups, evaluate_selection, sizes
 from ..evaluation.choices_plot import plot_evaluation
+from ..evaluation.choices_tables import tables
 from ..evaluation.data import (
     RANDOM,
     ScoredPrompt,
@@ -192,7 +193,7 @@ class Choices(ReadsCandidates, kind="choices"):
             }
             made["pictures"] += plot_scaling(results, folder)
         (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-        (folder / "table.md").write_text(markdown(results), "utf-8")
+        (folder / "table.md").write_text(markdown(tables(results)), "utf-8")
         return {"files_hash": files_hash(folder), **made}
 
 

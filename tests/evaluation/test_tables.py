@@ -1,18 +1,24 @@
-"""The tables of an evaluation."""
+"""Tables in Markdown."""
 
 from __future__ import annotations
 
-from openprm.evaluation.tables import tables
-
-ROW = {"method": "m", "accuracy": 0.5, "low": 0.4, "high": 0.6, "seeds": [0.5]}
-ROW |= {"difference": 0.0, "difference_low": 0.0, "difference_high": 0.0}
+from openprm.evaluation.tables import Table, in_markdown, markdown, over_seeds
 
 
-def test_a_zero_is_no_blank():
-    rows = [
-        {**ROW, "tied": 0.0, "ties_broken": None},
-        {**ROW, "tied": 1.0, "ties_broken": 0.0},
-        {**ROW, "tied": None, "ties_broken": None},
+def test_a_table_in_markdown_keeps_its_cells_whatever_they_hold():
+    table = Table("A | <b>", ["model", "accuracy"], [["one|two\nthree", "0.500"], ["<script>", ""]])
+    assert markdown([table]).splitlines() == [
+        "## A \\| &lt;b>",
+        "",
+        "| model | accuracy |",
+        "| --- | ---: |",
+        "| one\\|two three | 0.500 |",
+        "| &lt;script> |  |",
     ]
-    (table,) = tables({"metrics": rows, "counts": {"prompts": 1, "candidates": 2}})
-    assert [row[-2:] for row in table.rows] == [["0.0%", ""], ["100.0%", "0.000"], ["", ""]]
+    assert markdown([]) == ""
+    assert in_markdown("a\x0b\u2028b") == "a b"
+
+
+def test_a_range_is_of_several_seeds():
+    assert over_seeds({"seeds": [0.5, 0.25, 1.0]}, ".2f") == "0.25 to 1.00"
+    assert over_seeds({"seeds": [0.5]}, ".2f") == ""
