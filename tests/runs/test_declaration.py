@@ -8,12 +8,15 @@ import pytest
 
 import openprm.stages  # noqa: F401 (declares them)
 from openprm.errors import InputError
+from openprm.evaluation.probes import PROBES
 from openprm.runs.declaration import STAGES, Stage, input_names, make_stage, nearest, options_of, stage_from_manifest
 from openprm.stages.train import Train
 
 #: Values that not any would do for.
 VALUES = {"declared": None, "subset": "test", "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True}
 VALUES |= {"rubric": "@name: {x}\n", "similarity": "indel", "min_gap": "q0.9", "equivalence": "option"}
+VALUES |= {"kinds": {"ours": ["models", "mine"]}, "probes": [*PROBES], "suite": "paper"}
+VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 
 
 def with_every_option(kind: str) -> Stage:
@@ -36,7 +39,9 @@ def other_value(field: Any, hint: Any) -> Any:
     return {str: "a\nb" if "escapes" in field.metadata else "it's, so", int: 3, float: 0.25}[kind]
 
 
-@pytest.mark.parametrize("kind", ["choices", "import", "pairs", "preferences", "prompts", "train", "trees"])
+@pytest.mark.parametrize(
+    "kind", ["choices", "evaluate", "import", "pairs", "preferences", "prompts", "train", "trees"]
+)
 def test_a_stage_is_rebuilt_from_its_manifest(kind: str):
     stage = with_every_option(kind)
     manifest = {"stage": kind, "parameters": stage.recorded()}

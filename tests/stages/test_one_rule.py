@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from openprm.errors import InputError
+from openprm.evaluation.probes import PROBES
 from openprm.presets import preset  # noqa: F401 (declares all stages)
 from openprm.runs.declaration import STAGES, Stage, input_names, options_of
 from openprm.runs.manifest import WORK, partial_folder
@@ -29,6 +30,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "train": {"pairs": {"pairs": "FOLDER"}, "base": "MODEL"},
     "score": {"candidates": "FOLDER", "model": "MODEL"},
     "choices": {"candidates": "FOLDER", "scores": {"prm": "FOLDER"}},
+    "evaluate": {"models": {"prm": "MODEL"}, "on": {"llmbar": "FILE"}},
     "search": {"model": "MODEL", "prompts": "FOLDER", "prm": "MODEL"},
     "publish": {"candidates": {"train": "FOLDER"}, "license": "mit"},
     "convert": {"model": "MODEL"},
@@ -40,11 +42,14 @@ OTHER = {
     **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
     **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "min_gap": "0.5sd"},
+    **{"suite": "paper", "probes": [*PROBES][:1]},
+    "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},
 }
 #: What a stage refuses in itself here, or what makes another engine of it.
 LEFT_OUT = {
     *("revision", "prm_revision", "servers", "prm_servers", "early_rejection", "checkpoint", "prm_checkpoint"),
     *("demo", "source_licenses"),
+    *(() if PROBES else ("probes",)),
 }
 
 
