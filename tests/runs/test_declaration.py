@@ -39,9 +39,7 @@ def other_value(field: Any, hint: Any) -> Any:
     return {str: "a\nb" if "escapes" in field.metadata else "it's, so", int: 3, float: 0.25}[kind]
 
 
-@pytest.mark.parametrize(
-    "kind", ["choices", "evaluate", "import", "pairs", "preferences", "prompts", "train", "trees"]
-)
+@pytest.mark.parametrize("kind", ["choices", "import", "pairs", "preferences", "prompts", "train", "trees"])
 def test_a_stage_is_rebuilt_from_its_manifest(kind: str):
     stage = with_every_option(kind)
     manifest = {"stage": kind, "parameters": stage.recorded()}
