@@ -24,7 +24,8 @@ class Statistic:
     """One number over the items of a benchmark.
 
     name: what it is ("accuracy", "F1"), of which `subset` ("" is the whole) and which `part` of the evaluation ("" is
-    the benchmark's own arithmetic, else the name of a probe). n: how many items it is over.
+    the benchmark's own arithmetic, else the name of a probe). n: how many items it is over. aggregation: of step
+    rewards, where it is not the model's own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Statistic:
     n: int
     subset: str = ""
     part: str = ""
+    aggregation: str | None = None
 
 
 class Estimate(TypedDict):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from ...scoring.aggregation import AGGREGATIONS
-from ..bootstrap import Estimate, Statistic, difference, draw_weights, estimate
+from ..bootstrap import Estimate, OfWeights, Statistic, difference, draw_weights, estimate
 from ..probes import PROBES, Views
 from .declaration import Benchmark
 from .items import Item, Measured
@@ -17,8 +18,10 @@ from .items import Item, Measured
 #: Of each kind of model, by name, what each of its seeds gave to the items of each view.
 ByKind = Mapping[str, Sequence[Views]]
 
-#: The values of a statistic for all draws, by seed; keyed by part, name and subset.
-_Values = dict[tuple[str, str, str], list[np.ndarray]]
+#: Part, name and subset of a statistic.
+_Key = tuple[str, str, str]
+#: A statistic's values for all draws, by seed.
+_Values = dict[_Key, list[np.ndarray]]
 
 
 def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: int = 0) -> dict[str, Any]:
@@ -30,28 +33,32 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
     probe and kind, what pictures are drawn of.
     """
     weights = draw_weights([item.prompt or item.id for item in items], seed)
-    counts: dict[tuple[str, str, str], int] = {}
+    about: dict[tuple[str, _Key], dict[str, Any]] = {}
 
-    def values(by_seed: Sequence[Sequence[Statistic]]) -> _Values:
+    def values(name: str, aggregation: str | None, by_seed: Sequence[Sequence[Statistic]]) -> _Values:
         found: _Values = {}
         for statistics in by_seed:
             for one in statistics:
                 key = (one.part, one.name, one.subset)
                 found.setdefault(key, []).append(one.of(weights))
-                counts[key] = one.n
+                fewest = min(one.n, about.get((name, key), {"items": one.n})["items"])
+                about[name, key] = {"aggregation": one.aggregation or aggregation, "items": fewest}
         return found
 
-    own: dict[str, tuple[str | None, _Values]] = {}
-    for name, views in kinds.items():
-        aggregation = views[0][""].aggregation if benchmark.aggregated else None
-        own[name] = aggregation, values([_statistics(benchmark, one) for one in views])
-    references = {name: (None, values([some])) for name, some in benchmark.references(items).items()}
+    own = {
+        name: values(
+            name,
+            views[0][""].aggregation if benchmark.aggregated else None,
+            [_statistics(benchmark, one) for one in views],
+        )
+        for name, views in kinds.items()
+    }
+    references = {name: values(name, None, [some]) for name, some in benchmark.references(items).items()}
     metrics = [
-        {"part": part, "metric": metric, "subset": subset, "model": name, "aggregation": aggregation,
-         "items": counts[part, metric, subset], **estimate(by_seed)}
-        for name, (aggregation, found) in {**own, **references}.items()
-        for (part, metric, subset), by_seed in found.items()
-    ]  # fmt: skip
+        {"part": key[0], "metric": key[1], "subset": key[2], "model": name, **about[name, key], **estimate(by_seed)}
+        for name, found in {**own, **references}.items()
+        for key, by_seed in found.items()
+    ]
     return {
         "metrics": metrics,
         "differences": _differences(own, references),
@@ -65,20 +72,35 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
 
 def _statistics(benchmark: Benchmark, views: Views) -> list[Statistic]:
     probes = [one for probe in benchmark.probes for one in PROBES[probe].statistics(views)]
-    return [*benchmark.statistics(views[""]), *probes]
+    return [*benchmark.statistics(views[""]), *probes, *_readings(benchmark, views)]
 
 
-def _differences(
-    own: Mapping[str, tuple[Any, _Values]], references: Mapping[str, tuple[Any, _Values]]
-) -> list[dict[str, Any]]:
+def _readings(benchmark: Benchmark, views: Views) -> Iterator[Statistic]:
+    """The headline number of what probes read otherwise, as a function of the weights of all items."""
+    places = {item.id: place for place, item in enumerate(views[""].items)}
+    for probe in benchmark.probes:
+        for name, measured in PROBES[probe].readings(views).items():
+            some = np.array([places[item.id] for item in measured.items], dtype=int)
+            for one in benchmark.statistics(measured):
+                if one.name == benchmark.headline:
+                    yield replace(
+                        one, name=f"{one.name} {name}", of=_of(one, some), part=probe, aggregation=measured.aggregation
+                    )
+
+
+def _of(statistic: Statistic, some: np.ndarray) -> OfWeights:
+    return lambda weights: statistic.of(weights[:, some])
+
+
+def _differences(own: Mapping[str, _Values], references: Mapping[str, _Values]) -> list[dict[str, Any]]:
     """Of each two models, later less earlier, and of each model less each choice that needs none."""
     compared = [(b, a) for a, b in combinations(own, 2)] + [(a, b) for a in own for b in references]
     both = {**own, **references}
     return [
         {"part": part, "metric": metric, "subset": subset, "model": model, "against": against, **_less(one, other)}
         for model, against in compared
-        for (part, metric, subset), one in both[model][1].items()
-        if (other := both[against][1].get((part, metric, subset)))
+        for (part, metric, subset), one in both[model].items()
+        if (other := both[against].get((part, metric, subset)))
     ]
 
 

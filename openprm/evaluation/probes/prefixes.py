@@ -1,0 +1,64 @@
+"""How much of an answer must be read to judge it (paper, Figure 1): the accuracy on the first 10, 20, ..., 100 %.
+
+Each answer is cut into ten slices, which are rewarded as its steps: the reward at the end of a slice is that of the
+answer up to there. So all prefixes take one packed pass, and the last of them is the answer itself, with the numbers
+of the aggregation `last`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from ..benchmarks.items import Item, Measured, Response, Rewarded
+from .base import Probe, Views
+
+SLICES = 10
+
+
+class Prefixes(Probe):
+    """The benchmark's headline number on the beginnings of all answers.
+
+    Items with an answer of fewer than ten characters are left out; `details` counts them.
+    """
+
+    def views(self, items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
+        return {
+            "prefixes": [
+                replace(item, responses=tuple(Response(one.text, slices(one.text)) for one in item.responses))
+                for item in items
+                if len(item.responses) > 1 and all(len(one.text.strip()) >= SLICES for one in item.responses)
+            ]
+        }
+
+    def readings(self, views: Views) -> Mapping[str, Measured]:
+        sliced = views["prefixes"]
+        return {
+            f"at {100 * n // SLICES} %": replace(
+                sliced, rewarded=[[_first(n, one) for one in some] for some in sliced.rewarded], aggregation="last"
+            )
+            for n in range(1, SLICES + 1)
+            if sliced.items
+        }
+
+    def details(self, views: Views) -> Any:
+        return {"items": len(views["prefixes"].items), "left_out": len(views[""].items) - len(views["prefixes"].items)}
+
+
+def slices(text: str) -> tuple[str, ...]:
+    """Ten slices that join to the text, of equal lengths but for ending at the end of a word where there is one.
+
+    The text has at least ten characters.
+    """
+    cuts = [0]
+    for target in (len(text) * n // SLICES for n in range(1, SLICES)):
+        ends = (at for at in range(target, cuts[-1], -1) if text[at].isspace() and not text[at - 1].isspace())
+        cuts.append(next(ends, target))
+    return tuple(text[start:end] for start, end in pairwise([*cuts, len(text)]))
+
+
+def _first(n: int, answer: Rewarded) -> Rewarded:
+    """The answer's first n slices, as if they were all."""
+    return replace(answer, steps=answer.steps[:n], rewards=answer.rewards[:n])
