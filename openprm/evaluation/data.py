@@ -145,13 +145,6 @@ def measured_reward(candidates: Sequence[Candidate], name: str | None) -> str:
     return chosen
 
 
-def generators(prompts: Sequence[ScoredPrompt]) -> list[list[str]]:
-    """The models that gave the candidates, prompt by prompt; none where there is one, or some are not known."""
-    models = [[row["generator"]["model"] for row in prompt["rows"]] for prompt in prompts]
-    known = {model for names in models for model in names}
-    return models if len(known) > 1 and None not in known else []
-
-
 def ties_broken(prompts: Sequence[ScoredPrompt], model: str, aggregation: str) -> float:
     """The accuracy of best of N where ties are broken as a search breaks them (`tie_weights`), not averaged over."""
     chosen = []

@@ -23,6 +23,12 @@ _TIER = 4  # neighbors in strength
 STRONGEST = "answer of the strongest model"
 
 
+def known_models(models: Models) -> Models:
+    """The same; none where there is one model, or some are not known."""
+    names = {model for of_prompt in models for model in of_prompt}
+    return models if len(names) > 1 and None not in names else []
+
+
 def strength(prompts: Sequence[PromptCandidates], models: Models) -> dict[str, float]:
     """The mean correctness of each model's candidates, strongest first; the mean over prompts of their means."""
     values = [_means(prompt, names) for prompt, names in zip(prompts, models, strict=True)]
@@ -59,6 +65,14 @@ def tiers(prompts: Sequence[PromptCandidates], models: Models) -> list[list[str]
     return [ranked[len(ranked) * i // n : len(ranked) * (i + 1) // n] for i in range(n)] if n > 1 else []
 
 
+def by_tier(
+    prompts: Sequence[PromptCandidates], models: Models, found: Sequence[Sequence[str]]
+) -> list[list[PromptCandidates]]:
+    """Of each prompt the candidates of each tier that gave at least two."""
+    parts = [[_within(*one, tier) for tier in found] for one in zip(prompts, models, strict=True)]
+    return [[part for part in some if len(part["correct"]) > 1] for some in parts]
+
+
 def within_tiers(
     prompts: Sequence[PromptCandidates], models: Models, groups: Groups, compared: Sequence[tuple[str, str]]
 ) -> dict[str, Any] | None:
@@ -70,14 +84,12 @@ def within_tiers(
     on the others is more often wrong on this one.
     """
     found = tiers(prompts, models)
-    parts = [[_within(*one, tier) for one in zip(prompts, models, strict=True)] for tier in found]
-    answered = [all(len(part["correct"]) > 1 for part in of_prompt) for of_prompt in zip(*parts, strict=True)]
-    if not any(answered):
+    kept = [parts for parts in by_tier(prompts, models, found) if len(parts) == len(found) > 0]
+    if not kept:
         return None
-    kept = [list(compress(part, answered)) for part in parts]
-    n = sizes([prompt for part in kept for prompt in part])
-    by_tier = [choices(part, groups, n=n) for part in kept]
-    mean = {name: np.mean([one[name] for one in by_tier], axis=0) for name in by_tier[0]}
+    n = sizes([part for parts in kept for part in parts])
+    chosen = [choices(of_tier, groups, n=n) for of_tier in zip(*kept, strict=True)]
+    mean = {name: np.mean([one[name] for one in chosen], axis=0) for name in chosen[0]}
     return {
         "tiers": found,
         "metrics": choice_rows(mean, bounds(prompts)),

@@ -20,7 +20,6 @@ from ..evaluation.choices_tables import tables
 from ..evaluation.data import (
     RANDOM,
     ScoredPrompt,
-    generators,
     graded_by,
     grading_rule,
     measured_reward,
@@ -33,7 +32,7 @@ from ..evaluation.data import (
 )
 from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_differences, search_point
 from ..evaluation.scaling_plot import plot_scaling
-from ..evaluation.strength import STRONGEST, strongest, within_tiers
+from ..evaluation.strength import STRONGEST, known_models, strongest, within_tiers
 from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of, labels
@@ -135,7 +134,7 @@ class Choices(ReadsCandidates, kind="choices"):
         compared = [(group, f"{RANDOM}/{group.rpartition('/')[2]}") for group in groups]
         compared += [(b, a) for a, b in combinations(groups, 2)]
         groups = {**chance, **groups}
-        made_by = generators(prompts)
+        made_by = known_models([[row["generator"]["model"] for row in prompt["rows"]] for prompt in prompts])
         baselines = {STRONGEST: strongest(prompts, made_by)} if made_by else {}
         chosen = choices(prompts, groups, baselines)
         differences = compare_groups(chosen, compared, bounds(prompts))

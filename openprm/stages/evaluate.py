@@ -160,7 +160,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         benchmark = self.benchmarks[name]
         before = Counter(rejections.counts)
         items = list(rejections.filter(benchmark.read(place)))
-        skipped = Counter(rejections.counts) - before
+        skipped: Counter[str] = Counter()
         if self.limit is not None:
             ranks = sorted({_rank(item, self.seed) for item in items})[: self.limit]
             items = [item for item in items if _rank(item, self.seed) in set(ranks)]
@@ -170,6 +170,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 if len(left) < len(items):
                     skipped[f"{model} was trained on the question"] += len(items) - len(left)
                 items = left
+        items = list(rejections.filter(benchmark.graded(items)))
+        skipped += Counter(rejections.counts) - before
         if not items:
             raise InputError(f"{place}: nothing of benchmark {name!r} can be measured; " + most_common(skipped))
         described = benchmark.model_dump(mode="json", include={"title", "note", "license", "homepage", "citation"})

@@ -12,7 +12,7 @@ beside this module are the benchmarks that are known by name; any other file is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +34,8 @@ class Benchmark(BaseModel, ABC):
 
     name: what the command line calls it; the file's name. hub, revision, config, split: the dataset on the Hub. file:
     where it lies in a folder of data files (`--data`). columns: the column of each part. where: only rows with these
-    values. probes: what is measured beside the benchmark's own arithmetic (see `openprm.evaluation.probes`).
+    values. probes: what is measured beside the benchmark's own arithmetic (see `openprm.evaluation.probes`). headline:
+    the number that tables of several benchmarks show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,8 +44,6 @@ class Benchmark(BaseModel, ABC):
     kind: ClassVar[str]
     #: Whether an aggregation makes a score of a response's step rewards; else the numbers are of single steps.
     aggregated: ClassVar[bool] = True
-    #: The number that tables of several benchmarks show.
-    headline: ClassVar[str] = "accuracy"
 
     name: str
     title: str
@@ -56,6 +55,7 @@ class Benchmark(BaseModel, ABC):
     columns: dict[str, str] = {}
     where: dict[str, str] = {}
     probes: tuple[str, ...] = ()
+    headline: str = "accuracy"
     license: str | None = None
     homepage: str | None = None
     citation: str | None = None
@@ -94,13 +94,20 @@ class Benchmark(BaseModel, ABC):
         )
         return convert_rows(kept, place, self.items)
 
-    @abstractmethod
     def items(self, number: int, row: Mapping[str, Any]) -> Sequence[Item]:
-        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row."""
+        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row.
+
+        Each kind has it whose items are not read in another way (`read`).
+        """
+        raise NotImplementedError
+
+    def graded(self, items: Iterable[Item]) -> Iterator[Item | Failure]:
+        """The items with what takes work to know of them, such as rewards by rule; only of those to be measured."""
+        yield from items
 
     @abstractmethod
-    def statistics(self, measured: Measured) -> list[Statistic]:
-        """The benchmark's numbers from one model's rewards, with its official arithmetic."""
+    def statistics(self, measured: Measured) -> Iterable[Statistic]:
+        """The benchmark's numbers from one model's rewards, with its official arithmetic; the headline first."""
 
     def references(self, items: Sequence[Item]) -> dict[str, list[Statistic]]:
         """Numbers of choices that need no reward, by name: majority vote, the strongest model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -113,14 +113,15 @@ def _aggregations(benchmark: Benchmark, kinds: ByKind, weights: np.ndarray) -> l
     rows = []
     for name, by_seed in kinds.items():
         for aggregation in AGGREGATIONS:
-            found = []
+            found: list[np.ndarray] = []
             for views in by_seed:
                 plain = views[""]
                 again = Measured(plain.items, plain.rewarded, aggregation, plain.unit)
-                found += [
+                wanted = (
                     one.of(weights)
                     for one in benchmark.statistics(again)
                     if (one.name, one.subset) == (benchmark.headline, "")
-                ]
+                )
+                found += islice(wanted, 1)  # the others are not computed
             rows.append({"model": name, "aggregation": aggregation, "metric": benchmark.headline, **estimate(found)})
     return rows
