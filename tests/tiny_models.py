@@ -72,7 +72,13 @@ NOT_PACKABLE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def model(name: str = "llama", dtype: torch.dtype = torch.float32, **options: Any) -> PreTrainedModel:
+def model(
+    name: str = "llama",
+    dtype: torch.dtype = torch.float32,
+    kind: str = "AutoModelForSequenceClassification",
+    seed: int = 0,
+    **options: Any,
+) -> PreTrainedModel:
     """A tiny reward model with random weights, in evaluation mode. The weights are large, so that rewards differ."""
     config_class, own = {**PACKABLE, **NOT_PACKABLE}[name]
     settings = {**SIZES, **own, **options}
@@ -80,10 +86,8 @@ def model(name: str = "llama", dtype: torch.dtype = torch.float32, **options: An
     settings = {key: value for key, value in settings.items() if value is not None or key in options}
     config = getattr(transformers, config_class)(**settings)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = transformers.AutoModelForSequenceClassification.from_config(
-            config, dtype=dtype, attn_implementation=attention
-        )
+        torch.manual_seed(seed)
+        made = getattr(transformers, kind).from_config(config, dtype=dtype, attn_implementation=attention)
         with torch.no_grad():
             for parameter in made.parameters():
                 if parameter.ndim > 1:

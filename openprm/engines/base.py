@@ -197,7 +197,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Head:
-    """Linear layers, with ReLU between several, over the hidden states of a backbone: what is read of no language model.
+    """Linear layers, with ReLU between several, over the hidden states of a backbone, instead of a vocabulary.
 
     weights: how the names of its tensors begin: those of `score` are `score.weight`, or `score.0.weight` and so on
     file: the file of the checkpoint that holds them; None: the files of the model
@@ -218,6 +218,7 @@ class Prober(Protocol):
 
     max_length: int  #: longest sequence the model takes, in tokens
     vocabulary: int  #: the model has embeddings for smaller token ids only
+    outputs: int  #: how many next tokens, classes or values there are to want
 
     def probe(self, rows: Sequence[Probe], report: Report = no_report) -> list[list[list[float]] | Failure]:
         """For each place of each row, the log-probability (natural, in float32) of each wanted next token or class; of
