@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..evaluation.choices_tables import tables
+from ..evaluation.report.remarks import remarks
+from ..evaluation.report.tables import overview
+from ..evaluation.report.write import PAGE, RESULTS, TABLES
 from ..runs.console import console, say, styled
 from ..runs.folder import read_manifest
 from ..runs.shards import status
@@ -38,6 +42,8 @@ def print_result(manifest: Mapping[str, Any], out: Any, already: bool = False) -
         print_unfinished(out)
     elif manifest["stage"] == "choices":
         print_evaluation(manifest)
+    elif manifest["stage"] == "evaluate":
+        print_benchmarks(json.loads((Path(out) / RESULTS).read_text("utf-8")), out)
     else:
         print_summary(manifest, out)
 
@@ -148,6 +154,17 @@ def print_evaluation(manifest: Mapping[str, Any]) -> None:
         console().print(styled(_WARNING, f"{count} left out, listed in rejected.jsonl: {reason}."))
     for table in tables(manifest):
         print_table(*table)
+
+
+def print_benchmarks(results: Mapping[str, Any], out: Any) -> None:
+    """The headline numbers of an evaluation on benchmarks, and what must be known of them."""
+    title, header, rows = overview(results)
+    if len(header) > len(rows):  # many benchmarks: downward, where there is room
+        header, *rows = map(list, zip(header, *rows, strict=True))
+    print_table(title, header, rows)
+    for text in remarks(results):
+        console().print(styled(_WARNING, f"{text}."))
+    say(f"All numbers, with pictures: {out}/{PAGE} (tables alone: {out}/{TABLES})")
 
 
 def print_upload_plan(planned: Sequence[Publication], private: bool, tag: str | None) -> None:

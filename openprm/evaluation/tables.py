@@ -24,12 +24,12 @@ def table(title: str, rows: Iterable[Row], columns: Sequence[Column]) -> Table:
     return Table(title, [name for name, _ in columns], cells)
 
 
-def markdown(tables: Iterable[Table]) -> str:
-    """Tables as a Markdown document, whatever characters their texts hold."""
+def markdown(tables: Iterable[Table], level: str = "##") -> str:
+    """Tables as a Markdown document, whatever characters their texts hold; `level` begins their headings."""
     lines: list[str] = []
     for title, header, rows in tables:
         rule = ["---", *["---:"] * (len(header) - 1)]
-        lines += [f"## {in_markdown(title)}", ""]
+        lines += [f"{level} {in_markdown(title)}", ""]
         for cells in (header, rule, *rows):
             lines.append(f"| {' | '.join(map(in_markdown, cells))} |")
         lines.append("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,8 @@ from ..evaluation.benchmarks.measure import measure
 from ..evaluation.benchmarks.suites import suite
 from ..evaluation.benchmarks.summary import summarize
 from ..evaluation.probes import PROBES, Views
+from ..evaluation.report.write import write_report
+from ..runs.command_line import rerun_command
 from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import execution, input_path, nearest, parameter
 from ..runs.folder import REJECTED
@@ -35,10 +36,10 @@ from .shared_options import ReadsRows, RunsEngine, spec_of
 class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
     """Run reward models on benchmarks that others made. The same command resumes a killed run.
 
-    Writes results.json, with a 95 % interval (bootstrap over prompts) for each number, the revision or hash of its
-    data, how many items it is over and what was skipped; differences between models are paired. Beside the models
-    stand a random score, the length, and choices that need no rewards. Prompts that a model was trained on are left
-    out.
+    Writes results.json, tables.md and report.html, with a 95 % interval (bootstrap over prompts) for each number, the
+    revision or hash of its data, how many items it is over and what was skipped; differences between models are
+    paired. Beside the models stand a random score, the length, and choices that need no rewards. Prompts that a model
+    was trained on are left out.
     """
 
     derived = ("benchmarks",)
@@ -152,7 +153,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         }
         if not self.rewards:
             shutil.copytree(kept, folder / "rewards")
-        (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+        write_report(results, folder, rerun_command(self, "again"))
         return {"files_hash": files_hash(folder), "counts": {name: len(some) for name, some in items.items()}}
 
     def _read(self, name: str, place: str, rejections: Rejections) -> tuple[list[Item], dict[str, Any]]:

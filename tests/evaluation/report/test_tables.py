@@ -1,0 +1,149 @@
+"""The tables of an evaluation on benchmarks, by hand."""
+
+from __future__ import annotations
+
+from openprm.evaluation.report.tables import benchmark_tables, document, facts, models, number, overview
+
+from .results import benchmark, difference, metric, results
+
+SEEDS = {"seeds": [0.25, 0.75]}
+
+
+def titles(tables):
+    return [table.title for table in tables]
+
+
+def test_a_number_has_its_interval_as_far_as_there_are_any():
+    assert number(metric("m", 0.5, 0.25, 0.75)) == "0.500 (0.250 to 0.750)"
+    assert number(metric("m", -0.5, -1.0, 0.0), "+.3f") == "-0.500 (-1.000 to +0.000)"
+    assert number(metric("m", 0.5)) == "0.500"
+    assert number(metric("m", 0.0, 0.0, 0.0)) == "0.000 (0.000 to 0.000)"
+    assert number(metric("m", None)) == number(None) == ""
+
+
+def test_the_overview_has_the_headline_of_each_benchmark_by_model_and_baseline():
+    one = benchmark(
+        [
+            metric("mine", 0.6, 0.5, 0.7),
+            metric("mine", 0.1, subset="hard"),
+            metric("mine", 0.2, part="length", metric="accuracy"),
+            metric("random score", 0.5),
+            metric("majority vote", 0.9),
+        ]
+    )
+    other = benchmark([metric("mine", None, metric="F1"), metric("length", 0.4, metric="F1")], headline="F1")
+    table = overview(results("mine", one=one, other=other))
+    assert table.header == ["model", "one: accuracy", "other: F1"]
+    assert table.rows == [
+        ["mine", "0.600 (0.500 to 0.700)", ""],
+        ["random score", "0.500", ""],
+        ["length", "", "0.400"],
+    ]
+    assert overview(results("mine")).rows == [["mine"], ["random score"], ["length"]]
+
+
+def test_models_of_one_kind_stand_together_and_their_unscored_responses_are_summed():
+    found = results("prm", one=benchmark([metric("prm", 0.5, **SEEDS)], unscored={"prm-0": 1, "prm-1": 1_200}))
+    found["models"]["prm"]["models"] = ["prm-0", "prm-1"]
+    assert models(found).rows == [["prm", "prm-0, prm-1", "min", "strength"]]
+    (whole,) = benchmark_tables(found["benchmarks"]["one"], found["models"])
+    assert whole.header == ["model", "accuracy", "over seeds", "aggregation", "items", "unscored responses"]
+    assert whole.rows == [["prm", "0.500", "0.250 to 0.750", "last", "10", "1,201"]]
+
+
+def test_each_kind_of_number_has_its_table():
+    result = benchmark(
+        [
+            metric("mine", 0.5),
+            metric("mine", 0.25, metric="F1"),
+            metric("vote", 0.75, aggregation=None, items=9),
+            metric("mine", 1.0, subset="a"),
+            metric("vote", 0.0, subset="b", items=4),
+            metric("mine", 0.1, metric="accuracy@1"),
+            metric("mine", 0.2, metric="accuracy@2"),
+            metric("mine", 0.3, part="attacks", metric="flipped", subset="empty", items=3),
+            metric("vote", 0.4, part="attacks", metric="flipped", subset="empty", items=2_000),
+            metric("mine", None, part="length", metric="correlation"),
+        ],
+        aggregations=[
+            metric("mine", 0.5, aggregation="min"),
+            metric("mine", 0.6, aggregation="max"),
+            metric("length", 0.7, aggregation="max"),
+        ],
+    )
+    whole, subsets, curve, by_aggregation, attacks, length = benchmark_tables(result, {})
+    assert whole.rows == [["mine", "0.500", "0.250", "", "last", "10", ""], ["vote", "0.750", "", "", "", "9", ""]]
+    assert subsets == ("By subset: accuracy", ["subset", "mine", "vote", "items"], subsets.rows)
+    assert subsets.rows == [["a", "1.000", "", "10"], ["b", "", "0.000", "4"]]
+    assert curve == (
+        "By number of candidates",
+        ["candidates", "mine", "items"],
+        [["1", "0.100", "10"], ["2", "0.200", "10"]],
+    )
+    assert by_aggregation.header == ["model", "min", "max"]
+    assert by_aggregation.rows == [["mine", "0.500", "0.600"], ["length", "", "0.700"]]
+    assert attacks == (
+        "Probe: attacks",
+        ["number", "mine", "vote", "items"],
+        [["flipped: empty", "0.300", "0.400", "3 to 2,000"]],
+    )
+    assert length.rows == [["correlation", "", "10"]]
+
+
+def test_differences_are_of_models_and_always_theirs_less_what_they_are_compared_with():
+    result = benchmark(
+        [metric("mine", 0.5)],
+        differences=[
+            difference("other", "mine", 0.1, -0.1, 0.3, **SEEDS),
+            difference("random score", "mine", -0.25, -0.5, 0.125, seeds=[-0.5, 0.0]),
+            difference("length", "random score", 0.5, 0.4, 0.6),
+            difference("mine", "majority vote", -0.1, -0.2, 0.0),
+            difference("random score", "majority vote", -0.1, -0.2, 0.0),
+            difference("other", "mine", 0.9, 0.9, 0.9, subset="a"),
+            difference("other", "mine", 0.9, 0.9, 0.9, part="length"),
+            difference("other", "mine", 0.9, 0.9, 0.9, metric="F1"),
+            difference("length", "mine", None, None, None, seeds=[None, 0.5]),
+        ],
+    )
+    _, table = benchmark_tables(result, results("mine", "other")["models"])
+    assert table.header == ["model", "difference in accuracy", "over seeds"]
+    assert table.rows == [
+        ["other less mine", "+0.100 (-0.100 to +0.300)", "+0.250 to +0.750"],
+        ["mine less random score", "+0.250 (-0.125 to +0.500)", "+0.000 to +0.500"],
+        ["mine less majority vote", "-0.100 (-0.200 to +0.000)", ""],
+        ["mine less length", "", ""],
+    ]
+
+
+def test_facts_say_the_data_and_what_was_left_out_of_it():
+    result = benchmark([], skipped={"no chosen": 2, "too long": 1_000}, limit=5)
+    assert facts("one", result) == {
+        "name": "one",
+        "kind": "pairs",
+        "data": "pairs.jsonl",
+        "revision or hash": "abc123",
+        "license": "MIT",
+        "prompts at most": "5",
+        "items": "10",
+        "left out": "2 (no chosen), 1,000 (too long)",
+    }
+
+
+def test_the_document_has_everything_and_no_text_of_others_breaks_it():
+    hostile = "a|b\n# c<script>"
+    found = results(hostile, **{"one|": benchmark([metric(hostile, 0.5)], title=hostile)})
+    found["skipped"] = {"two": "there is no such file"}
+    text = document(found)
+    assert text.startswith("# Evaluation\n\n- two was not measured: there is no such file\n\n## Overview\n\n| model |")
+    lines = text.splitlines()
+    assert "## a\\|b # c&lt;script>" in lines
+    assert "| a\\|b # c&lt;script> | 0.500 |" in lines
+    assert "| a\\|b # c&lt;script> | 0.500 |  | last | 10 |  |" in lines
+    assert [line for line in lines if line.startswith("#")] == [
+        "# Evaluation",
+        "## Overview",
+        "## Models",
+        "## a\\|b # c&lt;script>",
+        "### Whole",
+    ]
+    assert document(results()).startswith("# Evaluation\n\n## Overview")
