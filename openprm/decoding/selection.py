@@ -44,7 +44,7 @@ def majority_vote(answers: Sequence[str | None]) -> str | None:
     None stands for a response without an answer: it has no vote, and wins only where all are None.
     Raises ValueError where there are no answers.
     """
-    return _winners(answers, _votes(answers, None))[0]
+    return _winners(answers, vote_weights(answers, None))[0]
 
 
 def weighted_vote(answers: Sequence[str | None], scores: Sequence[float]) -> str | None:
@@ -58,7 +58,7 @@ def weighted_vote(answers: Sequence[str | None], scores: Sequence[float]) -> str
 
     Raises ValueError where the lengths differ, there are no answers, or a score is NaN.
     """
-    return _winners(answers, _votes(answers, scores))[0]
+    return _winners(answers, vote_weights(answers, scores))[0]
 
 
 def expected_best_of_n(scores: Sequence[float], correct: Sequence[float], n: int | None = None) -> float:
@@ -96,7 +96,7 @@ def expected_vote(
     it (they agree where answers are compared with a reference). Raises as the votes do.
     """
     _check_lengths(answers, correct)
-    winners = _winners(answers, _votes(answers, scores))
+    winners = _winners(answers, vote_weights(answers, scores))
     return fmean(
         fmean(value for answer, value in zip(answers, correct, strict=True) if answer == winner) for winner in winners
     )
@@ -112,8 +112,8 @@ def coverage(correct: Sequence[float], n: int | None = None) -> float:
     return expected_best_of_n(correct, correct, n)
 
 
-def _votes(answers: Sequence[str | None], scores: Sequence[float] | None) -> list[float]:
-    """What each candidate's vote weighs."""
+def vote_weights(answers: Sequence[str | None], scores: Sequence[float] | None) -> list[float]:
+    """What each candidate's vote weighs, up to a factor: exp(score), or equally much without scores."""
     if scores is None:
         return [1.0] * len(answers)
     _check_scores(scores)

@@ -23,6 +23,7 @@ from ...rewards.registry import GOLDEN, make_rewarder
 from ...runs.folder import is_folder
 from ...runs.shards import prompt_key
 from ...schema import Candidate
+from ..abstention import PART, abstention
 from ..accuracy import PromptCandidates
 from ..bootstrap import Statistic, mean
 from ..pair_accuracy import better_over_worse
@@ -141,6 +142,11 @@ class Choice(Benchmark, kind="choice"):
                 *self._curve(prompts, _vote_among),
                 *self._choice(items, prompts, _vote, "weighted vote"),
             ]
+            if PART in self.probes:
+                agreement, risk = [_agreement(one) for one in prompts], [1 - _vote(one, 0) for one in prompts]
+                found["majority vote"] += abstention(
+                    prompts, agreement, risk, [[1.0] * len(one["correct"]) for one in prompts]
+                )
         if models:
             found[STRONGEST] = _by_subset(self.headline, items, strongest(prompts, models))
         return found
@@ -219,6 +225,12 @@ def _shortest(prompt: PromptCandidates, n: int) -> float:
 
 def _vote(prompt: PromptCandidates, n: int) -> float:
     return expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][_SCORE])
+
+
+def _agreement(prompt: PromptCandidates) -> float:
+    """The share of the candidates whose answer wins the vote."""
+    answers = [answer for answer in prompt["answers"] if answer is not None]
+    return max(Counter(answers).values(), default=0) / len(prompt["answers"])
 
 
 def _vote_among(prompt: PromptCandidates, n: int) -> float:

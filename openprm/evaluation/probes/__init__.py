@@ -5,10 +5,11 @@ A probe may have its models reward changed items: a view. Each is a module with 
 
 from __future__ import annotations
 
+from .abstention import Abstention
 from .base import Probe as Probe
 from .base import Views as Views
 from .length import Length
 from .prefixes import Prefixes
 
 #: The probes by name.
-PROBES: dict[str, Probe] = {"length": Length(), "prefixes": Prefixes()}
+PROBES: dict[str, Probe] = {"abstention": Abstention(), "length": Length(), "prefixes": Prefixes()}
