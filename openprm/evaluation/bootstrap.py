@@ -59,6 +59,15 @@ def mean(values: Sequence[float] | np.ndarray) -> tuple[OfWeights, int]:
     return of, int(there.sum())
 
 
+def weighted_sum(parts: Sequence[tuple[OfWeights, float]]) -> OfWeights:
+    """The sum of numbers, each times its weight; NaN in draws where one of them is."""
+
+    def of(weights: np.ndarray) -> np.ndarray:
+        return np.sum([weight * one(weights) for one, weight in parts], axis=0)
+
+    return of
+
+
 def draw_weights(clusters: Sequence[Hashable], seed: int = 0, draws: int = DRAWS) -> np.ndarray:
     """How often each item is drawn, (draws + 1, items): first each once, then resampled by whole clusters."""
     places: dict[Hashable, int] = {}

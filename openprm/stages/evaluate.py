@@ -17,7 +17,7 @@ from ..engines.step_scorer import StepScorer
 from ..errors import InputError
 from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
 from ..evaluation.benchmarks.declaration import Benchmark, load_benchmark
-from ..evaluation.benchmarks.items import Item, Measured
+from ..evaluation.benchmarks.items import Item, Measured, distinct
 from ..evaluation.benchmarks.measure import measure
 from ..evaluation.benchmarks.suites import suite
 from ..evaluation.benchmarks.summary import summarize
@@ -86,32 +86,38 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
 
     @cached_property
     def benchmarks(self) -> dict[str, Benchmark]:
-        """Those that are asked for, by what they are called on the command line."""
+        """Those that are asked for, by name."""
+        found: dict[str, Benchmark] = {}
+        for asked, one in self._asked:
+            if one.name in found:
+                raise InputError(f"two benchmarks are called {one.name!r}, one of them {asked}; rename a file")
+            found[one.name] = one.model_copy(update={"probes": tuple(dict.fromkeys([*one.probes, *self.probes]))})
+        return found
+
+    @cached_property
+    def _asked(self) -> list[tuple[str, Benchmark]]:
+        """The benchmarks with what the command line calls them."""
         names = dict.fromkeys([*self.on, *(suite(self.suite) if self.suite else ())])
-        declared = {name: load_benchmark(name) for name in names}
-        return {
-            name: one.model_copy(update={"probes": tuple(dict.fromkeys([*one.probes, *self.probes]))})
-            for name, one in declared.items()
-        }
+        return [(name, load_benchmark(name)) for name in names]
 
     @cached_property
     def places(self) -> dict[str, str | InputError]:
         """Where the rows of each benchmark are; of one of a suite that cannot be had, why."""
-        return {name: self._place(name) for name in self.benchmarks}
+        return {one.name: self._place(asked, one) for asked, one in self._asked}
 
-    def _place(self, name: str) -> str | InputError:
+    def _place(self, asked: str, benchmark: Benchmark) -> str | InputError:
         try:
-            place = self.on.get(name) or self.benchmarks[name].place(self.data)
+            place = self.on.get(asked) or benchmark.place(self.data)
             describe_input(place, "data")
         except InputError as error:
-            if name in self.on:
+            if asked in self.on:
                 raise
             return error
         return place
 
     def inputs(self) -> dict[str, str]:
-        places = {f"on/{name}": place for name, place in self.places.items() if isinstance(place, str)}
-        return {**self.models, **places}
+        places = {f"on/{asked}": self.places[one.name] for asked, one in self._asked}
+        return {**self.models, **{role: place for role, place in places.items() if isinstance(place, str)}}
 
     def recorded(self) -> dict[str, Any]:
         """With the declarations, which say the arithmetic."""
@@ -123,11 +129,18 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         results: dict[str, Any] = {"models": {}, "benchmarks": {}, "skipped": {}}
         items: dict[str, list[Item]] = {}
         rejections = Rejections(folder / REJECTED, self.strict)
-        for name, place in self.places.items():
-            if isinstance(place, InputError):
-                results["skipped"][name] = str(place)
-            else:
+        for asked, benchmark in self._asked:
+            name, place = benchmark.name, self.places[benchmark.name]
+            try:
+                if isinstance(place, InputError):
+                    raise place
                 items[name], results["benchmarks"][name] = self._read(name, place, rejections)
+            except InputError as error:
+                if asked in self.on:
+                    raise
+                results["skipped"][name] = str(error)
+        if not items:
+            raise InputError("no benchmark of the suite can be read; " + "; ".join(results["skipped"].values()))
         kept = Path(self.rewards) if self.rewards else folder / WORK / "rewards"
         given: dict[str, dict[str, Views]] = {}
         for model in self.models:
@@ -160,7 +173,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         """The items of a benchmark that are measured, and what the results say of them."""
         benchmark = self.benchmarks[name]
         before = Counter(rejections.counts)
-        items = list(rejections.filter(benchmark.read(place)))
+        items = list(rejections.filter(distinct(benchmark.read(place), place)))
         skipped: Counter[str] = Counter()
         if self.limit is not None:
             ranks = sorted({_rank(item, self.seed) for item in items})[: self.limit]
@@ -176,7 +189,12 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         if not items:
             raise InputError(f"{place}: nothing of benchmark {name!r} can be measured; " + most_common(skipped))
         described = benchmark.model_dump(mode="json", include={"title", "note", "license", "homepage", "citation"})
-        data = {"kind": benchmark.kind, "headline": benchmark.headline, "data": describe_input(place, "data")}
+        data: dict[str, Any] = {
+            "kind": benchmark.kind,
+            "headline": benchmark.headline,
+            "data": describe_input(place, "data"),
+        }
+        data["arithmetic"] = benchmark.arithmetic(items)
         return items, {**described, **data, "items": len(items), "limit": self.limit, "skipped": dict(skipped)}
 
     def _scorer(self, model: str) -> StepScorer:

@@ -11,6 +11,7 @@ beside this module are the benchmarks that are known by name; any other file is 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...data.columns import require_column
-from ...data.readers import convert_rows, numbered_rows, with_columns
+from ...data.readers import convert_rows, dataset_name, numbered_rows, with_columns
 from ...errors import Failure, InputError
 from ...runs.declaration import nearest
 from ..bootstrap import Statistic
@@ -109,6 +110,13 @@ class Benchmark(BaseModel, ABC):
     def statistics(self, measured: Measured) -> Iterable[Statistic]:
         """The benchmark's numbers from one model's rewards, with its official arithmetic; the headline first."""
 
+    def arithmetic(self, items: Sequence[Item]) -> str | None:
+        """How the headline number is counted on these items, in words, where that depends on what is there.
+
+        Raises InputError where it cannot be counted.
+        """
+        return None
+
     def references(self, items: Sequence[Item]) -> dict[str, list[Statistic]]:
         """Numbers of choices that need no reward, by name: majority vote, the strongest model."""
         return {}
@@ -120,10 +128,12 @@ def known_benchmarks() -> list[str]:
 
 
 def load_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name, or that a YAML file of that path declares.
+    """The benchmark of that name, or that a YAML file of that path declares, or the pairs in any other file.
 
     Raises InputError for an unknown name (with the nearest there is) and a file that declares none.
     """
+    if os.path.isfile(name) and not name.endswith((".yaml", ".yml")):
+        return _pairs_in(name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
         if path.parent == _FOLDER:
@@ -136,15 +146,26 @@ def load_benchmark(name: str) -> Benchmark:
     return declare(path.stem, declared, str(path))
 
 
+def _pairs_in(file: str) -> Benchmark:
+    """A file with the columns chosen and rejected, and prompt unless these are conversations."""
+    names, _ = with_columns(numbered_rows(file))
+    question = {"question": "prompt"} if "prompt" in names else {}
+    columns = {**question, "chosen": "chosen", "rejected": "rejected"}
+    return declare(dataset_name(file), {"kind": "pairs", "title": file, "columns": columns}, file)
+
+
 def declare(name: str, declared: Any, where: str) -> Benchmark:
     """The benchmark of a declaration's values. Raises InputError, which begins with `where`, for what is none."""
     if not isinstance(declared, Mapping) or declared.get("kind") not in Benchmark.kinds:
         kind = declared.get("kind") if isinstance(declared, Mapping) else declared
         raise InputError(f"{where}: there is no kind of benchmark {kind!r}{nearest(str(kind), Benchmark.kinds)}")
-    values = {key: value for key, value in declared.items() if key != "kind"}
+    kind, values = Benchmark.kinds[declared["kind"]], {key: declared[key] for key in declared if key != "kind"}
+    if unknown := [str(key) for key in values if key not in kind.model_fields]:
+        raise InputError(f"{where}: {kind.kind} has no key {unknown[0]!r}{nearest(unknown[0], kind.model_fields)}")
     try:
-        return Benchmark.kinds[declared["kind"]].model_validate({"name": name, **values})
+        return kind.model_validate({"name": name, **values})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where}: {key} is {first.get('input')!r}: {first['msg']}") from None
+        key, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        wrong = "is missing" if first["type"] == "missing" else f"is {first['input']!r}: {said}"
+        raise InputError(f"{where}: {key} {wrong}") from None

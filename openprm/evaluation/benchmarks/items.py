@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...errors import Failure
 from ...schema import Message
 from ...scoring.aggregation import aggregate
 
@@ -34,6 +35,18 @@ class Item:
     responses: tuple[Response, ...]
     prompt: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def distinct(items: Iterable[Item | Failure], where: str) -> Iterator[Item | Failure]:
+    """The items, with a Failure for each whose id another one has. where: what is read, for the failures' keys."""
+    seen: set[str] = set()
+    for item in items:
+        if isinstance(item, Item) and item.id in seen:
+            key = f"{where}, {item.id}"
+            yield Failure("another row has the same id", "give each row an id of its own, or name no column", key=key)
+        else:
+            seen.update([item.id] if isinstance(item, Item) else [])
+            yield item
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from ...errors import InputError
 from ...runs.declaration import nearest
+from .declaration import known_benchmarks
 
-SUITES = {"paper": ("llmbar",)}
+#: By name; "all" is every benchmark that is declared here.
+SUITES = {
+    "paper": (
+        *("rewardbench", "ultrafeedback-test", "evalbiasbench"),  # pairs: Tables 1, 2, 7, Figures 1, 4, 6
+        *("mmlu-pro", "gsm8k", "alpaca-eval"),  # choices: Table 3, Figure 3
+    )
+}
 
 
 def suite(name: str) -> tuple[str, ...]:
     """The benchmarks of a suite; raises InputError where there is none of that name."""
+    if name == "all":
+        return tuple(known_benchmarks())
     if name not in SUITES:
-        raise InputError(f"there is no suite {name!r}{nearest(name, SUITES)}")
+        raise InputError(f"there is no suite {name!r}{nearest(name, [*SUITES, 'all'])}")
     return SUITES[name]
