@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from openprm.builders.stage import StageBuilder
 
-from openprm.data.paper_datasets import PROMPT_SOURCES
+from openprm.data.benchmark_prompts import DECLARED_PROMPTS
 from openprm.schema import Prompt
 from openprm.stages.prompts import Prompts as PromptsStage
 
@@ -18,4 +18,4 @@ class Prompts(StageBuilder):
 
     STAGE = PromptsStage
     RECORD = Prompt
-    DECLARED = PROMPT_SOURCES
+    DECLARED = DECLARED_PROMPTS

@@ -86,19 +86,24 @@ def _scienceqa(row: Values) -> tuple[str, str] | None:
     answer, options = row["answer"], option_lines(row["choices"], "choices")
     if not isinstance(answer, int) or not 0 <= answer < len(options):
         raise Failure(f"'answer' is {answer!r} of {len(options)} choices", "make it the index of one, from 0")
-    hint = to_text(row, "hint")
-    question = ["Question:", _required(row, "question"), *(["Context:", hint] if hint else [])]
-    return "\n".join([*question, "Options:", *options, "Answer: Let's think step by step."]), LETTERS[answer]
+    return with_options(required_text(row, "question"), row["choices"], to_text(row, "hint")), LETTERS[answer]
+
+
+def with_options(question: str, options: Any, context: str | None = None) -> str:
+    """A question of multiple choice as the paper words it (Table 5)."""
+    said = ["Question:", question, *(["Context:", context] if context else [])]
+    return "\n".join([*said, "Options:", *option_lines(options, "options"), "Answer: Let's think step by step."])
 
 
 def _math(row: Values) -> tuple[str, str]:
-    answer = last_boxed(_required(row, "solution"))
+    answer = last_boxed(required_text(row, "solution"))
     if not answer:
         raise Failure("the 'solution' has no \\boxed answer", "leave the row out, or box its answer")
-    return _required(row, "problem"), answer
+    return required_text(row, "problem"), answer
 
 
-def _required(row: Values, column: str) -> str:
+def required_text(row: Values, column: str) -> str:
+    """Raises Failure where the column is empty."""
     text = to_text(row, column)
     if text is None or not text.strip():
         raise Failure(f"{column!r} is empty", "leave the row out")
@@ -176,7 +181,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=f"{_ULTRAFEEDBACK}; prompts as selected by Meng et al., 2024. SimPO. arXiv:2405.14734",
             paper_rows=59_876,
-            prompt=lambda row: (_required(row, "prompt"), None),
+            prompt=lambda row: (required_text(row, "prompt"), None),
         ),
         PromptSource(
             name="ultrafeedback-original",
@@ -186,7 +191,7 @@ PROMPT_SOURCES: dict[str, PromptSource] = {
             license="MIT",
             homepage="https://github.com/OpenBMB/UltraFeedback",
             citation=_ULTRAFEEDBACK,
-            prompt=lambda row: (_required(row, "instruction"), None),
+            prompt=lambda row: (required_text(row, "instruction"), None),
         ),
         PromptSource(
             name="scienceqa",

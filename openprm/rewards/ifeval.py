@@ -19,6 +19,7 @@ from typing import Any, cast, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from ..data.benchmark_prompts import instructions_json
 from ..data.values import checked
 from ..errors import Failure
 from ..schema import Candidate
@@ -60,11 +61,7 @@ def instructions_reference(instruction_id_list: Sequence[str], kwargs: Sequence[
 
     Raises ValueError where they are not of one length, and Failure as `read_instructions` does.
     """
-    entries = [
-        {"id": name, **{key: value for key, value in sorted(arguments.items()) if value is not None}}
-        for name, arguments in zip(instruction_id_list, kwargs, strict=True)
-    ]
-    reference = json.dumps(entries, ensure_ascii=False)
+    reference = instructions_json(instruction_id_list, kwargs)
     read_instructions(reference)
     return reference
 

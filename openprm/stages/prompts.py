@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.paper_datasets import PROMPT_SOURCES, PromptSource, find_source
+from ..data.benchmark_prompts import DECLARED_PROMPTS
+from ..data.paper_datasets import PromptSource, find_source
 from ..data.prompts import PromptColumns, read_declared_prompts, read_prompts
 from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, write_shards
@@ -33,7 +34,10 @@ class Prompts(ReadsRows, kind="prompts"):
         None,
         argument=True,
     )
-    declared: str | None = parameter("A dataset of the paper: ultrafeedback, scienceqa or math.", None)
+    declared: str | None = parameter(
+        "A dataset of the paper: ultrafeedback, scienceqa, math, or a benchmark: math500, ifeval, gpqa, mixeval-hard.",
+        None,
+    )
     question_column: str = parameter("Column of the question: text or chat messages.", "question")
     id_column: str | None = parameter("Column of the prompt id; default: a hash of the question.", None)
     reference_column: str | None = parameter("Column of the golden answer.", None)
@@ -52,7 +56,7 @@ class Prompts(ReadsRows, kind="prompts"):
 
     @cached_property
     def _declared(self) -> PromptSource | None:
-        return find_source(PROMPT_SOURCES, self.declared) if self.declared else None
+        return find_source(DECLARED_PROMPTS, self.declared) if self.declared else None
 
     def recorded(self) -> dict[str, Any]:
         return super().recorded() | version_read(self._declared, self.prompts)

@@ -12,7 +12,8 @@ from openprm.builders.preferences import Preferences
 from openprm.builders.prompts import Prompts
 from openprm.builders.trees import Trees
 
-from openprm.data.paper_datasets import PAIR_SOURCES, PROMPT_SOURCES
+from openprm.data.benchmark_prompts import DECLARED_PROMPTS
+from openprm.data.paper_datasets import PAIR_SOURCES
 from openprm.errors import InputError
 from openprm.runs.folder import read_rows
 from openprm.schema import features
@@ -71,10 +72,10 @@ def test_the_cache_follows_inputs_and_parameters(tmp_path: Path, file: str):
 
 
 def test_a_config_for_each_declared_dataset(tmp_path: Path):
-    assert [*Prompts.builder_configs] == [*PROMPT_SOURCES]
+    assert [*Prompts.builder_configs] == [*DECLARED_PROMPTS]
     assert [*Preferences.builder_configs] == [*PAIR_SOURCES]
-    places = {builder(Prompts, tmp_path, config_name=name).cache_dir for name in PROMPT_SOURCES}
-    assert len(places) == len(PROMPT_SOURCES)
+    places = {builder(Prompts, tmp_path, config_name=name).cache_dir for name in DECLARED_PROMPTS}
+    assert len(places) == len(DECLARED_PROMPTS)
 
 
 def test_files_of_ones_own(tmp_path: Path):

@@ -12,6 +12,7 @@ from statistics import fmean
 import numpy as np
 from pydantic import Field, field_validator
 
+from ...data.benchmark_prompts import BENCHMARK_PROMPTS
 from ...data.candidates import CandidateSource
 from ...data.columns import Columns
 from ...data.values import question_id
@@ -57,6 +58,19 @@ class Choice(Benchmark, kind="choice"):
     by: str | None = None
     equivalence: str | None = None
     n: int = Field(16, ge=2)
+
+    def place(self, data: str | Path | None = None) -> str:
+        """As of every benchmark; where only prompts are known, raises InputError with the commands to sample."""
+        try:
+            return super().place(data)
+        except InputError:
+            if self.name not in BENCHMARK_PROMPTS:
+                raise
+            raise InputError(
+                f"candidates of {self.name!r} are your own; sample them: openprm prompts --declared {self.name} --out "
+                f"prompts; openprm sample prompts --model MODEL --n {self.n} --out candidates; and give them: --on "
+                f"{self.name}=candidates"
+            ) from None
 
     @field_validator("columns")
     @classmethod

@@ -10,7 +10,15 @@ from .declaration import known_benchmarks
 SUITES = {
     "paper": (
         *("rewardbench", "ultrafeedback-test", "evalbiasbench"),  # pairs: Tables 1, 2, 7, Figures 1, 4, 6
-        *("mmlu-pro", "gsm8k", "alpaca-eval"),  # choices: Table 3, Figure 3
+        *(
+            "mmlu-pro",
+            "gsm8k",
+            "math500",
+            "ifeval",
+            "gpqa",
+            "mixeval-hard",
+            "alpaca-eval",
+        ),  # choices: Table 3, Figure 3
     )
 }
 

@@ -16,7 +16,7 @@ from openprm.errors import Failure, InputError
 from openprm.evaluation.accuracy import evaluate_selection
 from openprm.evaluation.benchmarks.baselines import RandomScore, rewarded_by
 from openprm.evaluation.benchmarks.choice import EQUALS, prompts_of
-from openprm.evaluation.benchmarks.declaration import Benchmark, declare
+from openprm.evaluation.benchmarks.declaration import Benchmark, declare, load_benchmark
 from openprm.evaluation.benchmarks.items import Item, Measured, Rewarded
 from openprm.evaluation.scaling import scaling_curve
 from openprm.evaluation.strength import STRONGEST, strongest, within_tiers
@@ -257,3 +257,19 @@ def test_what_is_declared_wrong(tmp_path: Path):
         benchmark(columns={"answer": "pred"})
     with pytest.raises(InputError, match=r"candidates.jsonl: no column 'golden'; it has .*did you mean 'reward'"):
         read(benchmark(columns={**COLUMNS, "reward": "golden"}), file(tmp_path, answered("p", ("1", 1.0))))
+
+
+def test_where_candidates_are_ones_own(tmp_path: Path):
+    math = load_benchmark("math500")
+    with pytest.raises(InputError, match=r"own; sample them: openprm prompts --declared math500 .* --on math500=cand"):
+        math.place(tmp_path)
+    rows = [candidate("p", i, f"It is \\boxed{{{i}}}.", reference="\\frac{2}{2}") for i in range(3)]
+    (item,), failures = read(math, str(dataset(tmp_path / "folder", Candidate, rows)))
+    assert not failures
+    assert {one.text[-3]: right for one, right in zip(item.responses, item.facts["correct"], strict=True)} == {
+        "0": 0.0,
+        "1": 1.0,
+        "2": 0.0,
+    }
+    with pytest.raises(InputError, match=r"'mmlu-pro' is not on the Hub; say where its file lies: --on mmlu-pro=FILE"):
+        load_benchmark("mmlu-pro").place(tmp_path)
