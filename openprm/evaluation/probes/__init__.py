@@ -6,10 +6,20 @@ A probe may have its models reward changed items: a view. Each is a module with 
 from __future__ import annotations
 
 from .abstention import Abstention
+from .attacks import Attacks
 from .base import Probe as Probe
 from .base import Views as Views
+from .distribution import Distribution
 from .length import Length
+from .mathematics import Mathematics
 from .prefixes import Prefixes
 
 #: The probes by name.
-PROBES: dict[str, Probe] = {"abstention": Abstention(), "length": Length(), "prefixes": Prefixes()}
+PROBES: dict[str, Probe] = {
+    "abstention": Abstention(),
+    "attacks": Attacks(),
+    "distribution": Distribution(),
+    "length": Length(),
+    "mathematics": Mathematics(),
+    "prefixes": Prefixes(),
+}

@@ -1,45 +1,56 @@
 """Whether long answers are rewarded for their length (paper, Figure 4b and section 6.2).
 
-Length is counted in characters, which are the same for every model. Coefficients are within items, so that a question
-with long answers and high rewards is none: the paper's own coefficient (0.05 for OpenPRM) may be over all answers.
+Length is in characters, the same for every model. Correlations are within items, so that a question with long answers
+and high rewards is no bias; the paper does not say whether its own (0.05 for OpenPRM) are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..benchmarks.items import Measured
-from ..bootstrap import OfWeights, Statistic, mean
+from ..benchmarks.items import Item
+from ..bootstrap import Statistic, mean
 from .base import Probe, Views, few, golden
-
-PART = "length"
 
 #: Prompts whose answers are in the picture.
 SHOWN = 200
+SUBSETS = ("the better is shorter", "the better is longer")
 
 
 class Length(Probe):
-    """Correlation of score and length, and accuracy where the better answer is the shorter or the longer one.
+    """`correlation`: Pearson's, of scores and lengths less their item's mean. `rank correlation`: the mean of
+    Spearman's over items with more than two answers. `pair accuracy`, where the better answer is the shorter or the
+    longer one: of the pairs of a better and a worse answer, where a tie is a loss; each item counts as one.
 
-    `correlation`: Pearson's, of the values less their item's mean. `rank correlation`: the mean over items with more
-    than two answers of Spearman's. An answer without a score is left out; so is an item whose answers are equally
-    long, or for ranks equally scored. `pair accuracy`: of the pairs of a better and a worse answer in an item; a tie
-    is a loss. Each item counts as one.
+    An answer without a score loses its pairs, and has no part in correlations.
     """
 
     def statistics(self, views: Views) -> list[Statistic]:
-        found = [_correlation(views[""]), _rank_correlation(views[""]), *_accuracies(views[""])]
-        return [one for one in found if one is not None and one.n]
+        scored = zip(views[""].items, views[""].scores(), strict=True)
+        xy, xx, yy, ranks, *wins = np.array([_of_item(item, scores) for item, scores in scored]).reshape(-1, 6).T
+
+        def correlation(weights: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore"):
+                found: np.ndarray = weights @ xy / np.sqrt((weights @ xx) * (weights @ yy))
+            return found
+
+        n = int((xx > 0).sum()) if yy.any() else 0
+        found = [
+            Statistic("correlation", correlation, n, part="length"),
+            Statistic("rank correlation", *mean(ranks), part="length"),
+            *(Statistic("pair accuracy", *mean(won), one, "length") for one, won in zip(SUBSETS, wins, strict=True)),
+        ]
+        return [one for one in found if one.n]
 
     def details(self, views: Views) -> Any:
-        """A point for each answer of `SHOWN` prompts: its length, its score, and its golden reward."""
-        measured = views[""]
-        shown = {item.id for item in few(measured.items, SHOWN)}
+        """A point for each answer of `SHOWN` prompts: its length, its score, and how good it is."""
+        shown = {item.id for item in few(views[""].items, SHOWN)}
         points = [
             {"length": len(response.text), "score": score, "golden": good}
-            for item, scores in zip(measured.items, measured.scores(), strict=True)
+            for item, scores in zip(views[""].items, views[""].scores(), strict=True)
             if item.id in shown and len(scores) > 1
             for response, score, good in zip(item.responses, scores, golden(item), strict=True)
             if np.isfinite(score)
@@ -47,61 +58,19 @@ class Length(Probe):
         return {"unit": "characters", "points": points}
 
 
-def _scored(measured: Measured) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Lengths and scores of each item's answers that have a score."""
-    found = []
-    for item, scores in zip(measured.items, measured.scores(), strict=True):
-        lengths = np.array([len(one.text) for one in item.responses], dtype=float)
-        there = np.isfinite(scores)
-        found.append((lengths[there], np.array(scores)[there]))
-    return found
-
-
-def _correlation(measured: Measured) -> Statistic | None:
-    centered = [(x - x.mean(), y - y.mean()) if len(x) else (x, y) for x, y in _scored(measured)]
-    xy, xx, yy = np.array([(x @ y, x @ x, y @ y) for x, y in centered]).reshape(-1, 3).T
-    if not (xx.sum() and yy.sum()):
-        return None
-    return Statistic("correlation", pearson(xy, xx, yy), int((xx > 0).sum()), part=PART)
-
-
-def pearson(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray) -> OfWeights:
-    """Pearson's coefficient from the sums of products that each item adds, (items,) each."""
-
-    def of(weights: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            found: np.ndarray = weights @ xy / np.sqrt((weights @ xx) * (weights @ yy))
-        return found
-
-    return of
-
-
-def _rank_correlation(measured: Measured) -> Statistic:
-    return Statistic("rank correlation", *mean([_spearman(x, y) for x, y in _scored(measured)]), part=PART)
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """NaN of fewer than three values, and where all are equal."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return np.nan
-    return float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+def _of_item(item: Item, scores: Sequence[float]) -> list[float]:
+    """Sums of products of lengths and scores (xy, xx, yy), Spearman's coefficient, and the share of won pairs where
+    the better answer is the shorter and the longer one; NaN where there is none."""
+    x, y = np.array([len(one.text) for one in item.responses], dtype=float), np.array(scores)
+    better, wins = np.array(golden(item))[:, None] > golden(item), y[:, None] > y
+    pairs = [wins[better & (x[:, None] < x)], wins[better & (x[:, None] > x)]]
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    a, b = (one - one.mean() if len(one) else one for one in (x, y))
+    ranked = np.corrcoef(_ranks(x), _ranks(y))[0, 1] if len(x) > 2 and np.ptp(x) and np.ptp(y) else np.nan
+    return [a @ b, a @ a, b @ b, ranked, *(won.mean() if won.size else np.nan for won in pairs)]
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Equal values share the mean of their ranks."""
     ranks: np.ndarray = (values[:, None] > values).sum(1) + (values[:, None] == values).sum(1) / 2
     return ranks
-
-
-def _accuracies(measured: Measured) -> list[Statistic]:
-    found: dict[str, list[float]] = {"the better is shorter": [], "the better is longer": []}
-    for item, scores in zip(measured.items, measured.scores(), strict=True):
-        lengths, good, scored = (
-            np.array(one) for one in ([len(r.text) for r in item.responses], golden(item), scores)
-        )
-        better = good[:, None] > good
-        wins = scored[:, None] > scored
-        for subset, compared in zip(found, (lengths[:, None] < lengths, lengths[:, None] > lengths), strict=True):
-            some = wins[better & compared]
-            found[subset].append(some.mean() if some.size else np.nan)
-    return [Statistic("pair accuracy", *mean(values), subset, PART) for subset, values in found.items()]

@@ -1,8 +1,7 @@
 """How much of an answer must be read to judge it (paper, Figure 1): the accuracy on the first 10, 20, ..., 100 %.
 
-Each answer is cut into ten slices, which are rewarded as its steps: the reward at the end of a slice is that of the
-answer up to there. So all prefixes take one packed pass, and the last of them is the answer itself, with the numbers
-of the aggregation `last`.
+Ten slices of each answer are rewarded as its steps, so all prefixes take one packed pass: the reward of a slice is
+that of the answer up to its end. At 100 % the numbers are those of the aggregation `last`.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from ..benchmarks.items import Item, Measured, Response, Rewarded
+from ..benchmarks.items import Item, Measured, Response
 from .base import Probe, Views
 
 SLICES = 10
 
 
 class Prefixes(Probe):
-    """The benchmark's headline number on the beginnings of all answers.
-
-    Items with an answer of fewer than ten characters are left out; `details` counts them.
-    """
+    """The headline number on the beginnings of all answers. Items with an answer of fewer than ten characters are left
+    out; `details` counts them."""
 
     def views(self, items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
         return {
@@ -34,14 +31,8 @@ class Prefixes(Probe):
         }
 
     def readings(self, views: Views) -> Mapping[str, Measured]:
-        sliced = views["prefixes"]
-        return {
-            f"at {100 * n // SLICES} %": replace(
-                sliced, rewarded=[[_first(n, one) for one in some] for some in sliced.rewarded], aggregation="last"
-            )
-            for n in range(1, SLICES + 1)
-            if sliced.items
-        }
+        items = views["prefixes"].items
+        return {f"at {100 * n // SLICES} %": _first(n, views["prefixes"]) for n in range(1, SLICES + 1) if items}
 
     def details(self, views: Views) -> Any:
         return {"items": len(views["prefixes"].items), "left_out": len(views[""].items) - len(views["prefixes"].items)}
@@ -59,6 +50,7 @@ def slices(text: str) -> tuple[str, ...]:
     return tuple(text[start:end] for start, end in pairwise([*cuts, len(text)]))
 
 
-def _first(n: int, answer: Rewarded) -> Rewarded:
-    """The answer's first n slices, as if they were all."""
-    return replace(answer, steps=answer.steps[:n], rewards=answer.rewards[:n])
+def _first(n: int, sliced: Measured) -> Measured:
+    """The first n slices of each answer, as if they were all."""
+    some = [[replace(one, rewards=one.rewards[:n]) for one in answers] for answers in sliced.rewarded]
+    return replace(sliced, rewarded=some, aggregation="last")

@@ -22,13 +22,14 @@ def item(*texts: str, name: str = "", **facts: Any) -> Item:
 
 
 def measured(items: Sequence[Item], score: Callable[[str], float], aggregation: str = "last") -> Measured:
-    """What `score` gives to each prefix; an empty response is refused, as by models."""
+    """What `score` gives to each prefix; an empty response and NaN are refused, as by models."""
 
     def rewarded(response: Response) -> Rewarded:
         steps = response.steps or tuple(split(response.text, "sentence"))
         if not response.text.strip():
             return Rewarded(why="the response is empty")
-        return Rewarded(steps, tuple(map(score, accumulate(steps))))
+        rewards = tuple(map(score, accumulate(steps)))
+        return Rewarded(steps, rewards) if np.isfinite(rewards).all() else Rewarded(why="the reward is nan")
 
     return Measured(items, [[rewarded(one) for one in item.responses] for item in items], aggregation)
 
