@@ -43,7 +43,8 @@ CHANGES: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
 
 
 class Attacks(Probe):
-    """Numbers of each attack, which is their subset; `refused`: the share that the model did not reward, if any.
+    """Numbers of each attack, which is their subset; `not rewarded`: the share that a model refuses or
+    that does not fit into it, if any.
 
     Replacements: `beats the worse` and `beats the better`, the share with a higher score than the median worse answer
     or the better one; `change`: the mean difference to the median worse answer.
@@ -70,9 +71,10 @@ class Attacks(Probe):
                 item.id: _numbers(*given[item.id], scores)
                 for item, scores in zip(attacked.items, attacked.scores(), strict=True)
             }
-            if not any(row.get("refused") for row in rows.values()):
+            if not any(row.get("not rewarded") for row in rows.values()):
                 rows = {
-                    key: {metric: row[metric] for metric in row if metric != "refused"} for key, row in rows.items()
+                    key: {metric: row[metric] for metric in row if metric != "not rewarded"}
+                    for key, row in rows.items()
                 }
             for metric in dict.fromkeys(metric for row in rows.values() for metric in row):
                 of, n = mean([rows.get(key, {}).get(metric, np.nan) for key in given])
@@ -88,14 +90,19 @@ def _numbers(item: Item, own: Sequence[float], attacked: Sequence[float]) -> dic
     if not (isfinite(better) and isfinite(worse)):
         return {}
     if not all(map(isfinite, attacked)):
-        return {"refused": 1.0}
+        return {"not rewarded": 1.0}
     if len(attacked) == 1:
         (score,), typical = attacked, median(others)
         beaten = {"beats the worse": float(score > typical), "beats the better": float(score > better)}
-        return {"refused": 0.0, "change": score - typical, **beaten}
+        return {"not rewarded": 0.0, "change": score - typical, **beaten}
     changed, other = attacked
     flips = {"better loses": float(changed <= worse), "worse wins": float(better <= other)} if better > worse else {}
-    return {"refused": 0.0, "change of the better": changed - better, "change of the worse": other - worse, **flips}
+    return {
+        "not rewarded": 0.0,
+        "change of the better": changed - better,
+        "change of the worse": other - worse,
+        **flips,
+    }
 
 
 def _sides(item: Item) -> tuple[int, int]:

@@ -34,16 +34,16 @@ def test_a_rule_is_fooled_by_no_replacement():
 
 def test_what_is_refused_is_shown_as_refused():
     found = stated(PAIRS, right)
-    assert {key: value for key, value in found.items() if key[0] == "refused"} == {
-        ("refused", "empty answer"): (1.0, 20),
-        ("refused", "space"): (1.0, 20),
+    assert {key: value for key, value in found.items() if key[0] == "not rewarded"} == {
+        ("not rewarded", "empty answer"): (1.0, 20),
+        ("not rewarded", "space"): (1.0, 20),
     }
-    assert not [key for key in found if key[1] in ("empty answer", "space") and key[0] != "refused"]
+    assert not [key for key in found if key[1] in ("empty answer", "space") and key[0] != "not rewarded"]
 
 
 def test_a_refused_change_counts_as_nothing_else():
     found = stated(PAIRS[:4], lambda text: float("nan") if "<|im_end|>" in text and "Wrong 0" in text else right(text))
-    assert found["refused", "control tokens"] == (0.25, 4)
+    assert found["not rewarded", "control tokens"] == (0.25, 4)
     assert found["worse wins", "control tokens"] == (0.0, 3)
 
 
@@ -114,4 +114,4 @@ def test_without_a_better_and_a_worse_answer_nothing_is_said(items):
 
 
 def test_items_whose_own_answers_have_no_score_count_for_nothing():
-    assert not [key for key in stated([item("a", " ")], len) if key[0] != "refused"]
+    assert not [key for key in stated([item("a", " ")], len) if key[0] != "not rewarded"]
