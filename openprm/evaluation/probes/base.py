@@ -34,9 +34,9 @@ class Probe(Protocol):
 
 
 def golden(item: Item) -> list[float]:
-    """How good each response is: how correct among candidates; in a pair the chosen response comes first."""
-    known = item.facts.get("correct")
-    return list(known) if known is not None else [1.0] + [0.0] * (len(item.responses) - 1)
+    """How good each response is: how correct among candidates; of pairs the chosen ones (or the one) are first."""
+    right = item.facts.get("right", 1)
+    return list(item.facts.get("correct") or [1.0] * right + [0.0] * (len(item.responses) - right))
 
 
 def few(items: Sequence[Item], prompts: int) -> list[Item]:

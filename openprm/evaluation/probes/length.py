@@ -55,7 +55,7 @@ class Length(Probe):
             for response, score, good in zip(item.responses, scores, golden(item), strict=True)
             if np.isfinite(score)
         ]
-        return {"unit": "characters", "points": points}
+        return {"unit": "characters", "points": points} if points else None
 
 
 def _of_item(item: Item, scores: Sequence[float]) -> list[float]:

@@ -49,6 +49,13 @@ def test_pairs_of_candidates_with_more_and_less_correct_answers():
     assert found["rank correlation"] == (pytest.approx(1 - 6 * 14 / 60), 1)
 
 
+def test_several_chosen_responses_come_first():
+    """Both chosen ones are shorter than the rejected one, and one of them wins."""
+    found = stated([item("a", "bb", "ccc", right=2)], {"a": 0.0, "bb": 2.0, "ccc": 1.0}.__getitem__)
+    assert found[SHORTER] == (0.5, 1)
+    assert LONGER not in found
+
+
 def test_ranks_of_equal_values_are_their_mean():
     found = stated([item("a", "bb", "cc", "ddd")], {"a": 0.0, "bb": 1.0, "cc": 2.0, "ddd": 3.0}.__getitem__)
     # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: products of deviations 2.25 + 0 + 0 + 2.25 of sqrt(4.5 * 5)
