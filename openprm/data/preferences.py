@@ -94,12 +94,16 @@ def to_pair(row: Mapping[str, Any], columns: PreferenceColumns, source: str, gap
 
 def _answer(value: Any, column: str) -> tuple[list[Message] | None, str]:
     """The question (None for a plain text) and the answer."""
-    if isinstance(value, str) and value:
-        return None, as_unicode(value, column)
+    if isinstance(value, str):
+        return None, _filled(value, column)
     last = value[-1] if isinstance(value, list) and value else None
     if not isinstance(last, dict) or last.get("role") != "assistant" or not isinstance(last.get("content"), str):
         raise Failure(f"{column!r} is neither a text nor a chat that ends with an answer", "give one of the two")
-    if not last["content"]:
-        raise Failure(f"the answer in {column!r} is empty", "leave the row out")
-    answer = as_unicode(last["content"], column)
+    answer = _filled(last["content"], column)
     return to_messages(value[:-1], column) if len(value) > 1 else None, answer
+
+
+def _filled(answer: str, column: str) -> str:
+    if not answer:
+        raise Failure(f"the answer in {column!r} is empty", "leave the row out")
+    return as_unicode(answer, column)

@@ -66,7 +66,7 @@ def test_one_question_has_one_id(read):
     ("wrong", "reason"),
     [
         ({"chosen": None}, "'chosen' is neither a text nor a chat that ends with an answer"),
-        ({"chosen": ""}, "'chosen' is neither"),
+        ({"chosen": ""}, "the answer in 'chosen' is empty"),
         ({"rejected": []}, "'rejected' is neither"),
         ({"rejected": chat("q")}, "'rejected' is neither"),
         ({"rejected": chat("q", "")}, "the answer in 'rejected' is empty"),

@@ -101,9 +101,10 @@ class Pairs(Benchmark, kind="pairs"):
         yield from [tie] * counts["ties"]
 
     def items(self, number: int, row: Mapping[str, Any]) -> Sequence[Item]:
-        chosen, rejected = self._sides(row)
-        columns = PreferenceColumns(self.columns.get("question"))
-        pairs = [to_pair({**row, "chosen": a, "rejected": b}, columns, "") for a in chosen for b in rejected]
+        a, b = self._sides(row)
+        columns = PreferenceColumns(self.columns.get("question"), a, b)
+        chosen, rejected = _listed(row.get(a)), _listed(row.get(b))
+        pairs = [to_pair({**row, a: right, b: wrong}, columns, "") for right in chosen for wrong in rejected]
         if not pairs:
             raise Failure("there is no chosen or no rejected response", "leave the row out")
         question = pairs[0]["question"]
@@ -116,17 +117,14 @@ class Pairs(Benchmark, kind="pairs"):
         facts = {"subset": subset, "right": len(chosen)}
         return [Item(name, question, tuple(map(Response, texts)), prompt, facts)]
 
-    def _sides(self, row: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        """The chosen and the rejected responses of a row, each a text or a conversation."""
-        parts = ("chosen", "rejected")
-        if "better" in self.columns:
-            better = to_text(row, self.columns["better"])
-            if better not in ("1", "2"):
-                raise Failure(f"{self.columns['better']!r} is {better!r}", "say which is better, 1 or 2")
-            parts = ("first", "second") if better == "1" else ("second", "first")
-        values = [row.get(self.columns[part]) for part in parts]
-        chosen, rejected = map(_listed, values)
-        return chosen, rejected
+    def _sides(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        """The columns of the chosen and of the rejected responses."""
+        if "better" not in self.columns:
+            return self.columns["chosen"], self.columns["rejected"]
+        first, second, better = (self.columns[part] for part in ("first", "second", "better"))
+        if (number := to_text(row, better)) not in ("1", "2"):
+            raise Failure(f"{better!r} is {number!r}", "say which is better, 1 or 2")
+        return (first, second) if number == "1" else (second, first)
 
     def arithmetic(self, items: Sequence[Item]) -> str:
         """Raises InputError where no item is in a declared section."""
