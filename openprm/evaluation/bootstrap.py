@@ -49,14 +49,18 @@ def mean(values: Sequence[float] | np.ndarray) -> tuple[OfWeights, int]:
     """The mean of one value an item, and over how many it is: items with NaN are left out."""
     array = np.asarray(values, dtype=float)
     there = ~np.isnan(array)
-    filled = np.where(there, array, 0.0)
+    return share(np.where(there, array, 0.0), there)
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> tuple[OfWeights, int]:
+    """The sum of `part` over that of `whole`, to which each item adds (items,), and how much the whole is."""
 
     def of(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            found: np.ndarray = weights @ filled / (weights @ there)
+            found: np.ndarray = weights @ part / (weights @ whole)
         return found
 
-    return of, int(there.sum())
+    return of, int(whole.sum())
 
 
 def weighted_sum(parts: Sequence[tuple[OfWeights, float]]) -> OfWeights:

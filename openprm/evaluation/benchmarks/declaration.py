@@ -117,6 +117,9 @@ class Benchmark(BaseModel, ABC):
         """
         return None
 
+    def details(self, views: Mapping[str, Measured]) -> Any:
+        """What must be known of the numbers of one model, as JSON: the thresholds that were chosen."""
+
     def references(self, items: Sequence[Item]) -> dict[str, list[Statistic]]:
         """Numbers of choices that need no reward, by name: majority vote, the strongest model."""
         return {}

@@ -10,6 +10,7 @@ from .declaration import known_benchmarks
 SUITES = {
     "paper": (
         *("rewardbench", "ultrafeedback-test", "evalbiasbench"),  # pairs: Tables 1, 2, 7, Figures 1, 4, 6
+        "prm800k",  # single steps: Table 2
         *(
             "mmlu-pro",
             "gsm8k",

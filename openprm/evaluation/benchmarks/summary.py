@@ -30,7 +30,7 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
     `metrics`: a row for each number (`part`, `metric`, `subset`), each kind of models and each choice that needs
     none: an `Estimate` with `model`, `aggregation` (null without one) and `items`. `differences`: the first of two
     kinds less the second, on the same draws. `aggregations`: the headline number by each aggregation. `details`: by
-    probe and kind, what pictures are drawn of.
+    probe and kind of models, what pictures are drawn of; and by the benchmark's kind what it says of its numbers.
     """
     weights = draw_weights([item.prompt or item.id for item in items], seed)
     about: dict[tuple[str, _Key], dict[str, Any]] = {}
@@ -59,13 +59,13 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
         for name, found in {**own, **references}.items()
         for key, by_seed in found.items()
     ]
+    said: dict[str, Any] = {benchmark.kind: benchmark, **{probe: PROBES[probe] for probe in benchmark.probes}}
     return {
         "metrics": metrics,
         "differences": _differences(own, references),
         "aggregations": _aggregations(benchmark, kinds, weights) if benchmark.aggregated else [],
         "details": {
-            probe: {name: PROBES[probe].details(views[0]) for name, views in kinds.items()}
-            for probe in benchmark.probes
+            part: {name: one.details(views[0]) for name, views in kinds.items()} for part, one in said.items()
         },
     }
 

@@ -9,7 +9,9 @@ from .abstention import Abstention
 from .attacks import Attacks
 from .base import Probe as Probe
 from .base import Views as Views
+from .calibration import Calibration
 from .distribution import Distribution
+from .last_step import LastStep
 from .length import Length
 from .mathematics import Mathematics
 from .prefixes import Prefixes
@@ -18,7 +20,9 @@ from .prefixes import Prefixes
 PROBES: dict[str, Probe] = {
     "abstention": Abstention(),
     "attacks": Attacks(),
+    "calibration": Calibration(),
     "distribution": Distribution(),
+    "last-step": LastStep(),
     "length": Length(),
     "mathematics": Mathematics(),
     "prefixes": Prefixes(),
