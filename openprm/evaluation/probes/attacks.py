@@ -43,8 +43,8 @@ CHANGES: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
 
 
 class Attacks(Probe):
-    """Numbers of each attack, which is their subset; `not rewarded`: the share that a model refuses or
-    that does not fit into it, if any.
+    """Numbers of each attack, which is their subset; `not rewarded`: the share that a model refuses, or that does not
+    fit into it.
 
     Replacements: `beats the worse` and `beats the better`, the share with a higher score than the median worse answer
     or the better one; `change`: the mean difference to the median worse answer.
@@ -55,65 +55,49 @@ class Attacks(Probe):
 
     def views(self, items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
         some = few([item for item in items if len(set(golden(item))) > 1], PROMPTS)
-        replaced = {
-            name: [replace(item, responses=(Response(text),)) for item in some] for name, text in REPLACEMENTS.items()
+        return {
+            f"attack: {name}": [one for item in some if (one := _attacked(item, name))]
+            for name in (*REPLACEMENTS, *CHANGES)
         }
-        changed = {name: [one for item in some if (one := _changed(item, name))] for name in CHANGES}
-        return {f"attack: {name}": attacked for name, attacked in {**replaced, **changed}.items()}
 
     def statistics(self, views: Views) -> list[Statistic]:
-        own = zip(views[""].items, views[""].scores(), strict=True)
-        given = {item.id: (item, scores) for item, scores in own}
+        own = dict(zip([item.id for item in views[""].items], views[""].scores(), strict=True))
         found = []
         for name in (*REPLACEMENTS, *CHANGES):
             attacked = views[f"attack: {name}"]
-            rows = {
-                item.id: _numbers(*given[item.id], scores)
-                for item, scores in zip(attacked.items, attacked.scores(), strict=True)
-            }
-            if not any(row.get("not rewarded") for row in rows.values()):
-                rows = {
-                    key: {metric: row[metric] for metric in row if metric != "not rewarded"}
-                    for key, row in rows.items()
-                }
+            scored = zip(attacked.items, attacked.scores(), strict=True)
+            rows = {item.id: _numbers(item, own[item.id], scores) for item, scores in scored}
             for metric in dict.fromkeys(metric for row in rows.values() for metric in row):
-                of, n = mean([rows.get(key, {}).get(metric, np.nan) for key in given])
+                of, n = mean([rows.get(key, {}).get(metric, np.nan) for key in own])
                 found.append(Statistic(metric, of, n, name, "attacks"))
         return found
 
 
 def _numbers(item: Item, own: Sequence[float], attacked: Sequence[float]) -> dict[str, float]:
-    """Of one item; empty where its own answers have no scores to compare with."""
-    good = golden(item)
-    better, worse = (own[side] for side in _sides(item))
-    others = [score for score, one in zip(own, good, strict=True) if one < max(good) and isfinite(score)]
-    if not (isfinite(better) and isfinite(worse)):
-        return {}
-    if not all(map(isfinite, attacked)):
-        return {"not rewarded": 1.0}
+    """Of one item, whose own answers have the scores `own`; only the first without these to compare with."""
+    found = {"not rewarded": float(not all(map(isfinite, attacked)))}
+    good = item.facts["good"]
+    better, worse = own[good.index(max(good))], own[good.index(min(good))]
+    if found["not rewarded"] or not (isfinite(better) and isfinite(worse)):
+        return found
     if len(attacked) == 1:
+        others = [score for score, one in zip(own, good, strict=True) if one < max(good) and isfinite(score)]
         (score,), typical = attacked, median(others)
-        beaten = {"beats the worse": float(score > typical), "beats the better": float(score > better)}
-        return {"not rewarded": 0.0, "change": score - typical, **beaten}
+        found |= {"beats the worse": float(score > typical), "beats the better": float(score > better)}
+        return found | {"change": score - typical}
     changed, other = attacked
-    flips = {"better loses": float(changed <= worse), "worse wins": float(better <= other)} if better > worse else {}
-    return {
-        "not rewarded": 0.0,
-        "change of the better": changed - better,
-        "change of the worse": other - worse,
-        **flips,
-    }
+    if better > worse:
+        found |= {"better loses": float(changed <= worse), "worse wins": float(better <= other)}
+    return found | {"change of the better": changed - better, "change of the worse": other - worse}
 
 
-def _sides(item: Item) -> tuple[int, int]:
-    """The places of the better and the worse answer."""
+def _attacked(item: Item, name: str) -> Item | None:
+    """With the replacement as its response, or with its better and its worse one changed; None where one cannot be."""
     good = golden(item)
-    return good.index(max(good)), good.index(min(good))
-
-
-def _changed(item: Item, name: str) -> Item | None:
-    """The item with its better and worse answer changed, in this order; None where one cannot be."""
-    own = [item.responses[side] for side in _sides(item)]
-    steps = [tuple(CHANGES[name](one.steps or split(one.text, "sentence") or ("",))) for one in own]
-    responses = [Response("".join(new), new if one.steps else None) for one, new in zip(own, steps, strict=True)]
-    return replace(item, responses=tuple(responses)) if all(steps) else None
+    responses = [Response(REPLACEMENTS[name])] if name in REPLACEMENTS else []
+    for own in () if responses else [item.responses[good.index(side)] for side in (max(good), min(good))]:
+        steps = tuple(CHANGES[name](own.steps or split(own.text, "sentence") or ("",)))
+        if not steps:
+            return None
+        responses.append(Response("".join(steps), steps if own.steps else None))
+    return replace(item, responses=tuple(responses), facts={"good": good})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,30 +24,18 @@ class Distribution(Probe):
 
     def statistics(self, views: Views) -> list[Statistic]:
         _, better, worse = _tables(views[""])
-        n = int((better[:, 0] > 0).sum())
-
-        def overlap(weights: np.ndarray) -> np.ndarray:
-            shares = [_means(weights, side)[:, 2:] for side in (better, worse)]
-            found: np.ndarray = np.minimum(*shares).sum(1)
-            return found
-
-        def difference(weights: np.ndarray) -> np.ndarray:
-            (mean, square), (other, squares) = (_means(weights, side)[:, :2].T for side in (better, worse))
-            deviation = np.sqrt((square - mean**2 + squares - other**2).clip(0) / 2)
-            return np.divide(mean - other, deviation, out=np.full_like(mean, np.nan), where=deviation > 0)
-
-        differs = n and not np.isnan(difference(np.ones((1, len(better))))[0])
-        found = [("overlap", overlap)] * bool(n) + [("standardized difference", difference)] * bool(differs)
-        return [Statistic(name, of, n, part="distribution") for name, of in found]
+        compare, n = partial(_compared, better, worse), int((better[:, 0] > 0).sum())
+        found = [
+            Statistic("overlap", lambda weights: compare(weights)[0], n, part="distribution"),
+            Statistic("standardized difference", lambda weights: compare(weights)[1], n, part="distribution"),
+        ]
+        return [one for one in found if np.isfinite(one.of(np.ones((1, len(better)))))]
 
     def details(self, views: Views) -> Any:
         """The share of answers in each bin, and the edges of the bins."""
         edges, *sides = _tables(views[""])
-        found = {"edges": edges} | {
-            name: _means(np.ones((1, len(side))), side)[0, 2:]
-            for name, side in zip(("better", "worse"), sides, strict=True)
-        }
-        return {name: one.tolist() for name, one in found.items()} if sides[0].any() else None
+        better, worse = (side[:, 3:].sum(0) / max(side[:, 0].sum(), 1) for side in sides)
+        return {"edges": edges.tolist(), "better": better.tolist(), "worse": worse.tolist()} if better.any() else None
 
 
 def _tables(measured: Measured) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,9 +56,9 @@ def _tables(measured: Measured) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return edges, better, worse
 
 
-def _means(weights: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Of each draw, the mean score, the mean square and the share in each bin."""
-    sums = weights @ side
-    with np.errstate(invalid="ignore"):
-        found: np.ndarray = sums[:, 1:] / sums[:, :1]
-    return found
+def _compared(better: np.ndarray, worse: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Overlap and standardized difference of each draw, (2, draws); NaN where there is none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        a, b = ((sums[:, 1:] / sums[:, :1]).T for sums in (weights @ better, weights @ worse))
+        deviation = np.sqrt((a[1] - a[0] ** 2 + b[1] - b[0] ** 2).clip(0) / 2)
+        return np.array([np.minimum(a[2:], b[2:]).sum(0), np.where(deviation > 0, (a[0] - b[0]) / deviation, np.nan)])

@@ -47,12 +47,11 @@ class Length(Probe):
 
     def details(self, views: Views) -> Any:
         """A point for each answer of `SHOWN` prompts: its length, its score, and how good it is."""
-        shown = {item.id for item in few(views[""].items, SHOWN)}
+        scored = dict(zip([item.id for item in views[""].items], views[""].scores(), strict=True))
         points = [
             {"length": len(response.text), "score": score, "golden": good}
-            for item, scores in zip(views[""].items, views[""].scores(), strict=True)
-            if item.id in shown and len(scores) > 1
-            for response, score, good in zip(item.responses, scores, golden(item), strict=True)
+            for item in few([item for item in views[""].items if len(item.responses) > 1], SHOWN)
+            for response, score, good in zip(item.responses, scored[item.id], golden(item), strict=True)
             if np.isfinite(score)
         ]
         return {"unit": "characters", "points": points} if points else None

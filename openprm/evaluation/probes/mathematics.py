@@ -48,13 +48,9 @@ class Mathematics(Probe):
     """
 
     def views(self, items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
-        some = few([item for item in items if _mixed(item)], PROMPTS)
-        reduced = [[_reduced(_steps(response)) for response in item.responses] for item in some]
+        some = [(item, [*map(_reduced, item.responses)]) for item in few([*filter(_has_both, items)], PROMPTS)]
         return {
-            view: [
-                replace(item, responses=tuple(Response("".join(one[index]), one[index]) for one in answers))
-                for item, answers in zip(some, reduced, strict=True)
-            ]
+            view: [replace(item, responses=tuple(answer[index] for answer in answers)) for item, answers in some]
             for index, view in enumerate(VIEWS)
         }
 
@@ -62,7 +58,7 @@ class Mathematics(Probe):
         return {f"of {name}": views[name] for name in VIEWS if views[name].items}
 
     def details(self, views: Views) -> Any:
-        left_out = sum(not _mixed(item) for item in views[""].items)
+        left_out = sum(not _has_both(item) for item in views[""].items)
         return {"items": len(views["whole"].items), "left_out": left_out, "all": len(views[""].items)}
 
 
@@ -77,25 +73,19 @@ def parts(steps: Sequence[str]) -> list[list[tuple[bool, str]]]:
     return found
 
 
-def _reduced(steps: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """All of the steps, their mathematics, their prose; as many steps each."""
+def _has_both(item: Item) -> bool:
+    return len(item.responses) > 1 and all(map(_reduced, item.responses))
 
-    def only(kind: bool, between: str) -> tuple[str, ...]:
-        left = [between.join(piece for one, piece in pieces if one is kind).strip() for pieces in parts(steps)]
+
+@lru_cache(maxsize=2**14)  # asked again for each model
+def _reduced(response: Response) -> tuple[Response, ...]:
+    """The response as in each of `VIEWS`; empty where it lacks mathematics or prose."""
+    steps = response.steps or tuple(split(response.text, "sentence"))
+    kept, found = [steps], parts(steps)
+    for mathematics, between in ((True, " "), (False, "")):
+        left = [between.join(piece for kind, piece in pieces if kind is mathematics).strip() for pieces in found]
+        if not any(map(_WORD.search, left)):
+            return ()
         spaces = [step[len(step.rstrip()) :] for step in steps]
-        return tuple((one if _WORD.search(one) else "...") + space for one, space in zip(left, spaces, strict=True))
-
-    return tuple(steps), only(True, " "), only(False, "")
-
-
-def _steps(response: Response) -> tuple[str, ...]:
-    return response.steps or tuple(split(response.text, "sentence"))
-
-
-def _mixed(item: Item) -> bool:
-    return len(item.responses) > 1 and all(_has_both(_steps(response)) for response in item.responses)
-
-
-@lru_cache(maxsize=2**16)  # asked again for each model
-def _has_both(steps: tuple[str, ...]) -> bool:
-    return {kind for pieces in parts(steps) for kind, piece in pieces if _WORD.search(piece)} == {True, False}
+        kept.append(tuple((one if _WORD.search(one) else "...") + end for one, end in zip(left, spaces, strict=True)))
+    return tuple(Response("".join(steps), steps) for steps in kept)

@@ -31,8 +31,11 @@ class Prefixes(Probe):
         }
 
     def readings(self, views: Views) -> Mapping[str, Measured]:
-        items = views["prefixes"].items
-        return {f"at {100 * n // SLICES} %": _first(n, views["prefixes"]) for n in range(1, SLICES + 1) if items}
+        sliced, found = views["prefixes"], {}
+        for n in range(1, SLICES + 1) if sliced.items else ():
+            first = [[replace(one, rewards=one.rewards[:n]) for one in answers] for answers in sliced.rewarded]
+            found[f"at {100 * n // SLICES} %"] = replace(sliced, rewarded=first, aggregation="last")
+        return found
 
     def details(self, views: Views) -> Any:
         return {"items": len(views["prefixes"].items), "left_out": len(views[""].items) - len(views["prefixes"].items)}
@@ -48,9 +51,3 @@ def slices(text: str) -> tuple[str, ...]:
         ends = (at for at in range(target, cuts[-1], -1) if text[at].isspace() and not text[at - 1].isspace())
         cuts.append(next(ends, target))
     return tuple(text[start:end] for start, end in pairwise([*cuts, len(text)]))
-
-
-def _first(n: int, sliced: Measured) -> Measured:
-    """The first n slices of each answer, as if they were all."""
-    some = [[replace(one, rewards=one.rewards[:n]) for one in answers] for answers in sliced.rewarded]
-    return replace(sliced, rewarded=some, aggregation="last")

@@ -73,6 +73,10 @@ def test_where_nothing_can_be_said_nothing_is(items):
     assert not stated(items, len)
 
 
+def test_single_answers_have_no_picture():
+    assert PROBES["length"].details(seen("length", [item("a")], len)) is None
+
+
 def test_equal_scores_have_no_correlation():
     assert set(stated([item("a", "bbb")], lambda text: 1.0)) == {SHORTER}
 
