@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..errors import InputError
-from .base import GenerationEngine, RewardEngine
+from .base import GenerationEngine, Prober, RewardEngine
 
 E = TypeVar("E")
 
@@ -151,3 +151,15 @@ class RewardSpec(EngineSpec[RewardEngine]):
     def source(self) -> str:
         """The folder or the Hub id of the checkpoint."""
         return self.checkpoint or self.model
+
+
+@dataclass(frozen=True)
+class ProbeSpec(EngineSpec[Prober]):
+    """An engine that reads a model at places of sequences; among its options `head` (see `Prober`)."""
+
+    makers: ClassVar = {
+        "transformers": "transformers_prober:TransformersProber",
+        "vllm": "vllm_prober:VllmProber",
+    }
+
+    dtype: str = "float32"

@@ -35,8 +35,15 @@ class StepScorer:
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(cls, spec: RewardSpec, separator: str | None = None, aggregation: str | None = None) -> StepScorer:
-        """The engine, with the checkpoint's tokenizer and settings (its config's key `openprm`).
+    def load(
+        cls,
+        spec: RewardSpec,
+        separator: str | None = None,
+        aggregation: str | None = None,
+        unit: str | None = None,
+        chat_template: str | None = None,
+    ) -> StepScorer:
+        """The engine, with the checkpoint's tokenizer and settings (its config's key `openprm`) where none are given.
 
         Raises InputError for what is no reward model, cannot be loaded or has no chat template; ValueError for an
         unknown aggregation or a separator that cannot be read.
@@ -47,7 +54,8 @@ class StepScorer:
         origin: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
         config = reward_model_config(spec.source, **origin)
         tokenizer = load_tokenizer(spec.source, **origin)
-        settings = ScoringSettings.of(config, tokenizer, separator=separator, aggregation=aggregation)
+        settings = ScoringSettings.of(config, tokenizer, separator=separator, aggregation=aggregation, unit=unit)
+        tokenizer.chat_template = chat_template or tokenizer.chat_template
         if not tokenizer.chat_template:
             raise InputError(
                 f"the tokenizer of {spec.source} has no chat template, so it is not known how the model reads a "
@@ -100,14 +108,14 @@ class StepScorer:
         return tuple(split(row["response"], self.settings.separator) if given is None else given)
 
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
-        return _attempt(self.settings.encode, self._tokenizer, prefix.question, prefix.steps, prefix.known)
+        return attempt(self.settings.encode, self._tokenizer, prefix.question, prefix.steps, prefix.known)
 
     def _rewards(self, encoded: Sequence[list[list[int]] | Failure], report: Report) -> list[list[float] | Failure]:
         found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)], report))
-        return [one if isinstance(one, Failure) else _attempt(_finite, next(found)) for one in encoded]
+        return [one if isinstance(one, Failure) else attempt(_finite, next(found)) for one in encoded]
 
 
-def _attempt(function: Callable[..., T], *arguments: Any) -> T | Failure:
+def attempt(function: Callable[..., T], *arguments: Any) -> T | Failure:
     """What the function returns, or why it has no result."""
     try:
         return function(*arguments)

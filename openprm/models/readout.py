@@ -27,11 +27,15 @@ Unit = Literal["strength", "log-odds", "log-ratio", "grade", "value"]
 
 
 class Readout(BaseModel):
-    """Base of all readouts. `unit`: of the rewards. `aggregation`: of step rewards, where none is declared."""
+    """Base of all readouts. `aggregation`: of step rewards, where none is declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    unit: ClassVar[Unit] = "log-odds"
     aggregation: ClassVar[str] = DEFAULT_AGGREGATION
+
+    @property
+    def unit(self) -> Unit:
+        """Of the rewards, where none is declared."""
+        return "log-odds"
 
     def others(self) -> dict[str, str]:
         """The models beside the declared one that it reads, by the key that names them."""
@@ -41,8 +45,11 @@ class Readout(BaseModel):
 class Ends(Readout):
     """The logit of a sequence-classification head with one label at the end of every prefix: a plain reward model."""
 
-    unit = "strength"
     kind: Literal["ends"] = "ends"
+
+    @property
+    def unit(self) -> Unit:
+        return "strength"
 
 
 class Marker(Readout):
@@ -64,6 +71,10 @@ class Marker(Readout):
     weights: str = "score"
     file: str | None = None
     apart: bool = False
+
+    @property
+    def unit(self) -> Unit:
+        return "value" if self.head == "value" else "log-odds"
 
     @model_validator(mode="after")
     def _checked(self) -> Marker:
@@ -118,10 +129,13 @@ class LogProbability(Readout):
     per_token: the mean over tokens in place of the sum.
     """
 
-    unit = "log-ratio"
     aggregation = "last"
     of: Literal["step", "prefix"] = "prefix"
     per_token: bool = False
+
+    @property
+    def unit(self) -> Unit:
+        return "log-ratio"
 
 
 class Likelihood(LogProbability):
