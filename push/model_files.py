@@ -12,16 +12,26 @@ from pathlib import Path
 
 from openprm.errors import InputError
 from openprm.hub.publication import ADDED, CODE, SCORING, config_text
+from openprm.models.readout import Ends, declared_model
 
 _CONFIG = "config.json"
 
 
 def kind_of(checkpoint: Path) -> str:
-    """`model` for a reward model, `policy` for any other. Raises InputError where the folder is no checkpoint."""
+    """`model` for a reward model, `policy` for any other model.
+
+    Raises InputError where the folder is no checkpoint, or of one that is read otherwise than at ends.
+    """
     try:
-        architectures = json.loads((checkpoint / _CONFIG).read_text("utf-8")).get("architectures") or [""]
+        config = json.loads((checkpoint / _CONFIG).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{checkpoint} is no checkpoint of transformers: {error}") from error
+    if not isinstance(readout := declared_model(checkpoint).readout, Ends):
+        raise InputError(
+            f"{checkpoint}: its readout is {readout.kind!r}, and the pipeline that is published with a model reads "
+            "`ends` only; publish its weights by the Hub's own tools, and the YAML file that declares it"
+        )
+    architectures = config.get("architectures") or [""]
     return "model" if architectures[0].endswith("ForSequenceClassification") else "policy"
 
 

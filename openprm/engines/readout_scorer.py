@@ -107,6 +107,13 @@ class ReadoutScorer:
             for options in [{**spec.options, "head": head}]
             for key, (name, at) in models.items()
         ]
+        if isinstance(readout, Marker):
+            for outputs in (prober.outputs for _, prober in probers):
+                if outputs != (1 if readout.head == "value" else 2) and (head and readout.negative is None):
+                    raise InputError(
+                        f"{model}: its head {readout.weights!r} has {outputs} outputs; a value head has one, and of "
+                        "more than two classes both `positive` and `negative` are declared"
+                    )
         critic = None
         if isinstance(readout, Question) and readout.critique:
             critic = GeneratorSpec(model, revision=revision, options=spec.options, **more).make()

@@ -32,6 +32,7 @@ from ..errors import InputError, first_line
 from ..scoring.encoding import DEFAULT_CHAT_TEMPLATE, encode
 from ..scoring.scored_answer import ScoringSettings
 from .internlm2 import convert_internlm2, is_internlm2
+from .readout import Ends, declared_model, is_declaration
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,11 @@ def reward_model_config(
             "give that one: a stage of the kind `convert` in a preset, or "
             "openprm.models.internlm2.convert_internlm2(model, folder) in Python (`openprm train --base` converts it)"
         )
+    if is_declaration(model) or not isinstance(declared_model(model, revision).readout, Ends):
+        raise InputError(
+            f"{model} declares how it is read, which `openprm evaluate` and `openprm score` know; give a plain reward "
+            "model here"
+        )
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
@@ -147,11 +153,12 @@ def reward_model_config(
         known_as = ", ".join(config.architectures or ["of no known kind"])
         raise InputError(
             f"{model} ({known_as}) has no sequence-classification head, and its rewards would be those of a random "
-            "one; give a reward model, or train one from it (openprm train --base)"
+            "one; give a reward model, train one from it (openprm train --base), or declare its readout in a YAML file"
         )
     if config.num_labels != 1:
         raise InputError(
-            f"{model} is a classifier with {config.num_labels} labels, and a reward model has one; give a reward model"
+            f"{model} is a classifier with {config.num_labels} labels, and a reward model has one; give a reward "
+            "model, or declare its readout in a YAML file"
         )
     return config
 

@@ -12,24 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from ..data.holdout import question_rank, read_trained_on
+from ..engines.readout_scorer import load_scorer
 from ..engines.specs import RewardSpec
-from ..engines.step_scorer import StepScorer
 from ..errors import InputError
 from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
 from ..evaluation.benchmarks.declaration import Benchmark, load_benchmark
 from ..evaluation.benchmarks.items import Item, Measured, distinct
-from ..evaluation.benchmarks.measure import measure
+from ..evaluation.benchmarks.measure import Scorer, measure
 from ..evaluation.benchmarks.suites import suite
 from ..evaluation.benchmarks.summary import summarize
 from ..evaluation.probes import PROBES, Views
 from ..evaluation.report.write import write_report
+from ..models.readout import declared_model
 from ..runs.command_line import rerun_command
 from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import execution, input_path, nearest, parameter
 from ..runs.folder import REJECTED
 from ..runs.manifest import WORK, describe_input, files_hash
 from .choices import grouped
-from .shared_options import ReadsRows, RunsEngine, spec_of
+from .shared_options import ReadsRows, RunsEngine, named_models, spec_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,10 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
     was trained on are left out.
     """
 
-    derived = ("benchmarks",)
+    derived = ("benchmarks", "named_models")
 
     models: dict[str, str] = input_path(
-        "Reward models: folders or Hub ids; NAME=MODEL names one.",
+        "Reward models: folders, Hub ids, or YAML files that declare how one is read; NAME=MODEL names one.",
         argument=True,
         named=lambda text: (Path(text).name, text),
     )
@@ -122,7 +123,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
     def recorded(self) -> dict[str, Any]:
         """With the declarations, which say the arithmetic."""
         declared = {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in self.benchmarks.items()}
-        return super().recorded() | {"benchmarks": declared}
+        named = {name: found for name, model in self.models.items() if (found := named_models(model, self.revision))}
+        return super().recorded() | {"benchmarks": declared} | ({"named_models": named} if named else {})
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Raises InputError where a benchmark that was named cannot be read, or nothing of it is left."""
@@ -179,7 +181,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
             ranks = sorted({_rank(item, self.seed) for item in items})[: self.limit]
             items = [item for item in items if _rank(item, self.seed) in set(ranks)]
         for model in self.models:
-            if trained := read_trained_on(self.models[model]):
+            if trained := read_trained_on(declared_model(self.models[model], self.revision).model):
                 left = [item for item in items if question_rank(item.question) not in trained]
                 if len(left) < len(items):
                     skipped[f"{model} was trained on the question"] += len(items) - len(left)
@@ -197,9 +199,9 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         data["arithmetic"] = benchmark.arithmetic(items)
         return items, {**described, **data, "items": len(items), "limit": self.limit, "skipped": dict(skipped)}
 
-    def _scorer(self, model: str) -> StepScorer:
+    def _scorer(self, model: str) -> Scorer:
         spec: RewardSpec = spec_of(RewardSpec, self, self.models[model])
-        return StepScorer.load(spec, aggregation=self.aggregation)
+        return load_scorer(spec, aggregation=self.aggregation)
 
     def _measure(self, kept: Path, model: str, name: str, items: Sequence[Item], scorer: Any) -> Views:
         benchmark = self.benchmarks[name]
@@ -207,6 +209,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation", "limit", "seed")
         recorded = {key: value for key, value in self.recorded().items() if key in names}
         recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
+        recorded["named_models"] = named_models(self.models[model], self.revision)
         inputs = {"model": self.models[model], "benchmark": str(self.places[name])}
         title = f"evaluate {model} on {benchmark.name}"
         aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)

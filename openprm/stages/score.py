@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.holdout import read_trained_on, write_trained_on
+from ..engines.readout_scorer import load_scorer
 from ..engines.specs import RewardSpec
-from ..engines.step_scorer import StepScorer
 from ..errors import Failure
 from ..evaluation.accuracy import tied_share
 from ..runs.declaration import input_path, parameter
@@ -22,7 +22,7 @@ from ..runs.shards import Items, Made
 from ..schema import SCHEMA_VERSION, Scored
 from ..scoring.scored_answer import ScoredAnswer
 from .sharded import Sharded, work_on_candidates
-from .shared_options import ReadsCandidates, RunsEngine, spec_of
+from .shared_options import ReadsCandidates, RunsEngine, named_models, spec_of
 
 RESPONSES_PER_SHARD = 2048
 
@@ -34,7 +34,11 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
     Responses that cannot be scored (empty, or too long from the first step on) are listed in rejected.jsonl.
     """
 
-    model: str = input_path("Reward model: a folder, a Hub id, or its name on the servers.")
+    derived = ("named_models",)
+
+    model: str = input_path(
+        "Reward model: a folder, a Hub id, a YAML file that declares it, or its name on the servers."
+    )
     aggregation: str | None = parameter("min, mean, last, ...; default: the model's own.", None)
     separator: str | None = parameter("Where steps end; default: the model's own.", None, escapes=True)
     checkpoint: str | None = parameter("The reward model's folder or id, where servers know it by another name.", None)
@@ -48,6 +52,10 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
 
     def inputs(self) -> dict[str, str]:
         return super().inputs() | {"model": self.spec.identity()}
+
+    def recorded(self) -> dict[str, Any]:
+        named = named_models(self.spec.source, self.revision)
+        return super().recorded() | ({"named_models": named} if named else {})
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         checkpoint = self.checkpoint or (None if self.servers else self.model)
@@ -67,7 +75,7 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
         )
 
     def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
-        with closing(StepScorer.load(self.spec, self.separator, self.aggregation)) as scorer:
+        with closing(load_scorer(self.spec, self.separator, self.aggregation)) as scorer:
             for index, rows in shards:
                 yield index, [_made(*one) for one in zip(rows, scorer.score_rows(rows, report), strict=True)]
 

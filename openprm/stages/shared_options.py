@@ -14,9 +14,10 @@ from ..data.paper_datasets import Source
 from ..engines.base import Sampling
 from ..engines.specs import EngineSpec, GeneratorSpec, recorded_options
 from ..errors import InputError
+from ..models.readout import declared_model
 from ..runs.dataset import read_rejected
 from ..runs.declaration import Stage, execution, input_path, parameter
-from ..runs.manifest import resolve_model
+from ..runs.manifest import describe_input, resolve_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,12 @@ class Samples(RunsEngine):
             system_prompt=self.system_prompt,
             chat_template=self.chat_template,
         )
+
+
+def named_models(model: str, revision: str | None = None) -> dict[str, dict[str, str]]:
+    """The models that a model's declaration names beside it, as a manifest records what is read."""
+    named = declared_model(model, revision).models()
+    return {key: describe_input(path, "model") for key, path in named.items() if path != model}
 
 
 def spec_of(kind: type[EngineSpec[Any]], stage: RunsEngine, model: str, prefix: str = "", **more: Any) -> Any:
