@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..text import printable
+
 Row = Mapping[str, Any]
 #: A column's name, and for its cells a template of a row's fields or a function of the row.
 Column = tuple[str, str | Callable[[Row], str]]
@@ -37,8 +39,8 @@ def markdown(tables: Iterable[Table], level: str = "##") -> str:
 
 
 def in_markdown(text: str) -> str:
-    """A text on one line that ends no cell and begins no HTML."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A text on one line that ends no cell, begins no HTML and acts on no terminal."""
+    return printable(" ".join(text.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def over_seeds(row: Row, form: str) -> str:

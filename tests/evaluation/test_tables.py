@@ -16,7 +16,7 @@ def test_a_table_in_markdown_keeps_its_cells_whatever_they_hold():
         "| &lt;script> |  |",
     ]
     assert markdown([]) == ""
-    assert in_markdown("a\x0b\u2028b") == "a b"
+    assert in_markdown("a\x0b\u2028b\x1b\ud800") == "a b\\x1b\\ud800"
 
 
 def test_a_range_is_of_several_seeds():

@@ -22,9 +22,16 @@ def _of_benchmark(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> Iterat
         yield f"only {result['limit']:,} of its prompts were drawn (--limit)"
     for reason, count in result["skipped"].items():
         yield f"{count:,} left out: {reason}"
-    for model, count in result["unscored"].items():
-        if count:
-            yield f"{count:,} responses have no reward by {model}, and are ranked last"
+    for count in sorted({*result["unscored"].values()} - {0}):
+        models = ", ".join(model for model, missing in result["unscored"].items() if missing == count)
+        yield f"{count:,} responses have no reward by {models}, and are ranked last"
+    for probe, of_kinds in result["details"].items():
+        for kind, details in of_kinds.items():
+            if isinstance(details, Mapping) and (why := details.get("why")) and kind in kinds:
+                yield f"{probe} of {kind}: {why}"
+        first = next(iter(of_kinds.values()), None)
+        if isinstance(first, Mapping) and (left_out := first.get("left_out")):
+            yield f"{left_out:,} items are left out by the probe {probe}"
     for kind in kinds:
         for row in compared(result, [kind]):
             known = row["against"] in BASELINES and row["value"] is not None

@@ -155,12 +155,14 @@ def _named(row: Row) -> str:
 
 
 def _differences(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> Table:
-    columns: Sequence[Column] = [
-        ("model", "{model} less {against}"),
-        (f"difference in {result['headline']}", lambda row: number(row, "+.3f")),
-        ("over seeds", lambda row: "" if None in row["seeds"] else over_seeds(row, "+.3f")),
-    ]
-    return table("Differences, paired by prompt", compared(result, kinds), columns)
+    """A line for each model, a column for each that it is compared with."""
+    rows = compared(result, kinds)
+    against = sorted(dict.fromkeys(row["against"] for row in rows), key=lambda other: other in kinds)
+    found = {(row["model"], row["against"]): row for row in rows}
+    models = [kind for kind in kinds if kind in {row["model"] for row in rows}]
+    cells = [[model, *(number(found.get((model, other)), "+.3f") for other in against)] for model in models]
+    title = f"Differences in {result['headline']}, paired by prompt"
+    return Table(title, ["model", *(f"less {other}" for other in against)], cells)
 
 
 def _aggregations(rows: Sequence[Row]) -> Table:

@@ -10,16 +10,32 @@ from .results import benchmark, difference, metric, results
 
 
 def test_what_is_missing_is_said():
-    one = benchmark([metric("mine", 0.5)], limit=20, skipped={"no chosen": 3}, unscored={"mine": 2, "other": 0})
+    one = benchmark(
+        [metric("mine", 0.5)], limit=20, skipped={"no chosen": 3}, unscored={"mine": 2, "other": 0, "third": 2}
+    )
     found = results("mine", one=one)
     found["skipped"] = {"two": "the Hub does not give it"}
     assert remarks(found) == [
         "two was not measured: the Hub does not give it",
         "one: only 20 of its prompts were drawn (--limit)",
         "one: 3 left out: no chosen",
-        "one: 2 responses have no reward by mine, and are ranked last",
+        "one: 2 responses have no reward by mine, third, and are ranked last",
     ]
     assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
+
+
+def test_what_a_probe_could_not_measure_is_said():
+    details = {
+        "calibration": {"mine": {"why": "no probabilities"}, "length": {"why": "no probabilities"}},
+        "prefixes": {"mine": {"items": 8, "left_out": 1_002}, "length": {"items": 8, "left_out": 1_002}},
+        "attacks": {"mine": None},
+        "abstention": {"mine": [{"coverage": 1.0, "risk": 0.5}]},
+        "distribution": {},
+    }
+    assert remarks(results("mine", one=benchmark([metric("mine", 0.5)], details=details))) == [
+        "one: calibration of mine: no probabilities",
+        "one: 1,002 items are left out by the probe prefixes",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,11 @@ def test_differences_are_of_models_and_always_theirs_less_what_they_are_compared
         ],
     )
     _, table = benchmark_tables(result, results("mine", "other")["models"])
-    assert table.header == ["model", "difference in accuracy", "over seeds"]
+    assert table.title == "Differences in accuracy, paired by prompt"
+    assert table.header == ["model", "less random score", "less majority vote", "less length", "less mine"]
     assert table.rows == [
-        ["other less mine", "+0.100 (-0.100 to +0.300)", "+0.250 to +0.750"],
-        ["mine less random score", "+0.250 (-0.125 to +0.500)", "+0.000 to +0.500"],
-        ["mine less majority vote", "-0.100 (-0.200 to +0.000)", ""],
-        ["mine less length", "", ""],
+        ["mine", "+0.250 (-0.125 to +0.500)", "-0.100 (-0.200 to +0.000)", "", ""],
+        ["other", "", "", "", "+0.100 (-0.100 to +0.300)"],
     ]
 
 

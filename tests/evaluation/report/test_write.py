@@ -11,12 +11,12 @@ from .results import benchmark, metric, results
 
 def test_a_number_that_is_not_there_is_null_and_an_empty_cell(tmp_path):
     row = metric("mine", float("nan"), float("nan"), float("inf"), seeds=[float("nan"), 0.5])
-    found = results("mine", one=benchmark([row], details={"length": {"mine": ({"score": -float("inf")},)}}))
+    found = results("mine", one=benchmark([row], details={"other": {"mine": ({"score": -float("inf")},)}}))
     write_report(found, tmp_path, "openprm evaluate")
     written = json.loads((tmp_path / RESULTS).read_text("utf-8"), parse_constant=lambda text: 1 / 0)
     one = written["benchmarks"]["one"]
     assert (one["metrics"][0]["value"], one["metrics"][0]["high"]) == (None, None)
-    assert (one["metrics"][0]["seeds"], one["details"]) == ([None, 0.5], {"length": {"mine": [{"score": None}]}})
+    assert (one["metrics"][0]["seeds"], one["details"]) == ([None, 0.5], {"other": {"mine": [{"score": None}]}})
     text = (tmp_path / TABLES).read_text("utf-8")
     assert "nan" not in text
     assert "None" not in text
