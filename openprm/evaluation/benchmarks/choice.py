@@ -65,8 +65,8 @@ class Choice(Benchmark, kind="choice"):
         """As of every benchmark; where only prompts are known, raises InputError with the commands to sample."""
         if self.name in BENCHMARK_PROMPTS:
             raise InputError(
-                f"candidates are your own: openprm prompts --declared {self.name} --out prompts; openprm sample prompts "
-                f"--model MODEL --n {self.n} --out candidates; and give them: --on {self.name}=candidates"
+                f"candidates are your own: openprm prompts --declared {self.name} --out prompts; openprm sample "
+                f"prompts --model MODEL --n {self.n} --out candidates; and give them: --on {self.name}=candidates"
             )
         return super().place(data)
 

@@ -260,9 +260,7 @@ def test_what_is_declared_wrong(tmp_path: Path):
 
 def test_where_candidates_are_ones_own(tmp_path: Path):
     math = load_benchmark("math500")
-    with pytest.raises(
-        InputError, match=r"are your own: openprm prompts --declared math500 .* --on math500=candidates"
-    ):
+    with pytest.raises(InputError, match=r"your own: openprm prompts --declared math500 .* --on math500=cand"):
         math.place(tmp_path)
     rows = [candidate("p", i, f"It is \\boxed{{{i}}}.", reference="\\frac{2}{2}") for i in range(3)]
     (item,), failures = read(math, str(dataset(tmp_path / "folder", Candidate, rows)))
