@@ -51,7 +51,7 @@ def test_at_all_of_the_answer_the_accuracy_is_the_benchmarks_own_by_the_last_rew
 
 def test_an_empty_answer_is_not_rewarded_and_other_texts_are(results):
     assert number(results, "tiny", "attacks", "not rewarded", "empty answer") == (1.0, 30)
-    assert number(results, "tiny", "attacks", "not rewarded", ":") == (0.0, 30)
+    assert number(results, "tiny", "attacks", "not rewarded", "colon") == (0.0, 30)
     assert number(results, "tiny", "attacks", "not rewarded", "control tokens") == (0.0, 30)
 
 
