@@ -99,9 +99,13 @@ def read_typed(field: Any, hint: Any, value: Any) -> Any:
         numbered = [(f"{field.name}{index or ''}", text) for index, text in enumerate(value)]
         names = map(named, value) if named else numbered
         value = [text if "=" in text else "=".join(pair) for text, pair in zip(value, names, strict=True)]
-    found = dict(text.split("=", 1) for text in value if "=" in text)
+    typed = [text.split("=", 1) for text in value if "=" in text]
+    found = dict(typed)
     if len(found) < len(value):
-        raise typer.BadParameter("give NAME=VALUE, each name once", param_hint=option_name(field))
+        twice = next(
+            (f"two are called {name!r}; " for name, _ in typed if [one for one, _ in typed].count(name) > 1), ""
+        )
+        raise typer.BadParameter(f"{twice}give NAME=VALUE, each name once", param_hint=option_name(field))
     kind = get_args(hint)[1]
     if get_origin(kind) is list:
         return {name: text.split(",") for name, text in found.items()}

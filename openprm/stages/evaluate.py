@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from ..engines.readout_scorer import load_scorer
 from ..engines.specs import RewardSpec
 from ..errors import InputError
 from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
-from ..evaluation.benchmarks.declaration import Benchmark, load_benchmark
+from ..evaluation.benchmarks.declaration import Benchmark, is_data_file, load_benchmark
 from ..evaluation.benchmarks.items import Item, Measured, distinct
 from ..evaluation.benchmarks.measure import Scorer, measure
 from ..evaluation.benchmarks.suites import suite
@@ -109,7 +108,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
 
     def _place(self, asked: str, benchmark: Benchmark) -> str | InputError:
         try:
-            place = self.on.get(asked) or benchmark.place(self.data)
+            place = self.on.get(asked) or (asked if is_data_file(asked) else benchmark.place(self.data))
             describe_input(place, "data")
         except InputError as error:
             if asked in self.on:
@@ -118,8 +117,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         return place
 
     def inputs(self) -> dict[str, str]:
-        places = {f"on/{asked}": self.places[one.name] for asked, one in self._asked}
-        return {**self.models, **{role: place for role, place in places.items() if isinstance(place, str)}}
+        places = {f"on/{name}": place for name, place in self.places.items() if isinstance(place, str)}
+        return {**self.models, **places}
 
     def recorded(self) -> dict[str, Any]:
         """With the declarations, which say the arithmetic."""
@@ -164,15 +163,11 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 model: sum(not one.whole for of_item in given[model][name][""].rewarded for one in of_item)
                 for model in self.models
             }
-            for model in self.models:
-                if rows := benchmark.chosen(given[model][name][""], model):
-                    (folder / "chosen" / name).mkdir(parents=True, exist_ok=True)
-                    (folder / "chosen" / name / f"{model}.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         results["models"] = {
             kind: {"models": list(models), **_described(given[models[0]])} for kind, models in kinds.items()
         }
         if not self.rewards:
-            shutil.copytree(kept, folder / "rewards")
+            shutil.copytree(kept, folder / "rewards", dirs_exist_ok=True)  # a killed run may have copied some
         write_report(results, folder, rerun_command(self, "again"))
         return {"files_hash": files_hash(folder), "counts": {name: len(some) for name, some in items.items()}}
 

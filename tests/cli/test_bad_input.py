@@ -19,6 +19,10 @@ def lines(*rows: Any) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
+#: A benchmark's declaration, and a row of one that holds no preference.
+PAIRS = b"title: Mine\nkind: pairs\n"
+SAME = {"prompt": "q", "chosen": "a", "rejected": "a"}
+
 PRESET = "stages:\n  a: {run: trees, candidates: a.jsonl}\n"
 
 #: A command, a part of what it says, and a file that it reads.
@@ -127,6 +131,33 @@ REFUSED: list[tuple[Any, ...]] = [
     ("choices c --scores m=s --kind k=z -o x", "the kinds name 'z', which has no scores"),
     ("choices c --scores m=s --reward-name nope -o x", "no reward 'nope' to measure by; choose one of reward"),
     ("choices e.jsonl --scores m=s -o x", "s has no score for any candidate of e.jsonl", lines(GOOD, WRONG)),
+    # benchmarks
+    ("evaluate model old/model --on llmbar=p -o x", "two are called 'model'; give NAME=VALUE, each name once"),
+    ("evaluate model --on llmbar --on llmbar=p -o x", "two are called 'llmbar'; give NAME=VALUE, each name once"),
+    ("evaluate model --on lmbar=p -o x", "there is no benchmark 'lmbar'; did you mean 'llmbar'?"),
+    ("evaluate model --on nowhere.yaml=p -o x", "nowhere.yaml: there is no such file; give a benchmark's name or"),
+    ("evaluate model --on llmbar -o x", "'llmbar' is not on the Hub; say where its file lies: --on llmbar=FILE"),
+    ("evaluate model --on e.yaml -o x", "e.yaml: not YAML: while parsing", b"title: [\n a: b"),
+    ("evaluate model --on e.yaml -o x", "no kind of benchmark 'pair'; did you mean 'pairs'?", b"kind: pair\n"),
+    ("evaluate model --on e.yaml -o x", "e.yaml: title is missing", b"kind: pairs\n"),
+    ("evaluate model --on e.yaml -o x", "no key 'colums'; did you mean 'columns'?", PAIRS + b"colums: {}\n"),
+    (
+        "evaluate model --on e.yaml -o x",
+        "e.yaml: tie is 'win': Input should be 'loss' or",
+        PAIRS + b"tie: win",
+    ),
+    (
+        "evaluate model --on e.yaml -o x",
+        "give the columns of chosen and rejected, or",
+        PAIRS + b"columns: {subset: s}",
+    ),
+    (
+        "evaluate model --on e.yaml -o x",
+        "there is no section 'b'",
+        PAIRS + b"sections: {a: {s: 1}}\nweights: {b: 2}",
+    ),
+    ("evaluate model --on e.jsonl -o x", "no column 'chosen'", lines({"prompt": "q", "answer": "a"})),
+    ("evaluate model --on e.jsonl -o x", "1 of them for: chosen and rejected are the same text", lines(SAME)),
     # models
     ("score c --model policy -o x", "policy (LlamaForCausalLM) has no sequence-classification head"),
     ("sample q --model model -o x", "model lacks weights (lm_head.weight)"),

@@ -7,11 +7,35 @@ from pathlib import Path
 import pytest
 
 from openprm.data.candidates import CandidateSource
+from openprm.models.reward_checkpoint import load_reward_model, save_reward_model
 from openprm.schema import Candidate, plain_reward
 from openprm.stages.trees import Trees
 
 from ..answers import answers, write_jsonl
 from ..folders import dataset
+from .pair_benchmarks import PAIRS
+
+
+@pytest.fixture(scope="session")
+def prm(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """A reward checkpoint with random weights."""
+    folder = tmp_path_factory.mktemp("prm") / "prm"
+    save_reward_model(*load_reward_model(base), folder)
+    return folder
+
+
+@pytest.fixture
+def sums(tmp_path: Path) -> str:
+    """A benchmark of one's own."""
+    columns = "{question: prompt, chosen: chosen, rejected: rejected, subset: subset}"
+    (tmp_path / "sums.yaml").write_text(f"title: Sums\nkind: pairs\ncolumns: {columns}\nlicense: MIT\n")
+    return str(tmp_path / "sums.yaml")
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> str:
+    """Its rows."""
+    return write_jsonl(tmp_path / "pairs.jsonl", PAIRS)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from ..bootstrap import Statistic
 from .items import Item, Measured
 
 _FOLDER = Path(__file__).parent
+_YAML = (".yaml", ".yml")
 
 
 class Benchmark(BaseModel, ABC):
@@ -96,7 +97,10 @@ class Benchmark(BaseModel, ABC):
         return convert_rows(kept, place, self.items)
 
     def items(self, number: int, row: Mapping[str, Any]) -> Sequence[Item]:
-        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row."""
+        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row.
+
+        Each kind has it whose items are not read in another way (`read`).
+        """
         raise NotImplementedError
 
     def graded(self, items: Iterable[Item]) -> Iterator[Item | Failure]:
@@ -121,14 +125,15 @@ class Benchmark(BaseModel, ABC):
         """Numbers of choices that need no reward, by name: majority vote, the strongest model."""
         return {}
 
-    def chosen(self, measured: Measured, model: str) -> list[dict[str, str]]:
-        """The response to each item that a model chose, to be judged elsewhere; none where nothing is chosen."""
-        return []
-
 
 def known_benchmarks() -> list[str]:
     """The names of the benchmarks that are declared here."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a benchmark is named by a file of its rows."""
+    return os.path.isfile(name) and not name.endswith(_YAML)
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -136,9 +141,9 @@ def load_benchmark(name: str) -> Benchmark:
 
     Raises InputError for an unknown name (with the nearest there is) and a file that declares none.
     """
-    if os.path.isfile(name) and not name.endswith((".yaml", ".yml")):
+    if is_data_file(name):
         return _pairs_in(name)
-    path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
+    path = Path(name) if name.endswith(_YAML) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
         if path.parent == _FOLDER:
             raise InputError(f"there is no benchmark {name!r}{nearest(name, known_benchmarks())}")
@@ -146,7 +151,7 @@ def load_benchmark(name: str) -> Benchmark:
     try:
         declared = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file: {error}") from None
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return declare(path.stem, declared, str(path))
 
 
@@ -155,7 +160,7 @@ def _pairs_in(file: str) -> Benchmark:
     names, _ = with_columns(numbered_rows(file))
     question = {"question": "prompt"} if "prompt" in names else {}
     columns = {**question, "chosen": "chosen", "rejected": "rejected"}
-    return declare(dataset_name(file), {"kind": "pairs", "title": file, "columns": columns}, file)
+    return declare(dataset_name(file), {"kind": "pairs", "title": os.path.basename(file), "columns": columns}, file)
 
 
 def declare(name: str, declared: Any, where: str) -> Benchmark:

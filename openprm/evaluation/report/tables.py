@@ -72,6 +72,7 @@ def facts(name: str, result: Mapping[str, Any]) -> dict[str, str]:
         "license": result["license"],
         "homepage": result["homepage"],
         "note": result["note"],
+        "arithmetic": result.get("arithmetic"),
         "citation": result["citation"],
         "prompts at most": result["limit"],
         "items": f"{result['items']:,}",
