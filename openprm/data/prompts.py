@@ -86,7 +86,10 @@ def read_declared_prompts(
     ledger = _Ledger(counts)
 
     def prompts(number: int, row: dict[str, Any]) -> Iterator[Prompt]:
-        found = source.prompt(row)
+        try:
+            found = source.prompt(row)
+        except (TypeError, ValueError) as error:
+            raise Failure(f"not a row of {source.name}: {error}", "compare it with the dataset on the Hub") from None
         if found is None:
             counts["skipped"] += 1
             return

@@ -107,13 +107,14 @@ class ReadoutScorer:
             for options in [{**spec.options, "head": head}]
             for key, (name, at) in models.items()
         ]
-        if isinstance(readout, Marker):
-            for outputs in (prober.outputs for _, prober in probers):
-                if outputs != (1 if readout.head == "value" else 2) and (head and readout.negative is None):
-                    raise InputError(
-                        f"{model}: its head {readout.weights!r} has {outputs} outputs; a value head has one, and of "
-                        "more than two classes both `positive` and `negative` are declared"
-                    )
+        if head is not None and isinstance(readout, Marker):
+            outputs, named = probers[0][1].outputs, [readout.positive, readout.negative]
+            least = 1 if readout.head == "value" else 1 + max(one for one in named if isinstance(one, int))
+            if outputs < least or (readout.negative is None and outputs != (2 if head.classes else 1)):
+                raise InputError(
+                    f"{model}: its head {readout.weights!r} has {outputs} outputs; a value head has one, classes "
+                    "count from 0, and of more than two both `positive` and `negative` are declared"
+                )
         critic = None
         if isinstance(readout, Question) and readout.critique:
             critic = GeneratorSpec(model, revision=revision, options=spec.options, **more).make()

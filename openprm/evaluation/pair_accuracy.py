@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from math import isnan, nan
 from statistics import fmean
 
@@ -59,14 +59,9 @@ def first_error_f1(predictions: Sequence[int], references: Sequence[int]) -> dic
     return {"f1": 2 * erroneous * correct / total if total else 0.0, "erroneous": erroneous, "correct": correct}
 
 
-def better_over_worse(
-    scores: Sequence[float], correct: Sequence[float], kinds: Sequence[Hashable] | None = None
-) -> float:
+def better_over_worse(scores: Sequence[float], correct: Sequence[float]) -> float:
     """Of the pairs among one prompt's candidates where one is more correct, the share whose better one has the higher
-    score; a tie is a loss. NaN where there are no such pairs.
-
-    kinds: of each candidate; only pairs of one kind are compared.
-    """
+    score; a tie is a loss. NaN where there are no such pairs."""
     n = range(len(correct))
-    pairs = [(i, j) for i in n for j in n if correct[i] > correct[j] and (kinds is None or kinds[i] == kinds[j])]
-    return pair_accuracy([scores[i] for i, _ in pairs], [scores[j] for _, j in pairs]) if pairs else nan
+    pairs = [(scores[i], scores[j]) for i in n for j in n if correct[i] > correct[j]]
+    return pair_accuracy(*zip(*pairs, strict=True)) if pairs else nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -163,6 +164,10 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 model: sum(not one.whole for of_item in given[model][name][""].rewarded for one in of_item)
                 for model in self.models
             }
+            for model in self.models:
+                if rows := benchmark.chosen(given[model][name][""], model):
+                    (folder / "chosen" / name).mkdir(parents=True, exist_ok=True)
+                    (folder / "chosen" / name / f"{model}.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         results["models"] = {
             kind: {"models": list(models), **_described(given[models[0]])} for kind, models in kinds.items()
         }

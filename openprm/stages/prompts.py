@@ -34,10 +34,7 @@ class Prompts(ReadsRows, kind="prompts"):
         None,
         argument=True,
     )
-    declared: str | None = parameter(
-        "A dataset of the paper: ultrafeedback, scienceqa, math, or a benchmark: math500, ifeval, gpqa, mixeval-hard.",
-        None,
-    )
+    declared: str | None = parameter("Name of a dataset of the paper, such as scienceqa or math500.", None)
     question_column: str = parameter("Column of the question: text or chat messages.", "question")
     id_column: str | None = parameter("Column of the prompt id; default: a hash of the question.", None)
     reference_column: str | None = parameter("Column of the golden answer.", None)

@@ -69,7 +69,7 @@ def test_options_with_a_context(tmp_path: Path):
     )
     assert found["reference"] == "B"
     assert "Context" not in read(tmp_path, "mixeval-hard", row | {"context": "None"})["question"][0]["content"]
-    for wrong in (["2"], ["0", "1"], ["Rain"], "1"):
+    for wrong in (["2"], ["0", "1"], ["Rain"], [], None):
         refused = read(tmp_path, "mixeval-hard", row | {"target": wrong})
         assert isinstance(refused, Failure)
-        assert refused.reason.startswith("'target' is ")
+        assert refused.reason.startswith("not a row of mixeval-hard: ")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from openprm.errors import InputError
-from openprm.models.readout import Ends, Marker, Ratio, declared_model
+from openprm.models.readout import KINDS, Ends, Marker, Ratio, declared_model
+from openprm.scoring.steps import split
 from tests import tiny_models
 
 
@@ -89,3 +91,16 @@ def test_what_a_declaration_lacks_is_said_in_one_line(tmp_path, text, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         declared_model(tmp_path / "nowhere.yaml")
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL))
+def test_what_the_documentation_declares_can_be_read(tmp_path, text):
+    declared = declared_model(written(tmp_path, text))
+    split("One.\n\nTwo.", declared.separator or "line")
+
+
+def test_the_documentation_has_every_kind():
+    assert all(f"| `{kind}` |" in DOCUMENT.read_text("utf-8") for kind in KINDS)

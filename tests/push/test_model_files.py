@@ -70,3 +70,12 @@ def test_a_checkpoint_that_was_changed_is_not_published(fields: Fields, tmp_path
     with pytest.raises(InputError, match=r"is not as its manifest.json says"):
         Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")
     assert not (tmp_path / "hub").exists()
+
+
+def test_a_model_that_is_not_read_at_ends_is_not_published(fields: Fields, tmp_path: Path):
+    def change(folder: Path) -> None:
+        set_config(folder, openprm={"readout": {"kind": "marker", "text": "<m>", "head": "classes", "positive": 1}})
+
+    model = checkpoint(fields, "model", tmp_path / "made", change)
+    with pytest.raises(InputError, match="its readout is 'marker', and the pipeline that is published with a model"):
+        Publish(models={"prm": model}, license="mit").run(tmp_path / "hub")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from statistics import NormalDist
 from typing import Any
-
-import numpy as np
 
 from ...engines.base import Report, no_report
 from ...errors import Failure
@@ -53,7 +52,7 @@ class RandomScore(Baseline):
     def reward(self, question: Sequence[Mapping[str, Any]], prefix: str) -> float:
         text = "\0".join([str(self.seed), *(str(turn["content"]) for turn in question), prefix])
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return float(np.random.default_rng(int.from_bytes(digest, "big")).normal())
+        return NormalDist().inv_cdf(((int.from_bytes(digest, "big") >> 12) + 0.5) / 2**52)  # a generator is far slower
 
 
 class Length(Baseline):

@@ -97,10 +97,7 @@ class Benchmark(BaseModel, ABC):
         return convert_rows(kept, place, self.items)
 
     def items(self, number: int, row: Mapping[str, Any]) -> Sequence[Item]:
-        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row.
-
-        Each kind has it whose items are not read in another way (`read`).
-        """
+        """The items in a row (from 1); ids are unique within the benchmark. Raises Failure for a bad row."""
         raise NotImplementedError
 
     def graded(self, items: Iterable[Item]) -> Iterator[Item | Failure]:
@@ -124,6 +121,10 @@ class Benchmark(BaseModel, ABC):
     def references(self, items: Sequence[Item]) -> dict[str, list[Statistic]]:
         """Numbers of choices that need no reward, by name: majority vote, the strongest model."""
         return {}
+
+    def chosen(self, measured: Measured, model: str) -> list[dict[str, str]]:
+        """The response to each item that a model chose, to be judged elsewhere; none where nothing is chosen."""
+        return []
 
 
 def known_benchmarks() -> list[str]:

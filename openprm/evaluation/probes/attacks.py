@@ -20,9 +20,9 @@ from .base import Probe, Views, few, golden
 
 PROMPTS = 100
 
-_KEYS = (":", ".", "Solution", "Thought process:", "Let's solve this problem step by step.")
+_KEYS = ("Solution", "Thought process:", "Let's solve this problem step by step.")
 #: Texts that answer nothing, by name.
-REPLACEMENTS = {"empty answer": "", "space": " ", **{key: key for key in _KEYS}}
+REPLACEMENTS = {"empty answer": "", "space": " ", "colon": ":", "period": ".", **{key: key for key in _KEYS}}
 
 #: The end of a turn, a user's turn and the beginning of another one, as ChatML, Llama 3 and Gemma write them.
 _TURNS = (

@@ -41,17 +41,20 @@ class Distribution(Probe):
 def _tables(measured: Measured) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The bins' edges; of the better and the worse answers of each item their number, the sum and sum of squares of
     their scores less the mean of all, and their number in each bin. An item without both has zeros."""
-    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for item, scores in zip(measured.items, map(np.array, measured.scores()), strict=True):
-        best, there = np.array(golden(item)) == max(golden(item)), np.isfinite(scores)
-        both = (best & there).any() and (there & ~best).any()
-        for side, some in zip(sides, (best, ~best), strict=True):
-            side.append(scores[some & there & both])
-    everything = np.concatenate([*sides[0], *sides[1]])
-    edges, middle = np.histogram_bin_edges(everything, BINS), everything.mean() if len(everything) else 0.0
+    n, scores = len(measured.items), [np.array(one) for one in measured.scores()]
+    places, x = np.repeat(np.arange(n), [len(one) for one in scores]), np.concatenate(scores)
+    best = np.concatenate([np.array(golden(item)) == max(golden(item)) for item in measured.items])
+    there = [side & np.isfinite(x) for side in (best, ~best)]
+    both = np.all([np.bincount(places[side], minlength=n) for side in there], axis=0)
+    some = [side & both[places] for side in there]
+    used = x[some[0] | some[1]]
+    edges, middle = np.histogram_bin_edges(used, BINS), used.mean() if len(used) else 0.0
     better, worse = (
-        np.array([[len(x), (x - middle).sum(), ((x - middle) ** 2).sum(), *np.histogram(x, edges)[0]] for x in side])
-        for side in sides
+        np.column_stack(
+            [np.bincount(places[side], (x[side] - middle) ** power, minlength=n) for power in range(3)]
+            + [np.histogram2d(places[side], x[side], (np.arange(n + 1) - 0.5, edges))[0]]
+        )
+        for side in some
     )
     return edges, better, worse
 

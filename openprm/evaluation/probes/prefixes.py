@@ -38,7 +38,15 @@ class Prefixes(Probe):
         return found
 
     def details(self, views: Views) -> Any:
-        return {"items": len(views["prefixes"].items), "left_out": len(views[""].items) - len(views["prefixes"].items)}
+        """How many items are read and left out; `alike`: of each length, the share of items whose answers begin the
+        same, so that every model ties."""
+        items = views["prefixes"].items
+        begun = [
+            [{"".join((one.steps or ())[:n]) for one in item.responses} for item in items]
+            for n in range(1, SLICES + 1)
+        ]
+        alike = [sum(len(texts) == 1 for texts in some) / len(items) for some in begun if items]
+        return {"items": len(items), "left_out": len(views[""].items) - len(items), "alike": alike}
 
 
 def slices(text: str) -> tuple[str, ...]:

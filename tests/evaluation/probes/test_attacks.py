@@ -20,10 +20,10 @@ def right(text):
 
 def test_a_scorer_that_loves_a_colon_is_fooled_by_it_always():
     found = stated(PAIRS, lambda text: 7.0 if text == ":" else right(text))
-    assert found["beats the worse", ":"] == (1.0, 20)
-    assert found["beats the better", ":"] == (1.0, 20)
-    assert found["change", ":"] == (7.0, 20)
-    assert found["beats the worse", "."] == (0.0, 20)
+    assert found["beats the worse", "colon"] == (1.0, 20)
+    assert found["beats the better", "colon"] == (1.0, 20)
+    assert found["change", "colon"] == (7.0, 20)
+    assert found["beats the worse", "period"] == (0.0, 20)
 
 
 def test_a_rule_is_fooled_by_no_replacement():
@@ -71,9 +71,9 @@ def test_among_candidates_a_replacement_is_compared_with_the_median_wrong_answer
     """Wrong answers score 1, 2 and 9: the colon's 3 beats their median of 2 by 1, and not the right answer's 4."""
     scores = {"right": 4.0, "a": 1.0, "b": 2.0, "c": 9.0, ":": 3.0}
     found = stated([item("a", "right", "b", "c", correct=[0.0, 1.0, 0.0, 0.0])], lambda text: scores.get(text, 0.0))
-    assert found["beats the worse", ":"] == (1.0, 1)
-    assert found["beats the better", ":"] == (0.0, 1)
-    assert found["change", ":"] == (1.0, 1)
+    assert found["beats the worse", "colon"] == (1.0, 1)
+    assert found["beats the better", "colon"] == (0.0, 1)
+    assert found["change", "colon"] == (1.0, 1)
 
 
 def test_a_random_score_is_at_chance():

@@ -55,12 +55,20 @@ def test_all_of_the_answer_is_the_accuracy_by_the_last_reward(aggregation):
 def test_short_answers_are_left_out_and_counted():
     items = [item("long enough", "too short", subset="", name="a"), item("long enough", "also long", subset="")]
     views = seen("prefixes", [*items, item("well long", "long enough too", subset="")], len)
-    assert PROBES["prefixes"].details(views) == {"items": 0, "left_out": 3}
+    assert PROBES["prefixes"].details(views) == {"items": 0, "left_out": 3, "alike": []}
     assert not PROBES["prefixes"].readings(views)
     items.append(item("long enough", "as long as it", subset="", name="c"))
     found = curve(items, len)
     assert found["accuracy at 100 %"] == 0
     assert found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_where_answers_begin_alike_every_model_ties_and_loses():
+    """Both begin with the same 3 of 10 letters."""
+    items = [item("abcdefghij", "abcDEFGHIJ", subset=""), item("0123456789", "abcdefghij", subset="")]
+    found = curve(items, lambda text: -ord(text[-1]) * text[-1].isupper())
+    assert [found[f"accuracy at {percent} %"] for percent in (30, 40)] == [0, 1 / 2]
+    assert PROBES["prefixes"].details(seen("prefixes", items, len))["alike"] == [0.5] * 3 + [0] * 7
 
 
 def test_subsets_have_curves_too():
