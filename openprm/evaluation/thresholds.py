@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -38,12 +39,12 @@ class Judged:
         some = kept[self.item]
         return Judged(self.low[some], self.high[some], self.right[some], self.item[some])
 
-    def best_threshold(self, score: Score) -> float:
-        """The best of those that are rewards, the lowest of equal ones; NaN without units of both classes."""
+    def best_threshold(self, score: Score) -> float | None:
+        """The best of those that are rewards, the lowest of equal ones; None without units of both classes."""
         ends = np.unique([self.low, self.high])
         ends = ends[np.isfinite(ends)]
         if self.right.all() or not self.right.any() or not len(ends):
-            return np.nan
+            return None
         columns: list[np.ndarray] = []
         for ours in (self.right, ~self.right):
             low, high = (np.sort(bound[ours & (self.low < self.high)]) for bound in (self.low, self.high))
@@ -61,7 +62,7 @@ def at_threshold(
     is best for these items, which gives an upper bound.
     """
     if thresholds is None:
-        thresholds = np.full(len(kept), judged.of_items(kept).best_threshold(score))
+        thresholds = np.full(len(kept), judged.of_items(kept).best_threshold(score), dtype=float)
     some = judged.of_items(kept & ~np.isnan(thresholds))
     hit = (some.low < thresholds[some.item]) & (thresholds[some.item] <= some.high)
     counts = np.zeros((len(kept), 4))
@@ -85,19 +86,21 @@ def auc(steps: Judged, kept: np.ndarray) -> tuple[OfWeights, int]:
 
 
 @np.errstate(invalid="ignore")
-def _share(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    found: np.ndarray = part / (part + rest)
+def _accuracy(counts: np.ndarray, of: int) -> np.ndarray:
+    """The share of units of one class, whose counts begin at `of`, that are judged rightly."""
+    found: np.ndarray = counts[..., of] / (counts[..., of] + counts[..., of + 1])
     return found
 
 
-def right_accuracy(counts: np.ndarray) -> np.ndarray:
-    """The share of right units that are judged right."""
-    return _share(counts[..., 0], counts[..., 1])
+@np.errstate(invalid="ignore")
+def _f1(counts: np.ndarray, of: int) -> np.ndarray:
+    """The F1 of finding units of one class, whose counts begin at `of`."""
+    found: np.ndarray = 2 * counts[..., of] / (2 * counts[..., of] + counts[..., 1] + counts[..., 3])
+    return found
 
 
-def wrong_accuracy(counts: np.ndarray) -> np.ndarray:
-    """The share of wrong units that are judged wrong."""
-    return _share(counts[..., 2], counts[..., 3])
+right_accuracy, wrong_accuracy = partial(_accuracy, of=0), partial(_accuracy, of=2)
+right_f1, wrong_f1 = partial(_f1, of=0), partial(_f1, of=2)
 
 
 def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
@@ -109,16 +112,6 @@ def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
 def harmonic_mean(counts: np.ndarray) -> np.ndarray:
     """ProcessBench's F1 (Zheng et al., 2024): the harmonic mean of both accuracies."""
     return np.asarray(2 / (1 / right_accuracy(counts) + 1 / wrong_accuracy(counts)))
-
-
-def right_f1(counts: np.ndarray) -> np.ndarray:
-    """The F1 of finding right units."""
-    return _share(2 * counts[..., 0], counts[..., 1] + counts[..., 3])
-
-
-def wrong_f1(counts: np.ndarray) -> np.ndarray:
-    """The F1 of finding wrong units."""
-    return _share(2 * counts[..., 2], counts[..., 1] + counts[..., 3])
 
 
 def prm_score(counts: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ class LabelledSteps(Benchmark):
 
     def statistics(self, measured: Measured) -> list[Statistic]:
         judged, thresholds = self.judged(measured), self._thresholds(measured)
-        chosen = np.array([thresholds[group] for group in self._groups(measured.items)])
+        chosen = np.array([thresholds[group]["threshold"] for group in self._groups(measured.items)], dtype=float)
         (first, score), *_ = self.scores.items()
         numbers = {name: partial(at_threshold, judged, chosen, one) for name, one in self.scores.items()}
         if measured.unit == "log-odds":
@@ -104,31 +104,30 @@ class LabelledSteps(Benchmark):
                 found[average] = Statistic(name, of, sum(one.n for one in parts), average)
         return found.values()
 
+    def arithmetic(self, items: Sequence[Item]) -> str:
+        there, names = {item.facts["subset"] for item in items}, self.averages.get("", ())
+        said = [f"at thresholds that are best on {', or else '.join(self.threshold_from) or _HALVES[1]}"]
+        said += [f"the mean of {', '.join(one for one in names if one in there)}"] if names else []
+        said += [f"without {', '.join(absent)}"] if (absent := [one for one in names if one not in there]) else []
+        return "; ".join(said)
+
     def details(self, views: Mapping[str, Measured]) -> dict[str, Any]:
         """`thresholds`: those that were chosen, and on what; null where a class is missing there."""
-        return {
-            "thresholds": {
-                group: {"threshold": None if np.isnan(value) else value, "from": self._source(group)}
-                for group, value in self._thresholds(views[""]).items()
-            }
-        }
+        return {"thresholds": self._thresholds(views[""])}
 
-    def _thresholds(self, measured: Measured) -> dict[str, float]:
-        """The threshold for each group of items; NaN where none can be chosen."""
+    def _thresholds(self, measured: Measured) -> dict[str, dict[str, Any]]:
         judged, groups = self.judged(measured), np.array(self._groups(measured.items))
-        score = next(iter(self.scores.values()))
-        best = {one: judged.of_items(groups == self._source(one)).best_threshold(score) for one in {*groups.tolist()}}
-        return dict(sorted(best.items()))
+        (score, *_), found = self.scores.values(), {}
+        for group in sorted({*groups.tolist()}):
+            source = next((one for one in self.threshold_from or _HALVES if one != group), "")
+            found[group] = {"threshold": judged.of_items(groups == source).best_threshold(score), "from": source}
+        return found
 
     def _groups(self, items: Sequence[Item]) -> list[str]:
         """What each item is measured with at one threshold: its subset, or its half of the problems."""
         if self.threshold_from:
             return [item.facts["subset"] for item in items]
         return [_HALVES[hashlib.sha256(item.prompt.encode()).digest()[0] % 2] for item in items]
-
-    def _source(self, group: str) -> str:
-        """What the group's threshold is chosen on; "" where there is none."""
-        return next((one for one in self.threshold_from or _HALVES if one != group), "")
 
 
 class StepLabels(LabelledSteps, kind="step-labels"):
