@@ -24,8 +24,7 @@ from transformers.utils import (
     cached_file,
 )
 
-from ..errors import Failure, InputError
-from ..models.reward_checkpoint import loading
+from ..errors import Failure, InputError, first_line
 from ..scoring.forward import inference, longest_sequence
 from ..scoring.packing import batches
 from ..scoring.rewarder import DEFAULT_MAX_TOKENS
@@ -137,36 +136,30 @@ def _language_head(model: Any) -> tuple[Logits, int]:
 
 
 def _own_head(loaded: Any, model: str | Path, head: Head, revision: str | None) -> tuple[Logits, int]:
-    layers = linear_layers(model, head, revision).to(loaded.dtype)
-    width, inputs = loaded.config.get_text_config().hidden_size, layers[0].in_features
-    if inputs != width:
-        raise InputError(f"{model}: the head {head.weights!r} reads {inputs} numbers, and hidden states have {width}")
-
-    def outputs(hidden: Tensor, _: Any) -> Tensor:
-        found: Tensor = layers.to(hidden.device)(hidden)
-        return found
-
-    return outputs, len(layers[-1].weight)  # type: ignore[arg-type]
-
-
-def linear_layers(model: str | Path, head: Head, revision: str | None = None) -> nn.Sequential:
-    """A checkpoint's head. Raises InputError where its file or its tensors are not there, or are of no such layers."""
+    """The head of a checkpoint. Raises InputError where it is not there, or is none of linear layers."""
     tensors = _tensors(model, head, revision)
-    names = sorted({name.rpartition(".")[0] for name in tensors}, key=lambda name: (len(name), name))
     layers: list[nn.Module] = []
-    for name in names:
+    width = loaded.config.get_text_config().hidden_size
+    for name in sorted({name.rpartition(".")[0] for name in tensors}, key=lambda name: (len(name), name)):
         weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
-        before = layers[-1].out_features if layers else None
-        if weight is None or weight.ndim != 2 or before not in (None, weight.shape[1]):
-            raise InputError(f"{model}: {name} is no linear layer behind those before it in the head {head.weights!r}")
-        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        if weight is None or weight.ndim != 2 or weight.shape[1] != width:
+            raise InputError(f"{model}: {name} of its head {head.weights!r} is no linear layer of {width} inputs")
+        width = len(weight)
+        layer = nn.Linear(weight.shape[1], width, bias=bias is not None)
         layer.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
         layers += [*([nn.ReLU()] if layers else []), layer]
-    return nn.Sequential(*layers)
+    whole = nn.Sequential(*layers).to(loaded.dtype)
+
+    def outputs(hidden: Tensor, _: Any) -> Tensor:
+        found: Tensor = whole.to(hidden.device)(hidden)
+        return found
+
+    return outputs, width
 
 
 def _tensors(model: str | Path, head: Head, revision: str | None) -> dict[str, Tensor]:
     """The tensors of a head, by name, from its file or from those of the model."""
+    begin = f"{head.weights}."
 
     def found(name: str) -> str | None:
         try:
@@ -178,7 +171,7 @@ def _tensors(model: str | Path, head: Head, revision: str | None) -> dict[str, T
         files = {found(head.file)}
     elif index := found(SAFE_WEIGHTS_INDEX_NAME) or found(WEIGHTS_INDEX_NAME):
         named = json.loads(Path(index).read_text("utf-8"))["weight_map"]
-        files = {found(file) for name, file in named.items() if name.startswith(f"{head.weights}.")}
+        files = {found(file) for name, file in named.items() if name.startswith(begin)}
     else:
         files = {found(SAFE_WEIGHTS_NAME) or found(WEIGHTS_NAME)}
     where = f"{model}: its head {head.weights!r}"
@@ -186,14 +179,15 @@ def _tensors(model: str | Path, head: Head, revision: str | None) -> dict[str, T
         raise InputError(f"{where} should lie in {head.file or 'the model'}, and there is no such file; name another")
     tensors: dict[str, Tensor] = {}
     for file in filter(None, files):
-        with loading(file, "its format"):
+        try:
             if file.endswith(".safetensors"):
                 with safe_open(file, "pt") as opened:
-                    names = [name for name in list(opened.keys()) if name.startswith(f"{head.weights}.")]
+                    names = [name for name in list(opened.keys()) if name.startswith(begin)]
                     tensors |= {name: opened.get_tensor(name) for name in names}
             else:
-                loaded = torch.load(file, "cpu", weights_only=True)
-                tensors |= {name: one for name, one in loaded.items() if name.startswith(f"{head.weights}.")}
-    if not tensors:
+                tensors |= torch.load(file, "cpu", weights_only=True)
+        except Exception as error:  # of whatever kind the format's library raises
+            raise InputError(f"{where} cannot be read from {file}: {first_line(error)}") from error
+    if not (tensors := {name: one for name, one in tensors.items() if name.startswith(begin)}):
         raise InputError(f"{where} is not there: no tensor's name begins so; say in `weights` how they do")
     return tensors

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,19 +27,16 @@ Unit = Literal["strength", "log-odds", "log-ratio", "grade", "value"]
 
 
 class Readout(BaseModel):
-    """Base of all readouts. `aggregation`: of step rewards, where none is declared."""
+    """Base of all readouts. aggregation: of step rewards, where none is declared. beside: keys of more models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     aggregation: ClassVar[str] = DEFAULT_AGGREGATION
+    beside: ClassVar[tuple[str, ...]] = ()
 
     @property
     def unit(self) -> Unit:
         """Of the rewards, where none is declared."""
         return "log-odds"
-
-    def others(self) -> dict[str, str]:
-        """The models beside the declared one that it reads, by the key that names them."""
-        return {}
 
 
 class Ends(Readout):
@@ -78,16 +75,18 @@ class Marker(Readout):
 
     @model_validator(mode="after")
     def _checked(self) -> Marker:
-        wanted = {"classes": int, "tokens": str, "value": type(None)}[self.head]
-        given = (self.positive, self.negative)
-        if self.head == "classes" and self.positive is None:
-            raise ValueError("head `classes` needs `positive`, the number of the class of right steps")
-        if not all(isinstance(one, wanted) for one in given if self.head != "classes" or one is not None):
-            raise ValueError(f"`positive` and `negative` of head `{self.head}` are " + _GIVEN[self.head])
+        wanted, said = {
+            "classes": (
+                int,
+                "`positive`, the number of the class of right steps; of three or more `negative` too",
+            ),
+            "tokens": (str, "two tokens, as texts: `positive` and `negative`"),
+            "value": (type(None), "neither `positive` nor `negative`"),
+        }[self.head]
+        given = [self.positive, *([] if self.head == "classes" and self.negative is None else [self.negative])]
+        if not all(isinstance(one, wanted) for one in given):
+            raise ValueError(f"head `{self.head}` takes {said}")
         return self
-
-
-_GIVEN = {"classes": "numbers of classes", "tokens": "two tokens, as texts", "value": "not to be given"}
 
 
 class Turns(Readout):
@@ -147,36 +146,25 @@ class Likelihood(LogProbability):
 class Density(LogProbability):
     """The log-density ratio of the model, the strong one, and a weak one (CDR)."""
 
+    beside = ("weak",)
     kind: Literal["density"]
     weak: str
-
-    def others(self) -> dict[str, str]:
-        return {"weak": self.weak}
 
 
 class Ratio(LogProbability):
     """`beta` times the log-ratio of the model and the reference it was trained from (implicit PRM, DPO)."""
 
     aggregation = DEFAULT_AGGREGATION
+    beside = ("reference",)
     kind: Literal["ratio"]
     reference: str
     beta: float = Field(gt=0)
     of: Literal["step", "prefix"] = "step"
 
-    def others(self) -> dict[str, str]:
-        return {"reference": self.reference}
-
 
 _Any = Annotated[Ends | Marker | Turns | Question | Ratio | Density | Likelihood, Field(discriminator="kind")]
-KINDS: dict[str, type[Readout]] = {
-    "ends": Ends,
-    "marker": Marker,
-    "turns": Turns,
-    "question": Question,
-    "ratio": Ratio,
-    "density": Density,
-    "likelihood": Likelihood,
-}
+_TYPES: tuple[type[Readout], ...] = (Ends, Marker, Turns, Question, Ratio, Density, Likelihood)
+KINDS = {get_args(one.model_fields["kind"].annotation)[0]: one for one in _TYPES}
 
 
 class DeclaredModel(BaseModel):
@@ -197,7 +185,7 @@ class DeclaredModel(BaseModel):
 
     def models(self) -> dict[str, str]:
         """All models that it reads, by the key that names them."""
-        return {"model": self.model, **self.readout.others()}
+        return {"model": self.model, **{key: getattr(self.readout, key) for key in self.readout.beside}}
 
 
 def is_declaration(model: str | Path) -> bool:

@@ -124,8 +124,13 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
     def recorded(self) -> dict[str, Any]:
         """With the declarations, which say the arithmetic."""
         declared = {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in self.benchmarks.items()}
-        named = {name: found for name, model in self.models.items() if (found := named_models(model, self.revision))}
+        named = {name: found for name, found in self.named_models.items() if found}
         return super().recorded() | {"benchmarks": declared} | ({"named_models": named} if named else {})
+
+    @cached_property
+    def named_models(self) -> dict[str, dict[str, dict[str, str]]]:
+        """What the declaration of each model names, with hashes, which take a while of large models."""
+        return {name: named_models(model, self.revision) for name, model in self.models.items()}
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         """Raises InputError where a benchmark that was named cannot be read, or nothing of it is left."""
@@ -214,7 +219,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation", "limit", "seed")
         recorded = {key: value for key, value in self.recorded().items() if key in names}
         recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
-        recorded["named_models"] = named_models(self.models[model], self.revision)
+        recorded["named_models"] = self.named_models[model]
         inputs = {"model": self.models[model], "benchmark": str(self.places[name])}
         title = f"evaluate {model} on {benchmark.name}"
         aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)

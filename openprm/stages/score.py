@@ -54,8 +54,12 @@ class Score(RunsEngine, ReadsCandidates, Sharded, kind="score"):
         return super().inputs() | {"model": self.spec.identity()}
 
     def recorded(self) -> dict[str, Any]:
-        named = named_models(self.spec.source, self.revision)
-        return super().recorded() | ({"named_models": named} if named else {})
+        return super().recorded() | ({"named_models": self.named_models} if self.named_models else {})
+
+    @cached_property
+    def named_models(self) -> dict[str, dict[str, str]]:
+        """What the model's declaration names."""
+        return named_models(self.spec.source, self.revision)
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         checkpoint = self.checkpoint or (None if self.servers else self.model)

@@ -124,8 +124,8 @@ def test_a_head_of_two_layers_has_relu_between(tmp_path):
     [
         (Head("v_head", "value_head.safetensors"), "should lie in value_head.safetensors, and there is no such file"),
         (Head("v_head"), "no tensor's name begins so"),
-        (Head("model.layers.0.self_attn"), "no linear layer behind those before it"),
-        (Head("model.layers.0.mlp.down_proj"), "reads 48 numbers, and hidden states have 32"),
+        (Head("model.layers.0.self_attn"), "is no linear layer of 16 inputs"),
+        (Head("model.layers.0.mlp.down_proj"), "is no linear layer of 32 inputs"),
     ],
 )
 def test_a_head_that_is_not_there_is_said_so(tmp_path, head, said):
