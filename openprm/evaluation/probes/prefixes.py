@@ -1,7 +1,8 @@
 """How much of an answer must be read to judge it (paper, Figure 1): the accuracy on the first 10, 20, ..., 100 %.
 
 Ten slices of each answer are rewarded as its steps, so all prefixes take one packed pass: the reward of a slice is
-that of the answer up to its end. At 100 % the numbers are those of the aggregation `last`.
+that of the answer up to its end. At 100 % the numbers are those of the aggregation `last`, but for a model with marks
+after steps, which then stand after slices.
 """
 
 from __future__ import annotations

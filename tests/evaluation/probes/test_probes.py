@@ -7,6 +7,7 @@ import pytest
 from openprm.evaluation.probes import PROBES
 from openprm.stages.evaluate import Evaluate
 from tests import tiny_models
+from tests.evaluation.probes.measuring import item, seen
 
 WORDS = "the sum of two and three is five so answer seven first add numbers then divide by".split()
 PROBED = ("length", "prefixes", "distribution", "attacks", "mathematics")
@@ -61,3 +62,11 @@ def test_every_probe_says_something_of_model_and_baselines(results):
         assert {row["part"] for row in results["metrics"] if row["model"] == model} == {"", *PROBED}
     assert number(results, "length", "length", "correlation") == (pytest.approx(1), 30)
     assert number(results, "tiny", "mathematics", "accuracy of only mathematics")[1] == 30
+
+
+@pytest.mark.parametrize("probe", PROBED)
+def test_of_single_answers_nothing_is_said(probe):
+    """Such as the steps of PRM800K and ProcessBench."""
+    views = seen(probe, [item("First. So 2 + 2 = 4.", labels=[1, 0])], len)
+    assert not PROBES[probe].statistics(views)
+    assert not PROBES[probe].readings(views)
