@@ -170,6 +170,11 @@ class Scored(Row):
     score: Annotated[float, "the step rewards, aggregated"]
     aggregation: Annotated[str, "how they were aggregated"]
     truncated: Annotated[bool, "whether the response exceeds the model's length"]
+    unit: Annotated[str, "of the rewards: `strength`, `log-odds`, `log-ratio`, `grade` or `value`"]
+
+
+#: Columns that rows of an older version lack, and what they hold where there is nothing.
+ADDED_COLUMNS: dict[type, dict[str, Any]] = {Scored: {"unit": "strength"}}
 
 
 class BenchmarkReward(TypedDict):

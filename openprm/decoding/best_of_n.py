@@ -18,14 +18,15 @@ from .loop import PromptSearch
 from .selection import majority_vote, weighted_vote
 
 
-def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], weighted: bool = False) -> Hypothesis:
+def vote(answers: Sequence[Hypothesis], labels: Sequence[str | None], unit: str | None = None) -> Hypothesis:
     """The best-ranked answer of those with the label that wins the vote.
 
     `labels` (one an answer; equal where answers are equivalent, None without a vote) and the ties are as in
-    `openprm.decoding.selection`. The weights are exp(score); what was not scored to its end weighs nothing.
-    Raises ValueError where there are no answers, or not as many labels.
+    `openprm.decoding.selection`. With the `unit` of the scores, votes are weighted by them (see `log_weights`); what
+    was not scored to its end weighs nothing. Raises ValueError where there are no answers, or not as many labels.
     """
-    winner = weighted_vote(labels, [answer.weight for answer in answers]) if weighted else majority_vote(labels)
+    scores = [answer.weight for answer in answers]
+    winner = majority_vote(labels) if unit is None else weighted_vote(labels, scores, unit)
     return ranked([answer for answer, label in zip(answers, labels, strict=True) if label == winner])[0]
 
 

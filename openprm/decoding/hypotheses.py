@@ -34,7 +34,7 @@ class Hypothesis:
 
     @property
     def weight(self) -> float:
-        """Its log-weight in a weighted vote: the score, or -inf where it was not scored to its end."""
+        """What it is weighted by in a vote: the score, or -inf where it was not scored to its end."""
         return -math.inf if self.truncated else self.score
 
 

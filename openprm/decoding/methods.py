@@ -14,11 +14,13 @@ from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import DEFAULT_EQUIVALENCE, EQUIVALENCES, labels
 from ..rewards.exact_answer import DEFAULT_PATTERN, extract_answer
 from ..schema import Message
-from ..scoring.aggregation import AGGREGATIONS
+from ..scoring.aggregation import AGGREGATIONS, score_unit
+from ..scoring.units import DEFAULT_UNIT
 from .beam_search import BeamSearch, BeamShape
 from .best_of_n import BestOfN, vote
 from .early_rejection import RejectionRule
 from .loop import PromptSearch, SearchResult, Watch, run
+from .selection import log_weights
 
 MAJORITY, WEIGHTED = "majority-vote", "weighted-vote"
 BEAMS = ("pbs", "diverse-pbs")
@@ -74,6 +76,11 @@ class Method:
         if self.name != "best-of-n":
             raise InputError(f"early rejection is for best-of-n, not for {self.name}")
 
+    def check_unit(self, unit: str) -> None:
+        """Raises ValueError where it cannot take step rewards of this unit."""
+        if weighed := self._vote_unit(unit):
+            log_weights([], weighed)
+
     @property
     def uses_rewards(self) -> bool:
         return self.name != MAJORITY
@@ -94,8 +101,9 @@ class Method:
         score: Score | None,
         seeds: Sequence[int],
         watch: Watch | None = None,
+        unit: str = DEFAULT_UNIT,
     ) -> list[SearchResult | Failure]:
-        """For each question what was found, or why nothing was; `seeds` are one a question.
+        """For each question what was found, or why nothing was; `seeds` are one a question, `unit` of the rewards.
 
         `best` of the result is the method's choice: of votes, the highest-ranked answer among those that say what won.
         All prompts are searched together, see `openprm.decoding.loop.run`.
@@ -104,7 +112,7 @@ class Method:
             raise InputError(f"{self.name} needs an aggregation, such as the reward model's own")
         searches = [self._search(question, seed) for question, seed in zip(questions, seeds, strict=True)]
         return [
-            self._vote(found, question) if self.votes and isinstance(found, SearchResult) else found
+            self._vote(found, question, unit) if self.votes and isinstance(found, SearchResult) else found
             for found, question in zip(run(searches, generate, score, watch), questions, strict=True)
         ]
 
@@ -124,7 +132,10 @@ class Method:
             return BeamSearch(question, seed, self.aggregation, self.beam)
         return BestOfN(question, seed, self.aggregation, self.budget, self.rule)
 
-    def _vote(self, found: SearchResult, question: Sequence[Message]) -> SearchResult:
+    def _vote(self, found: SearchResult, question: Sequence[Message], unit: str) -> SearchResult:
         responses = [answer.partial.text for answer in found.complete]
         by_answer = labels(responses, self.equivalence, self.pattern, question)
-        return replace(found, best=vote(found.complete, by_answer, weighted=self.name == WEIGHTED))
+        return replace(found, best=vote(found.complete, by_answer, self._vote_unit(unit)))
+
+    def _vote_unit(self, unit: str) -> str | None:
+        return score_unit(self.aggregation, unit) if self.name == WEIGHTED and self.aggregation else None

@@ -80,6 +80,8 @@ class Searcher:
         step_generator = StepGenerator.load(spec, separator, sampling)
         try:
             scorer = StepScorer.load(prm, separator, method.aggregation) if prm else None
+            if scorer:
+                method.check_unit(scorer.unit)
         except ValueError:
             step_generator.close()
             raise
@@ -95,8 +97,9 @@ class Searcher:
         """See `Method.run`. `report` is called with generated tokens, and questions whose answers are drawn whole."""
         part = 0 if self.method.beam or self.method.rule else 1 / self.method.budget
         generate = partial(self.step_generator, report=lambda rows, tokens: report(rows * part, tokens))
-        score = self.scorer.score if self.scorer else None
-        return self.method.run(questions, generate, score, seeds, watch)
+        if self.scorer is None:
+            return self.method.run(questions, generate, None, seeds, watch)
+        return self.method.run(questions, generate, self.scorer.score, seeds, watch, self.scorer.unit)
 
     def close(self) -> None:
         """Frees what the engines hold."""

@@ -12,8 +12,39 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
+
+from ..scoring.aggregation import LOG_PROBABILITY, log_sigmoid
+from ..scoring.units import DEFAULT_UNIT, LOG_ODDS, LOG_RATIO, STRENGTH
+
+#: By the unit of scores (see `openprm.scoring.aggregation.score_unit`), the log-weight of a score in a vote.
+_LOG_WEIGHTS: dict[str, Callable[[float], float]] = {
+    STRENGTH: float,
+    LOG_RATIO: float,
+    LOG_PROBABILITY: float,
+    LOG_ODDS: log_sigmoid,
+}
+
+
+def has_weights(unit: str) -> bool:
+    """Whether scores of this unit can weigh votes."""
+    return unit in _LOG_WEIGHTS
+
+
+def log_weights(scores: Sequence[float], unit: str = DEFAULT_UNIT) -> list[float]:
+    """The logarithm of what each candidate weighs in a vote.
+
+    exp(score) of strengths, log-ratios and log-probabilities; sigmoid(score), the probability of being right, of
+    log-odds. The two elect different answers: against three at log-odds 2, one at 6 has 1.0 to 2.6, and of strengths
+    403 to 22. Raises ValueError for other units, which say neither odds nor probabilities.
+    """
+    if not has_weights(unit):
+        raise ValueError(
+            f"a vote is weighted by odds or probabilities, which scores of the unit {unit!r} do not give; take the "
+            "best of N or the majority vote"
+        )
+    return list(map(_LOG_WEIGHTS[unit], scores))
 
 
 def best_of_n(scores: Sequence[float], step_rewards: Sequence[Sequence[float | None]] = ()) -> int:
@@ -31,7 +62,7 @@ def tie_weights(step_rewards: Sequence[Sequence[float | None]]) -> list[float]:
     with the same step rewards), as in a weighted vote; its logarithm.
 
     By `min`, answers that share a low step are tied. The last reward is that of the whole answer, and how often it was
-    sampled says something too: by either alone some models choose worse than chance.
+    sampled says something too: by either alone some models choose worse than chance. This is so whatever the unit.
     """
     known = [tuple(reward for reward in rewards if reward is not None) for rewards in step_rewards]
     times = Counter(known)
@@ -47,18 +78,18 @@ def majority_vote(answers: Sequence[str | None]) -> str | None:
     return _winners(answers, vote_weights(answers, None))[0]
 
 
-def weighted_vote(answers: Sequence[str | None], scores: Sequence[float]) -> str | None:
-    """The answer with the largest sum of weights; ties and None as in `majority_vote`.
+def weighted_vote(answers: Sequence[str | None], scores: Sequence[float], unit: str = DEFAULT_UNIT) -> str | None:
+    """The answer with the largest sum of weights (see `log_weights`); ties and None as in `majority_vote`.
 
-    The weights are exp(score), normalized within the prompt: a softmax. Rewards trained with the
-    Bradley-Terry objective (paper, section 3.2) are logits, known up to a constant per prompt only. exp(r)
-    is the strength of such a candidate, P(i beats j) = exp(r_i) / (exp(r_i) + exp(r_j)), and the vote does
-    not change when a constant is added to all scores, as it would with a sigmoid. Scores far apart make
-    it best-of-N, equal scores make it the majority vote; divide the scores by a temperature to go between.
+    Rewards trained with the Bradley-Terry objective (paper, section 3.2) are logits, known up to a constant per prompt
+    only. exp(r) is the strength of such a candidate, P(i beats j) = exp(r_i) / (exp(r_i) + exp(r_j)), and the vote
+    does not change when a constant is added to all scores, as it would with a sigmoid. Scores far apart make it
+    best-of-N, equal scores make it the majority vote; divide the scores by a temperature to go between.
 
-    Raises ValueError where the lengths differ, there are no answers, or a score is NaN.
+    Raises ValueError where the lengths differ, there are no answers, a score is NaN, or scores of their `unit` do not
+    weigh votes.
     """
-    return _winners(answers, vote_weights(answers, scores))[0]
+    return _winners(answers, vote_weights(answers, scores, unit))[0]
 
 
 def expected_best_of_n(scores: Sequence[float], correct: Sequence[float], n: int | None = None) -> float:
@@ -88,7 +119,10 @@ def expected_best_of_n(scores: Sequence[float], correct: Sequence[float], n: int
 
 
 def expected_vote(
-    answers: Sequence[str | None], correct: Sequence[float], scores: Sequence[float] | None = None
+    answers: Sequence[str | None],
+    correct: Sequence[float],
+    scores: Sequence[float] | None = None,
+    unit: str = DEFAULT_UNIT,
 ) -> float:
     """The expected correctness of the majority vote, or with `scores` of the weighted vote.
 
@@ -96,7 +130,7 @@ def expected_vote(
     it (they agree where answers are compared with a reference). Raises as the votes do.
     """
     _check_lengths(answers, correct)
-    winners = _winners(answers, vote_weights(answers, scores))
+    winners = _winners(answers, vote_weights(answers, scores, unit))
     return fmean(
         fmean(value for answer, value in zip(answers, correct, strict=True) if answer == winner) for winner in winners
     )
@@ -112,16 +146,19 @@ def coverage(correct: Sequence[float], n: int | None = None) -> float:
     return expected_best_of_n(correct, correct, n)
 
 
-def vote_weights(answers: Sequence[str | None], scores: Sequence[float] | None) -> list[float]:
-    """What each candidate's vote weighs, up to a factor: exp(score), or equally much without scores."""
+def vote_weights(
+    answers: Sequence[str | None], scores: Sequence[float] | None, unit: str = DEFAULT_UNIT
+) -> list[float]:
+    """What each candidate's vote weighs, up to a factor: by `log_weights`, or equally much without scores."""
     if scores is None:
         return [1.0] * len(answers)
     _check_scores(scores)
     _check_lengths(answers, scores)
+    weights = log_weights(scores, unit)
     # Relative to the best candidate that has a vote: exp neither overflows
     # nor takes all the weights to 0. The best weighs 1 even at -inf, where all are equally unscored.
-    top = max((score for answer, score in zip(answers, scores, strict=True) if answer is not None), default=0)
-    return [1.0 if score >= top else math.exp(score - top) for score in scores]
+    top = max((weight for answer, weight in zip(answers, weights, strict=True) if answer is not None), default=0)
+    return [1.0 if weight >= top else math.exp(weight - top) for weight in weights]
 
 
 def _winners(answers: Sequence[str | None], votes: Sequence[float]) -> list[str | None]:

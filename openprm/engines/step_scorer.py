@@ -27,8 +27,6 @@ T = TypeVar("T")
 class StepScorer:
     """Rewards steps by `engine`, reading conversations as `tokenizer` and `settings` render them."""
 
-    unit = "strength"
-
     def __init__(self, engine: RewardEngine, tokenizer: Any, settings: ScoringSettings) -> None:
         self.engine = engine
         self.settings = replace(settings, max_length=min(settings.max_length, engine.max_length))
@@ -102,6 +100,11 @@ class StepScorer:
     def aggregation(self) -> str:
         """How the model's step rewards become a score."""
         return self.settings.aggregation
+
+    @property
+    def unit(self) -> str:
+        """Of the rewards (`openprm.scoring.units`)."""
+        return self.settings.unit
 
     def _steps(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         given = row.get("steps")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-from ..decoding.selection import coverage, expected_best_of_n, expected_vote
-from ..scoring.aggregation import AGGREGATIONS, aggregate
+from ..decoding.selection import coverage, expected_best_of_n, expected_vote, has_weights
+from ..scoring.aggregation import aggregate, aggregations_of
+from ..scoring.units import DEFAULT_UNIT
 
 _Z = 1.959964  # of 95 %
 
@@ -25,17 +26,25 @@ class PromptCandidates(TypedDict):
     """The N candidates of one prompt, all lists in the same order.
 
     `correct` is 1 or 0 (or a share between), `answers` what `openprm.rewards.extract_answer` gives, and
-    `scores` a list for each scorer by name, higher is better (see `aggregated_scores`).
+    `scores` a list for each scorer by name, higher is better (see `aggregated_scores`). `units` are those of the
+    scores, by scorer, where they are not strengths.
     """
 
     responses: Sequence[str]
     correct: Sequence[float]
     answers: Sequence[str | None]
     scores: Mapping[str, Sequence[float]]
+    units: NotRequired[Mapping[str, str]]
+
+
+def unit_of(prompt: PromptCandidates, scorer: str) -> str:
+    """Of a scorer's scores."""
+    return prompt.get("units", {}).get(scorer, DEFAULT_UNIT)
 
 
 def aggregated_scores(
-    step_rewards: Mapping[str, Sequence[Sequence[float | None]]], aggregations: Sequence[str] = tuple(AGGREGATIONS)
+    step_rewards: Mapping[str, Sequence[Sequence[float | None]]],
+    aggregations: Sequence[str] = tuple(aggregations_of(DEFAULT_UNIT)),
 ) -> dict[str, list[float]]:
     """One prompt's scores from step rewards: `{model: [rewards of each candidate's steps]}` to
     `{"model/aggregation": [a score for each candidate]}` (paper, appendix D.1).
@@ -68,8 +77,8 @@ def evaluate_selection(
 
     Rows by `method`, in order: `single sample` (the mean candidate), what needs no model (`longest response@N`,
     `shortest response@N`, other baselines, `majority vote@N`), for each group of scorers (by default each on its own)
-    `best of N: group` and `weighted vote@N: group` (a softmax of the scores, see
-    `openprm.decoding.selection.weighted_vote`), and `coverage@N` (the best candidate: what no choice can exceed).
+    `best of N: group` and `weighted vote@N: group` (see `openprm.decoding.selection.log_weights`; none by scores whose
+    unit says neither odds nor probabilities), and `coverage@N` (the best candidate: what no choice can exceed).
     Where prompts have other numbers of candidates, N is their range. The votes are left out where no candidate has an
     answer, as on open-ended prompts.
 
@@ -115,12 +124,13 @@ def choices(
     if has_votes(prompts):
         plain[f"majority vote@{n}"] = [expected_vote(p["answers"], p["correct"]) for p in prompts]
         ways[f"weighted vote@{n}"] = lambda prompt, scorer: expected_vote(
-            prompt["answers"], prompt["correct"], prompt["scores"][scorer]
+            prompt["answers"], prompt["correct"], prompt["scores"][scorer], unit_of(prompt, scorer)
         )
     by_group = {
         f"{way}: {group}": np.array([[choose(prompt, scorer) for prompt in prompts] for scorer in scorers])
         for group, scorers in groups.items()
         for way, choose in ways.items()
+        if "vote" not in way or can_vote(prompts, scorers)
     }
     highest = np.array([[coverage(prompt["correct"]) for prompt in prompts]])
     return {**{name: np.array([one]) for name, one in plain.items()}, **by_group, f"coverage@{n}": highest}
@@ -163,6 +173,8 @@ def compare_groups(
     found = []
     for group, against in compared:
         for method in methods:
+            if not {f"{method}: {group}", f"{method}: {against}"} <= chosen.keys():
+                continue  # of two units, of which one weighs no votes
             one, other = chosen[f"{method}: {group}"], chosen[f"{method}: {against}"]
             by_seed = one - (other if len(one) == len(other) else other.mean(axis=0))
             mean = paired_difference(against, by_seed.mean(axis=0), bounds[1] - bounds[0])
@@ -223,6 +235,11 @@ def bounds(prompts: Sequence[PromptCandidates]) -> tuple[float, float]:
 def has_votes(prompts: Sequence[PromptCandidates]) -> bool:
     """Whether any candidate has an answer to vote for."""
     return any(answer is not None for prompt in prompts for answer in prompt["answers"])
+
+
+def can_vote(prompts: Sequence[PromptCandidates], scorers: Sequence[str]) -> bool:
+    """Whether the scores of a group of scorers can weigh votes."""
+    return all(has_weights(unit_of(prompts[0], scorer)) for scorer in scorers)
 
 
 def sizes(prompts: Sequence[PromptCandidates]) -> str:

@@ -25,7 +25,8 @@ class Statistic:
 
     name: what it is ("accuracy", "F1"), of which `subset` ("" is the whole) and which `part` of the evaluation ("" is
     the benchmark's own arithmetic, else the name of a probe). n: how many items it is over. aggregation: of step
-    rewards, where it is not the model's own.
+    rewards, where it is not the model's own. of_scores: in the unit of the scores, so that numbers of models with
+    other units have no difference.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Statistic:
     subset: str = ""
     part: str = ""
     aggregation: str | None = None
+    of_scores: bool = False
 
 
 class Estimate(TypedDict):

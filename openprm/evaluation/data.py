@@ -22,6 +22,8 @@ from ..runs.dataset import read_rejected
 from ..runs.folder import REJECTED, is_folder, read_manifest, read_rows
 from ..runs.shards import prompt_key, response_key
 from ..schema import Answer, Candidate, Scored
+from ..scoring.aggregation import score_unit
+from ..scoring.units import DEFAULT_UNIT
 from .accuracy import PromptCandidates, aggregated_scores
 
 #: What a score without information gives, as a kind of scorer (see `random_rewards`), and how many there are of it.
@@ -75,20 +77,25 @@ def read_scored(
     equal: bool = False,
 ) -> Iterator[ScoredPrompt | Failure]:
     """The candidates by prompt, in order, with the scores of folders that `openprm score` made, by name, and those of
-    `random_groups`, by the steps of the first of these folders.
+    `random_groups`, by the steps and in the unit of the first of these folders.
 
     `correct` are the rewards of this name; `equivalence` and `pattern` say what the `answers` are (see
     `openprm.rewards.answer_equivalence.labels`); without an equivalence there are none. A failure for a prompt with a
     candidate without the reward, or (if they must be `equal`) with another number of candidates than most. Raises
-    InputError where scores are of other responses.
+    InputError where scores are of other responses or of several units, and ValueError for an aggregation that takes
+    other units.
     """
-    scored = {
-        name: {
-            (row["prompt_id"], row["sample_index"]): (row["steps"], row["step_rewards"])
-            for row in read_rows(path, Scored)
-        }
-        for name, path in scores.items()
-    }
+    scored: dict[str, dict[tuple[str, int], Any]] = {name: {} for name in scores}
+    units: dict[str, str] = {}
+    for name, path in scores.items():
+        for one in read_rows(path, Scored):
+            scored[name][one["prompt_id"], one["sample_index"]] = one["steps"], one["step_rewards"]
+            if (unit := units.setdefault(name, one["unit"])) != one["unit"]:
+                both = f"{unit!r} and {one['unit']!r}"
+                raise InputError(f"{path} holds rewards of the units {both}; score all responses by one model")
+    like = next(iter(units.values()), DEFAULT_UNIT)
+    by_scorer = {**units, **{f"{RANDOM} {draw}": like for draw in range(_DRAWS)}}
+    of_scores = {f"{name}/{one}": score_unit(one, unit) for name, unit in by_scorer.items() for one in aggregations}
     grouped: dict[str, list[Candidate]] = {}
     for row in candidates:
         grouped.setdefault(row["prompt_id"], []).append(row)
@@ -127,6 +134,7 @@ def read_scored(
             if equivalence
             else [None] * len(rows),
             scores=aggregated_scores({**step_rewards, **uninformed}, aggregations),
+            units=of_scores,
             steps=split,
             step_rewards=step_rewards,
         )

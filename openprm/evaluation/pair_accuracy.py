@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import isnan, nan
 from statistics import fmean
 
+from ..scoring.units import DEFAULT_UNIT, LOG_ODDS
+
 #: Instead of the index of a step: there is no wrong one.
 NO_ERROR = -1
 
@@ -24,12 +26,16 @@ def pair_accuracy(chosen_rewards: Sequence[float], rejected_rewards: Sequence[fl
     return fmean(float(a > b) for a, b in zip(chosen_rewards, rejected_rewards, strict=True))
 
 
-def first_error(step_rewards: Sequence[float], threshold: float = 0.0) -> int:
+def first_error(step_rewards: Sequence[float], threshold: float | None = None, unit: str = DEFAULT_UNIT) -> int:
     """The index (from 0) of the first step whose reward is below `threshold`, or `NO_ERROR`.
 
-    The threshold is in the rewards' own units: choose it on other answers than those that are measured. Raises
-    ValueError where a reward is NaN.
+    The threshold is in the rewards' own `unit`: choose it on other answers than those that are measured. Where it is
+    left out it is 0 for log-odds, which are then even; rewards of other units have no such zero. Raises ValueError
+    for these, and where a reward is NaN.
     """
+    if threshold is None and unit != LOG_ODDS:
+        raise ValueError(f"rewards of the unit {unit!r} have no zero: choose a threshold on other answers")
+    threshold = threshold or 0.0
     if any(map(isnan, step_rewards)):
         raise ValueError("a reward is NaN")
     return next((index for index, reward in enumerate(step_rewards) if reward < threshold), NO_ERROR)

@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from ..decoding.early_rejection import ScoredSamples, calibrate, prompts_needed, simulate
-from ..decoding.selection import expected_best_of_n
+from ..decoding.selection import expected_best_of_n, log_weights
 from .accuracy import (
     Groups,
     PromptCandidates,
     bounds,
+    can_vote,
     check_prompts,
     has_votes,
     intervals,
     mean_interval,
     paired_difference,
+    unit_of,
 )
 from .data import ScoredPrompt
 from .subset_votes import best_in, random_subsets, vote_in
@@ -98,12 +100,15 @@ def line_values(
     exact for n = 1 and n = N. Raises ValueError where `n` is not within 1..N.
     """
     has_vote = has_votes(prompts)
+    voting = [group for group, scorers in groups.items() if can_vote(prompts, scorers)]
     found: dict[str, LineValues] = {}
     for index, prompt in enumerate(prompts):
         correct, answers, available = prompt["correct"], prompt["answers"], len(prompt["correct"])
         by_scorer = [prompt["scores"][scorer] for scorers in groups.values() for scorer in scorers]
         scores = np.array(by_scorer, float).reshape(-1, available)
-        and_equal = np.concatenate([np.zeros((1, available)), scores])  # a vote by equal scores is a majority vote
+        voters = [scorer for group in voting for scorer in groups[group]]
+        weights = [log_weights(prompt["scores"][scorer], unit_of(prompt, scorer)) for scorer in voters]
+        weights.insert(0, [0.0] * available)  # a vote by equal weights is a majority vote
         if n == 1:
             chosen = np.eye(available, dtype=bool)
         elif n == available:
@@ -112,14 +117,16 @@ def line_values(
             chosen = random_subsets(available, n, subsets, np.random.default_rng([seed, index, n]))
         values = _lines(
             groups,
+            voting,
             np.array([[expected_best_of_n(one, correct, n)] for one in (correct, *by_scorer)]),
-            vote_in(chosen, answers, correct, and_equal) if has_vote else None,
+            vote_in(chosen, answers, correct, np.array(weights)) if has_vote else None,
         )
         repeated = random_subsets(available, n, repetitions, np.random.default_rng([seed, index, n, _PROTOCOL]))
         paper = _lines(
             groups,
+            voting,
             best_in(repeated, np.array([correct, *scores], float), correct),
-            vote_in(repeated, answers, correct, and_equal) if has_vote else None,
+            vote_in(repeated, answers, correct, np.array(weights)) if has_vote else None,
         )
         for line, some in values.items():
             one = found.setdefault(line, LineValues())
@@ -130,17 +137,17 @@ def line_values(
     return found
 
 
-def _lines(groups: Groups, best: np.ndarray, votes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Correctness by line. Both have a row for each scorer, group by group, and one before: the choice by correctness
-    itself, which is coverage, and the majority vote."""
+def _lines(groups: Groups, voting: Sequence[str], best: np.ndarray, votes: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Correctness by line. Both have a row for each scorer, group by group (of votes, of the `voting` ones), and one
+    before: the choice by correctness itself, which is coverage, and the majority vote."""
     lines = {"coverage": best[0], **({} if votes is None else {"majority vote": votes[0]})}
-    start = 1
+    start = voted = 1
     for group, scorers in groups.items():
-        end = start + len(scorers)
-        lines[f"best of n: {group}"] = np.mean(best[start:end], axis=0)
-        if votes is not None:
-            lines[f"weighted vote: {group}"] = np.mean(votes[start:end], axis=0)
-        start = end
+        lines[f"best of n: {group}"] = np.mean(best[start : start + len(scorers)], axis=0)
+        start += len(scorers)
+        if votes is not None and group in voting:
+            lines[f"weighted vote: {group}"] = np.mean(votes[voted : voted + len(scorers)], axis=0)
+            voted += len(scorers)
     return lines
 
 

@@ -106,7 +106,11 @@ def _within(prompt: PromptCandidates, names: Sequence[str], tier: Sequence[str])
 
     scores = {name: of(values) for name, values in prompt["scores"].items()}
     return PromptCandidates(
-        responses=of(prompt["responses"]), correct=of(prompt["correct"]), answers=of(prompt["answers"]), scores=scores
+        responses=of(prompt["responses"]),
+        correct=of(prompt["correct"]),
+        answers=of(prompt["answers"]),
+        scores=scores,
+        units=prompt.get("units", {}),
     )
 
 

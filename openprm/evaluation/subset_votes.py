@@ -1,7 +1,7 @@
 """Choices among subsets of a prompt's candidates: all subsets and all scorers at once.
 
 The same choices as in `openprm.decoding.selection`, with ties averaged over. Subsets are masks, (subsets, candidates),
-scores (scorers, candidates); every choice has a correctness for each scorer and subset, (scorers, subsets).
+scores and log-weights (scorers, candidates); every choice has a correctness for each of both, (scorers, subsets).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def best_in(subsets: np.ndarray, scores: np.ndarray, correct: Sequence[float]) -
 
 
 def vote_in(
-    subsets: np.ndarray, answers: Sequence[str | None], correct: Sequence[float], scores: np.ndarray
+    subsets: np.ndarray, answers: Sequence[str | None], correct: Sequence[float], weights: np.ndarray
 ) -> np.ndarray:
-    """The mean correctness of the answers that win a vote weighted by exp(score); equal scores are a majority vote.
+    """The mean correctness of the answers that win a vote with these log-weights; equal ones are a majority vote.
 
     An answer's correctness is the mean of the subset's candidates that give it. None has no vote: where all of a
     subset are None, it is the subset's mean.
@@ -39,12 +39,12 @@ def vote_in(
     mean = subsets @ right / subsets.sum(axis=1)
     given = list(dict.fromkeys(answer for answer in answers if answer is not None))
     if not given:
-        return np.tile(mean, (len(scores), 1))
+        return np.tile(mean, (len(weights), 1))
     gives = np.array([[answer == one for one in given] for answer in answers], float)
     voting = (subsets & gives.any(axis=1)).astype(float)
     voters = voting @ gives
     of_answer = voting @ (gives * right[:, None]) / np.maximum(voters, 1)
-    ballots = _ballots(voting, gives, scores)
+    ballots = _ballots(voting, gives, weights)
     won = (ballots >= ballots.max(axis=2, keepdims=True) * _TIED) & (voters > 0)
     result = (won * of_answer).sum(axis=2) / np.maximum(won.sum(axis=2), 1)
     return np.where(voting.any(axis=1), result, mean)

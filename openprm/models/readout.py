@@ -22,8 +22,7 @@ from ..errors import InputError
 from ..hub_id import HubId
 from ..runs.declaration import nearest
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-
-Unit = Literal["strength", "log-odds", "log-ratio", "grade", "value"]
+from ..scoring.units import Unit
 
 
 class Readout(BaseModel):

@@ -3,7 +3,8 @@
 A checkpoint is what `AutoModelForSequenceClassification` reads without this package: one label, raw logits
 (`problem_type="regression"`), safetensors, a padding token of its own, a chat template, and one key `openprm` in
 config.json: `separator` (how answers are split into steps), `aggregation` (how step rewards become one score),
-`suffix` (text after the rendered conversation) and `date` (for templates that ask for today's).
+`suffix` (text after the rendered conversation), `date` (for templates that ask for today's) and `unit` (what rewards
+say, see `openprm.scoring.units`).
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def prepare_reward_model(
     settings = ScoringSettings.of(model.config, tokenizer, **given)
     if not tokenizer.chat_template:
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
-    model.config.openprm = {name: getattr(settings, name) for name in (*given, "date")}
+    model.config.openprm = {name: getattr(settings, name) for name in (*given, "date", "unit")}
     model.config.problem_type = "regression"
     # A published checkpoint names its scoring code here; a plain copy without that code could not be loaded.
     vars(model.config).pop("custom_pipelines", None)

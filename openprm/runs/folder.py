@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from ..errors import InputError, first_line
 from ..hub_id import HubId
-from ..schema import Scored, features
+from ..schema import ADDED_COLUMNS, Scored, features
 
 DATA = "data"
 MANIFEST = "manifest.json"
@@ -160,7 +160,9 @@ def read_rows(path: str | Path, record: type | None = None, split: str | None = 
         raise InputError(f"{path} is a file; give a folder that openprm made, as `openprm prompts` and `import` do")
     split = split or "train"
     rows = _read_hub(location.hub, split) if location.hub else _read_shards(Path(location.path), split)
-    for index, row in enumerate(rows):
+    added = ADDED_COLUMNS.get(record, {}) if record else {}
+    for index, read in enumerate(rows):
+        row = read | {name: value for name, value in added.items() if read.get(name) is None}
         missing = [] if index or record is None else [name for name in record.__annotations__ if name not in row]
         if record is not None and missing:
             name = "score" if record is Scored else record.__name__.lower()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import fmean, pvariance
 
+from .units import LOG_ODDS, check_unit
+
 #: Weight of the variance in `dynamic`. The paper gives none; it cites Coste et al. (2023), who use 0.1 to 1.
 DYNAMIC_COEFFICIENT = 0.5
 
@@ -45,6 +47,16 @@ def deltas(rewards: Sequence[float]) -> list[float]:
     return [after - before for before, after in pairwise(rewards)] or list(rewards)
 
 
+def log_sigmoid(reward: float) -> float:
+    """Of log-odds the log-probability."""
+    return min(reward, 0.0) - math.log1p(math.exp(-abs(reward)))
+
+
+def prod(rewards: Sequence[float]) -> float:
+    """Of log-odds, the log-probability that all steps are right: sum of log sigmoid(r_i) (Lightman et al., 2023)."""
+    return math.fsum(map(log_sigmoid, rewards))
+
+
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "min": min,
     "max": max,
@@ -55,7 +67,34 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "dynamic": dynamic,
     "min_delta": lambda rewards: min(deltas(rewards)),  # the largest drop
     "max_delta": lambda rewards: max(deltas(rewards)),  # the largest rise
+    "prod": prod,
 }
+
+#: The unit of a score by `prod`, which takes log-odds only.
+LOG_PROBABILITY = "log-probability"
+
+
+def score_unit(aggregation: str, unit: str) -> str:
+    """The unit of a score: that of its step rewards, but of `prod` log-probability.
+
+    Raises ValueError for an unknown aggregation or unit, and for `prod` of other rewards than log-odds.
+    """
+    check_unit(unit)
+    if aggregation not in AGGREGATIONS:
+        raise ValueError(f"unknown aggregation {aggregation!r}; choose one of {', '.join(AGGREGATIONS)}")
+    if aggregation != "prod":
+        return unit
+    if unit != LOG_ODDS:
+        raise ValueError(
+            f"'prod' multiplies probabilities, which rewards of the unit {unit!r} do not give; choose another "
+            f"aggregation, such as {DEFAULT_AGGREGATION}"
+        )
+    return LOG_PROBABILITY
+
+
+def aggregations_of(unit: str) -> list[str]:
+    """The aggregations that rewards of this unit allow."""
+    return [name for name in AGGREGATIONS if name != "prod" or unit == LOG_ODDS]
 
 
 def aggregate(rewards: Sequence[float], aggregation: str = DEFAULT_AGGREGATION) -> float:

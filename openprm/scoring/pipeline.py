@@ -49,7 +49,8 @@ class OpenPRMScoringPipeline(_Pipeline):
     An output is a dictionary:
     - `score`: the aggregated step rewards
     - `steps`: texts, which joined are the answer
-    - `step_rewards`: one raw reward (a logit) per step, for the answer up to and including it
+    - `step_rewards`: one raw reward per step, for the answer up to and including it
+    - `unit`: what a reward's number says (see `openprm.scoring.units`), as the checkpoint's config has it
     - `aggregation`: the name of the aggregation
     - `truncated`: whether the answer was too long. No sequence is cut: from the first prefix that does not fit, the
       step rewards are None, and the score is that of the steps before.
@@ -135,7 +136,8 @@ class OpenPRMScoringPipeline(_Pipeline):
             return {**asdict(settings.score(answer.steps, model_outputs["rewards"])), "failure": None}
         except ScoringError as error:
             nothing = {"step_rewards": [None] * len(answer.steps), "truncated": False, "failure": str(error)}
-            return {"score": None, "steps": answer.steps, "aggregation": settings.aggregation, **nothing}
+            said = {"aggregation": settings.aggregation, "unit": settings.unit}
+            return {"score": None, "steps": answer.steps, **said, **nothing}
 
     def _settings(self, max_length: int | None = None, **given: Any) -> ScoringSettings:
         longest = min(self._longest, max_length or self._longest)

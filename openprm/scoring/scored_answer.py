@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
-from .aggregation import DEFAULT_AGGREGATION, ScoringError, aggregate
+from .aggregation import DEFAULT_AGGREGATION, ScoringError, aggregate, score_unit
 from .encoding import DEFAULT_DATE, encode_prefixes
 from .steps import DEFAULT_SEPARATOR, split
+from .units import DEFAULT_UNIT
 
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """A response's steps, one raw reward (a logit) for each, and their aggregate.
+    """A response's steps, one raw reward for each, in this `unit`, and their aggregate.
 
     If `truncated`, the last steps did not fit into the model: their rewards are None, and `score` leaves them out.
     """
@@ -25,14 +26,16 @@ class ScoredAnswer:
     step_rewards: list[float | None]
     aggregation: str
     truncated: bool
+    unit: str = DEFAULT_UNIT
 
 
 @dataclass(frozen=True)
 class ScoringSettings:
     """How answers are split (`separator`), rendered (`suffix`, `date`), limited (`max_length`, in tokens) and scored.
 
-    `vocabulary`: the model has embeddings for smaller ids only. Raises ValueError for a separator that cannot be read
-    and an unknown aggregation.
+    `vocabulary`: the model has embeddings for smaller ids only. `unit`: of the rewards (`openprm.scoring.units`).
+    Raises ValueError for a separator that cannot be read, an unknown aggregation or unit, and an aggregation that
+    takes rewards of another unit.
     """
 
     max_length: int
@@ -41,10 +44,11 @@ class ScoringSettings:
     aggregation: str = DEFAULT_AGGREGATION
     suffix: str = ""
     date: str = DEFAULT_DATE
+    unit: str = DEFAULT_UNIT
 
     def __post_init__(self) -> None:
         split("", self.separator)
-        aggregate([0.0], self.aggregation)
+        score_unit(self.aggregation, self.unit)
 
     @classmethod
     def of(cls, config: Any, tokenizer: Any, **given: Any) -> ScoringSettings:
@@ -100,6 +104,7 @@ class ScoringSettings:
             step_rewards=[*rewards, *[None] * missing],
             aggregation=self.aggregation,
             truncated=missing > 0,
+            unit=self.unit,
         )
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,6 +42,7 @@ from ..runs.folder import REJECTED, is_folder, read_rows
 from ..runs.manifest import files_hash
 from ..schema import Scored
 from ..scoring.aggregation import DEFAULT_AGGREGATION
+from ..scoring.units import DEFAULT_UNIT
 from .shared_options import ReadsCandidates
 
 logger = logging.getLogger(__name__)
@@ -222,10 +223,27 @@ def grouped(kinds: Mapping[str, Sequence[str]], models: Iterable[str]) -> dict[s
 def _kinds(
     kinds: Mapping[str, Sequence[str]], scores: Mapping[str, str | Path], aggregations: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The models of each kind, with the aggregation that its scores name (or the first of those asked for)."""
+    """The models of each kind, with the aggregation that its scores name (or the first of those asked for) and their
+    unit. Raises InputError where its models have several units."""
     found: dict[str, dict[str, Any]] = {}
     for kind, models in grouped(kinds, scores).items():
-        row = next(iter(read_rows(scores[models[0]], Scored)), None)
-        own = row["aggregation"] if row else DEFAULT_AGGREGATION
-        found[kind] = {"models": models, "aggregation": own if own in aggregations else aggregations[0]}
+        rows = {model: row for model in models for row in islice(read_rows(scores[model], Scored), 1)}
+        own = next((row["aggregation"] for row in rows.values()), DEFAULT_AGGREGATION)
+        found[kind] = {
+            "models": models,
+            "aggregation": own if own in aggregations else aggregations[0],
+            "unit": one_unit(kind, {model: row["unit"] for model, row in rows.items()}),
+        }
     return found
+
+
+def one_unit(kind: str, units: Mapping[str, str]) -> str:
+    """The unit of the rewards of a kind, from those of its models. Raises InputError where they differ."""
+    (first, unit), *others = units.items() or [("", DEFAULT_UNIT)]
+    for model, other in others:
+        if other != unit:
+            raise InputError(
+                f"the rewards of {first} are of the unit {unit!r}, those of {model} of {other!r}: these are not seeds "
+                f"of one kind {kind!r}; measure them apart"
+            )
+    return unit

@@ -30,7 +30,7 @@ from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import execution, input_path, nearest, parameter
 from ..runs.folder import REJECTED
 from ..runs.manifest import WORK, describe_input, files_hash
-from .choices import grouped
+from .choices import grouped, one_unit
 from .shared_options import ReadsRows, RunsEngine, named_models, spec_of
 
 
@@ -156,6 +156,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 scorer = _once(stack, self._scorer, model)
                 given[model] = {name: self._measure(kept, model, name, some, scorer) for name, some in items.items()}
         kinds = grouped(self.kinds, self.models)
+        for kind, models in kinds.items():
+            one_unit(kind, {model: next(iter(given[model].values()))[""].unit for model in models})
         for name, some in items.items():
             benchmark = self.benchmarks[name]
             views = benchmark_views(benchmark, some)

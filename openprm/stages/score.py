@@ -107,6 +107,7 @@ def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:
                 score=scored.score,
                 aggregation=scored.aggregation,
                 truncated=scored.truncated,
+                unit=scored.unit,
             )
         ]
     )

@@ -21,6 +21,7 @@ from ..models.reward_checkpoint import check_reward_model
 from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import SequenceRewarder
 from ..scoring.scored_answer import ScoringSettings
+from ..scoring.units import STRENGTH
 from .data import (
     EncodedPair,
     GlobalBatchSampler,
@@ -149,6 +150,7 @@ class OpenPRMTrainer(Trainer):
         self._tokenizer = processing_class
         most = min(args.max_length, longest_sequence(model))
         self._settings = ScoringSettings.of(model.config, processing_class, max_length=most)
+        model.config.openprm["unit"] = STRENGTH  # a ranking loss keeps no zero that the base model's rewards had
         train = None if train_dataset is None else self._encode(train_dataset, "train")
         evaluated: Any = None
         if isinstance(eval_dataset, Mapping):

@@ -16,7 +16,7 @@ from .demo_page import EXAMPLE, build_for, serve
 GRADIO = "6.31.0"
 
 #: With the folders that their relative imports expect.
-_MODULES = ("viewer/demo_page.py", "viewer/colors.py", "scoring/aggregation.py")
+_MODULES = ("viewer/demo_page.py", "viewer/colors.py", "scoring/aggregation.py", "scoring/units.py")
 
 
 def launch(model: str, *, port: int | None = None, example: Mapping[str, Any] = EXAMPLE) -> None:

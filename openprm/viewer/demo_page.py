@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..scoring.aggregation import AGGREGATIONS, DEFAULT_AGGREGATION, aggregate
+from ..scoring.aggregation import DEFAULT_AGGREGATION, aggregate, aggregations_of
+from ..scoring.units import DEFAULT_UNIT
 from .colors import color_class, stylesheet
 
 MAX_ANSWERS = 8
@@ -71,7 +72,8 @@ def build_for(scorer: Any, title: str, example: Mapping[str, Any] = EXAMPLE) -> 
         with gr.Row():
             add = gr.Button("Add an answer", interactive=len(given) < MAX_ANSWERS)
             remove = gr.Button("Remove the last answer", interactive=len(given) > 1)
-        choice = gr.Dropdown(list(AGGREGATIONS), value=aggregation, label="Aggregation: step rewards to one score")
+        names = aggregations_of(settings.get("unit", DEFAULT_UNIT))
+        choice = gr.Dropdown(names, value=aggregation, label="Aggregation: step rewards to one score")
         run = gr.Button("Score", variant="primary")
         page = gr.HTML(css_template=_STYLE, elem_id="result")
 

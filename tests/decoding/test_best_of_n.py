@@ -136,7 +136,7 @@ def test_votes_by_hand():
     answers = [of("a", 0.0), of("b", 2.5), of("c", 1.0), of("d", 1.0), of("e", 9.0)]
     labels = ["1", "2", "1", "1", None]
     assert vote(answers, labels) == answers[2]  # the best of those that say 1, and the first of two
-    assert vote(answers, labels, weighted=True) == answers[1]  # exp(2.5) against 1 + 2 exp(1)
+    assert vote(answers, labels, unit="strength") == answers[1]  # exp(2.5) against 1 + 2 exp(1)
     assert vote(answers, ["1", "2", "1", "2", None]) == answers[2]
     assert vote(answers, [None] * 5) == answers[4]
     with pytest.raises(ValueError, match="no answers"):
@@ -146,5 +146,5 @@ def test_votes_by_hand():
 def test_what_was_not_rewarded_to_its_end_weighs_nothing():
     cut = Hypothesis(PartialResponse(("a", "b"), (), "stop"), (9.0,), 9.0)
     answers = [cut, of("c", -3.0), Hypothesis(PartialResponse((), (), "stop"))]
-    assert vote(answers, ["1", "2", "1"], weighted=True) == answers[1]
+    assert vote(answers, ["1", "2", "1"], unit="strength") == answers[1]
     assert vote(answers, ["1", "2", "1"]) == cut

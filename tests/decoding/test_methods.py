@@ -44,13 +44,32 @@ def test_votes_choose_among_the_answers_that_won(weighted: bool):
         assert isinstance(plain, SearchResult)
         texts = [answer.partial.text for answer in plain.complete]
         said = [next((letter for letter in text[::-1] if letter in "ab"), None) for text in texts]  # the last one
-        assert found.best == vote(found.complete, said, weighted)
+        assert found.best == vote(found.complete, said, "strength" if weighted else None)
         assert [answer.partial.text for answer in found.complete] == texts
         if weighted:
             assert found == replace(plain, best=found.best)
         else:  # nothing has a reward
             assert {(answer.step_rewards, answer.score) for answer in found.complete} == {((), -math.inf)}
             assert found.scored_tokens == 0
+
+
+def test_votes_are_weighted_by_the_unit_of_the_rewards():
+    method = Method("weighted-vote", 8, "min", pattern="re:[ab]")
+    for unit, plain in zip(("log-odds", "strength"), (run(method, unit="log-odds"), run(method)), strict=True):
+        for found in plain:
+            assert isinstance(found, SearchResult)
+            texts = [answer.partial.text for answer in found.complete]
+            said = [next((letter for letter in text[::-1] if letter in "ab"), None) for text in texts]
+            assert found.best == vote(found.complete, said, unit)
+    Method("weighted-vote", 8, "prod").check_unit("log-odds")
+    Method("best-of-n", 8, "min").check_unit("grade")
+    for aggregation, unit, problem in [
+        ("prod", "strength", "'prod' multiplies probabilities"),
+        ("min", "grade", "which scores of the unit 'grade' do not give; take the best of N"),
+        ("min", "logits", "unknown unit 'logits'"),
+    ]:
+        with pytest.raises(ValueError, match=problem):
+            Method("weighted-vote", 8, aggregation).check_unit(unit)
 
 
 def test_a_prompt_that_fails_leaves_the_others():

@@ -12,6 +12,8 @@ from openprm.decoding.selection import (
     coverage,
     expected_best_of_n,
     expected_vote,
+    has_weights,
+    log_weights,
     majority_vote,
     tie_weights,
     weighted_vote,
@@ -73,6 +75,30 @@ def test_weighted_vote():
 def test_weighted_vote_does_not_see_a_shift(rows, shift):
     names, values, _ = zip(*rows, strict=True)
     assert weighted_vote(names, [value + shift for value in values]) == weighted_vote(names, values)
+
+
+def test_the_unit_says_what_a_score_weighs():
+    one, three = ["a", "b", "b", "b"], [6.0, 2.0, 2.0, 2.0]
+    assert weighted_vote(one, three) == weighted_vote(one, three, "log-ratio") == "a"  # 403 against 22
+    assert weighted_vote(one, three, "log-odds") == "b"  # 1.0 against 2.6
+    weights = [math.exp(weight) for weight in log_weights(three, "log-odds")]
+    assert (round(weights[0], 1), round(sum(weights[1:]), 1)) == (1.0, 2.6)
+    weights = [math.exp(weight) for weight in log_weights(three)]
+    assert (round(weights[0]), round(sum(weights[1:]))) == (403, 22)
+    # a score by `prod` is a log-probability already: 0.9 against 0.4 + 0.4
+    assert weighted_vote(["a", "b", "b"], [math.log(p) for p in (0.9, 0.4, 0.4)], "log-probability") == "a"
+    for unit in ("grade", "value"):
+        assert not has_weights(unit)
+        with pytest.raises(ValueError, match=f"unit '{unit}' do not give; take the best of N"):
+            expected_vote(one, [1, 0, 0, 0], three, unit)
+
+
+@given(candidates)
+def test_a_constant_changes_the_vote_of_log_odds(rows):
+    """Far below even odds it is that of strengths, far above the majority's: a probability is at most 1."""
+    names, values, _ = zip(*[row for row in rows if row[1] > -math.inf] or [("1", 0.0, 0.0)], strict=True)
+    assert weighted_vote(names, [value - 64 for value in values], "log-odds") == weighted_vote(names, values)
+    assert weighted_vote(names, [value + 64 for value in values], "log-odds") == majority_vote(names)
 
 
 @given(candidates)

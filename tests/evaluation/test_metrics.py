@@ -27,10 +27,16 @@ def test_metrics_are_the_packages():
     voting = [[answer or None for answer in given] for given in answers]
     assert results["majority_vote"] == fmean(map(expected_vote, voting, correct))
     assert results["weighted_vote"] == fmean(map(expected_vote, voting, correct, scores))
+    of_odds = load("majority_vote").compute(
+        predictions=[["a", "b", "b", "b"]], references=[[1, 0, 0, 0]], scores=[[6, 2, 2, 2]], unit="log-odds"
+    )
+    assert of_odds["weighted_vote"] == 0
     assert "weighted_vote" not in load("majority_vote").compute(predictions=answers, references=correct)
     rewards, references = [[1.0, 0.2], [1.0], [], [0.9, 0.7]], [1, -1, -1, 0]
     expected = first_error_f1([first_error(some, 0.5) for some in rewards], references)
     assert load("first_error_f1").compute(predictions=rewards, references=references, threshold=0.5) == expected
+    logits = [[reward - 0.5 for reward in some] for some in rewards]
+    assert load("first_error_f1").compute(predictions=logits, references=references, unit="log-odds") == expected
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,7 @@ def test_metrics_are_the_packages():
         ("majority_vote", {"predictions": [["1"]], "references": [[0]], "scores": []}),
         ("majority_vote", {"predictions": [], "references": []}),
         ("first_error_f1", {"predictions": [0, 1], "references": [0, 0]}),
+        ("first_error_f1", {"predictions": [[0.1], [-0.1]], "references": [0, -1]}),
     ],
 )
 def test_what_cannot_be_measured_is_an_error(name, inputs):

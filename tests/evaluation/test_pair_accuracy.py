@@ -18,9 +18,13 @@ def test_pair_accuracy():
 def test_the_first_step_below_the_threshold():
     assert first_error([0.5, 0.1, -2.0], threshold=0.2) == 1
     assert first_error([0.5, 0.2], threshold=0.2) == NO_ERROR
-    assert first_error([]) == NO_ERROR
+    assert first_error([], 0.0) == NO_ERROR
+    assert first_error([0.1, -0.1], unit="log-odds") == first_error([0.1, -0.1], threshold=0.0) == 1
+    assert first_error([0.1, 0.3], threshold=0.2, unit="log-odds") == 0
     with pytest.raises(ValueError, match="NaN"):
-        first_error([1.0, math.nan])
+        first_error([1.0, math.nan], 0.0)
+    with pytest.raises(ValueError, match="unit 'strength' have no zero: choose a threshold on other answers"):
+        first_error([0.1, -0.1])
 
 
 def test_the_f1_of_first_errors():

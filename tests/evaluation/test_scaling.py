@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.decoding.selection import expected_vote
-from openprm.evaluation.accuracy import evaluate_selection
+from openprm.evaluation.accuracy import choices, compare_groups, evaluate_selection
 from openprm.evaluation.scaling import early_rejection_rows, line_values, scaling_curve, search_point, step_tokens
 
 from .test_accuracy import make_prompts
@@ -130,3 +130,26 @@ def test_a_responses_tokens_are_dealt_out_to_its_steps(n_tokens, steps):
     for tokens, step in zip(dealt, steps, strict=True):
         assert abs(tokens - n_tokens * len(step) / len("".join(steps))) <= 1
     assert step_tokens(n_tokens, []) == []
+
+
+def test_votes_are_weighted_by_the_unit_of_the_scores():
+    """One right answer at 6 against three wrong ones at 2: exp elects it, sigmoid does not."""
+    prompt = {"responses": list("abcd"), "correct": [1, 0, 0, 0], "answers": ["1", "2", "2", "2"]}
+    scores = {name: [6.0, 2.0, 2.0, 2.0] for name in ("bt", "ce", "graded")}
+    prompts = [{**prompt, "scores": scores, "units": {"ce": "log-odds", "graded": "grade"}}]
+    rows = {row["method"]: row["accuracy"] for row in evaluate_selection(prompts)}
+    assert rows["weighted vote@4: bt"] == rows["best of 4: graded"] == 1
+    assert rows["weighted vote@4: ce"] == rows["majority vote@4"] == 0
+    assert "weighted vote@4: graded" not in rows
+    points = {(point["line"], point["n"]): point["accuracy"] for point in scaling_curve(prompts)}
+    for name in ("bt", "ce"):
+        assert points[f"weighted vote: {name}", 4] == rows[f"weighted vote@4: {name}"]
+    assert ("best of n: graded", 4) in points
+    assert ("weighted vote: graded", 4) not in points
+    chosen = choices(prompts, {name: [name] for name in scores})
+    compared = compare_groups(chosen, [("bt", "ce"), ("bt", "graded")], (0, 1))
+    assert [(row["method"], row["against"]) for row in compared] == [
+        ("best of 4", "ce"),
+        ("weighted vote@4", "ce"),
+        ("best of 4", "graded"),
+    ]

@@ -73,7 +73,8 @@ def test_saving_gives_a_plain_checkpoint(tmp_path: Path):
     ]
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     expected = {"architectures": ["LlamaForSequenceClassification"], "problem_type": "regression"}
-    expected |= {"openprm": {"separator": "line", "aggregation": "mean", "suffix": " ok", "date": "2024-07-26"}}
+    ours = {"separator": "line", "aggregation": "mean", "suffix": " ok", "date": "2024-07-26", "unit": "strength"}
+    expected |= {"openprm": ours}
     assert {**config, **expected} == config
     assert len(config["id2label"]) == 1
     assert "custom_pipelines" not in config

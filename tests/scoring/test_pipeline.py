@@ -16,6 +16,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import openprm
 from openprm import scoring
 from openprm.schema import Scored
+from openprm.scoring.aggregation import log_sigmoid
 from openprm.scoring.encoding import encode
 from openprm.scoring.pipeline import OpenPRMScoringPipeline, load_scorer
 from tests import tiny_models
@@ -69,9 +70,10 @@ def test_step_rewards_are_those_of_one_plain_pass_per_rendered_prefix(name):
         "steps": STEPS,
         "aggregation": "min",
         "truncated": False,
+        "unit": "strength",
         "failure": None,
     }
-    assert len(output) == 6
+    assert len(output) == 7
 
 
 def test_every_form_of_input_and_every_container(llama):
@@ -239,8 +241,9 @@ def test_batches_need_a_padding_token():
 
 def test_a_saved_pipeline_gives_the_same_rewards_without_the_package(tmp_path):
     folder = tmp_path / "scorer"
-    score = scorer(config={"separator": ".\n", "aggregation": "last"})
+    score = scorer(config={"separator": ".\n", "aggregation": "prod", "unit": "log-odds"})
     expected = score(INPUTS)
+    assert expected[0]["score"] == pytest.approx(sum(map(log_sigmoid, expected[0]["step_rewards"])))
     score.save_pretrained(folder)
     room = {path.name for path in Path(scoring.__file__).parent.glob("*.py")} - {"__init__.py"}
     assert {path.name for path in folder.glob("*.py")} == room
@@ -258,7 +261,8 @@ print(json.dumps(score(inputs, batch_size=2)))
     done = subprocess.run(command, **options, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert {one["aggregation"] for one in found} == {"last"}
+    assert {(one["aggregation"], one["unit"]) for one in found} == {("prod", "log-odds")}
+    assert [one["score"] for one in found] == [pytest.approx(one["score"], abs=1e-5) for one in expected]
     assert [one["step_rewards"] for one in found] == [pytest.approx(one["step_rewards"], abs=1e-6) for one in expected]
     # With the package no trust is needed: its own code is taken.
     own = openprm.load_scorer(str(folder), device="cpu")

@@ -11,7 +11,7 @@ import pytest
 
 from openprm.scoring.aggregation import AGGREGATIONS, ScoringError
 from openprm.scoring.encoding import encode
-from openprm.scoring.scored_answer import ScoringSettings, positions
+from openprm.scoring.scored_answer import ScoredAnswer, ScoringSettings, positions
 from tests import tiny_models
 
 QUESTION = "What is the sum of two and three?"
@@ -63,7 +63,7 @@ def test_a_token_without_an_embedding_fails_the_answer():
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_a_reward_that_is_not_finite_is_a_failure(wrong, aggregation):
     with pytest.raises(ScoringError, match=f"the reward is {wrong}"):
-        ScoringSettings(100, aggregation=aggregation).score(["a", "b", "c"], [-0.1, wrong, wrong])
+        ScoringSettings(100, aggregation=aggregation, unit="log-odds").score(["a", "b", "c"], [-0.1, wrong, wrong])
 
 
 def test_the_checkpoint_says_which_date_its_template_is_given():
@@ -71,3 +71,18 @@ def test_the_checkpoint_says_which_date_its_template_is_given():
     model = tiny_models.model("llama", vocab_size=len(tok), openprm={"date": "2023-01-31"})
     (ids,) = ScoringSettings.of(model.config, tok).encode(tok, "Hi", ["five"])
     assert tok.decode(ids).startswith("2023<s>")
+
+
+def test_the_checkpoint_says_the_unit_of_its_rewards():
+    tok = tiny_models.tokenizer()
+    model = tiny_models.model("llama", vocab_size=len(tok), openprm={"unit": "log-odds"})
+    settings = ScoringSettings.of(model.config, tok, aggregation="prod")
+    assert settings.score(["a", "b"], [0.0, 0.0]) == ScoredAnswer(
+        pytest.approx(-2 * math.log(2)), ["a", "b"], [0.0, 0.0], "prod", truncated=False, unit="log-odds"
+    )
+    assert ScoringSettings.of(tiny_models.model("llama").config, tok).unit == "strength"
+    with pytest.raises(ValueError, match="'prod' multiplies probabilities, which rewards of the unit 'strength'"):
+        ScoringSettings.of(tiny_models.model("llama").config, tok, aggregation="prod")
+    model.config.openprm["unit"] = "odds"
+    with pytest.raises(ValueError, match="unknown unit 'odds'"):
+        ScoringSettings.of(model.config, tok)

@@ -72,7 +72,7 @@ def test_evaluation_by_hand(tmp_path: Path):
     assert manifest["counts"] == counts
     (orm,) = [row for row in manifest["metrics"] if row["method"] == "best of 4: orm/last"]
     assert (orm["accuracy"], orm["seeds"]) == (0.0, [0.0, 0.0])
-    assert manifest["kinds"]["orm"] == {"models": ["orm-0", "orm-1"], "aggregation": "last"}
+    assert manifest["kinds"]["orm"] == {"models": ["orm-0", "orm-1"], "aggregation": "last", "unit": "strength"}
     differences = {(row["method"], row["group"], row["against"]): row for row in manifest["differences"]}
     best = differences["best of 4", "orm/last", "prm/min"]
     assert (best["difference"], best["seeds"]) == (-0.5, [-0.5, -0.5])

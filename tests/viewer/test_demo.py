@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from openprm.errors import InputError
 from openprm.schema import Candidate
-from openprm.scoring.aggregation import AGGREGATIONS
+from openprm.scoring.aggregation import aggregations_of
 from openprm.scoring.pipeline import load_scorer
 from openprm.viewer.demo import GRADIO, example_of, launch, space_files
 from openprm.viewer.demo_page import EXAMPLE, MAX_ANSWERS, build_for, result, score_answers, serve
@@ -116,8 +116,8 @@ def test_the_spaces_files():
         if path.endswith(".py"):
             compile(text, path, "exec")
             own = re.findall(r"from (\.+)([\w.]+) import", text)
-            packages = {".": "openprm_demo/viewer", "..": "openprm_demo"}
-            assert {f"{packages[dots]}/{name.replace('.', '/')}.py" for dots, name in own} <= set(files)
+            folders = Path(path).parents
+            assert {f"{folders[len(dots) - 1]}/{name.replace('.', '/')}.py" for dots, name in own} <= set(files)
 
 
 def test_the_space_asks_for_the_packages_versions():
@@ -181,7 +181,9 @@ def test_another_aggregation_needs_no_new_scoring(served, open_page):  # noqa: F
     score(page)
     before = numbers(page)
     page.get_by_label("Aggregation").click()
-    assert [option.get_attribute("aria-label") for option in page.get_by_role("option").all()] == list(AGGREGATIONS)
+    assert [option.get_attribute("aria-label") for option in page.get_by_role("option").all()] == aggregations_of(
+        "strength"
+    )
     page.get_by_role("option", name="last", exact=True).click()
     page.get_by_role("heading", name="(last)").first.wait_for()
     assert numbers(page) == before

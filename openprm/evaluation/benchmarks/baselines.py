@@ -58,6 +58,8 @@ class RandomScore(Baseline):
 class Length(Baseline):
     """The number of characters: the longest response is the best."""
 
+    unit = "grade"
+
     def reward(self, question: Sequence[Mapping[str, Any]], prefix: str) -> float:
         return float(len(prefix))
 

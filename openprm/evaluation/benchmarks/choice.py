@@ -16,7 +16,7 @@ from ...data.benchmark_prompts import BENCHMARK_PROMPTS
 from ...data.candidates import CandidateSource
 from ...data.columns import Columns
 from ...data.values import question_id
-from ...decoding.selection import best_of_n, expected_best_of_n, expected_vote
+from ...decoding.selection import best_of_n, expected_best_of_n, expected_vote, has_weights
 from ...errors import Failure, InputError
 from ...rewards.answer_equivalence import labels
 from ...rewards.base import RewardBatch, Rewarder
@@ -25,7 +25,9 @@ from ...runs.declaration import nearest
 from ...runs.folder import is_folder
 from ...runs.shards import prompt_key
 from ...schema import Candidate
-from ..accuracy import PromptCandidates
+from ...scoring.aggregation import score_unit
+from ...scoring.units import DEFAULT_UNIT
+from ..accuracy import PromptCandidates, unit_of
 from ..bootstrap import Statistic, mean
 from ..pair_accuracy import better_over_worse
 from ..scaling import curve_sizes
@@ -115,13 +117,15 @@ class Choice(Benchmark, kind="choice"):
                 yield replace(item, facts=facts)
 
     def statistics(self, measured: Measured) -> Iterator[Statistic]:
-        """Best of N and of fewer, right against wrong answers of one prompt, and the vote weighted by exp(score)."""
-        prompts = prompts_of(measured.items, measured.scores())
+        """Best of N and of fewer, right against wrong answers of one prompt, and the vote weighted by scores where
+        their unit says so (`openprm.decoding.selection.log_weights`)."""
+        unit = score_unit(measured.aggregation, measured.unit)
+        prompts = prompts_of(measured.items, measured.scores(), unit)
         yield from self._best_of_n(measured.items, prompts)
         yield from _numbers(
             "pair accuracy", measured.items, prompts, lambda one: better_over_worse(one["scores"][""], one["correct"])
         )
-        if self.equivalence:
+        if self.equivalence and has_weights(unit):
             yield from _numbers("weighted vote", measured.items, prompts, _vote)
 
     def references(self, items: Sequence[Item]) -> dict[str, list[Statistic]]:
@@ -169,14 +173,17 @@ def drawn(rows: Sequence[Candidate], n: int) -> list[Candidate]:
     return [row for _, row in sorted(ranked, key=lambda one: one[0])[:n]]
 
 
-def prompts_of(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> list[PromptCandidates]:
-    """The candidates of each item, with their scores as those of the scorer ""."""
+def prompts_of(
+    items: Sequence[Item], scores: Sequence[Sequence[float]], unit: str = DEFAULT_UNIT
+) -> list[PromptCandidates]:
+    """The candidates of each item, with their scores, of this unit, as those of the scorer ""."""
     return [
         PromptCandidates(
             responses=[response.text for response in item.responses],
             correct=item.facts["correct"],
             answers=item.facts["answers"],
             scores={"": scored},
+            units={"": unit},
         )
         for item, scored in zip(items, scores, strict=True)
     ]
@@ -201,7 +208,7 @@ def _best(prompt: PromptCandidates, n: int | None = None) -> float:
 
 
 def _vote(prompt: PromptCandidates) -> float:
-    return expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][""])
+    return expected_vote(prompt["answers"], prompt["correct"], prompt["scores"][""], unit_of(prompt, ""))
 
 
 def _numbers(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import Failure
 from ...schema import Message
-from ...scoring.aggregation import aggregate
+from ...scoring.aggregation import aggregate, score_unit
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Rewarded:
 class Measured:
     """The items of a benchmark with what one model gave to their responses, in the same order.
 
-    aggregation: how step rewards become a score. unit: of the rewards: strength, log-odds, log-ratio, grade or value.
+    aggregation: how step rewards become a score. unit: of the rewards (`openprm.scoring.units`). Raises ValueError
+    for an aggregation that takes rewards of another unit.
     """
 
     items: Sequence[Item]
@@ -85,6 +86,7 @@ class Measured:
     unit: str = "strength"
 
     def __post_init__(self) -> None:
+        score_unit(self.aggregation, self.unit)
         for item, rewarded in zip(self.items, self.rewarded, strict=True):
             if len(item.responses) != len(rewarded):
                 raise ValueError(f"item {item.id!r} has {len(item.responses)} responses, {len(rewarded)} rewarded")

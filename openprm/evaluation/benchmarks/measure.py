@@ -24,7 +24,7 @@ class Scorer(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the rewards: strength, log-odds, log-ratio, grade or value."""
+        """Of the rewards (`openprm.scoring.units`)."""
 
     @property
     def aggregation(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...scoring.aggregation import AGGREGATIONS
+from ...scoring.aggregation import aggregations_of, score_unit
 from ..bootstrap import Estimate, OfWeights, Statistic, difference, draw_weights, estimate
 from ..probes import PROBES, Views
 from .declaration import Benchmark
@@ -29,11 +29,13 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
 
     `metrics`: a row for each number (`part`, `metric`, `subset`), each kind of models and each choice that needs
     none: an `Estimate` with `model`, `aggregation` (null without one) and `items`. `differences`: the first of two
-    kinds less the second, on the same draws. `aggregations`: the headline number by each aggregation. `details`: by
-    probe and kind of models, what pictures are drawn of; and by the benchmark's kind what it says of its numbers.
+    kinds less the second, on the same draws (not of numbers in the unit of scores, where the two have other units).
+    `aggregations`: the headline number by each aggregation. `details`: by probe and kind of models, what pictures are
+    drawn of; and by the benchmark's kind what it says of its numbers.
     """
     weights = draw_weights([item.prompt or item.id for item in items], seed)
     about: dict[tuple[str, _Key], dict[str, Any]] = {}
+    of_scores: set[_Key] = set()
 
     def values(name: str, aggregation: str | None, by_seed: Sequence[Sequence[Statistic]]) -> _Values:
         found: _Values = {}
@@ -43,6 +45,8 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
                 found.setdefault(key, []).append(one.of(weights))
                 fewest = min(one.n, about.get((name, key), {"items": one.n})["items"])
                 about[name, key] = {"aggregation": one.aggregation or aggregation, "items": fewest}
+                if one.of_scores:
+                    of_scores.add(key)
         return found
 
     own = {
@@ -53,6 +57,7 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
         )
         for name, views in kinds.items()
     }
+    units = {name: score_unit(views[0][""].aggregation, views[0][""].unit) for name, views in kinds.items()}
     references = {name: values(name, None, [some]) for name, some in benchmark.references(items).items()}
     metrics = [
         {"part": key[0], "metric": key[1], "subset": key[2], "model": name, **about[name, key], **estimate(by_seed)}
@@ -62,7 +67,12 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
     said: dict[str, Any] = {benchmark.kind: benchmark, **{probe: PROBES[probe] for probe in benchmark.probes}}
     return {
         "metrics": metrics,
-        "differences": _differences(own, references),
+        "differences": [
+            row
+            for row in _differences(own, references)
+            if (row["part"], row["metric"], row["subset"]) not in of_scores
+            or units.get(row["model"]) == units.get(row["against"])
+        ],
         "aggregations": _aggregations(benchmark, kinds, weights) if benchmark.aggregated else [],
         "details": {
             part: {name: one.details(views[0]) for name, views in kinds.items()} for part, one in said.items()
@@ -109,10 +119,10 @@ def _less(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Estimate:
 
 
 def _aggregations(benchmark: Benchmark, kinds: ByKind, weights: np.ndarray) -> list[dict[str, Any]]:
-    """The headline number of the whole by each aggregation."""
+    """The headline number of the whole by each aggregation that a model's rewards allow."""
     rows = []
     for name, by_seed in kinds.items():
-        for aggregation in AGGREGATIONS:
+        for aggregation in aggregations_of(by_seed[0][""].unit):
             found: list[np.ndarray] = []
             for views in by_seed:
                 plain = views[""]

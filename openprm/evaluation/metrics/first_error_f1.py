@@ -5,6 +5,7 @@ from datasets import List, Value
 
 from openprm.evaluation.metrics import metric_info
 from openprm.evaluation.pair_accuracy import first_error, first_error_f1
+from openprm.scoring.units import DEFAULT_UNIT
 
 
 class FirstErrorF1(evaluate.Metric):
@@ -16,8 +17,9 @@ class FirstErrorF1(evaluate.Metric):
         predictions (list of int, or of lists of float): for each answer, the index of its first wrong step, from 0, or
             -1 where none is wrong; or the rewards of its steps, of which the first below the threshold is wrong.
         references (list of int): for each answer, the index of its first wrong step, or -1.
-        threshold (float, optional): what a right step's reward reaches, in the rewards' own units. Default: 0. Choose
-            it on other answers.
+        threshold (float, optional): what a right step's reward reaches, in the rewards' own unit. Choose it on other
+            answers. It may be left out for log-odds, which are even at 0.
+        unit (str, optional): of the rewards: "strength" (default), "log-odds" or another of `openprm.scoring.units`.
     Returns:
         f1 (float): the harmonic mean of the other two, 0 to 1.
         erroneous (float): the accuracy on answers with a wrong step.
@@ -40,6 +42,6 @@ class FirstErrorF1(evaluate.Metric):
             self, {"predictions": index, "references": index}, {"predictions": numbers, "references": index}
         )
 
-    def _compute(self, predictions, references, threshold=0.0):
-        found = [one if isinstance(one, int) else first_error(one, threshold) for one in predictions]
+    def _compute(self, predictions, references, threshold=None, unit=DEFAULT_UNIT):
+        found = [one if isinstance(one, int) else first_error(one, threshold, unit) for one in predictions]
         return first_error_f1(found, references)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...decoding.selection import expected_best_of_n, vote_weights
+from ...decoding.selection import expected_best_of_n, has_weights, vote_weights
+from ...scoring.aggregation import score_unit
 from ..benchmarks.choice import prompts_of
 from ..bootstrap import OfWeights, Statistic, mean
 from .base import Probe, Views
@@ -22,16 +23,21 @@ class Abstention(Probe):
     """Of choices whose rewards are within 0 and 1, with the highest score as the confidence of best of N.
 
     `area under the risk` by coverage; `risk` where all is answered, which is also the area at random. `DCS` of
-    candidates weighted as in a vote, and `DCS of equal votes`, where there are answers: what states none counts as
-    none given, since nobody was asked to abstain.
+    candidates weighted as in a vote (none by scores whose unit weighs none), and `DCS of equal votes`, where there are
+    answers: what states none counts as none given, since nobody was asked to abstain.
     """
 
     def statistics(self, views: Views) -> list[Statistic]:
         prompts, confidence, risk = _choices(views)
         found = [("area under the risk", (area_under_risk(confidence, risk), len(risk))), ("risk", mean(risk))]
         if any(answer is not None for one in prompts for answer in one["answers"]):
+            unit = score_unit(views[""].aggregation, views[""].unit)
             for name, voting in (("DCS", True), ("DCS of equal votes", False)):
-                weights = [vote_weights(one["responses"], one["scores"][""] if voting else None) for one in prompts]
+                if voting and not has_weights(unit):
+                    continue
+                weights = [
+                    vote_weights(one["responses"], one["scores"][""] if voting else None, unit) for one in prompts
+                ]
                 scores = [
                     dcs(one["correct"], one["answers"], some) for one, some in zip(prompts, weights, strict=True)
                 ]

@@ -69,7 +69,7 @@ class Attacks(Probe):
             rows = {item.id: _numbers(item, own[item.id], scores) for item, scores in scored}
             for metric in dict.fromkeys(metric for row in rows.values() for metric in row):
                 of, n = mean([rows.get(key, {}).get(metric, np.nan) for key in own])
-                found.append(Statistic(metric, of, n, name, "attacks"))
+                found.append(Statistic(metric, of, n, name, "attacks", of_scores=metric.startswith("change")))
         return found
 
 
