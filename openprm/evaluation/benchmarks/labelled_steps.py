@@ -28,8 +28,8 @@ class LabelledSteps(Benchmark):
 
     joined_by: what stands between two steps of a response. threshold_from: the subsets that thresholds are chosen on,
     for each subset the first of them that is another; without any, each half of the problems is measured at the
-    threshold that is best on the other. averages: numbers that are means over subsets, by name; "" is that of the
-    whole.
+    threshold that is best on the other, and the number is their mean. averages: numbers that are means over subsets,
+    by name; "" is that of the whole.
     """
 
     aggregated: ClassVar[bool] = False
@@ -76,10 +76,17 @@ class LabelledSteps(Benchmark):
         return labelled(measured)
 
     def statistics(self, measured: Measured) -> list[Statistic]:
-        judged, thresholds = self.judged(measured), self._thresholds(measured)
-        chosen = np.array([thresholds[group]["threshold"] for group in self._groups(measured.items)], dtype=float)
+        judged, thresholds, groups = self.judged(measured), self._thresholds(measured), self._groups(measured.items)
+        chosen = np.array([thresholds[group]["threshold"] for group in groups], dtype=float)
+
+        def chosen_for(score: Score, kept: np.ndarray) -> tuple[OfWeights, int]:
+            """Each group at its threshold. Their mean, by units: counts of several thresholds have no one score."""
+            parts = [at_threshold(judged, chosen, score, kept & (np.array(groups) == group)) for group in thresholds]
+            n = sum(n for _, n in parts)
+            return weighted_sum([(of, some / n) for of, some in parts if some]), n
+
         (first, score), *_ = self.scores.items()
-        numbers = {name: partial(at_threshold, judged, chosen, one) for name, one in self.scores.items()}
+        numbers = {name: partial(chosen_for, one) for name, one in self.scores.items()}
         if measured.unit == "log-odds":
             numbers[f"{first}, threshold 0"] = partial(at_threshold, judged, np.zeros(len(chosen)), score)
         numbers[f"{first}, oracle threshold"] = partial(at_threshold, judged, None, score)

@@ -164,14 +164,15 @@ def test_the_interval_keeps_the_threshold():
     weights = draw_weights([item.prompt for item in items])
     (f1,) = (one for one in OF.statistics(measured) if (one.name, one.subset) == ("F1", ""))
     thresholds = OF.details({"": measured})["thresholds"]
-    found = [
-        first_error(one, thresholds[group]["threshold"]) for one, group in zip(rewards, OF._groups(items), strict=True)
-    ]
+    groups = OF._groups(items)
+    found = [first_error(one, thresholds[group]["threshold"]) for one, group in zip(rewards, groups, strict=True)]
     for draw, value in zip(weights[:20], f1.of(weights[:20]), strict=True):
-        kept = [i for i, times in enumerate(draw) for _ in range(int(times))]
-        assert value == pytest.approx(
-            first_error_f1([found[i] for i in kept], [items[i].facts["error"] for i in kept])["f1"]
-        )
+        expected = 0.0
+        for half in thresholds:
+            kept = [i for i, times in enumerate(draw) if groups[i] == half for _ in range(int(times))]
+            of_half = first_error_f1([found[i] for i in kept], [items[i].facts["error"] for i in kept])["f1"]
+            expected += of_half * groups.count(half) / 40
+        assert value == pytest.approx(expected)
 
 
 def test_a_response_that_was_not_wholly_rewarded_is_not_found():
