@@ -27,6 +27,16 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **options: An
     return figure, axes
 
 
+def grid(panels: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:
+    """A figure of so many panels, three beside each other, of this size in inches each; and their axes."""
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    figure, axes = new_figure(rows, columns, (columns * size[0], rows * size[1]), **options)
+    for axis in axes.ravel()[panels:]:
+        axis.remove()
+    return figure, list(axes.ravel()[:panels])
+
+
 def save_figure(figure: Any, path: Path) -> None:
     """Writes it as .png, .svg or .pdf, without the version and the date that would change the bytes."""
     from matplotlib import rc_context

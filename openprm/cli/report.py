@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ..evaluation.choices_tables import tables
-from ..evaluation.report.remarks import remarks
-from ..evaluation.report.tables import overview
-from ..evaluation.report.write import PAGE, RESULTS, TABLES
+from ..evaluation.report.page import PAGE, RESULTS
+from ..evaluation.report.tables import overview, remarks
 from ..runs.console import console, say, styled
 from ..runs.folder import read_manifest
 from ..runs.shards import status
@@ -164,7 +163,7 @@ def print_benchmarks(results: Mapping[str, Any], out: Any) -> None:
     print_table(title, header, rows)
     for text in remarks(results):
         console().print(styled(_WARNING, f"{text}."))
-    say(f"All numbers, with pictures: {out}/{PAGE} (tables alone: {out}/{TABLES})")
+    say(f"All numbers, with pictures: {out}/{PAGE}")
 
 
 def print_upload_plan(planned: Sequence[Publication], private: bool, tag: str | None) -> None:

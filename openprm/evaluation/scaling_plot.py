@@ -12,10 +12,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from ..figure import new_figure, save_figure
+from ..figure import grid, save_figure
 from .data import RANDOM
 
-_COLUMNS = 3
 _PANEL = (6.1, 4.4)  # inches
 _RANDOM = {"color": "0.35", "linestyle": (0, (1, 3))}
 _COVERAGE = {"color": "0.6", "linestyle": "-", "linewidth": 1.2}
@@ -54,17 +53,13 @@ def plot_scaling(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 def _plot(results: Mapping[str, Any], along: str, title: str, path: Path) -> list[str]:
     panels = list(results["kinds"]) or [None]
-    columns = min(len(panels), _COLUMNS)
-    rows = -(-len(panels) // columns)
     # one scale for all panels, so that models can be compared
-    figure, axes = new_figure(rows, columns, (columns * _PANEL[0], rows * _PANEL[1]), sharey=True)
-    for axis, kind in zip(axes.ravel(), panels, strict=False):
+    figure, axes = grid(len(panels), _PANEL, sharey=True)
+    for axis, kind in zip(axes, panels, strict=True):
         _panel(axis, list(_lines(results, kind)), along)
         axis.set_title(kind or "", loc="left", fontweight="bold")
         axis.set_xlabel(title)
         axis.set_ylabel(f"accuracy, 95 % intervals over {results['counts']['prompts']} prompts")
-    for axis in axes.ravel()[len(panels) :]:
-        axis.remove()
     save_figure(figure, path.with_suffix(".png"))
     save_figure(figure, path.with_suffix(".svg"))
     return [f"{path.name}.png", f"{path.name}.svg"]

@@ -45,4 +45,5 @@ def in_markdown(text: str) -> str:
 
 def over_seeds(row: Row, form: str) -> str:
     """The lowest and the highest of several seeds; nothing where there is one."""
-    return f"{min(row['seeds']):{form}} to {max(row['seeds']):{form}}" if len(row["seeds"]) > 1 else ""
+    seeds = [value for value in row["seeds"] if value is not None]
+    return f"{min(seeds):{form}} to {max(seeds):{form}}" if len(seeds) > 1 else ""

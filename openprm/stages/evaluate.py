@@ -23,7 +23,7 @@ from ..evaluation.benchmarks.measure import Scorer, measure
 from ..evaluation.benchmarks.suites import suite
 from ..evaluation.benchmarks.summary import summarize
 from ..evaluation.probes import PROBES, Views
-from ..evaluation.report.write import write_report
+from ..evaluation.report.page import write_report
 from ..models.readout import declared_model
 from ..runs.command_line import rerun_command
 from ..runs.dataset import Rejections, most_common

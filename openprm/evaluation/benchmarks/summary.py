@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...scoring.aggregation import aggregations_of, score_unit
-from ..bootstrap import Estimate, OfWeights, Statistic, difference, draw_weights, estimate
+from ..bootstrap import OfWeights, Statistic, difference, draw_weights, estimate
 from ..probes import PROBES, Views
+from .baselines import BASELINES
 from .declaration import Benchmark
 from .items import Item, Measured
 
@@ -103,19 +104,23 @@ def _of(statistic: Statistic, some: np.ndarray) -> OfWeights:
 
 
 def _differences(own: Mapping[str, _Values], references: Mapping[str, _Values]) -> list[dict[str, Any]]:
-    """Of each two models, later less earlier, and of each model less each choice that needs none."""
-    compared = [(b, a) for a, b in combinations(own, 2)] + [(a, b) for a in own for b in references]
+    """Of each model less each baseline, each earlier model, and each choice that needs none."""
+    names = sorted(own, key=lambda name: name not in BASELINES)
+    compared = [(b, a) for a, b in combinations(names, 2)] + [(a, b) for a in own for b in references]
     both = {**own, **references}
     return [
-        {"part": part, "metric": metric, "subset": subset, "model": model, "against": against, **_less(one, other)}
+        {
+            "part": part,
+            "metric": metric,
+            "subset": subset,
+            "model": model,
+            "against": against,
+            **difference(one, other),
+        }
         for model, against in compared
         for (part, metric, subset), one in both[model].items()
         if (other := both[against].get((part, metric, subset)))
     ]
-
-
-def _less(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Estimate:
-    return difference(one, other)
 
 
 def _aggregations(benchmark: Benchmark, kinds: ByKind, weights: np.ndarray) -> list[dict[str, Any]]:

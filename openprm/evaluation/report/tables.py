@@ -1,16 +1,127 @@
-"""The tables of an evaluation on benchmarks, from its results.json. Pure.
+"""An evaluation on benchmarks in tables, and what must be known of it, from its results.json. Pure.
 
 A number stands with its 95 % interval, as `0.512 (0.471 to 0.553)`; where there is none the cell is empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..benchmarks.baselines import BASELINES
-from ..tables import Column, Row, Table, in_markdown, markdown, over_seeds, table
-from .remarks import compared, remarks
+from ..tables import Row, Table, in_markdown, markdown, over_seeds
+
+
+def document(results: Mapping[str, Any]) -> str:
+    """Everything as a Markdown document."""
+
+    def listed(texts: Iterable[str]) -> str:
+        return "".join(f"- {in_markdown(text)}\n" for text in texts)
+
+    parts = ["# Evaluation\n", listed(remarks(results)), markdown([overview(results), models(results)])]
+    for name, result in results["benchmarks"].items():
+        told = listed(f"{key}: {value}" for key, value in facts(name, result).items())
+        tables = markdown(benchmark_tables(result, results["models"]), "###")
+        parts += [f"## {in_markdown(result['title'])}\n", told, tables]
+    return "\n".join(part for part in parts if part)
+
+
+def remarks(results: Mapping[str, Any]) -> list[str]:
+    """What was skipped, what has no reward, and where a model is not better than a baseline."""
+    found = [f"{name} was not measured: {why}" for name, why in results["skipped"].items()]
+    for name, result in results["benchmarks"].items():
+        found += [f"{name}: {text}" for text in _of_benchmark(result, results["models"])]
+    return found
+
+
+def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str]:
+    if result["limit"] is not None:
+        yield f"only {result['limit']:,} of its prompts were drawn (--limit)"
+    for reason, count in result["skipped"].items():
+        yield f"{count:,} left out: {reason}"
+    for count in sorted({*result["unscored"].values()} - {0}):
+        which = ", ".join(model for model, missing in result["unscored"].items() if missing == count)
+        yield f"{count:,} responses have no reward by {which}, and are ranked last"
+    for probe, of_kinds in result["details"].items():
+        told = {kind: one for kind, one in of_kinds.items() if kind in kinds and isinstance(one, Mapping)}
+        yield from (f"{probe} of {kind}: {one['why']}" for kind, one in told.items() if one.get("why"))
+        if left_out := max((one.get("left_out", 0) for one in told.values()), default=0):
+            yield f"{left_out:,} items are left out by the probe {probe}"
+    for row in compared(result, kinds):
+        if row["against"] in BASELINES and row["value"] is not None and not (row["low"] or 0) > 0:
+            better = "worse" if (row["high"] or 0) < 0 else "not better"
+            yield f"{row['model']} is {better} than {row['against']}: {number(row, '+.3f')} in {result['headline']}"
+
+
+def overview(results: Mapping[str, Any]) -> Table:
+    """The headline number of each benchmark for each kind of models and each baseline."""
+    rows = [
+        {**row, "benchmark": f"{name}: {result['headline']}"}
+        for name, result in results["benchmarks"].items()
+        for row in headline(result)
+        if row["model"] in (*results["models"], *BASELINES)
+    ]
+    return pivot("Overview", rows, "model", "benchmark")
+
+
+def headline(result: Mapping[str, Any], rows: str = "metrics") -> list[Row]:
+    """The rows of a benchmark's headline number on the whole."""
+    key = ("", result["headline"], "")
+    return [row for row in result[rows] if (row["part"], row["metric"], row["subset"]) == key]
+
+
+def models(results: Mapping[str, Any]) -> Table:
+    """Of which checkpoints each kind is the mean, and how it is read."""
+    rows = [
+        [kind, ", ".join(entry["models"]), entry["aggregation"], entry["unit"]]
+        for kind, entry in results["models"].items()
+    ]
+    return Table("Models", ["model", "checkpoints", "aggregation of step rewards", "unit of rewards"], rows)
+
+
+def facts(name: str, result: Mapping[str, Any]) -> dict[str, str]:
+    """What a benchmark is, and what of it was measured."""
+    told = {"name": name, "data": result["data"]["name"], "revision or hash": result["data"]["hash"]}
+    told |= {key: result.get(key) for key in ("kind", "license", "homepage", "note", "arithmetic", "citation")}
+    told["items"] = f"{result['items']:,}" + (f" of at most {result['limit']:,} prompts" if result["limit"] else "")
+    told["left out"] = ", ".join(f"{count:,} ({reason})" for reason, count in result["skipped"].items())
+    return {key: value for key, value in told.items() if value}
+
+
+def benchmark_tables(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[Table]:
+    """All numbers of one benchmark; `kinds` are the models of the results."""
+    own = [row for row in result["metrics"] if not row["part"]]
+    curve = [{**row, "candidates": row["metric"].rpartition("@")[2]} for row in own if "@" in row["metric"]]
+    whole = [row for row in own if not row["subset"] and "@" not in row["metric"]]
+    subsets = {row["metric"]: [one for one in own if one["metric"] == row["metric"] and one["subset"]] for row in own}
+    probes: dict[str, list[Row]] = {}
+    for row in result["metrics"]:
+        if row["part"]:
+            name = row["metric"] + (f": {row['subset']}" if row["subset"] else "")
+            probes.setdefault(row["part"], []).append({**row, "number": name})
+    differences = [{**row, "other": f"less {row['against']}"} for row in compared(result, kinds)]
+    made = [
+        _with_counts(pivot("Whole", whole, "model", "metric"), result, kinds),
+        *(pivot(f"By subset: {name}", rows, "subset", "model", items=True) for name, rows in subsets.items()),
+        pivot("By number of candidates", curve, "candidates", "model", items=True),
+        pivot(f"Differences in {result['headline']}, paired by prompt", differences, "model", "other", "+.3f"),
+        pivot("By aggregation of step rewards", result["aggregations"], "model", "aggregation"),
+        *(pivot(f"Probe: {part}", rows, "number", "model", items=True) for part, rows in probes.items()),
+    ]
+    return [one for one in made if one.rows]
+
+
+def pivot(title: str, rows: Sequence[Row], down: str, across: str, form: str = ".3f", items: bool = False) -> Table:
+    """A line for each value of one key, a column for each of another; with `items` over how many items they are."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(row[down], {})[row[across]] = row
+    columns = list(dict.fromkeys(row[across] for row in rows))
+    lines = [[name, *(number(line.get(one), form) for one in columns)] for name, line in found.items()]
+    for line in lines if items else ():
+        counts = sorted({row["items"] for row in found[line[0]].values()})
+        line.append(" to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))))
+    return Table(title, [down, *columns, *["items"] * items], lines)
 
 
 def number(row: Row | None, form: str = ".3f") -> str:
@@ -21,156 +132,20 @@ def number(row: Row | None, form: str = ".3f") -> str:
     return f"{row['value']:{form}}{interval}"
 
 
-def document(results: Mapping[str, Any]) -> str:
-    """All tables as a Markdown document, with what must be known of them first."""
-    parts = ["# Evaluation\n", _listed(remarks(results)), markdown([overview(results), models(results)])]
-    for name, result in results["benchmarks"].items():
-        told = _listed(f"{key}: {value}" for key, value in facts(name, result).items())
-        tables = markdown(benchmark_tables(result, results["models"]), "###")
-        parts += [f"## {in_markdown(result['title'])}\n", told, tables]
-    return "\n".join(part for part in parts if part)
+def _with_counts(table: Table, result: Mapping[str, Any], kinds: Mapping[str, Any]) -> Table:
+    """With the range of the headline number over training seeds, and what it is over."""
+    of = {row["model"]: row for row in headline(result)}
+    for line in table.rows:
+        row, checkpoints = of.get(line[0]), kinds.get(line[0], {"models": []})["models"]
+        missing = sum(result["unscored"].get(model, 0) for model in checkpoints)
+        line += [over_seeds(row, ".3f"), f"{row['items']:,}"] if row else ["", ""]
+        line.append(f"{missing:,}" if missing else "")
+    return table._replace(header=[*table.header, "over seeds", "items", "unscored responses"])
 
 
-def _listed(texts: Iterable[str]) -> str:
-    return "".join(f"- {in_markdown(text)}\n" for text in texts)
-
-
-def overview(results: Mapping[str, Any]) -> Table:
-    """The headline number of each benchmark for each kind of models and each baseline."""
-    found = {name: headline(result) for name, result in results["benchmarks"].items()}
-    header = ["model", *(f"{name}: {result['headline']}" for name, result in results["benchmarks"].items())]
-    scorers = [*results["models"], *BASELINES]
-    rows = [[one, *(number(of_benchmark.get(one)) for of_benchmark in found.values())] for one in scorers]
-    return Table("Overview", header, rows)
-
-
-def headline(result: Mapping[str, Any]) -> dict[str, Row]:
-    """The row of a benchmark's headline number on the whole, by model."""
-    key = ("", result["headline"], "")
-    return {row["model"]: row for row in result["metrics"] if (row["part"], row["metric"], row["subset"]) == key}
-
-
-def models(results: Mapping[str, Any]) -> Table:
-    """Of which checkpoints each kind is the mean, and how it is read."""
-    rows = [{"kind": kind, **entry} for kind, entry in results["models"].items()]
-    columns: Sequence[Column] = [
-        ("model", "{kind}"),
-        ("checkpoints", lambda row: ", ".join(row["models"])),
-        ("aggregation of step rewards", "{aggregation}"),
-        ("unit of rewards", "{unit}"),
-    ]
-    return table("Models", rows, columns)
-
-
-def facts(name: str, result: Mapping[str, Any]) -> dict[str, str]:
-    """What a benchmark is, and what of it was measured."""
-    told = {
-        "name": name,
-        "kind": result["kind"],
-        "data": result["data"]["name"],
-        "revision or hash": result["data"]["hash"],
-        "license": result["license"],
-        "homepage": result["homepage"],
-        "note": result["note"],
-        "arithmetic": result.get("arithmetic"),
-        "citation": result["citation"],
-        "prompts at most": result["limit"],
-        "items": f"{result['items']:,}",
-        "left out": ", ".join(f"{count:,} ({reason})" for reason, count in result["skipped"].items()),
-    }
-    return {key: str(value) for key, value in told.items() if value}
-
-
-def benchmark_tables(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[Table]:
-    """All numbers of one benchmark; `kinds` are the models of the results."""
-    own = [row for row in result["metrics"] if not row["part"]]
-    curve = [row for row in own if "@" in row["metric"]]
-    by_part: dict[str, list[Row]] = {}
-    for row in result["metrics"]:
-        if row["part"]:
-            by_part.setdefault(row["part"], []).append(row)
-    made = [
-        _whole(result, [row for row in own if not row["subset"] and row not in curve], kinds),
-        *_by_subset([row for row in own if row["subset"]]),
-        _crossed("By number of candidates", curve, "candidates", lambda row: row["metric"].rpartition("@")[2]),
-        _differences(result, kinds),
-        _aggregations(result["aggregations"]),
-        *(_crossed(f"Probe: {part}", rows, "number", _named) for part, rows in by_part.items()),
-    ]
-    return [one for one in made if one.rows]
-
-
-def _whole(result: Mapping[str, Any], rows: Sequence[Row], kinds: Mapping[str, Any]) -> Table:
-    """A line for each model, baseline and choice that needs no rewards."""
-    by_model: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        by_model.setdefault(row["model"], {})[row["metric"]] = row
-    metrics = list(dict.fromkeys(row["metric"] for row in rows))
-
-    def cells(name: str, found: Mapping[str, Row]) -> list[str]:
-        main = found.get(result["headline"]) or next(iter(found.values()))
-        missing = sum(result["unscored"].get(model, 0) for model in kinds.get(name, {"models": []})["models"])
-        numbers = [number(found.get(metric)) for metric in metrics]
-        seeds = "" if None in main["seeds"] else over_seeds(main, ".3f")
-        return [
-            name,
-            *numbers,
-            seeds,
-            main["aggregation"] or "",
-            f"{main['items']:,}",
-            f"{missing:,}" if missing else "",
-        ]
-
-    header = ["model", *metrics, "over seeds", "aggregation", "items", "unscored responses"]
-    return Table("Whole", header, [cells(name, found) for name, found in by_model.items()])
-
-
-def _by_subset(rows: Sequence[Row]) -> Iterator[Table]:
-    for metric in dict.fromkeys(row["metric"] for row in rows):
-        of_metric = [row for row in rows if row["metric"] == metric]
-        yield _crossed(f"By subset: {metric}", of_metric, "subset", lambda row: row["subset"])
-
-
-def _crossed(title: str, rows: Iterable[Row], of: str, label: Callable[[Row], str]) -> Table:
-    """Models beside each other, a line for each label, with the number of items."""
-    rows = list(rows)
-    names = list(dict.fromkeys(row["model"] for row in rows))
-    found: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        found.setdefault(label(row), {})[row["model"]] = row
-    cells = [
-        [one, *(number(by_model.get(name)) for name in names), _items(by_model.values())]
-        for one, by_model in found.items()
-    ]
-    return Table(title, [of, *names, "items"], cells)
-
-
-def _items(rows: Iterable[Row]) -> str:
-    """How many items; a range where some models have fewer."""
-    counts = sorted({row["items"] for row in rows})
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-
-
-def _named(row: Row) -> str:
-    return row["metric"] + (f": {row['subset']}" if row["subset"] else "")
-
-
-def _differences(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> Table:
-    """A line for each model, a column for each that it is compared with."""
-    rows = compared(result, kinds)
-    against = sorted(dict.fromkeys(row["against"] for row in rows), key=lambda other: other in kinds)
-    found = {(row["model"], row["against"]): row for row in rows}
-    models = [kind for kind in kinds if kind in {row["model"] for row in rows}]
-    cells = [[model, *(number(found.get((model, other)), "+.3f") for other in against)] for model in models]
-    title = f"Differences in {result['headline']}, paired by prompt"
-    return Table(title, ["model", *(f"less {other}" for other in against)], cells)
-
-
-def _aggregations(rows: Sequence[Row]) -> Table:
-    names = list(dict.fromkeys(row["aggregation"] for row in rows))
-    found: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        found.setdefault(row["model"], {})[row["aggregation"]] = row
-    title = f"By aggregation of step rewards: {rows[0]['metric']}" if rows else ""
-    cells = [[model, *(number(row.get(name)) for name in names)] for model, row in found.items()]
-    return Table(title, ["model", *names], cells)
+def compared(result: Mapping[str, Any], kinds: Collection[str]) -> list[Row]:
+    """The paired differences of the headline number on the whole, of each kind of models: less a baseline, another
+    choice that needs no rewards, or an earlier kind.
+    """
+    rows = [row for row in headline(result, "differences") if row["model"] in kinds]
+    return sorted(rows, key=lambda row: row["against"] in kinds)

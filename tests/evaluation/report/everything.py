@@ -41,7 +41,7 @@ def everything(*models: str) -> dict[str, Any]:
             **{model: {"why": "rewards in strength are no probabilities"} for model in scorers[1:]},
         },
     }
-    differences = [difference("length", model, 0.1, -0.1, 0.2) for model in models]
+    differences = [difference(model, "length", -0.1, -0.2, 0.1) for model in models]
     by_aggregation = [metric(model, 0.5, 0.4, 0.6, aggregation=one) for model in scorers for one in ("min", "last")]
     choices = benchmark(rows, details=details, differences=differences, aggregations=by_aggregation)
     steps = benchmark([metric(model, 0.3, 0.2, 0.4, metric="F1") for model in scorers], title="Steps", headline="F1")

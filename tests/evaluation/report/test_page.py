@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
 import pytest
 
-from openprm.evaluation.report.page import Shown, page
-from openprm.evaluation.report.write import PAGE, PICTURES, write_report
+from openprm.evaluation.report.page import PAGE, PICTURES, RESULTS, TABLES, page, write_report
 from tests.browser import DESKTOP, PHONE, browser, hard_to_read, open_page, scrolls_sideways, unlabelled  # noqa: F401
 
 from .everything import everything
@@ -34,6 +34,20 @@ def hostile():
     )
     found["skipped"] = {HOSTILE: HOSTILE}
     return found
+
+
+def test_a_number_that_is_not_there_is_null_and_an_empty_cell(tmp_path):
+    row = metric("mine", float("nan"), float("nan"), float("inf"), seeds=[float("nan"), 0.5])
+    found = results("mine", one=benchmark([row], details={"other": {"mine": ({"score": -float("inf")},)}}))
+    write_report(found, tmp_path, "openprm evaluate")
+    written = json.loads((tmp_path / RESULTS).read_text("utf-8"), parse_constant=lambda text: 1 / 0)
+    one = written["benchmarks"]["one"]
+    assert (one["metrics"][0]["value"], one["metrics"][0]["high"]) == (None, None)
+    assert (one["metrics"][0]["seeds"], one["details"]) == ([None, 0.5], {"other": {"mine": [{"score": None}]}})
+    text = (tmp_path / TABLES).read_text("utf-8")
+    assert "nan" not in text
+    assert "None" not in text
+    assert "| mine |  |  | 10 |  |" in text
 
 
 def test_texts_of_others_are_escaped_and_the_page_loads_nothing(tmp_path):
@@ -62,7 +76,7 @@ def test_every_number_is_there_with_its_interval_and_none_without_a_value():
 
 
 def test_a_picture_is_in_the_page():
-    shown = Shown("A picture.", b"<svg/>", True)
+    shown = {"caption": "A picture.", "source": "data:image/svg+xml;base64,PHN2Zy8+", "wide": True}
     text = page(results("m", one=benchmark([metric("m", 0.5)])), "", {"one": [shown]})
     assert '<img src="data:image/svg+xml;base64,PHN2Zy8+" alt="A picture.">' in text
     assert '<figure class="wide">' in text
@@ -97,7 +111,7 @@ def test_the_page_can_be_read(tmp_path, open_page, scheme, viewport):  # noqa: F
     assert not hard_to_read(view)
     assert not unlabelled(view)
     assert view.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
-    assert view.evaluate("document.images.length") == 11
+    assert view.evaluate("document.images.length") == len(list((tmp_path / PICTURES).iterdir())) == 12
     assert view.evaluate("[...document.images].every((image) => image.alt.length > 10)")
     assert view.locator("h1").inner_text().startswith("Evaluation of first, second, a-third-")
     narrow = "Math.min(...[...document.images].map((image) => image.clientWidth))"

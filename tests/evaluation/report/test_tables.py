@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from openprm.evaluation.report.tables import benchmark_tables, document, facts, models, number, overview
+import pytest
+
+from openprm.evaluation.report.tables import benchmark_tables, document, facts, models, number, overview, remarks
 
 from .results import benchmark, difference, metric, results
 
@@ -39,7 +41,7 @@ def test_the_overview_has_the_headline_of_each_benchmark_by_model_and_baseline()
         ["random score", "0.500", ""],
         ["length", "", "0.400"],
     ]
-    assert overview(results("mine")).rows == [["mine"], ["random score"], ["length"]]
+    assert overview(results("mine")).rows == []
 
 
 def test_models_of_one_kind_stand_together_and_their_unscored_responses_are_summed():
@@ -47,8 +49,8 @@ def test_models_of_one_kind_stand_together_and_their_unscored_responses_are_summ
     found["models"]["prm"]["models"] = ["prm-0", "prm-1"]
     assert models(found).rows == [["prm", "prm-0, prm-1", "min", "strength"]]
     (whole,) = benchmark_tables(found["benchmarks"]["one"], found["models"])
-    assert whole.header == ["model", "accuracy", "over seeds", "aggregation", "items", "unscored responses"]
-    assert whole.rows == [["prm", "0.500", "0.250 to 0.750", "last", "10", "1,201"]]
+    assert whole.header == ["model", "accuracy", "over seeds", "items", "unscored responses"]
+    assert whole.rows == [["prm", "0.500", "0.250 to 0.750", "10", "1,201"]]
 
 
 def test_each_kind_of_number_has_its_table():
@@ -72,7 +74,7 @@ def test_each_kind_of_number_has_its_table():
         ],
     )
     whole, subsets, curve, by_aggregation, attacks, length = benchmark_tables(result, {})
-    assert whole.rows == [["mine", "0.500", "0.250", "", "last", "10", ""], ["vote", "0.750", "", "", "", "9", ""]]
+    assert whole.rows == [["mine", "0.500", "0.250", "", "10", ""], ["vote", "0.750", "", "", "9", ""]]
     assert subsets == ("By subset: accuracy", ["subset", "mine", "vote", "items"], subsets.rows)
     assert subsets.rows == [["a", "1.000", "", "10"], ["b", "", "0.000", "4"]]
     assert curve == (
@@ -95,14 +97,14 @@ def test_differences_are_of_models_and_always_theirs_less_what_they_are_compared
         [metric("mine", 0.5)],
         differences=[
             difference("other", "mine", 0.1, -0.1, 0.3, **SEEDS),
-            difference("random score", "mine", -0.25, -0.5, 0.125, seeds=[-0.5, 0.0]),
+            difference("mine", "random score", 0.25, -0.125, 0.5, seeds=[0.0, 0.5]),
             difference("length", "random score", 0.5, 0.4, 0.6),
             difference("mine", "majority vote", -0.1, -0.2, 0.0),
             difference("random score", "majority vote", -0.1, -0.2, 0.0),
             difference("other", "mine", 0.9, 0.9, 0.9, subset="a"),
             difference("other", "mine", 0.9, 0.9, 0.9, part="length"),
             difference("other", "mine", 0.9, 0.9, 0.9, metric="F1"),
-            difference("length", "mine", None, None, None, seeds=[None, 0.5]),
+            difference("mine", "length", None, None, None, seeds=[None, 0.5]),
         ],
     )
     _, table = benchmark_tables(result, results("mine", "other")["models"])
@@ -122,8 +124,7 @@ def test_facts_say_the_data_and_what_was_left_out_of_it():
         "data": "pairs.jsonl",
         "revision or hash": "abc123",
         "license": "MIT",
-        "prompts at most": "5",
-        "items": "10",
+        "items": "10 of at most 5 prompts",
         "left out": "2 (no chosen), 1,000 (too long)",
     }
 
@@ -137,7 +138,7 @@ def test_the_document_has_everything_and_no_text_of_others_breaks_it():
     lines = text.splitlines()
     assert "## a\\|b # c&lt;script>" in lines
     assert "| a\\|b # c&lt;script> | 0.500 |" in lines
-    assert "| a\\|b # c&lt;script> | 0.500 |  | last | 10 |  |" in lines
+    assert "| a\\|b # c&lt;script> | 0.500 |  | 10 |  |" in lines
     assert [line for line in lines if line.startswith("#")] == [
         "# Evaluation",
         "## Overview",
@@ -146,3 +147,50 @@ def test_the_document_has_everything_and_no_text_of_others_breaks_it():
         "### Whole",
     ]
     assert document(results()).startswith("# Evaluation\n\n## Overview")
+
+
+def test_what_is_missing_is_said():
+    one = benchmark(
+        [metric("mine", 0.5)], limit=20, skipped={"no chosen": 3}, unscored={"mine": 2, "other": 0, "third": 2}
+    )
+    found = results("mine", one=one)
+    found["skipped"] = {"two": "the Hub does not give it"}
+    assert remarks(found) == [
+        "two was not measured: the Hub does not give it",
+        "one: only 20 of its prompts were drawn (--limit)",
+        "one: 3 left out: no chosen",
+        "one: 2 responses have no reward by mine, third, and are ranked last",
+    ]
+    assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
+
+
+def test_what_a_probe_could_not_measure_is_said():
+    details = {
+        "calibration": {"mine": {"why": "no probabilities"}, "length": {"why": "no probabilities"}},
+        "prefixes": {"mine": {"items": 8, "left_out": 1_002}, "length": {"items": 8, "left_out": 1_002}},
+        "attacks": {"mine": None},
+        "abstention": {"mine": [{"coverage": 1.0, "risk": 0.5}]},
+        "distribution": {},
+    }
+    assert remarks(results("mine", one=benchmark([metric("mine", 0.5)], details=details))) == [
+        "one: calibration of mine: no probabilities",
+        "one: 1,002 items are left out by the probe prefixes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (difference("mine", "length", 0.1, 0.01, 0.2), ""),
+        (difference("mine", "length", 0.1, 0.0, 0.2), "not better than length: +0.100 (+0.000 to +0.200) in accuracy"),
+        (difference("mine", "length", -0.1, -0.2, -0.05), "worse than length: -0.100 (-0.200 to -0.050) in accuracy"),
+        (difference("mine", "length", 0.1, None, None), "not better than length: +0.100 in accuracy"),
+        (difference("mine", "length", None, None, None), ""),
+        (difference("mine", "majority vote", -0.1, -0.2, -0.1), ""),
+        (difference("length", "random score", -0.1, -0.2, -0.1), ""),
+        (difference("mine", "length", -0.1, -0.2, -0.1, subset="hard"), ""),
+    ],
+)
+def test_a_model_that_is_not_better_than_a_baseline_is_said_to_be_so(row, said):
+    found = results("mine", one=benchmark([metric("mine", 0.5)], differences=[row]))
+    assert remarks(found) == ([f"one: mine is {said}"] if said else [])
