@@ -68,7 +68,8 @@ def test_the_numbers_are_the_pipelines(tmp_path: Path, prm: Path, sums: str, pai
     assert metric(result, "length")["value"] == pytest.approx(sum(longer) / 6)
     assert len(metric(result, "random score")["seeds"]) == RANDOM_SEEDS
     less = {(row["model"], row["against"]): row for row in result["differences"] if not row["subset"]}
-    assert less["length", "prm"]["value"] == pytest.approx(sum(longer) / 6 - sum(won) / 6)
+    assert less["prm", "length"]["value"] == pytest.approx(sum(won) / 6 - sum(longer) / 6)
+    assert {"results.json", "tables.md", "report.html"} <= {path.name for path in out.iterdir()}
     assert (result["title"], result["license"], result["items"], result["skipped"]) == ("Sums", "MIT", 6, {})
     assert result["data"]["hash"]
     assert "a tie is a loss" in result["arithmetic"]
