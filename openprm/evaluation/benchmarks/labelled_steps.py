@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from ...data.values import checked, question_id, to_question, to_text
 from ...errors import Failure, InputError
+from ...scoring.units import LOG_ODDS
 from ..bootstrap import OfWeights, Statistic, weighted_sum
 from ..thresholds import Judged, Score, at_threshold, auc, prm_score, right_f1, wrong_f1
 from .declaration import Benchmark
@@ -87,7 +88,7 @@ class LabelledSteps(Benchmark):
 
         (first, score), *_ = self.scores.items()
         numbers = {name: partial(chosen_for, one) for name, one in self.scores.items()}
-        if measured.unit == "log-odds":
+        if measured.unit == LOG_ODDS:
             numbers[f"{first}, threshold 0"] = partial(at_threshold, judged, np.zeros(len(chosen)), score)
         numbers[f"{first}, oracle threshold"] = partial(at_threshold, judged, None, score)
         numbers["AUC"] = partial(auc, labelled(measured))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...scoring.units import LOG_ODDS
 from ..benchmarks.items import Measured
 from ..benchmarks.labelled_steps import labelled
 from ..bootstrap import Statistic
@@ -19,9 +20,9 @@ class Calibration(Probe):
 
     def statistics(self, views: Views) -> list[Statistic]:
         """ECE: the mean over steps of the distance between their bin's share of right steps and mean probability."""
-        if _why_not(views[""]):
+        bins = np.zeros(0) if _why_not(views[""]) else _bins(views[""])
+        if not bins.any():
             return []
-        bins = _bins(views[""])
 
         def ece(weights: np.ndarray) -> np.ndarray:
             counts, right, expected = np.moveaxis(np.tensordot(weights, bins, 1), -1, 0)
@@ -39,8 +40,8 @@ class Calibration(Probe):
 
 
 def _why_not(measured: Measured) -> str:
-    if measured.unit != "log-odds":
-        return f"rewards in {measured.unit} are no probabilities; calibration is of log-odds"
+    if measured.unit != LOG_ODDS:
+        return f"rewards in {measured.unit} are no probabilities; calibration is of {LOG_ODDS}"
     return "" if all("labels" in item.facts for item in measured.items) else "the benchmark has no labels of steps"
 
 
@@ -49,7 +50,7 @@ def _bins(measured: Measured) -> np.ndarray:
     steps, found = labelled(measured), np.zeros((len(measured.items), _BINS, 3))
     rewards = np.where(steps.right, steps.high, steps.low)
     there = ~np.isnan(rewards)
-    chance = 1 / (1 + np.exp(-rewards[there]))
+    chance = (1 + np.tanh(rewards[there] / 2)) / 2  # the sigmoid, which does not overflow so
     place = (steps.item[there], np.minimum((chance * _BINS).astype(int), _BINS - 1))
     np.add.at(found, place, np.stack([np.ones_like(chance), steps.right[there], chance], axis=1))
     return found

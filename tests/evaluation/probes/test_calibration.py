@@ -32,6 +32,16 @@ def test_by_hand():
     ]
 
 
+def test_extremes_and_nothing():
+    """Rewards as large as a model's may be, and none at all."""
+    views = {"": given(steps(True, False), [[1e4, -1e4]], "log-odds")}
+    ((ece, n),) = values(PROBES["calibration"].statistics(views), 1).values()
+    assert (ece, n) == (0, 2)
+    unscored = {"": given(steps(True, False), [[]], "log-odds")}
+    assert PROBES["calibration"].statistics(unscored) == []
+    assert PROBES["calibration"].details(unscored) == {"bins": []}
+
+
 def test_true_probabilities_are_calibrated():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 20_000)
