@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openprm.errors import Failure, InputError
+from openprm.evaluation.benchmarks.baselines import RandomScore, rewarded_by
 from openprm.evaluation.benchmarks.declaration import Benchmark, declare, load_benchmark
 from openprm.evaluation.benchmarks.items import Item, Measured, Response, Rewarded
 from openprm.evaluation.bootstrap import draw_weights, estimate
@@ -144,6 +145,20 @@ def test_a_tie_is_a_loss_and_so_is_what_could_not_be_rewarded():
     benchmark = declare("mine", {"kind": "pairs", "title": "t"}, "mine.yaml")
     assert values(benchmark, measured(rows)) == {("accuracy", ""): 1 / 6, ("accuracy", "a"): 0.5, ("accuracy", "b"): 0}
     assert "a tie is a loss" in (benchmark.arithmetic(measured(rows).items) or "")
+
+
+@pytest.mark.parametrize(("name", "rejected", "chance"), [("rewardbench-2", 3, 0.25), ("rewardbench", 1, 0.5)])
+def test_random_scores_are_at_chance(name: str, rejected: int, chance: float):
+    benchmark: Any = load_benchmark(name)
+    subset = next(iter(next(iter(benchmark.sections.values()))))
+    items = [
+        Item(f"{i}", [], tuple(Response(f"{i}.{j}") for j in range(rejected + 1)), f"{i}", {"subset": subset})
+        for i in range(400)
+    ]
+    by_seed = [next(benchmark.statistics(rewarded_by(RandomScore(seed), {"": items})[""])) for seed in range(10)]
+    found = estimate([one.of(np.ones((1, 400))) for one in by_seed])
+    assert found["value"] == pytest.approx(chance, abs=0.03)  # 4 standard errors or more
+    assert len(set(found["seeds"])) > 1
 
 
 def test_draws_without_a_subset_are_left_out():
