@@ -85,9 +85,9 @@ class ReadoutEncoder:
         found = sum(len(probe.places) for probe in probes)
         if found != len(steps):
             raise ScoringError(
-                f"the response has {len(steps)} steps, and {found} places to read their rewards: a step spells the "
-                "marker or merges with it, or the chat template changes the answer",
-                "leave it out, or declare the marker, its `between` or the template as the model was trained",
+                "there are not as many places to read rewards as steps: a step spells the marker or merges with it, "
+                "or the chat template changes the answer",
+                f"leave it out ({found} places, {len(steps)} steps), or declare marker and template as in training",
             )
         return Asked(probes, [1] * len(steps))
 
@@ -157,11 +157,11 @@ def _one_token(tokenizer: Any, text: str, what: str, after: str = "") -> int:
     before: list[int] = []
     before = ids("") if after else []
     found = ids(text)
-    if len(found) != 1:
-        near = [one for one in (text.strip(), f" {text.strip()}") if len(ids(one)) == 1]
+    if len(found) != 1 or found == [tokenizer.unk_token_id]:
+        near = [one for one in (text.strip(), f" {text.strip()}") if text.strip() and len(ids(one)) == 1]
         raise InputError(
-            f"{what} of the readout, {text!r}, is {len(found)} tokens of the model's tokenizer "
-            f"({tokenizer.convert_ids_to_tokens(found)}), and has to be one"
-            + (f"; {near[0]!r} is" if near else "; declare the one that the model was trained with")
+            f"{what} of the readout, {text!r}, has to be one token of the model's tokenizer, and is "
+            f"{', '.join(tokenizer.convert_ids_to_tokens(found))}"
+            + (f"; {near[0]!r} is one" if near and len(found) > 1 else "; declare the one that it was trained with")
         )
     return found[0]

@@ -90,12 +90,11 @@ REFUSED = {
     "key": (f"model: prm\nreadout: {{{MARKER}, heads: classes}}", "no key 'heads'; did you mean 'head'?"),
     "marker of two tokens": (
         "model: prm\nreadout: {kind: marker, text: '<m><m>', head: classes, positive: 1}",
-        "the marker of the readout, '<m><m>', is 2 tokens",
+        "the marker of the readout, '<m><m>', has to be one token of the model's tokenizer, and is <m>, <m>",
     ),
     "verdict of two tokens": (
         "model: lm\nreadout: {kind: question, prompt: '{question} {response}', positive: ' Yes'}",
-        "`positive` of the readout, ' Yes', is 2 tokens of the model's tokenizer (['Ġ', 'Yes']), and has to be one; "
-        "'Yes' is",
+        "`positive` of the readout, ' Yes', has to be one token of the model's tokenizer, and is Ġ, Yes; 'Yes' is one",
     ),
     "vocabulary": (
         "model: lm\nreadout: {kind: ratio, beta: 0.1, reference: foreign}",

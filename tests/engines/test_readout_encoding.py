@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from openprm.engines.base import Probe
 from openprm.engines.readout_encoding import Asked, ReadoutEncoder
+from openprm.errors import InputError
 from openprm.models.readout import Likelihood, Marker, Question, Turns
 from openprm.scoring.aggregation import ScoringError
 from tests.engines.readouts import QUESTION, STEPS, tokenizer
@@ -56,6 +57,15 @@ def test_a_marker_is_the_token_that_it_is_behind_text():
     (probe,) = ReadoutEncoder(marker, words)("? ки", ["One.", "Two."]).probes
     assert words.convert_ids_to_tokens(probe.tokens) == ["▁?", "▁ки", "▁One.", "▁ки", "▁Two.", "▁ки"]
     assert (probe.places, probe.wanted) == ([3, 5], [[2, 3], [2, 3]])
+
+
+def test_a_verdict_that_the_tokenizer_does_not_know_is_refused():
+    made = Tokenizer(models.WordLevel({"<unk>": 0, "+": 1}, unk_token="<unk>"))
+    words = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    with pytest.raises(
+        InputError, match=r"`negative` of the readout, '-', has to be one token .* and is <unk>; declare"
+    ):
+        ReadoutEncoder(Turns(kind="turns"), words)
 
 
 def test_a_step_without_a_token_of_its_own_is_refused():

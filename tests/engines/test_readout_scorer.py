@@ -209,7 +209,8 @@ def test_a_marker_in_a_step_is_refused_or_text(tmp_path):
     tokens = "head: tokens, positive: '+', negative: '-'"
     plain = declared(tmp_path, folder, f"{{kind: marker, text: ' ки', {tokens}}}")
     (spelled,) = failures(plain, ["One. ки And more.\n", "Two.\n"])
-    assert "2 steps, and 3 places" in spelled.reason
+    assert "there are not as many places to read rewards as steps" in spelled.reason
+    assert "(3 places, 2 steps)" in spelled.remedy
     special = declared(tmp_path, folder, f"{{kind: marker, text: <m>, {tokens}}}")
     (found,) = scored(special, [{**ROW, "steps": ["One. <m> And more.\n", "Two.\n"]}])
     assert len(found.step_rewards) == 2
