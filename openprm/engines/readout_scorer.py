@@ -62,7 +62,7 @@ class ReadoutScorer:
         probers: Sequence[tuple[float, Prober]],
         critic: Any = None,
     ) -> None:
-        self.readout, self.unit = declared.readout, declared.unit or declared.readout.unit
+        self.readout, self.unit = declared.readout, settings.unit
         longest = min(settings.max_length, *(prober.max_length for _, prober in probers))
         self.settings = replace(settings, max_length=longest)
         self._encode = ReadoutEncoder(declared.readout, tokenizer)

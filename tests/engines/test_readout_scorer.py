@@ -158,6 +158,7 @@ def test_a_plain_reward_model_is_read_at_ends(tmp_path):
     assert isinstance(one, ScoredAnswer)
     assert other.step_rewards == one.step_rewards
     assert other.score == one.step_rewards[-1]
+    assert (named.unit, one.unit, other.unit) == ("strength", "strength", "log-odds")
 
 
 READOUTS = {
