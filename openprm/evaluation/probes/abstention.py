@@ -1,8 +1,7 @@
 """Whether a model knows when not to answer: only the prompts are answered whose best response has a high score.
 
-Risk against coverage (Geifman and El-Yaniv, 2017): of the prompts whose choice is surest, the share that is wrong, by
-how many are answered. The distributional correctness score (DCS; Burns, 2025, arXiv:2510.04302) is of all answers to
-one prompt: right, wrong or none.
+Risk against coverage is of Geifman and El-Yaniv (2017), the distributional correctness score (DCS) of Burns (2025,
+arXiv:2510.04302).
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from .base import Probe, Views
 class Abstention(Probe):
     """Of choices whose rewards are within 0 and 1, with the highest score as the confidence of best of N.
 
-    `area under the risk` by coverage; `risk` where all is answered, which is also the area at random. `DCS` of
-    candidates weighted as in a vote (none by scores whose unit weighs none), and `DCS of equal votes`, where there are
-    answers: what states none counts as none given, since nobody was asked to abstain.
+    `area under the risk` by coverage; `risk` where all is answered, which is also the area at random. `DCS`, weighted
+    as a vote (none by scores whose unit weighs none), and `DCS of equal votes`: what states no answer counts as none
+    given, since nobody was asked to abstain.
     """
 
     def statistics(self, views: Views) -> list[Statistic]:
@@ -46,8 +45,8 @@ class Abstention(Probe):
 
     def details(self, views: Views) -> Any:
         """The risk by coverage."""
-        prompts, confidence, risk = _choices(views)
-        return risk_by_coverage(confidence, risk) if prompts else None
+        _, *curve = _choices(views)
+        return risk_by_coverage(*curve) if curve[0] else None
 
 
 def area_under_risk(confidence: Sequence[float], risk: Sequence[float]) -> OfWeights:
