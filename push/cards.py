@@ -4,7 +4,7 @@ A publication manifest is what `openprm.push.publish` writes as a repository's `
 `title`, `description` and `base_model` (as the user gives them, or None), `license`, `origins`, `parts` (the manifests
 of stages, by split), `repositories` (by split, then by an input's role, where the same owner publishes it, if
 anywhere); of datasets `configs` (their files), `prompts` (by split and source) and `example` (a row), of models
-`scoring`, `example` and `evaluation`, of a demo `demo`.
+`scoring`, `example`, `evaluation` and `benchmarks`, of a demo `demo`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from openprm.runs.declaration import make_stage, stage_from_manifest
 from openprm.runs.provenance import HUB_LICENSES, is_permissive
 from openprm.schema import described_columns
 
+from .benchmarks import model_index
 from .inputs import Input, inputs, measured
 
 Manifest = Mapping[str, Any]
@@ -111,6 +112,8 @@ def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[st
 
 def _model_card(publication: Manifest) -> str:
     example, evaluation = publication["example"], publication.get("evaluation")
+    benchmarks = publication.get("benchmarks")
+    index = model_index(publication["repository"].partition("/")[2], benchmarks) if benchmarks else []
     manifest = publication["parts"]["model"]
     parameters = manifest["parameters"]
     trained = manifest["stage"] == "train"  # not where a model was only converted
@@ -132,6 +135,7 @@ def _model_card(publication: Manifest) -> str:
         pipeline_tag="text-classification",
         library_name="transformers",
         tags=_TAGS,
+        **({"model-index": index} if index else {}),
     )
     question = example["question"]
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
@@ -150,6 +154,7 @@ def _model_card(publication: Manifest) -> str:
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
         levels=parameters.get("levels", []),
         evaluation=evaluation,
+        benchmarks=benchmarks,
         measured=measured(evaluation) if evaluation else None,
         command=command,
     )

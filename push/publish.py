@@ -25,6 +25,7 @@ from openprm.runs.folder import MANIFEST, read_manifest, read_rows
 from openprm.runs.manifest import copy_hashed, describe_input, files_hash
 from openprm.runs.provenance import choose_license, unique, with_licenses
 
+from .benchmarks import benchmarked
 from .cards import documents
 from .dataset_files import copy_pairs, copy_shards, excerpt, prompts_by_source, tree_page, write_files
 from .model_files import add_scoring_code, kind_of
@@ -45,6 +46,7 @@ class Publish(Stage, kind="publish"):
     pairs: dict[str, str] = input_path("SPLIT=FOLDER of pairs; may be repeated.", {})
     models: dict[str, str] = input_path("NAME=FOLDER of a model; may be repeated.", {}, flag="--model")
     evaluation: str | None = input_path("Folder of `openprm choices`, for the models that it measured.", None)
+    benchmarks: str | None = input_path("Folder of `openprm evaluate`, for the models that it measured.", None)
     demo: str | None = parameter("The model that a demo Space is to show.", None)
     owner: str = parameter("User or organization that the repositories belong to.", OWNER)
     prefix: str = parameter("Beginning of all repositories' names, such as psychology-: a project of its own.", "")
@@ -59,9 +61,9 @@ class Publish(Stage, kind="publish"):
     )
 
     def inputs(self) -> dict[str, str]:
-        return {f"{kind}/{name}": path for kind, name, path in self._folders()} | (
-            {"evaluation": self.evaluation} if self.evaluation else {}
-        )
+        measured = {"evaluation": self.evaluation, "benchmarks": self.benchmarks}
+        folders = {f"{kind}/{name}": path for kind, name, path in self._folders()}
+        return folders | {role: path for role, path in measured.items() if path}
 
     def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
         """Makes the layout.
@@ -121,10 +123,12 @@ class Publish(Stage, kind="publish"):
             raise InputError(f"the demo shows {self.demo!r}, which is none of the models ({there})")
 
     def _check_measured(self) -> None:
-        """Raises InputError where none of the evaluation's results would be published."""
-        if self.evaluation and not any(self._measured(read_manifest(path)) for path in self.models.values()):
-            names = ", ".join(self.models) or "none"
-            raise InputError(f"{self.evaluation} measured none of the models ({names}); leave it out, or give theirs")
+        """Raises InputError where none of an evaluation's results would be published."""
+        models = [read_manifest(path) for path in self.models.values()]
+        for folder, measured in ((self.evaluation, self._measured), (self.benchmarks, self._benchmarked)):
+            if folder and not any(map(measured, models)):
+                names = ", ".join(self.models) or "none"
+                raise InputError(f"{folder} measured none of the models ({names}); leave it out, or give theirs")
 
     def _check_sources(self) -> None:
         sources = {o["name"] for *_, path in self._folders() for o in read_manifest(path).get("origins", [])}
@@ -164,6 +168,8 @@ class Publish(Stage, kind="publish"):
             if measured := self._measured(manifest):
                 publication["evaluation"] = measured
                 plot_evaluation(measured, folder / "statistics.png")
+            if found := self._benchmarked(manifest):
+                publication["benchmarks"] = found
         _finish(folder, publication)
 
     def _lay_out_demo(self, folder: Path, model: str) -> None:
@@ -221,6 +227,9 @@ class Publish(Stage, kind="publish"):
                 if is_harmless(json.dumps([row["question"], response])):
                     return {"question": row["question"], "response": response}
         return _EXAMPLE
+
+    def _benchmarked(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
+        return benchmarked(self.benchmarks, model.get("files_hash")) if self.benchmarks else None
 
     def _measured(self, model: Mapping[str, Any]) -> dict[str, Any] | None:
         """The evaluation's manifest as far as it is about one model, by its manifest, or about models of its kind.
