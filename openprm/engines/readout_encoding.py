@@ -38,7 +38,10 @@ class Asked:
         left, probes = fits[-1] if fits else 0, []
         for probe in self.probes:
             if places := probe.places[:left]:
-                probes.append(Probe(probe.tokens[: max(places) + 1], places, probe.wanted[:left]))
+                end = min(
+                    max(places) + 2, longest
+                )  # with a token that is wanted there, which vLLM reads with the rest
+                probes.append(Probe(probe.tokens[:end], places, probe.wanted[:left]))
                 left -= len(places)
         return Asked(probes, self.counts[: len(fits)])
 

@@ -101,10 +101,9 @@ class ReadoutScorer:
         if isinstance(readout, Marker) and readout.head != "tokens":
             head = Head(readout.weights, readout.file, classes=readout.head == "classes")
         more: dict[str, Any] = {"engine": spec.engine, "dtype": spec.dtype, **trust}
-        beta = readout.beta if isinstance(readout, Ratio) else 1.0
+        beta, options = readout.beta if isinstance(readout, Ratio) else 1.0, {**spec.options, "head": head}
         probers = [
             (beta if key == "model" else -beta, ProbeSpec(name, revision=at, options=options, **more).make())
-            for options in [{**spec.options, "head": head}]
             for key, (name, at) in models.items()
         ]
         if head is not None and isinstance(readout, Marker):
