@@ -18,11 +18,10 @@ from ..hub_id import HubId
 from ..models.readout import DeclaredModel, Ends, LogProbability, Marker, Question, Ratio, declared_model
 from ..scoring.aggregation import ScoringError
 from ..scoring.scored_answer import ScoredAnswer, ScoringSettings, check_embedded
-from ..scoring.steps import split
 from .base import ContinuationRequest, Head, Probe, Prober, Report, Sampling, no_report
 from .readout_encoding import Asked, ReadoutEncoder
 from .specs import GeneratorSpec, ProbeSpec, RewardSpec
-from .step_scorer import StepScorer, attempt
+from .step_scorer import StepScorer, attempt, steps_of
 
 
 def load_scorer(
@@ -134,7 +133,7 @@ class ReadoutScorer:
         self, rows: Iterable[Mapping[str, Any]], report: Report = no_report
     ) -> list[ScoredAnswer | Failure]:
         """As `StepScorer.score_rows`; a failure also for a response with other places to read than steps."""
-        answers = [(row["question"], self._steps(row)) for row in rows]
+        answers = [(row["question"], steps_of(row, self.settings.separator)) for row in rows]
         asked = [attempt(self._asked, *answer) for answer in answers]
         if self._critic is not None:
             asked = [self._with_critiques(one) for one in asked]
@@ -154,10 +153,6 @@ class ReadoutScorer:
             else:
                 scored.append(one)
         return scored
-
-    def _steps(self, row: Mapping[str, Any]) -> list[str]:
-        given = row.get("steps")
-        return list(split(row["response"], self.settings.separator) if given is None else given)
 
     def _asked(self, question: Any, steps: Sequence[str]) -> Asked:
         asked = self._encode(question, steps).fitting(self.settings.max_length - self._critique - len(self._verdict))

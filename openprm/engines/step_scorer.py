@@ -74,7 +74,7 @@ class StepScorer:
         A failure for an empty response, one that the chat template does not render, one whose first step does not
         fit, and one of whose rewards is not finite.
         """
-        answers = [Prefix(row["question"], self._steps(row)) for row in rows]
+        answers = [Prefix(row["question"], steps_of(row, self.settings.separator)) for row in rows]
         return [
             one if isinstance(one, Failure) else self.settings.score(answer.steps, one)
             for answer, one in zip(answers, self._rewards([self._encode(one) for one in answers], report), strict=True)
@@ -106,16 +106,18 @@ class StepScorer:
         """Of the rewards (`openprm.scoring.units`)."""
         return self.settings.unit
 
-    def _steps(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        given = row.get("steps")
-        return tuple(split(row["response"], self.settings.separator) if given is None else given)
-
     def _encode(self, prefix: Prefix) -> list[list[int]] | Failure:
         return attempt(self.settings.encode, self._tokenizer, prefix.question, prefix.steps, prefix.known)
 
     def _rewards(self, encoded: Sequence[list[list[int]] | Failure], report: Report) -> list[list[float] | Failure]:
         found = iter(self.engine.rewards([one for one in encoded if not isinstance(one, Failure)], report))
         return [one if isinstance(one, Failure) else attempt(_finite, next(found)) for one in encoded]
+
+
+def steps_of(row: Mapping[str, Any], separator: str) -> tuple[str, ...]:
+    """The row's own `steps`, or those of its `response`."""
+    given = row.get("steps")
+    return tuple(split(row["response"], separator) if given is None else given)
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> T | Failure:

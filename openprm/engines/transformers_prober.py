@@ -23,6 +23,7 @@ from transformers.utils import (
     WEIGHTS_NAME,
     cached_file,
 )
+from transformers.utils import logging as transformers_logging
 
 from ..errors import Failure, InputError, first_line
 from ..scoring.forward import inference, longest_sequence
@@ -57,7 +58,12 @@ class TransformersProber:
         origin: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         origin["device_map"] = "auto" if torch.cuda.is_available() else None
         kind = AutoModelForCausalLM if head is None else AutoModel
-        loaded: Any = load_model(kind, model, dtype, **origin)
+        verbosity = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity_error()  # of a head that a backbone does not know
+        try:
+            loaded: Any = load_model(kind, model, dtype, **origin)
+        finally:
+            transformers_logging.set_verbosity(verbosity)
         self._backbone = loaded.base_model
         self._logits, self.outputs = (
             _language_head(loaded) if head is None else _own_head(loaded, model, head, revision)

@@ -77,12 +77,13 @@ def test_logits_are_made_a_few_at_a_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2"])
-def test_classes_are_those_of_a_token_classifier(tmp_path, name):
+def test_classes_are_those_of_a_token_classifier(tmp_path, caplog, name):
     folder, model = checkpoint(tmp_path, TOKENS, name, num_labels=2)
     rows = [Probe(row.tokens, row.places, [[1, 0]] * len(row.places)) for row in ROWS]
     prober = TransformersProber(folder, head=Head())
     near(prober.probe(rows), expected(model, rows))
     assert prober.outputs == 2
+    assert "UNEXPECTED" not in caplog.text
 
 
 def with_head(folder: Path, tensors: dict[str, torch.Tensor], file: str | None) -> Any:
