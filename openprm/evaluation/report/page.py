@@ -67,14 +67,9 @@ def page(results: Mapping[str, Any], command: str, pictures: Mapping[str, Any]) 
     template, style = (
         files("openprm.evaluation.report").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html.j2", "css")
     )
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # texts, not yet escaped, in which what a browser would not show is written out
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    # of texts, not yet escaped, what a browser would not show is written out
+    environment.finalize = lambda value: printable(value) if type(value) is str else value
     environment.globals |= {"facts": facts, "benchmark_tables": benchmark_tables}
     return environment.from_string(template).render(
         results=results,

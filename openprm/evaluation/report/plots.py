@@ -47,7 +47,9 @@ def benchmark_pictures(name: str, result: Mapping[str, Any], kinds: Mapping[str,
         if along := [row for row in rows if not row["subset"] and _ALONG.fullmatch(row["metric"])]:
             what = "how much of each answer is read (the paper's Figure 1)" if part else "the number of candidates"
             yield f"{name}-{part or 'candidates'}", f"Numbers by {what}.", _lines(along, styles)
-        for index, (title, panel) in enumerate(_panels(rows, result["headline"]).items() if part else ()):
+        # a change of scores is on each one's own scale, and that of characters would hide the models'
+        shown = [row for row in rows if part and (row["model"] in kinds or not row["metric"].startswith("change"))]
+        for index, (title, panel) in enumerate(_panels(shown, result["headline"]).items()):
             yield f"{name}-{part}-{index}", f"{part}: {title}.", _dots(title, panel, styles)
         draw, details = _OF_MODELS.get(part), result["details"].get(part, {})
         if draw and (drawn := {kind: of for kind in kinds if (of := details.get(kind)) and "why" not in of}):

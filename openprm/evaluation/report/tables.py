@@ -95,7 +95,8 @@ def benchmark_tables(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> lis
     whole = [row for row in own if not row["subset"] and "@" not in row["metric"]]
     subsets = {row["metric"]: [one for one in own if one["metric"] == row["metric"] and one["subset"]] for row in own}
     probes: dict[str, list[Row]] = {}
-    for row in result["metrics"]:
+    order = list(dict.fromkeys(row["metric"] for row in result["metrics"]))
+    for row in sorted(result["metrics"], key=lambda row: order.index(row["metric"])):
         if row["part"]:
             name = row["metric"] + (f": {row['subset']}" if row["subset"] else "")
             probes.setdefault(row["part"], []).append({**row, "number": name})

@@ -55,9 +55,11 @@ def test_a_dot_stands_at_its_number_between_the_ends_of_its_interval():
 
 
 def test_many_models_are_told_apart():
-    figure = drawn(everything("a", "b", "c", "d", "e", "f"))["choices-attacks-0"]
+    change, figure = (drawn(everything(*"abcdef"))[f"choices-attacks-{index}"] for index in (0, 1))
+    (legend,) = change.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*"abcdef"]  # lengths are on another scale
     (axis,) = figure.axes
-    assert axis.get_xlabel() == "change"
+    assert axis.get_xlabel() == "beats the worse"
     assert [text.get_text() for text in axis.get_yticklabels()] == ["empty answer", ":"]
     places = sorted(float(line.get_ydata()[0]) for line in axis.lines if len(line.get_xdata()) == 1)
     assert len(places) == 2 * 8
@@ -107,7 +109,7 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path):
 
 
 def picture_of_attacks(models):
-    return drawn(everything(*models))["choices-attacks-0"]
+    return drawn(everything(*models))["choices-attacks-1"]
 
 
 def test_equal_results_give_equal_bytes(tmp_path):

@@ -66,6 +66,8 @@ def test_each_kind_of_number_has_its_table():
             metric("mine", 0.3, part="attacks", metric="flipped", subset="empty", items=3),
             metric("vote", 0.4, part="attacks", metric="flipped", subset="empty", items=2_000),
             metric("mine", None, part="length", metric="correlation"),
+            metric("mine", 0.6, part="attacks", metric="change", subset="empty", items=3),
+            metric("mine", 0.7, part="attacks", metric="flipped", subset="colon", items=3),
         ],
         aggregations=[
             metric("mine", 0.5, aggregation="min"),
@@ -87,7 +89,11 @@ def test_each_kind_of_number_has_its_table():
     assert attacks == (
         "Probe: attacks",
         ["number", "mine", "vote", "items"],
-        [["flipped: empty", "0.300", "0.400", "3 to 2,000"]],
+        [
+            ["flipped: empty", "0.300", "0.400", "3 to 2,000"],
+            ["flipped: colon", "0.700", "", "3"],
+            ["change: empty", "0.600", "", "3"],
+        ],
     )
     assert length.rows == [["correlation", "", "10"]]
 
