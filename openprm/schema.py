@@ -184,8 +184,9 @@ class BenchmarkReward(TypedDict):
     view: Annotated[str, "the probe that changed the response; empty for the benchmark's own"]
     item: Annotated[str, "the item of the benchmark"]
     response: Annotated[int, "which response of the item it is, from zero"]
-    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte; none without rewards"]
     step_rewards: Annotated[list[float | None], "the reward after each step; null if the step did not fit"]
+    failure: Annotated[str | None, "why it has no rewards"]
 
 
 class Answer(Candidate):

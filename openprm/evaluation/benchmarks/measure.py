@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import Failure
-from ...runs.dataset import Rejections, finish_dataset, read_rejected
+from ...runs.dataset import Rejections, finish_dataset
 from ...runs.folder import REJECTED, batched, read_rows
 from ...runs.manifest import run_stage
 from ...runs.progress import Report
@@ -82,14 +82,13 @@ def measure(
         compute_missing(stored, todo)
         rejections = Rejections(folder / REJECTED)
         digests, _ = write_dataset(folder, stored, rejections, name)
-        counts = {"rejected": dict(rejections.counts)}
-        return said | finish_dataset(folder, BenchmarkReward, "rewards", digests, counts)
+        return said | finish_dataset(folder, BenchmarkReward, "rewards", digests, {})
 
     manifest = run_stage(out, "rewards", parameters, inputs, work, replace=True)
     given = {
-        _key(row): Rewarded(tuple(row["steps"]), tuple(row["step_rewards"])) for row in read_rows(out, BenchmarkReward)
+        _key(row): Rewarded(tuple(row["steps"]), tuple(row["step_rewards"]), row["failure"] or "")
+        for row in read_rows(out, BenchmarkReward)
     }
-    given |= {str(failure.key): Rewarded(why=failure.reason) for failure in read_rejected(out)}
     rewarded = {
         view: [
             [given[_key({"view": view, "item": item.id, "response": index})] for index in range(len(item.responses))]
@@ -110,17 +109,13 @@ def _key(row: Mapping[str, Any]) -> str:
 
 
 def _made(row: Mapping[str, Any], scored: ScoredAnswer | Failure) -> Made:
-    if isinstance(scored, Failure):
+    """A row, also for a response without rewards, which a benchmark counts; none where a retry may get them."""
+    found: dict[str, Any] = {"steps": [], "step_rewards": [], "failure": None}
+    if not isinstance(scored, Failure):
+        found |= {"steps": scored.steps, "step_rewards": scored.step_rewards}
+    elif scored.transient:
         return Made([], scored)
-    return Made(
-        [
-            BenchmarkReward(
-                schema_version=SCHEMA_VERSION,
-                view=row["view"],
-                item=row["item"],
-                response=row["response"],
-                steps=scored.steps,
-                step_rewards=scored.step_rewards,
-            )
-        ]
-    )
+    else:
+        found["failure"] = scored.reason
+    about = {name: row[name] for name in ("view", "item", "response")}
+    return Made([{"schema_version": SCHEMA_VERSION, **about, **found}])
