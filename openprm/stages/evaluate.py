@@ -218,6 +218,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
             "data": describe_input(place, "data"),
         }
         data["arithmetic"] = benchmark.arithmetic(items)
+        data["responses"] = sum(len(item.responses) for item in items)
         return items, {**described, **data, "items": len(items), "limit": self.limit, "skipped": dict(skipped)}
 
     def _scorer(self, model: str) -> Scorer:

@@ -17,6 +17,7 @@ from openprm.engines.step_scorer import StepScorer
 from openprm.errors import InputError
 from openprm.evaluation.benchmarks import measure
 from openprm.evaluation.benchmarks.baselines import BASELINES, RANDOM_SEEDS
+from openprm.evaluation.report.tables import remarks
 from openprm.runs.manifest import partial_folder
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.evaluate import Evaluate
@@ -192,3 +193,15 @@ def test_prompts_that_a_model_was_trained_on_are_left_out(tmp_path: Path, prm: P
     result = results(tmp_path / "out")["benchmarks"]["pairs"]
     assert (result["items"], result["skipped"]) == (4, {"prm was trained on the question": 2})
     assert metric(result, "other")["items"] == 4  # all models on the same prompts
+
+
+def test_a_model_that_rewards_nothing_of_a_benchmark_ends_no_run(tmp_path: Path, prm: Path, pairs: str, sums: str):
+    long = [{**row, "prompt": row["prompt"] * 10_000} for row in PAIRS]
+    file = write_jsonl(tmp_path / "long.jsonl", long)
+    out = tmp_path / "out"
+    Evaluate(models={"prm": str(prm)}, on={sums: pairs, str(file): ""}).run(out)
+    found = results(out)["benchmarks"]
+    assert found["long"]["unscored"] == {"prm": 12}
+    assert metric(found["long"], "prm")["value"] == 0
+    assert found["sums"]["unscored"] == {"prm": 0}
+    assert any(line.startswith("long: 12 of 12 responses have no reward by prm") for line in remarks(results(out)))

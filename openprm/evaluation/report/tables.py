@@ -41,7 +41,7 @@ def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator
         yield f"{count:,} left out: {reason}"
     for count in sorted({*result["unscored"].values()} - {0}):
         which = ", ".join(model for model, missing in result["unscored"].items() if missing == count)
-        yield f"{count:,} responses have no reward by {which}, and are ranked last"
+        yield f"{count:,} of {result['responses']:,} responses have no reward by {which}, and are ranked last"
     for probe, of_kinds in result["details"].items():
         told = {kind: one for kind, one in of_kinds.items() if kind in kinds and isinstance(one, Mapping)}
         yield from (f"{probe} of {kind}: {one['why']}" for kind, one in told.items() if one.get("why"))

@@ -19,7 +19,7 @@ def difference(model: str, against: str, value: float | None, low: Any, high: An
 def benchmark(metrics: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     plain = {"title": "Pairs of Tests", "license": "MIT", "homepage": None, "citation": None, "note": None}
     data = {"kind": "pairs", "headline": "accuracy", "data": {"name": "pairs.jsonl", "hash": "abc123"}}
-    counts = {"items": 10, "limit": None, "skipped": {}, "unscored": {}}
+    counts = {"items": 10, "responses": 20, "limit": None, "skipped": {}, "unscored": {}}
     found = {"metrics": metrics, "differences": [], "aggregations": [], "details": {}}
     return {**plain, **data, **counts, **found, **more}
 

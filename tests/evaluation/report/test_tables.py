@@ -165,7 +165,7 @@ def test_what_is_missing_is_said():
         "two was not measured: the Hub does not give it",
         "one: only 20 of its prompts were drawn (--limit)",
         "one: 3 left out: no chosen",
-        "one: 2 responses have no reward by mine, third, and are ranked last",
+        "one: 2 of 20 responses have no reward by mine, third, and are ranked last",
     ]
     assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
 
