@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from statistics import fmean, pvariance
+from statistics import fmean
 
 from .units import LOG_ODDS, check_unit
 
@@ -39,7 +39,8 @@ def weighted_normalized(rewards: Sequence[float]) -> float:
 
 def dynamic(rewards: Sequence[float]) -> float:
     """Mean minus `DYNAMIC_COEFFICIENT` times the (population) variance, after Coste et al. (2023)."""
-    return fmean(rewards) - DYNAMIC_COEFFICIENT * pvariance(rewards)
+    mean = fmean(rewards)
+    return mean - DYNAMIC_COEFFICIENT * fmean([(reward - mean) ** 2 for reward in rewards])
 
 
 def deltas(rewards: Sequence[float]) -> list[float]:

@@ -111,6 +111,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         try:
             place = self.on.get(asked) or (asked if is_data_file(asked) else benchmark.place(self.data))
             describe_input(place, "data")
+            benchmark.beside(place)
         except InputError as error:
             if asked in self.on:
                 raise
@@ -125,6 +126,9 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         """With the declarations, which say the arithmetic."""
         declared = {name: one.model_dump(mode="json", exclude_defaults=True) for name, one in self.benchmarks.items()}
         named = {name: found for name, found in self.named_models.items() if found}
+        for name, place in self.places.items():
+            if isinstance(place, str) and (beside := self.benchmarks[name].beside(place)):
+                declared[name]["beside"] = describe_input(beside)
         return super().recorded() | {"benchmarks": declared} | ({"named_models": named} if named else {})
 
     @cached_property
@@ -198,9 +202,12 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         before = Counter(rejections.counts)
         items = list(rejections.filter(distinct(benchmark.read(place), place)))
         skipped: Counter[str] = Counter()
+        limit = None
         if self.limit is not None:
-            ranks = sorted({_rank(item, self.seed) for item in items})[: self.limit]
-            items = [item for item in items if _rank(item, self.seed) in set(ranks)]
+            ranks = [_rank(item, self.seed) for item in items]
+            drawn = set(sorted(set(ranks))[: self.limit])
+            limit = self.limit if len(drawn) < len(set(ranks)) else None
+            items = [item for item, rank in zip(items, ranks, strict=True) if rank in drawn]
         for model in self.models:
             if trained := read_trained_on(declared_model(self.models[model], self.revision).model):
                 left = [item for item in items if question_rank(item.question) not in trained]
@@ -219,7 +226,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         }
         data["arithmetic"] = benchmark.arithmetic(items)
         data["responses"] = sum(len(item.responses) for item in items)
-        return items, {**described, **data, "items": len(items), "limit": self.limit, "skipped": dict(skipped)}
+        return items, {**described, **data, "items": len(items), "limit": limit, "skipped": dict(skipped)}
 
     def _scorer(self, model: str) -> Scorer:
         spec: RewardSpec = spec_of(RewardSpec, self, self.models[model])
@@ -232,7 +239,10 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         recorded = {key: value for key, value in self.recorded().items() if key in names}
         recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
         recorded["named_models"] = self.named_models[model]
-        inputs = {"model": self.models[model], "benchmark": str(self.places[name])}
+        place = str(self.places[name])
+        inputs = {"model": self.models[model], "benchmark": place}
+        if beside := benchmark.beside(place):
+            inputs["beside"] = beside
         title = f"evaluate {model} on {benchmark.name}"
         aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)
         return {view: Measured(some, rewarded[view], aggregation, unit) for view, some in views.items()}

@@ -88,14 +88,19 @@ class Choice(Benchmark, kind="choice"):
             texts = tuple(Response(row["response"]) for row in some)
             yield Item(prompt_id, question, texts, question_id(question), {"candidates": some})
 
+    def beside(self, place: str) -> str | None:
+        if self.questions is None or not Path(place).is_file():
+            return None
+        file = Path(place).with_name(self.questions)
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such file, with the questions to {place}; put it there")
+        return str(file)
+
     def _source(self, place: str) -> CandidateSource:
         if is_folder(place):
             return CandidateSource(place)
-        split, questions = self.split, self.questions
-        if Path(place).is_file():
-            split, questions = None, questions and str(Path(place).with_name(questions))
-            if questions and not Path(questions).is_file():
-                raise InputError(f"{questions}: there is no such file, with the questions to {place}; put it there")
+        split = None if Path(place).is_file() else self.split
+        questions = self.beside(place) or self.questions
         columns = Columns(**{"reward": None, **self.columns})  # type: ignore[arg-type]
         return CandidateSource(place, columns, split, self.where, questions, self.options, reward_name=GOLDEN)
 

@@ -80,6 +80,10 @@ class Benchmark(BaseModel, ABC):
             raise InputError(f"{self.name!r} is not on the Hub; say where its file lies: --on {self.name}=FILE")
         return self.hub + (f"@{self.revision}" if self.revision else "") + (f":{self.config}" if self.config else "")
 
+    def beside(self, place: str) -> str | None:
+        """A second file that is read with the rows at `place`. Raises InputError where it is missing."""
+        return None
+
     def read(self, place: str) -> Iterator[Item | Failure]:
         """The items of the rows at `place` (a file, a folder or a Hub id), or why a row is none.
 
