@@ -35,10 +35,6 @@ class InputError(ValueError):
     """A whole file or dataset cannot be used. The message names it, what is wrong, and what to do."""
 
 
-class NothingMade(InputError):
-    """There is no result at all, of any row, and trying again does not help."""
-
-
 def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..errors import Failure, InputError, NothingMade, first_line
+from ..errors import Failure, InputError, first_line
 from ..schema import features
 from .dataset import ROWS_PER_FILE, Rejections, most_common
 from .folder import row_digest, write_tables
@@ -249,7 +249,7 @@ def write_dataset(
         rejections.add(failure)
     if not any(note.rows for note in notes.values()):
         shards.discard()
-        raise NothingMade(f"{source}: there is no result to write; " + most_common(rejections.counts))
+        raise InputError(f"{source}: there is no result to write; " + most_common(rejections.counts))
     files: dict[int, list[int]] = {}
     rows = 0
     for index, note in notes.items():

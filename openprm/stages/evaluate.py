@@ -15,7 +15,7 @@ from typing import Any
 from ..data.holdout import question_rank, read_trained_on
 from ..engines.readout_scorer import load_scorer
 from ..engines.specs import RewardSpec
-from ..errors import InputError, NothingMade
+from ..errors import InputError
 from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
 from ..evaluation.benchmarks.declaration import Benchmark, is_data_file, load_benchmark
 from ..evaluation.benchmarks.items import Item, Measured, distinct
@@ -141,7 +141,6 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         results: dict[str, Any] = {"models": {}, "benchmarks": {}, "skipped": {}}
         items: dict[str, list[Item]] = {}
         rejections = Rejections(folder / REJECTED, self.strict)
-        named = {benchmark.name for asked, benchmark in self._asked if asked in self.on}
         for asked, benchmark in self._asked:
             name, place = benchmark.name, self.places[benchmark.name]
             try:
@@ -152,22 +151,14 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 if asked in self.on:
                     raise
                 results["skipped"][name] = str(error)
+        if not items:
+            raise InputError("no benchmark of the suite can be read; " + "; ".join(results["skipped"].values()))
         kept = Path(self.rewards) if self.rewards else folder / WORK / "rewards"
         given: dict[str, dict[str, Views]] = {}
         for model in self.models:
             with ExitStack() as stack:
                 scorer = _once(stack, self._scorer, model)
-                given[model] = {}
-                for name in list(items):
-                    try:
-                        given[model][name] = self._measure(kept, model, name, items[name], scorer)
-                    except NothingMade as error:  # of no use for the others, who would be compared with nothing
-                        if name in named:
-                            raise
-                        results["skipped"][name] = str(error)
-                        del items[name], results["benchmarks"][name]
-        if not items:
-            raise InputError("no benchmark of the suite can be measured; " + "; ".join(results["skipped"].values()))
+                given[model] = {name: self._measure(kept, model, name, some, scorer) for name, some in items.items()}
         kinds = grouped(self.kinds, self.models)
         for kind, models in kinds.items():
             one_unit(kind, {model: next(iter(given[model].values()))[""].unit for model in models})

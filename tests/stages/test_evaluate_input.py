@@ -23,34 +23,16 @@ def test_a_suite_leaves_out_what_cannot_be_read(tmp_path: Path, prm: Path, monke
     (tmp_path / "data" / "llmbar").mkdir(parents=True)
     (tmp_path / "data" / "evalbiasbench").mkdir()
     write_jsonl(tmp_path / "data/evalbiasbench/evalbiasbench.parquet", [{"no": "Parquet"}])
-    values: dict[str, Any] = {"models": {"prm": str(prm)}, "suite": "some", "data": str(tmp_path / "data")}
-    with pytest.raises(InputError, match=r"no benchmark of the suite can be measured; .*not a complete Parquet file"):
-        Evaluate(**values).run(tmp_path / "none")
+    stage = Evaluate(models={"prm": str(prm)}, suite="some", data=str(tmp_path / "data"))
+    with pytest.raises(InputError, match=r"no benchmark of the suite can be read; .*not a complete Parquet file"):
+        stage.run(tmp_path / "out")
     rows = [{**row, "id": str(i)} for i, row in enumerate(PAIRS)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data/llmbar/llmbar.parquet")
-    Evaluate(**values).run(tmp_path / "out")
+    Evaluate(models={"prm": str(prm)}, suite="some", data=str(tmp_path / "data")).run(tmp_path / "out")
     found = results(tmp_path / "out")
     assert [*found["benchmarks"]] == ["llmbar"]
     assert "not a complete Parquet file" in found["skipped"]["evalbiasbench"]
     assert "'rewardbench-like' is not on the Hub; say where" in found["skipped"]["rewardbench-like"]
-
-
-def test_a_suite_leaves_out_what_a_model_cannot_reward(
-    tmp_path: Path, prm: Path, pairs: str, sums: str, monkeypatch: pytest.MonkeyPatch
-):
-    path = Path(sums)
-    path.write_text(path.read_text() + "file: empty.jsonl\n")
-    write_jsonl(tmp_path / "empty.jsonl", [{**PAIRS[0], "chosen": " ", "rejected": "  "}])
-    monkeypatch.setitem(suites.SUITES, "some", (sums,))
-    values: dict[str, Any] = {"models": {"prm": str(prm)}, "suite": "some", "data": str(tmp_path)}
-    message = "evaluate prm on sums: there is no result to write"
-    Evaluate(**values, on={pairs: ""}).run(tmp_path / "out")
-    found = results(tmp_path / "out")
-    assert [*found["benchmarks"]] == ["pairs"]
-    assert message in found["skipped"]["sums"]
-    for on in ({}, {sums: ""}):
-        with pytest.raises(InputError, match=message):
-            Evaluate(**values, on=on).run(tmp_path / "nothing")
 
 
 def test_the_example_in_the_documents(tmp_path: Path, prm: Path):
