@@ -120,6 +120,12 @@ class Progress:
             self._note.write_text(str(self), "utf-8")
 
 
+def say(line: str) -> None:
+    """Writes a line about long work to standard error."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def shown(rows: Iterable[Any], name: str, unit: str = "rows") -> Iterator[Any]:
     """The rows, with their progress."""
     with Progress(name, unit) as progress:

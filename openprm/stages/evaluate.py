@@ -30,6 +30,7 @@ from ..runs.dataset import Rejections, most_common
 from ..runs.declaration import execution, input_path, nearest, parameter
 from ..runs.folder import REJECTED
 from ..runs.manifest import WORK, describe_input, files_hash
+from ..runs.progress import say
 from .choices import grouped, one_unit
 from .shared_options import ReadsRows, RunsEngine, named_models, spec_of
 
@@ -132,6 +133,11 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         return super().recorded() | {"benchmarks": declared} | ({"named_models": named} if named else {})
 
     @cached_property
+    def described_models(self) -> dict[str, dict[str, str]]:
+        """What identifies each model, by a hash that takes a while of large ones."""
+        return {name: describe_input(model, "model") for name, model in self.models.items()}
+
+    @cached_property
     def named_models(self) -> dict[str, dict[str, dict[str, str]]]:
         """What the declaration of each model names, with hashes, which take a while of large models."""
         return {name: named_models(model, self.revision) for name, model in self.models.items()}
@@ -163,6 +169,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         for kind, models in kinds.items():
             one_unit(kind, {model: next(iter(given[model].values()))[""].unit for model in models})
         for name, some in items.items():
+            say(f"evaluate: the numbers of {name}")
             benchmark = self.benchmarks[name]
             views = benchmark_views(benchmark, some)
             by_kind: dict[str, list[Views]] = {
@@ -183,7 +190,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
             kind: {"models": list(models), **_described(given[models[0]])} for kind, models in kinds.items()
         }
         if not self.rewards:
-            shutil.copytree(kept, folder / "rewards", dirs_exist_ok=True)  # a killed run may have copied some
+            # a killed run may have copied some
+            shutil.copytree(kept, folder / "rewards", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         write_report(results, folder, rerun_command(self, "again"))
         return {"files_hash": files_hash(folder), "counts": {name: len(some) for name, some in items.items()}}
 
@@ -229,13 +237,14 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation", "limit", "seed")
         recorded = {key: value for key, value in self.recorded().items() if key in names}
         recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
-        recorded["named_models"] = self.named_models[model]
+        recorded |= {"model": self.described_models[model], "named_models": self.named_models[model]}
         place = str(self.places[name])
-        inputs = {"model": self.models[model], "benchmark": place}
+        inputs = {"benchmark": place}
         if beside := benchmark.beside(place):
             inputs["beside"] = beside
         title = f"evaluate {model} on {benchmark.name}"
         aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)
+        say(f"{title}: {len(rewarded['']):,} items")
         return {view: Measured(some, rewarded[view], aggregation, unit) for view, some in views.items()}
 
 
