@@ -107,9 +107,21 @@ def benchmark_tables(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> lis
         pivot("By number of candidates", curve, "candidates", "model", items=True),
         pivot(f"Differences in {result['headline']}, paired by prompt", differences, "model", "other", "+.3f"),
         pivot("By aggregation of step rewards", result["aggregations"], "model", "aggregation"),
+        _thresholds(result["details"].get(result["kind"], {}), kinds),
         *(pivot(f"Probe: {part}", rows, "number", "model", items=True) for part, rows in probes.items()),
     ]
     return [one for one in made if one.rows]
+
+
+def _thresholds(details: Mapping[str, Any], kinds: Collection[str]) -> Table:
+    """Below which reward a step is said to be wrong; of a kind with several seeds, by the first."""
+    rows = [
+        [kind, measured, one["from"], "" if one["threshold"] is None else f"{one['threshold']:.3f}"]
+        for kind, of_kind in details.items()
+        if kind in kinds and of_kind
+        for measured, one in of_kind.get("thresholds", {}).items()
+    ]
+    return Table("Thresholds", ["model", "measured on", "chosen on", "threshold"], rows)
 
 
 def pivot(title: str, rows: Sequence[Row], down: str, across: str, form: str = ".3f", items: bool = False) -> Table:

@@ -200,3 +200,11 @@ def test_what_a_probe_could_not_measure_is_said():
 def test_a_model_that_is_not_better_than_a_baseline_is_said_to_be_so(row, said):
     found = results("mine", one=benchmark([metric("mine", 0.5)], differences=[row]))
     assert remarks(found) == ([f"one: mine is {said}"] if said else [])
+
+
+def test_thresholds_are_shown_with_what_they_were_chosen_on():
+    half = {"threshold": 0.25, "from": "math"}
+    details = {"first-error": {"mine": {"thresholds": {"gsm8k": half, "math": {"threshold": None, "from": "gsm8k"}}}}}
+    found = benchmark([metric("mine", 0.5)], kind="first-error", details=details)
+    tables = {one.title: one for one in benchmark_tables(found, results("mine")["models"])}
+    assert tables["Thresholds"].rows == [["mine", "gsm8k", "math", "0.250"], ["mine", "math", "gsm8k", ""]]
