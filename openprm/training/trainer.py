@@ -290,8 +290,6 @@ class OpenPRMTrainer(Trainer):
         rewards, (ids, terms) = prediction.predictions, prediction.label_ids
         return pair_metrics(rewards, ids, terms, self.sources, self.args.center_rewards_coefficient)
 
-    # ---- Checkpoints ----
-
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A plain reward checkpoint (see `openprm.models.reward_checkpoint`).
 
