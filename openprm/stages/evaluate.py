@@ -16,7 +16,7 @@ from ..data.holdout import question_rank, read_trained_on
 from ..engines.readout_scorer import load_scorer
 from ..engines.specs import RewardSpec
 from ..errors import InputError
-from ..evaluation.benchmarks.baselines import BASELINES, rewarded_by
+from ..evaluation.benchmarks.baselines import baselines, is_baseline
 from ..evaluation.benchmarks.declaration import Benchmark, is_data_file, load_benchmark
 from ..evaluation.benchmarks.items import Item, Measured, distinct
 from ..evaluation.benchmarks.measure import Scorer, measure
@@ -82,7 +82,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         if not (self.on or self.suite):
             raise InputError("no benchmark is named; choose one with --on, or several with --suite paper")
         grouped(self.kinds, self.models)
-        if taken := sorted(BASELINES.keys() & {*self.models, *self.kinds}):
+        if taken := sorted(filter(is_baseline, {*self.models, *self.kinds})):
             raise InputError(f"{taken[0]!r} is the name of a baseline; give the model another: NAME=MODEL")
         if unknown := [probe for probe in self.probes if probe not in PROBES]:
             raise InputError(f"there is no probe {unknown[0]!r}{nearest(unknown[0], PROBES)}")
@@ -171,12 +171,11 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         for name, some in items.items():
             say(f"evaluate: the numbers of {name}")
             benchmark = self.benchmarks[name]
-            views = benchmark_views(benchmark, some)
-            by_kind: dict[str, list[Views]] = {
+            by_kind: dict[str, Sequence[Views]] = {
                 kind: [given[model][name] for model in models] for kind, models in kinds.items()
             }
-            for kind, scorers in BASELINES.items():
-                by_kind[kind] = [rewarded_by(one, views) for one in scorers]
+            plain = [by_seed[0][""] for by_seed in by_kind.values()] if benchmark.aggregated else []
+            by_kind |= baselines(benchmark_views(benchmark, some), {one.aggregation: one.unit for one in plain})
             results["benchmarks"][name] |= summarize(benchmark, some, by_kind, self.seed)
             results["benchmarks"][name]["unscored"] = {
                 model: sum(not one.whole for of_item in given[model][name][""].rewarded for one in of_item)

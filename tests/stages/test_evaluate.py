@@ -16,7 +16,7 @@ from openprm.data.holdout import question_rank, write_trained_on
 from openprm.engines.step_scorer import StepScorer
 from openprm.errors import InputError
 from openprm.evaluation.benchmarks import measure
-from openprm.evaluation.benchmarks.baselines import BASELINES, RANDOM_SEEDS
+from openprm.evaluation.benchmarks.baselines import BASELINES, RANDOM_SEEDS, random_score
 from openprm.evaluation.report.tables import remarks
 from openprm.runs.manifest import partial_folder
 from openprm.scoring.pipeline import load_scorer
@@ -181,7 +181,8 @@ def test_the_seeds_of_a_model_are_one(tmp_path: Path, prm: Path, pairs: str):
     assert found["models"]["prm"]["models"] == ["a", "b"]
     row = metric(found["benchmarks"]["pairs"], "prm")
     assert row["seeds"] == [row["value"]] * 2
-    assert {row["model"] for row in found["benchmarks"]["pairs"]["metrics"]} == {"prm", *BASELINES}
+    named = {row["model"] for row in found["benchmarks"]["pairs"]["metrics"]}
+    assert named == {"prm", *BASELINES, random_score(row["aggregation"])}
 
 
 def test_prompts_that_a_model_was_trained_on_are_left_out(tmp_path: Path, prm: Path, pairs: str):
@@ -204,4 +205,4 @@ def test_a_model_that_rewards_nothing_of_a_benchmark_ends_no_run(tmp_path: Path,
     assert found["long"]["unscored"] == {"prm": 12}
     assert metric(found["long"], "prm")["value"] == 0
     assert found["sums"]["unscored"] == {"prm": 0}
-    assert any(line.startswith("long: 12 of 12 responses have no reward by prm") for line in remarks(results(out)))
+    assert "long: of 12 responses these have no reward, and are ranked last: 12 by prm" in remarks(results(out))

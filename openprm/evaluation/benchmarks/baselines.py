@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from statistics import NormalDist
 from typing import Any
@@ -84,8 +85,33 @@ def _rewarded(scorer: Baseline, item: Item, response: Response) -> Rewarded:
     return Rewarded(tuple(scored.steps), tuple(scored.step_rewards))
 
 
+_RANDOM = "random score"
 #: The baselines by name, with a scorer for each seed.
 BASELINES: dict[str, Sequence[Baseline]] = {
-    "random score": [RandomScore(seed) for seed in range(RANDOM_SEEDS)],
+    _RANDOM: [RandomScore(seed) for seed in range(RANDOM_SEEDS)],
     "length": [Length()],
 }
+
+
+def random_score(aggregation: str | None) -> str:
+    """The name of the random score by an aggregation: one without information still sees the number of steps, and
+    `min` prefers few."""
+    return _RANDOM if aggregation in (None, "last") else f"{_RANDOM}, {aggregation}"
+
+
+def is_baseline(name: str) -> bool:
+    return name in BASELINES or name.startswith(f"{_RANDOM}, ")
+
+
+def baselines(views: Mapping[str, Sequence[Item]], units: Mapping[str, str]) -> dict[str, list[dict[str, Measured]]]:
+    """What the baselines give to the items of each view, by name and seed.
+
+    units: those of the models by their aggregation; by each there is a random score of the items alone.
+    """
+    found = {name: [rewarded_by(one, views) for one in scorers] for name, scorers in BASELINES.items()}
+    more = {
+        random_score(how): [{"": replace(one[""], aggregation=how, unit=unit)} for one in found[_RANDOM]]
+        for how, unit in units.items()
+        if random_score(how) != _RANDOM
+    }
+    return found | more

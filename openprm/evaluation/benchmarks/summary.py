@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from ...scoring.aggregation import aggregations_of, score_unit
 from ..bootstrap import OfWeights, Statistic, difference, draw_weights, estimate
 from ..probes import PROBES, Views
-from .baselines import BASELINES
+from .baselines import BASELINES, is_baseline, random_score
 from .declaration import Benchmark
 from .items import Item, Measured
 
@@ -38,7 +38,7 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
     about: dict[tuple[str, _Key], dict[str, Any]] = {}
     of_scores: set[_Key] = set()
 
-    def values(name: str, aggregation: str | None, by_seed: Sequence[Sequence[Statistic]]) -> _Values:
+    def values(name: str, aggregation: str | None, by_seed: Sequence[Iterable[Statistic]]) -> _Values:
         found: _Values = {}
         for statistics in by_seed:
             for one in statistics:
@@ -54,7 +54,7 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
         name: values(
             name,
             views[0][""].aggregation if benchmark.aggregated else None,
-            [_statistics(benchmark, one) for one in views],
+            [_statistics(benchmark, one) if _probed(name) else benchmark.statistics(one[""]) for one in views],
         )
         for name, views in kinds.items()
     }
@@ -70,15 +70,21 @@ def summarize(benchmark: Benchmark, items: Sequence[Item], kinds: ByKind, seed: 
         "metrics": metrics,
         "differences": [
             row
-            for row in _differences(own, references)
+            for row in _differences(own, references, {name: views[0][""].aggregation for name, views in kinds.items()})
             if (row["part"], row["metric"], row["subset"]) not in of_scores
             or units.get(row["model"]) == units.get(row["against"])
         ],
         "aggregations": _aggregations(benchmark, kinds, weights) if benchmark.aggregated else [],
         "details": {
-            part: {name: one.details(views[0]) for name, views in kinds.items()} for part, one in said.items()
+            part: {name: one.details(views[0]) for name, views in kinds.items() if _probed(name)}
+            for part, one in said.items()
         },
     }
+
+
+def _probed(name: str) -> bool:
+    """Not the random score by the models' aggregations, which is there for the benchmark's own numbers."""
+    return name in BASELINES or not is_baseline(name)
 
 
 def _statistics(benchmark: Benchmark, views: Views) -> list[Statistic]:
@@ -103,10 +109,20 @@ def _of(statistic: Statistic, some: np.ndarray) -> OfWeights:
     return lambda weights: statistic.of(weights[:, some])
 
 
-def _differences(own: Mapping[str, _Values], references: Mapping[str, _Values]) -> list[dict[str, Any]]:
-    """Of each model less each baseline, each earlier model, and each choice that needs none."""
-    names = sorted(own, key=lambda name: name not in BASELINES)
-    compared = [(b, a) for a, b in combinations(names, 2)] + [(a, b) for a in own for b in references]
+def _differences(
+    own: Mapping[str, _Values], references: Mapping[str, _Values], aggregations: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Of each model less each baseline (the random score by its own aggregation), each earlier model, and each choice
+    that needs none."""
+    models = [name for name in own if not is_baseline(name)]
+    randoms = {random_score(how) for how in aggregations.values()}
+    compared = [
+        (model, other)
+        for model in models
+        for other in own
+        if is_baseline(other) and (other not in randoms or other == _random_of(aggregations[model], own))
+    ]
+    compared += [(b, a) for a, b in combinations(models, 2)] + [(a, b) for a in models for b in references]
     both = {**own, **references}
     return [
         {
@@ -123,10 +139,18 @@ def _differences(own: Mapping[str, _Values], references: Mapping[str, _Values]) 
     ]
 
 
+def _random_of(aggregation: str, own: Mapping[str, _Values]) -> str:
+    """The random score that a model is compared with; numbers of single steps have one only."""
+    name = random_score(aggregation)
+    return name if name in own else random_score(None)
+
+
 def _aggregations(benchmark: Benchmark, kinds: ByKind, weights: np.ndarray) -> list[dict[str, Any]]:
     """The headline number of the whole by each aggregation that a model's rewards allow."""
     rows = []
     for name, by_seed in kinds.items():
+        if not _probed(name):  # the random score has all aggregations here
+            continue
         for aggregation in aggregations_of(by_seed[0][""].unit):
             found: list[np.ndarray] = []
             for views in by_seed:

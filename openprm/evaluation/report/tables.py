@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..benchmarks.baselines import BASELINES
+from ..benchmarks.baselines import is_baseline
 from ..tables import Row, Table, in_markdown, markdown, over_seeds
 
 
@@ -31,7 +31,7 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     found = [f"{name} was not measured: {why}" for name, why in results["skipped"].items()]
     for name, result in results["benchmarks"].items():
         found += [f"{name}: {text}" for text in _of_benchmark(result, results["models"])]
-    return found
+    return [*found, *_no_better(results)]
 
 
 def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str]:
@@ -39,18 +39,26 @@ def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator
         yield f"only {result['limit']:,} of its prompts were drawn (--limit)"
     for reason, count in result["skipped"].items():
         yield f"{count:,} left out: {reason}"
-    for count in sorted({*result["unscored"].values()} - {0}):
-        which = ", ".join(model for model, missing in result["unscored"].items() if missing == count)
-        yield f"{count:,} of {result['responses']:,} responses have no reward by {which}, and are ranked last"
+    if missing := [f"{count:,} by {model}" for model, count in result["unscored"].items() if count]:
+        yield f"of {result['responses']:,} responses these have no reward, and are ranked last: {', '.join(missing)}"
     for probe, of_kinds in result["details"].items():
         told = {kind: one for kind, one in of_kinds.items() if kind in kinds and isinstance(one, Mapping)}
         yield from (f"{probe} of {kind}: {one['why']}" for kind, one in told.items() if one.get("why"))
         if left_out := max((one.get("left_out", 0) for one in told.values()), default=0):
             yield f"{left_out:,} items are left out by the probe {probe}"
-    for row in compared(result, kinds):
-        if row["against"] in BASELINES and row["value"] is not None and not (row["low"] or 0) > 0:
-            better = "worse" if (row["high"] or 0) < 0 else "not better"
-            yield f"{row['model']} is {better} than {row['against']}: {number(row, '+.3f')} in {result['headline']}"
+
+
+def _no_better(results: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each model and baseline: on which benchmarks the model is not better."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for name, result in results["benchmarks"].items():
+        for row in compared(result, results["models"]):
+            if is_baseline(row["against"]) and row["value"] is not None and not (row["low"] or 0) > 0:
+                better = "worse" if (row["high"] or 0) < 0 else "not better"
+                text = f"{name} {number(row, '+.3f')}"
+                found.setdefault((row["model"], better, row["against"]), []).append(text)
+    for (model, better, against), texts in found.items():
+        yield f"{model} is {better} than {against}: {', '.join(texts)}"
 
 
 def overview(results: Mapping[str, Any]) -> Table:
@@ -59,7 +67,7 @@ def overview(results: Mapping[str, Any]) -> Table:
         {**row, "benchmark": f"{name}: {result['headline']}"}
         for name, result in results["benchmarks"].items()
         for row in headline(result)
-        if row["model"] in (*results["models"], *BASELINES)
+        if row["model"] in results["models"] or is_baseline(row["model"])
     ]
     return pivot("Overview", rows, "model", "benchmark")
 

@@ -165,7 +165,7 @@ def test_what_is_missing_is_said():
         "two was not measured: the Hub does not give it",
         "one: only 20 of its prompts were drawn (--limit)",
         "one: 3 left out: no chosen",
-        "one: 2 of 20 responses have no reward by mine, third, and are ranked last",
+        "one: of 20 responses these have no reward, and are ranked last: 2 by mine, 2 by third",
     ]
     assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
 
@@ -188,9 +188,9 @@ def test_what_a_probe_could_not_measure_is_said():
     ("row", "said"),
     [
         (difference("mine", "length", 0.1, 0.01, 0.2), ""),
-        (difference("mine", "length", 0.1, 0.0, 0.2), "not better than length: +0.100 (+0.000 to +0.200) in accuracy"),
-        (difference("mine", "length", -0.1, -0.2, -0.05), "worse than length: -0.100 (-0.200 to -0.050) in accuracy"),
-        (difference("mine", "length", 0.1, None, None), "not better than length: +0.100 in accuracy"),
+        (difference("mine", "length", 0.1, 0.0, 0.2), "not better than length: one +0.100 (+0.000 to +0.200)"),
+        (difference("mine", "length", -0.1, -0.2, -0.05), "worse than length: one -0.100 (-0.200 to -0.050)"),
+        (difference("mine", "length", 0.1, None, None), "not better than length: one +0.100"),
         (difference("mine", "length", None, None, None), ""),
         (difference("mine", "majority vote", -0.1, -0.2, -0.1), ""),
         (difference("length", "random score", -0.1, -0.2, -0.1), ""),
@@ -199,7 +199,7 @@ def test_what_a_probe_could_not_measure_is_said():
 )
 def test_a_model_that_is_not_better_than_a_baseline_is_said_to_be_so(row, said):
     found = results("mine", one=benchmark([metric("mine", 0.5)], differences=[row]))
-    assert remarks(found) == ([f"one: mine is {said}"] if said else [])
+    assert remarks(found) == ([f"mine is {said}"] if said else [])
 
 
 def test_thresholds_are_shown_with_what_they_were_chosen_on():
