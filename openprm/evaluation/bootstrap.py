@@ -14,6 +14,7 @@ from typing import TypedDict
 import numpy as np
 
 DRAWS = 1000
+_SPREAD = 1e-12
 
 #: Of weights (draws, items), a number for each draw (draws,); NaN where a draw has no item that it needs.
 OfWeights = Callable[[np.ndarray], np.ndarray]
@@ -39,7 +40,11 @@ class Statistic:
 
 
 class Estimate(TypedDict):
-    """A number with its 95 % interval over prompts; `seeds` are the numbers of each training seed, if several."""
+    """A number with its 95 % interval over prompts; `seeds` are the numbers of each training seed, if several.
+
+    The interval is NaN where all draws give the same number, as of items that are all right: they say nothing of
+    others, and an interval without width would look certain.
+    """
 
     value: float
     low: float
@@ -87,7 +92,8 @@ def estimate(seeds: Sequence[np.ndarray]) -> Estimate:
     """The mean over training seeds of what a statistic gives for `draw_weights`, (draws + 1,) each."""
     values = np.mean(seeds, axis=0)
     resampled = values[1:][~np.isnan(values[1:])]
-    low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
+    spread = len(resampled) and np.ptp(resampled) > _SPREAD
+    low, high = np.quantile(resampled, [0.025, 0.975]) if spread else (np.nan, np.nan)
     by_seed = [float(one[0]) for one in seeds]
     return Estimate(value=float(values[0]), low=float(low), high=float(high), seeds=by_seed if len(seeds) > 1 else [])
 

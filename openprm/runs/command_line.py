@@ -81,7 +81,8 @@ def _texts(field: Any, value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, Mapping):
-        return [f"{name}={_item(field, item)}" for name, item in value.items()]
+        bare = "named" in field.metadata  # where a name alone is typed
+        return [name if bare and not item else f"{name}={_item(field, item)}" for name, item in value.items()]
     return [_item(field, item) for item in (value if isinstance(value, list | tuple) else [value])]
 
 

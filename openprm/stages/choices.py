@@ -37,7 +37,7 @@ from ..evaluation.tables import markdown
 from ..rewards import DEFAULT_PATTERN
 from ..rewards.answer_equivalence import equivalence_of, labels
 from ..runs.dataset import Rejections, most_common
-from ..runs.declaration import input_path, parameter
+from ..runs.declaration import input_path, nearest, parameter
 from ..runs.folder import REJECTED, is_folder, read_rows
 from ..runs.manifest import files_hash
 from ..schema import Scored
@@ -214,8 +214,10 @@ def grouped(kinds: Mapping[str, Sequence[str]], models: Iterable[str]) -> dict[s
     """
     known = list(models)
     named = [model for some in kinds.values() for model in some]
-    if wrong := [model for model in named if model not in known or named.count(model) > 1]:
-        raise InputError(f"the kinds name {wrong[0]!r}, which has no scores or is named twice; name each model once")
+    if unknown := [model for model in named if model not in known]:
+        raise InputError(f"--kind names {unknown[0]!r}, which is no model's name{nearest(unknown[0], known)}")
+    if twice := [model for model in named if named.count(model) > 1]:
+        raise InputError(f"--kind names {twice[0]!r} twice; name each model once")
     of = {model: kind for kind, some in kinds.items() for model in some}
     return {of.get(model, model): list(kinds.get(of.get(model, ""), [model])) for model in known}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.holdout import question_rank, read_trained_on
-from ..engines.readout_scorer import load_scorer
+from ..engines.readout_scorer import check_declared, load_scorer
 from ..engines.specs import RewardSpec
 from ..errors import InputError
 from ..evaluation.benchmarks.baselines import baselines, is_baseline
@@ -94,6 +94,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         for asked, one in self._asked:
             if one.name in found:
                 raise InputError(f"two benchmarks are called {one.name!r}, one of them {asked}; rename a file")
+            if unknown := [probe for probe in one.probes if probe not in PROBES]:
+                raise InputError(f"{asked}: there is no probe {unknown[0]!r}{nearest(unknown[0], PROBES)}")
             found[one.name] = one.model_copy(update={"probes": tuple(dict.fromkeys([*one.probes, *self.probes]))})
         return found
 
@@ -159,6 +161,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 results["skipped"][name] = str(error)
         if not items:
             raise InputError("no benchmark of the suite can be read; " + "; ".join(results["skipped"].values()))
+        for model in () if self.servers else self.models.values():
+            check_declared(model, self.revision, self.trust_remote_code)
         kept = Path(self.rewards) if self.rewards else folder / WORK / "rewards"
         given: dict[str, dict[str, Views]] = {}
         for model in self.models:
@@ -172,7 +176,9 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
             say(f"evaluate: the numbers of {name}")
             benchmark = self.benchmarks[name]
             by_kind: dict[str, Sequence[Views]] = {
-                kind: [given[model][name] for model in models] for kind, models in kinds.items()
+                kind: [given[model][name] for model in models]
+                for kind, models in kinds.items()
+                if any(_rewarded(given[model][name]) for model in models)
             }
             plain = [by_seed[0][""] for by_seed in by_kind.values()] if benchmark.aggregated else []
             by_kind |= baselines(benchmark_views(benchmark, some), {one.aggregation: one.unit for one in plain})
@@ -182,7 +188,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 for model in self.models
             }
             for model in self.models:
-                if rows := benchmark.chosen(given[model][name][""], model):
+                if _rewarded(given[model][name]) and (rows := benchmark.chosen(given[model][name][""], model)):
                     (folder / "chosen" / name).mkdir(parents=True, exist_ok=True)
                     (folder / "chosen" / name / f"{model}.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
         results["models"] = {
@@ -215,7 +221,8 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         items = list(rejections.filter(benchmark.graded(items)))
         skipped += Counter(rejections.counts) - before
         if not items:
-            raise InputError(f"{place}: nothing of benchmark {name!r} can be measured; " + most_common(skipped))
+            why = most_common(skipped) if skipped or not benchmark.where else f"no row has {benchmark.where}"
+            raise InputError(f"{place}: nothing of benchmark {name!r} can be measured; {why}")
         described = benchmark.model_dump(mode="json", include={"title", "note", "license", "homepage", "citation"})
         data: dict[str, Any] = {
             "kind": benchmark.kind,
@@ -262,6 +269,11 @@ def _rank(item: Item, seed: int) -> int:
 def _once(stack: ExitStack, make: Any, model: str) -> Any:
     """Makes the model's scorer when it is first needed, and closes it with the stack."""
     return cache(lambda: stack.enter_context(closing(make(model))))
+
+
+def _rewarded(views: Views) -> bool:
+    """Whether a model rewarded any response of a benchmark; numbers of one that did not would be those of ties."""
+    return any(one.whole for of_item in views[""].rewarded for one in of_item)
 
 
 def _described(views: Mapping[str, Views]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ REFUSED: list[tuple[Any, ...]] = [
     ("reward c --by answer -o x", "24 of them for: no reference"),
     ("search policy q --prm model -o x --method nope", "unknown method 'nope'; choose one of best-of-n"),
     ("search policy q -o x", "best-of-n needs a reward model; name one (--prm)"),
-    ("choices c --scores m=s --kind k=z -o x", "the kinds name 'z', which has no scores"),
+    ("choices c --scores m=s --kind k=z -o x", "--kind names 'z', which is no model's name"),
     ("choices c --scores m=s --reward-name nope -o x", "no reward 'nope' to measure by; choose one of reward"),
     ("choices e.jsonl --scores m=s -o x", "s has no score for any candidate of e.jsonl", lines(GOOD, WRONG)),
     # benchmarks

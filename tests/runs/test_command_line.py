@@ -15,6 +15,7 @@ from openprm import cli
 from openprm.errors import InputError
 from openprm.runs.command_line import escape, from_text, rerun_command, unescape
 from openprm.runs.declaration import STAGES, Stage, options_of
+from openprm.stages.evaluate import Evaluate
 from openprm.stages.pairs import Pairs
 from openprm.stages.train import Train
 
@@ -47,6 +48,8 @@ def test_every_option_is_read_back(monkeypatch: pytest.MonkeyPatch, kind: str):
 def test_defaults_are_left_out():
     assert rerun_command(Pairs(trees="t"), "out") == "openprm pairs t --out out"
     assert rerun_command(Pairs(trees="t", process=False), "out") == "openprm pairs t --no-process --out out"
+    evaluated = Evaluate(models={"m": "m"}, on={"llmbar": "", "gsm8k": "c"})
+    assert rerun_command(evaluated, "out") == "openprm evaluate m=m --on llmbar --on gsm8k=c --out out"
     command = rerun_command(Train(pairs={"pairs": "p"}, base="b" * 80, seed=1), "out")
     assert command == f"openprm train p --base {'b' * 80} \\\n    --seed 1 --out out"
 

@@ -85,8 +85,11 @@ def test_evaluation_by_hand(tmp_path: Path):
     assert all((a, b) in pairs or (b, a) in pairs for a, b in combinations(groups, 2))
     assert "best of 4: orm/last less prm/min" in (tmp_path / "out" / "table.md").read_text()
     assert nothing_local(tmp_path / "out", tmp_path)
-    for wrong in ({"orm": ["orm-0", "orm-2"]}, {"orm": ["orm-0"], "prm": ["orm-0"]}):
-        with pytest.raises(InputError, match="no scores or is named twice"):
+    for wrong, said in (
+        ({"orm": ["orm-0", "orm-2"]}, "'orm-2', which is no model's name; did you mean 'orm-1'"),
+        ({"orm": ["orm-0"], "prm": ["orm-0"]}, "'orm-0' twice"),
+    ):
+        with pytest.raises(InputError, match=said):
             evaluate_models(found, scores, tmp_path / "wrong", kinds=wrong)
 
 

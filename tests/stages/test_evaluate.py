@@ -203,6 +203,6 @@ def test_a_model_that_rewards_nothing_of_a_benchmark_ends_no_run(tmp_path: Path,
     Evaluate(models={"prm": str(prm)}, on={sums: pairs, str(file): ""}).run(out)
     found = results(out)["benchmarks"]
     assert found["long"]["unscored"] == {"prm": 12}
-    assert metric(found["long"], "prm")["value"] == 0
+    assert "prm" not in {row["model"] for row in found["long"]["metrics"]}
     assert found["sums"]["unscored"] == {"prm": 0}
-    assert "long: of 12 responses these have no reward, and are ranked last: 12 by prm" in remarks(results(out))
+    assert "long: no numbers of prm: no response has a reward" in remarks(results(out))

@@ -51,7 +51,7 @@ def test_the_example_in_the_documents(tmp_path: Path, prm: Path):
     ("values", "message"),
     [
         ({"on": {}}, "no benchmark is named; choose one with --on, or several with --suite paper"),
-        ({"kinds": {"k": ["x"]}}, "the kinds name 'x'"),
+        ({"kinds": {"k": ["x"]}}, "--kind names 'x', which is no model's name"),
         ({"probes": ["lenght"]}, "there is no probe 'lenght'; did you mean 'length'"),
         ({"models": {"length": "m"}}, "'length' is the name of a baseline; give the model another: NAME=MODEL"),
     ],
@@ -66,7 +66,10 @@ def test_benchmarks_that_cannot_be(tmp_path: Path, prm: Path, pairs: str, sums: 
         Evaluate(models={"prm": str(prm)}, on=on).run(tmp_path / "out")
 
     for rows, message in (
-        ([{"question": "q", "chosen": "a", "rejected": "b"}], r"no column 'prompt'.*did you mean 'question'"),
+        (
+            [{"question": "q", "chosen": "a", "rejected": "b"}],
+            r"no column 'prompt'; it has .*; name the column of question in the benchmark's `columns`",
+        ),
         (
             [{**PAIRS[0], "rejected": ""}],
             "nothing of benchmark 'sums' can be measured; 1 rows were rejected, 1 of them",
@@ -84,3 +87,20 @@ def test_benchmarks_that_cannot_be(tmp_path: Path, prm: Path, pairs: str, sums: 
     with pytest.raises(InputError, match="there is no suite 'papers'; did you mean 'paper'"):
         Evaluate(models={"prm": str(prm)}, suite="papers").run(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_probe_in_a_declaration_and_models_are_checked_before_anything_is_rewarded(
+    tmp_path: Path, prm: Path, pairs: str
+):
+    file = tmp_path / "mine.yaml"
+    file.write_text("title: Mine\nkind: pairs\nprobes: [lenght]\n")
+    with pytest.raises(InputError, match="there is no probe 'lenght'; did you mean 'length'"):
+        Evaluate(models={"prm": str(prm)}, on={str(file): pairs}).run(tmp_path / "out")
+    file.write_text("title: Mine\nkind: pairs\nwhere: {subset: none}\n")
+    with pytest.raises(InputError, match=r"no row has {'subset': 'none'}"):
+        Evaluate(models={"prm": str(prm)}, on={str(file): pairs}).run(tmp_path / "out")
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(InputError, match="other cannot be read as a model"):
+        Evaluate(models={"prm": str(prm), "other": str(other)}, on={pairs: ""}).run(tmp_path / "out")
+    assert not list(tmp_path.rglob("rewards"))

@@ -74,6 +74,8 @@ class Benchmark(BaseModel, ABC):
 
         Raises InputError where neither is known.
         """
+        if data is not None and not Path(data).is_dir():
+            raise InputError(f"{data}: there is no such folder of data; check --data")
         if data is not None and self.file is not None and (Path(data) / self.file).exists():
             return str(Path(data) / self.file)
         if self.hub is None:
@@ -91,8 +93,8 @@ class Benchmark(BaseModel, ABC):
         """
         split = None if Path(place).is_file() else self.split
         names, rows = with_columns(numbered_rows(place, split))
-        for part, column in self.columns.items():
-            require_column(place, part, column, names)
+        for part, column in self.columns.items() if names else ():
+            require_column(place, f"{part} in the benchmark's `columns`", column, names)
         kept = (
             (number, row)
             for number, row in rows

@@ -26,7 +26,7 @@ class Distribution(Probe):
         _, better, worse = _tables(views[""])
         compare, n = partial(_compared, better, worse), int((better[:, 0] > 0).sum())
         found = [
-            Statistic("overlap", lambda weights: compare(weights)[0], n, part="distribution"),
+            Statistic("overlap", lambda weights: _of_all(weights, compare(weights)[0]), n, part="distribution"),
             Statistic("standardized difference", lambda weights: compare(weights)[1], n, part="distribution"),
         ]
         return [one for one in found if np.isfinite(one.of(np.ones((1, len(better)))))]
@@ -36,6 +36,12 @@ class Distribution(Probe):
         edges, *sides = _tables(views[""])
         better, worse = (side[:, 3:].sum(0) / max(side[:, 0].sum(), 1) for side in sides)
         return {"edges": edges.tolist(), "better": better.tolist(), "worse": worse.tolist()} if better.any() else None
+
+
+def _of_all(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """NaN of resampled items: they have fewer distinct scores, so their histograms overlap less, and would make an
+    interval beside the number."""
+    return np.where((weights == 1).all(1), values, np.nan)
 
 
 def _tables(measured: Measured) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

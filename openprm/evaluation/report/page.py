@@ -1,6 +1,6 @@
 """Writes the results of an evaluation on benchmarks, with tables and a page that shows all, into its folder.
 
-The page is one HTML file that needs nothing else, to be opened from a disk. Names of models, subsets and benchmarks
+The page is one HTML file that needs nothing else, to be opened from a disk. Names of subsets and benchmarks
 are untrusted: they are escaped, and a content security policy lets nothing be run or loaded.
 """
 
@@ -20,7 +20,7 @@ from ...errors import InputError
 from ...figure import save_figure
 from ...text import printable
 from .plots import Picture, benchmark_pictures, overview_pictures
-from .tables import benchmark_tables, document, facts, models, overview, remarks
+from .tables import benchmark_tables, document, facts, opening, remarks
 
 RESULTS, TABLES, PAGE, PICTURES = "results.json", "tables.md", "report.html", "pictures"
 _WIDE = 8  # inches; narrower pictures stand beside each other
@@ -75,7 +75,7 @@ def page(results: Mapping[str, Any], command: str, pictures: Mapping[str, Any]) 
         results=results,
         command=command,
         remarks=remarks(results),
-        tables=[overview(results), models(results)],
+        tables=opening(results),
         pictures=pictures,
         style=style,
         style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",

@@ -11,6 +11,9 @@ from typing import Any
 from ..benchmarks.baselines import is_baseline
 from ..tables import Row, Table, in_markdown, markdown, over_seeds
 
+#: Probes that read the headline number otherwise, by all subsets; here that of the whole is enough.
+_READINGS = ("prefixes", "mathematics")
+
 
 def document(results: Mapping[str, Any]) -> str:
     """Everything as a Markdown document."""
@@ -18,7 +21,7 @@ def document(results: Mapping[str, Any]) -> str:
     def listed(texts: Iterable[str]) -> str:
         return "".join(f"- {in_markdown(text)}\n" for text in texts)
 
-    parts = ["# Evaluation\n", listed(remarks(results)), markdown([overview(results), models(results)])]
+    parts = ["# Evaluation\n", listed(remarks(results)), markdown(opening(results))]
     for name, result in results["benchmarks"].items():
         told = listed(f"{key}: {value}" for key, value in facts(name, result).items())
         tables = markdown(benchmark_tables(result, results["models"]), "###")
@@ -37,13 +40,24 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
 def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator[str]:
     if result["limit"] is not None:
         yield f"only {result['limit']:,} of its prompts were drawn (--limit)"
+    whole = "" if result["limit"] is None else " of the whole file"
     for reason, count in result["skipped"].items():
-        yield f"{count:,} left out: {reason}"
+        yield f"{count:,} left out{whole}: {reason}"
+    if "; without " in (result.get("arithmetic") or "") or "; not in it" in (result.get("arithmetic") or ""):
+        yield result["arithmetic"]
+    if not headline(result):
+        yield f"there is no {result['headline']}: it needs more items (--limit), or others"
     if missing := [f"{count:,} by {model}" for model, count in result["unscored"].items() if count]:
-        yield f"of {result['responses']:,} responses these have no reward, and are ranked last: {', '.join(missing)}"
+        yield f"of {result['responses']:,} responses these have no reward, and lose: {', '.join(missing)}"
+    if nothing := [model for model, count in result["unscored"].items() if count == result["responses"]]:
+        yield f"no numbers of {', '.join(nothing)}: no response has a reward"
     for probe, of_kinds in result["details"].items():
         told = {kind: one for kind, one in of_kinds.items() if kind in kinds and isinstance(one, Mapping)}
-        yield from (f"{probe} of {kind}: {one['why']}" for kind, one in told.items() if one.get("why"))
+        reasons: dict[str, list[str]] = {}
+        for kind, one in told.items():
+            if one.get("why"):
+                reasons.setdefault(one["why"], []).append(kind)
+        yield from (f"{probe} of {', '.join(some)}: {why}" for why, some in reasons.items())
         if left_out := max((one.get("left_out", 0) for one in told.values()), default=0):
             yield f"{left_out:,} items are left out by the probe {probe}"
 
@@ -53,8 +67,8 @@ def _no_better(results: Mapping[str, Any]) -> Iterator[str]:
     found: dict[tuple[str, str, str], list[str]] = {}
     for name, result in results["benchmarks"].items():
         for row in compared(result, results["models"]):
-            if is_baseline(row["against"]) and row["value"] is not None and not (row["low"] or 0) > 0:
-                better = "worse" if (row["high"] or 0) < 0 else "not better"
+            if is_baseline(row["against"]) and None not in (row["low"], row["high"]) and row["low"] <= 0:
+                better = "worse" if row["high"] < 0 else "not better"
                 text = f"{name} {number(row, '+.3f')}"
                 found.setdefault((row["model"], better, row["against"]), []).append(text)
     for (model, better, against), texts in found.items():
@@ -76,6 +90,22 @@ def headline(result: Mapping[str, Any], rows: str = "metrics") -> list[Row]:
     """The rows of a benchmark's headline number on the whole."""
     key = ("", result["headline"], "")
     return [row for row in result[rows] if (row["part"], row["metric"], row["subset"]) == key]
+
+
+def opening(results: Mapping[str, Any]) -> list[Table]:
+    """What stands before the benchmarks."""
+    found = [overview(results), unscored(results), models(results)]
+    return [one for one in found if one.rows]
+
+
+def unscored(results: Mapping[str, Any]) -> Table:
+    """The share of responses without a reward, by model and benchmark; no rows where there are none."""
+    rows = [
+        [model, *(f"{one['unscored'].get(model, 0) / one['responses']:.0%}" for one in results["benchmarks"].values())]
+        for model in dict.fromkeys(model for one in results["benchmarks"].values() for model in one["unscored"])
+        if any(one["unscored"].get(model) for one in results["benchmarks"].values())
+    ]
+    return Table("Responses without a reward, which lose", ["model", *results["benchmarks"]], rows)
 
 
 def models(results: Mapping[str, Any]) -> Table:
@@ -105,7 +135,7 @@ def benchmark_tables(result: Mapping[str, Any], kinds: Mapping[str, Any]) -> lis
     probes: dict[str, list[Row]] = {}
     order = list(dict.fromkeys(row["metric"] for row in result["metrics"]))
     for row in sorted(result["metrics"], key=lambda row: order.index(row["metric"])):
-        if row["part"]:
+        if row["part"] and not (row["subset"] and row["part"] in _READINGS):
             name = row["metric"] + (f": {row['subset']}" if row["subset"] else "")
             probes.setdefault(row["part"], []).append({**row, "number": name})
     differences = [{**row, "other": f"less {row['against']}"} for row in compared(result, kinds)]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from openprm.evaluation.report.tables import benchmark_tables, document, facts, models, number, overview, remarks
+from openprm.evaluation.report.tables import (
+    benchmark_tables,
+    document,
+    facts,
+    models,
+    number,
+    opening,
+    overview,
+    remarks,
+)
 
 from .results import benchmark, difference, metric, results
 
@@ -152,7 +161,7 @@ def test_the_document_has_everything_and_no_text_of_others_breaks_it():
         "## a\\|b # c&lt;script>",
         "### Whole",
     ]
-    assert document(results()).startswith("# Evaluation\n\n## Overview")
+    assert document(results()) == "# Evaluation\n"
 
 
 def test_what_is_missing_is_said():
@@ -164,8 +173,8 @@ def test_what_is_missing_is_said():
     assert remarks(found) == [
         "two was not measured: the Hub does not give it",
         "one: only 20 of its prompts were drawn (--limit)",
-        "one: 3 left out: no chosen",
-        "one: of 20 responses these have no reward, and are ranked last: 2 by mine, 2 by third",
+        "one: 3 left out of the whole file: no chosen",
+        "one: of 20 responses these have no reward, and lose: 2 by mine, 2 by third",
     ]
     assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
 
@@ -190,7 +199,7 @@ def test_what_a_probe_could_not_measure_is_said():
         (difference("mine", "length", 0.1, 0.01, 0.2), ""),
         (difference("mine", "length", 0.1, 0.0, 0.2), "not better than length: one +0.100 (+0.000 to +0.200)"),
         (difference("mine", "length", -0.1, -0.2, -0.05), "worse than length: one -0.100 (-0.200 to -0.050)"),
-        (difference("mine", "length", 0.1, None, None), "not better than length: one +0.100"),
+        (difference("mine", "length", 0.1, None, None), ""),
         (difference("mine", "length", None, None, None), ""),
         (difference("mine", "majority vote", -0.1, -0.2, -0.1), ""),
         (difference("length", "random score", -0.1, -0.2, -0.1), ""),
@@ -208,3 +217,15 @@ def test_thresholds_are_shown_with_what_they_were_chosen_on():
     found = benchmark([metric("mine", 0.5)], kind="first-error", details=details)
     tables = {one.title: one for one in benchmark_tables(found, results("mine")["models"])}
     assert tables["Thresholds"].rows == [["mine", "gsm8k", "math", "0.250"], ["mine", "math", "gsm8k", ""]]
+
+
+def test_the_share_of_responses_without_a_reward_stands_before_the_benchmarks():
+    one, two = (benchmark([metric("mine", 0.5)], unscored=some) for some in ({"mine": 5, "other": 0}, {"mine": 0}))
+    (found,) = [table for table in opening(results("mine", one=one, two=two)) if "without a reward" in table.title]
+    assert (found.header, found.rows) == (["model", "one", "two"], [["mine", "25%", "0%"]])
+
+
+def test_a_headline_that_does_not_exist_and_a_section_that_is_not_there_are_said():
+    said = "the mean of a; a tie is a loss; without b; not in it: 'c'"
+    found = remarks(results("mine", one=benchmark([metric("mine", 0.5, metric="AUC")], arithmetic=said)))
+    assert found == [f"one: {said}", "one: there is no accuracy: it needs more items (--limit), or others"]
