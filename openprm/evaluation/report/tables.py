@@ -47,8 +47,11 @@ def _of_benchmark(result: Mapping[str, Any], kinds: Collection[str]) -> Iterator
         yield result["arithmetic"]
     if not headline(result):
         yield f"there is no {result['headline']}: it needs more items (--limit), or others"
-    if missing := [f"{count:,} by {model}" for model, count in result["unscored"].items() if count]:
-        yield f"of {result['responses']:,} responses these have no reward, and lose: {', '.join(missing)}"
+    missing: dict[int, list[str]] = {}
+    for model, count in result["unscored"].items():
+        missing.setdefault(count, []).append(model)
+    if said := [f"{count:,} by {', '.join(some)}" for count, some in missing.items() if count]:
+        yield f"of {result['responses']:,} responses these have no reward, and lose: {'; '.join(said)}"
     if nothing := [model for model, count in result["unscored"].items() if count == result["responses"]]:
         yield f"no numbers of {', '.join(nothing)}: no response has a reward"
     for probe, of_kinds in result["details"].items():

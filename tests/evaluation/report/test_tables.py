@@ -174,7 +174,7 @@ def test_what_is_missing_is_said():
         "two was not measured: the Hub does not give it",
         "one: only 20 of its prompts were drawn (--limit)",
         "one: 3 left out of the whole file: no chosen",
-        "one: of 20 responses these have no reward, and lose: 2 by mine, 2 by third",
+        "one: of 20 responses these have no reward, and lose: 2 by mine, third",
     ]
     assert remarks(results("mine", one=benchmark([metric("mine", 0.5)]))) == []
 
