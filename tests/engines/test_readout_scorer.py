@@ -44,7 +44,7 @@ def scored(source: Path, rows: Any = (ROW,), **options: Any) -> list[ScoredAnswe
 def equal(source: Path, expected: list[float], steps: list[str] = STEPS) -> ScoredAnswer:
     (found,) = scored(source, [{"question": QUESTION, "response": "".join(steps)}])
     assert found.steps == steps
-    assert found.step_rewards == pytest.approx(expected, abs=1e-5)
+    assert found.step_rewards == pytest.approx(expected, rel=1e-5, abs=1e-5)
     assert len({round(one, 3) for one in expected}) == len(STEPS)  # so that a wrong place is seen
     return found
 
@@ -121,7 +121,7 @@ def test_the_likelihood_of_a_response(tmp_path):
     steps = log_probabilities(model, words)
     sums = [*accumulate(map(sum, steps))]
     found = equal(declared(tmp_path, folder, "{kind: likelihood}"), sums, APART)
-    assert found.score == pytest.approx(sums[-1], abs=1e-5)  # of the whole response
+    assert found.score == pytest.approx(sums[-1], rel=1e-5, abs=1e-5)  # of the whole response
     sizes = [*accumulate(map(len, steps))]
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
     equal(declared(tmp_path, folder, "{kind: likelihood, per_token: true}"), means, APART)
@@ -136,7 +136,7 @@ def test_the_log_ratio_of_a_model_and_its_reference(tmp_path):
     equal(declared(tmp_path, folder, readout), ratios, APART)
     whole = declared(tmp_path, folder, readout.replace("beta", "of: prefix, beta"), "aggregation: last")
     found = equal(whole, [*accumulate(ratios)], APART)
-    assert found.score == pytest.approx(sum(ratios), abs=1e-5)  # what DPO calls the reward of a response
+    assert found.score == pytest.approx(sum(ratios), rel=1e-5, abs=1e-5)  # what DPO calls the reward of a response
     itself = declared(tmp_path, folder, "{kind: ratio, beta: 0.05, reference: model}")
     assert scored(itself, [LOOSE])[0].step_rewards == [0.0] * 3
 

@@ -38,7 +38,7 @@ def near(found: Any, wanted: Any) -> None:
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         for place, right in zip(one, other, strict=True):
-            assert place == pytest.approx(right, abs=1e-5)
+            assert place == pytest.approx(right, rel=1e-5, abs=1e-5)
 
 
 def checkpoint(folder: Path, kind: str, name: str = "llama", **options: Any) -> tuple[Path, Any]:
@@ -106,7 +106,7 @@ def test_values_are_those_of_the_head_in_the_named_file(tmp_path, file):
         for place, (value,) in zip(row.places, values, strict=True):
             with torch.no_grad():
                 state = backbone(input_ids=torch.tensor([row.tokens[: place + 1]])).last_hidden_state[0, -1]
-            assert value == pytest.approx((weight @ state + bias).item(), abs=1e-5)
+            assert value == pytest.approx((weight @ state + bias).item(), rel=1e-5, abs=1e-5)
 
 
 def test_a_head_of_two_layers_has_relu_between(tmp_path):
@@ -117,7 +117,7 @@ def test_a_head_of_two_layers_has_relu_between(tmp_path):
     (((found,),),) = [TransformersProber(tmp_path, head=Head()).probe([Probe([5, 6, 7], [2], [[0, 1]])])]
     with torch.no_grad():
         logits = layers(backbone(input_ids=torch.tensor([[5, 6, 7]])).last_hidden_state[0, -1])
-    assert found == pytest.approx(logits.log_softmax(-1).tolist(), abs=1e-5)
+    assert found == pytest.approx(logits.log_softmax(-1).tolist(), rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize(
