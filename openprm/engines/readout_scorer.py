@@ -16,7 +16,6 @@ from typing import Any
 from ..errors import Failure, InputError
 from ..hub_id import HubId
 from ..models.readout import DeclaredModel, Ends, LogProbability, Marker, Question, Ratio, declared_model
-from ..models.reward_checkpoint import reward_model_config
 from ..scoring.aggregation import ScoringError
 from ..scoring.scored_answer import ScoredAnswer, ScoringSettings, check_embedded
 from .base import ContinuationRequest, Head, Probe, Prober, Report, Sampling, no_report
@@ -45,6 +44,8 @@ def load_scorer(
 def check_declared(model: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
     """Raises InputError for a declaration that cannot be, and for a checkpoint that is no reward model by its config:
     what can be known of a model before it is loaded."""
+    from ..models.reward_checkpoint import reward_model_config
+
     declared = declared_model(model, revision)
     if isinstance(declared.readout, Ends):
         located, at = _located(declared.model, revision)
