@@ -164,11 +164,14 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         for model in () if self.servers else self.models.values():
             check_declared(model, self.revision, self.trust_remote_code)
         kept = Path(self.rewards) if self.rewards else folder / WORK / "rewards"
+        asked_of = {name: benchmark_views(self.benchmarks[name], some) for name, some in items.items()}
         given: dict[str, dict[str, Views]] = {}
         for model in self.models:
             with ExitStack() as stack:
                 scorer = _once(stack, self._scorer, model)
-                given[model] = {name: self._measure(kept, model, name, some, scorer) for name, some in items.items()}
+                given[model] = {
+                    name: self._measure(kept, model, name, views, scorer) for name, views in asked_of.items()
+                }
         kinds = grouped(self.kinds, self.models)
         for kind, models in kinds.items():
             one_unit(kind, {model: next(iter(given[model].values()))[""].unit for model in models})
@@ -181,7 +184,7 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
                 if any(_rewarded(given[model][name]) for model in models)
             }
             plain = [by_seed[0][""] for by_seed in by_kind.values()] if benchmark.aggregated else []
-            by_kind |= baselines(benchmark_views(benchmark, some), {one.aggregation: one.unit for one in plain})
+            by_kind |= baselines(asked_of[name], {one.aggregation: one.unit for one in plain})
             results["benchmarks"][name] |= summarize(benchmark, some, by_kind, self.seed)
             results["benchmarks"][name]["unscored"] = {
                 model: sum(not one.whole for of_item in given[model][name][""].rewarded for one in of_item)
@@ -237,19 +240,12 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         spec: RewardSpec = spec_of(RewardSpec, self, self.models[model])
         return load_scorer(spec, aggregation=self.aggregation)
 
-    def _measure(self, kept: Path, model: str, name: str, items: Sequence[Item], scorer: Any) -> Views:
-        benchmark = self.benchmarks[name]
-        views = benchmark_views(benchmark, items)
-        names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation", "limit", "seed")
-        recorded = {key: value for key, value in self.recorded().items() if key in names}
-        recorded["benchmark"] = benchmark.model_dump(mode="json", exclude_defaults=True)
+    def _measure(self, kept: Path, model: str, name: str, views: Mapping[str, Sequence[Item]], scorer: Any) -> Views:
+        names = ("engine", "engine_options", "dtype", "trust_remote_code", "aggregation")
+        recorded = {key: value for key, value in super().recorded().items() if key in names}
         recorded |= {"model": self.described_models[model], "named_models": self.named_models[model]}
-        place = str(self.places[name])
-        inputs = {"benchmark": place}
-        if beside := benchmark.beside(place):
-            inputs["beside"] = beside
-        title = f"evaluate {model} on {benchmark.name}"
-        aggregation, unit, rewarded = measure(kept / model / benchmark.name, views, scorer, title, recorded, inputs)
+        title = f"evaluate {model} on {name}"
+        aggregation, unit, rewarded = measure(kept / model / name, views, scorer, title, recorded)
         say(f"{title}: {len(rewarded['']):,} items")
         return {view: Measured(some, rewarded[view], aggregation, unit) for view, some in views.items()}
 

@@ -206,3 +206,14 @@ def test_a_model_that_rewards_nothing_of_a_benchmark_ends_no_run(tmp_path: Path,
     assert "prm" not in {row["model"] for row in found["long"]["metrics"]}
     assert found["sums"]["unscored"] == {"prm": 0}
     assert "long: no numbers of prm: no response has a reward" in remarks(results(out))
+
+
+def test_kept_rewards_are_of_the_same_responses_whatever_left_others_out(tmp_path: Path, prm: Path, pairs: str):
+    """A model that was trained on a prompt leaves it out of every model's items; alone the other one has it."""
+    other = shutil.copytree(prm, tmp_path / "other")
+    write_trained_on(other, [question_rank([{"role": "user", "content": PAIRS[0]["prompt"]}])])
+    kept = {"on": {pairs: ""}, "rewards": str(tmp_path / "kept")}
+    Evaluate(models={"prm": str(prm), "other": str(other)}, **kept).run(tmp_path / "both")
+    Evaluate(models={"prm": str(prm)}, **kept).run(tmp_path / "alone")
+    counts = [metric(results(tmp_path / out)["benchmarks"]["pairs"], "prm")["items"] for out in ("both", "alone")]
+    assert counts == [5, 6]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ...errors import Failure
 from ...runs.dataset import Rejections, finish_dataset
-from ...runs.folder import REJECTED, batched, read_rows
+from ...runs.folder import REJECTED, batched, read_rows, rows_hash
 from ...runs.manifest import run_stage
 from ...runs.progress import Report
 from ...runs.shards import Items, Made, Shards, Work, compute_missing, write_dataset
@@ -42,14 +42,14 @@ def measure(
     scorer: Callable[[], Scorer],
     name: str,
     parameters: Mapping[str, Any],
-    inputs: Mapping[str, str],
 ) -> tuple[str, str, dict[str, list[list[Rewarded]]]]:
     """The model's aggregation and unit, and what it gives to the responses of each view's items, in their order.
 
     All of it is kept in the folder `out`.
 
     views: items by the name of a probe that changed them; "" are the benchmark's own. scorer: makes the model, and is
-    called only where something is missing. parameters, inputs: all that rewards depend on (see `run_stage`).
+    called only where something is missing. parameters: all about the model that rewards depend on. What is asked of it
+    counts by its hash, so rewards are given again only for the same responses, whatever left others out.
     """
     rows = [
         {"view": view, "item": item.id, "response": index, "question": item.question, **_text(response)}
@@ -84,10 +84,9 @@ def measure(
         digests, _ = write_dataset(folder, stored, rejections, name)
         return said | finish_dataset(folder, BenchmarkReward, "rewards", digests, {})
 
-    manifest = run_stage(out, "rewards", parameters, inputs, work, replace=True)
+    manifest = run_stage(out, "rewards", {**parameters, "asked": rows_hash(rows)}, {}, work, replace=True)
     given = {
-        _key(row): Rewarded(tuple(row["steps"]), tuple(row["step_rewards"]), row["failure"] or "")
-        for row in read_rows(out, BenchmarkReward)
+        _key(row): Rewarded(tuple(row["steps"]), tuple(row["step_rewards"])) for row in read_rows(out, BenchmarkReward)
     }
     rewarded = {
         view: [
