@@ -1,17 +1,14 @@
-"""Scorers that know nothing: what a reward model has to beat. Both are `Scorer`s."""
+"""Scores that know nothing of the answers: what a reward model has to beat."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from statistics import NormalDist
 from typing import Any
 
-from ...engines.base import Report, no_report
-from ...errors import Failure
-from ...scoring.scored_answer import ScoredAnswer
 from ...scoring.steps import split
 from .items import Item, Measured, Response, Rewarded
 
@@ -20,28 +17,20 @@ RANDOM_SEEDS = 10
 
 
 class Baseline:
-    """Rewards each prefix of a response by what `reward(question, prefix)` gives."""
+    """Rewards each prefix of a response, in the steps that the benchmark gives or in sentences."""
 
     unit = "strength"
     aggregation = "last"
 
-    def score_rows(
-        self, rows: Iterable[Mapping[str, Any]], report: Report = no_report
-    ) -> list[ScoredAnswer | Failure]:
-        return [self._scored(row) for row in rows]
-
-    def close(self) -> None: ...
-
-    def _scored(self, row: Mapping[str, Any]) -> ScoredAnswer | Failure:
-        given = row.get("steps")
-        steps = split(row["response"], "sentence") if given is None else list(given)
-        if not "".join(steps).strip():
-            return Failure("the response is empty", "leave it out, or sample it again")
-        rewards = [self.reward(row["question"], prefix) for prefix in accumulate(steps)]
-        return ScoredAnswer(rewards[-1], steps, list(rewards), self.aggregation, truncated=False)
-
     def reward(self, question: Sequence[Mapping[str, Any]], prefix: str) -> float:
         raise NotImplementedError
+
+    def rewarded(self, item: Item, response: Response) -> Rewarded:
+        """What it gives to a response of an item; nothing to an empty one, as our models."""
+        steps = split(response.text, "sentence") if response.steps is None else response.steps
+        if not response.text.strip():
+            return Rewarded()
+        return Rewarded(tuple(steps), tuple(self.reward(item.question, prefix) for prefix in accumulate(steps)))
 
 
 class RandomScore(Baseline):
@@ -70,19 +59,12 @@ def rewarded_by(scorer: Baseline, views: Mapping[str, Sequence[Item]]) -> dict[s
     return {
         view: Measured(
             items,
-            [[_rewarded(scorer, item, one) for one in item.responses] for item in items],
+            [[scorer.rewarded(item, one) for one in item.responses] for item in items],
             scorer.aggregation,
             scorer.unit,
         )
         for view, items in views.items()
     }
-
-
-def _rewarded(scorer: Baseline, item: Item, response: Response) -> Rewarded:
-    (scored,) = scorer.score_rows([{"question": item.question, "response": response.text, "steps": response.steps}])
-    if isinstance(scored, Failure):
-        return Rewarded(why=scored.reason)
-    return Rewarded(tuple(scored.steps), tuple(scored.step_rewards))
 
 
 _RANDOM = "random score"

@@ -53,12 +53,11 @@ def distinct(items: Iterable[Item | Failure], where: str) -> Iterator[Item | Fai
 class Rewarded:
     """What a model gave to one response: its steps, and a reward for each; None for those that did not fit.
 
-    A response that could not be rewarded at all has neither; `why` says the reason.
+    A response that could not be rewarded at all has neither.
     """
 
     steps: tuple[str, ...] = ()
     rewards: tuple[float | None, ...] = ()
-    why: str = ""
 
     @property
     def whole(self) -> bool:

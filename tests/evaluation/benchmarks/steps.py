@@ -36,7 +36,7 @@ def given(items: Sequence[Item], rewards: Sequence[Sequence[float | None]], unit
     for item, some in zip(items, rewards, strict=True):
         steps = item.responses[0].steps or ()
         assert not some or len(some) == len(steps)
-        rewarded.append([Rewarded(steps, tuple(some)) if some else Rewarded(why="too long")])
+        rewarded.append([Rewarded(steps, tuple(some)) if some else Rewarded()])
     return Measured(items, rewarded, unit=unit)
 
 

@@ -57,7 +57,7 @@ def measured(scores: Iterable[tuple[str, Sequence[float | None]]]) -> Measured:
         Item(f"row {i}", [], tuple(Response(str(j)) for j in range(len(some))), f"{i}", {"subset": subset})
         for i, (subset, some) in enumerate(rows)
     ]
-    given = [[Rewarded(why="?") if one is None else Rewarded(("s",), (one,)) for one in some] for _, some in rows]
+    given = [[Rewarded() if one is None else Rewarded(("s",), (one,)) for one in some] for _, some in rows]
     return Measured(items, given)
 
 

@@ -27,9 +27,9 @@ def measured(items: Sequence[Item], score: Callable[[str], float], aggregation: 
     def rewarded(response: Response) -> Rewarded:
         steps = response.steps or tuple(split(response.text, "sentence"))
         if not response.text.strip():
-            return Rewarded(why="the response is empty")
+            return Rewarded()
         rewards = tuple(map(score, accumulate(steps)))
-        return Rewarded(steps, rewards) if np.isfinite(rewards).all() else Rewarded(why="the reward is nan")
+        return Rewarded(steps, rewards) if np.isfinite(rewards).all() else Rewarded()
 
     return Measured(items, [[rewarded(one) for one in item.responses] for item in items], aggregation)
 

@@ -14,7 +14,7 @@ from .measuring import item, values
 
 def share(*rewards: list[float | None]) -> dict:
     items = [item("A. B. C.", name=str(i)) for i in range(len(rewards))]
-    rewarded = [[Rewarded(("s",) * len(one), tuple(one))] if one else [Rewarded(why="empty")] for one in rewards]
+    rewarded = [[Rewarded(("s",) * len(one), tuple(one))] if one else [Rewarded()] for one in rewards]
     return values(PROBES["last-step"].statistics({"": Measured(items, rewarded)}), len(items))
 
 
