@@ -26,7 +26,7 @@ _MODULES = {
     "PairParameters": "trees.pairs",
     "tree_pairs": "trees.pairs",
     "load_reward_model": "models.reward_checkpoint",
-    "OpenPRMConfig": "training.trainer",
+    "OpenPRMConfig": "training.config",
     "OpenPRMTrainer": "training.trainer",
     "OpenPRMScoringPipeline": "scoring.pipeline",
     "load_scorer": "scoring.pipeline",

@@ -10,7 +10,8 @@ import torch
 
 from openprm.models.reward_checkpoint import prepare_reward_model
 from openprm.schema import Pair
-from openprm.training.trainer import OpenPRMConfig, OpenPRMTrainer
+from openprm.training.config import OpenPRMConfig
+from openprm.training.trainer import OpenPRMTrainer
 from tests import tiny_models
 
 torch.set_num_threads(1)  # tensors this small only lose by more, most of all on a busy machine

@@ -9,20 +9,22 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.holdout import hold_out, question_rank, read_trained_on, shared_questions, write_trained_on
+from ..data.holdout import question_rank, read_trained_on, write_trained_on
 from ..errors import InputError
 from ..runs.console import say
-from ..runs.declaration import Stage, execution, input_path, nearest, parameter
-from ..runs.folder import is_folder, read_manifest, read_rows
+from ..runs.declaration import Stage, execution, input_path, parameter
+from ..runs.folder import read_manifest
 from ..runs.manifest import WORK, files_hash, run_stage
 from ..runs.progress import shown
-from ..schema import LEVELS, Pair
+from ..schema import LEVELS
 from ..scoring.aggregation import DEFAULT_AGGREGATION
+from .training_arguments import trainer_arguments
+from .training_pairs import training_pairs, tree_separator
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +32,6 @@ logger = logging.getLogger(__name__)
 #: pair apart no better than by chance has a loss of log 2. The factor is a choice: of the nine runs of `tiny`, those
 #: that learn end below 0.3 log 2, those on shuffled rewards at 0.99 log 2.
 PLATEAU = 0.8 * math.log(2)
-
-#: Options that transformers and the trainer call by the same names.
-_ALIKE = "batch_size max_length process_weight mixed_weight margin warmup_steps seed bf16 report_to".split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,27 +133,13 @@ class Train(Stage, kind="train"):
         from ..training.monitor import Monitor, remove_torn
         from ..training.trainer import OpenPRMTrainer
 
-        for level in self.levels:
-            if level not in LEVELS:
-                raise InputError(f"--level: there is no level {level!r}{nearest(level, LEVELS)}")
         aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
         if aggregation is None:
             aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
-        rows = [row for path in self.pairs.values() for row in read_rows(path, Pair)]
-        held = list(read_rows(self.eval_pairs, Pair)) if self.eval_pairs else []
-        if self.holdout and not held:  # the same prompts whatever the levels
-            rows, held = hold_out(rows, self.holdout)
-        rows = [row for row in rows if row["level"] in self.levels]
-        if not rows:
-            raise InputError(f"no pairs of level {' or '.join(self.levels)} in {', '.join(self.pairs.values())}")
-        if self.eval_pairs and (leaked := shared_questions(rows, held)):
-            raise InputError(
-                f"{self.eval_pairs}: {len(leaked)} questions are trained on (but for case, space and punctuation), "
-                f"such as {leaked[0]!r}; hold out pairs of other prompts"
-            )
+        rows, held = training_pairs(self)
         checkpoints = folder / WORK / "checkpoints"
-        arguments = self._arguments(checkpoints)
-        separator = self.separator or _separator(self.pairs.values())
+        arguments = trainer_arguments(self, checkpoints)
+        separator = self.separator or tree_separator(self.pairs.values())
         model, tokenizer = load_reward_model(self.base, separator=separator, aggregation=aggregation, seed=self.seed)
         leads = arguments.process_index == 0
         if self.learning_rate is None:
@@ -217,44 +202,6 @@ class Train(Stage, kind="train"):
             "plateau": plateau,
         }
 
-    def _arguments(self, checkpoints: Path) -> Any:
-        """The trainer's options. Raises InputError for one that is unknown, or that the stage has itself."""
-        import torch
-        from transformers.integrations import get_available_reporting_integrations
-
-        from ..training.trainer import OpenPRMConfig
-
-        found = get_available_reporting_integrations()
-        if missing := {*self.report_to} - {"none", "all", *found}:
-            raise InputError(f"--report-to {min(missing)}: is it installed? There are {', '.join(found) or 'none'}")
-        at_once = self.batch_size // int(os.environ.get("WORLD_SIZE", "1"))
-        fitting = (size for size in range(1, self.per_device_batch_size + 1) if at_once % size == 0)
-        options: dict[str, Any] = {
-            "output_dir": str(checkpoints),
-            "save_total_limit": 2,  # survives a kill while the newest is being written
-            "save_strategy": "no",  # the monitor has it saved, and measured
-            "eval_strategy": "no",
-            "logging_steps": 1,
-            "disable_tqdm": True,
-            "dataloader_pin_memory": torch.cuda.is_available(),
-            "learning_rate": self.learning_rate or 0.0,  # the default follows from the base
-            "num_train_epochs": self.epochs,
-            "max_steps": self.max_steps or -1,
-            "per_device_train_batch_size": max(fitting, default=1),
-            "lr_scheduler_type": self.lr_scheduler,
-            **{name: getattr(self, name) for name in _ALIKE},
-            "run_name": checkpoints.parents[1].name.removeprefix(".").removesuffix(".partial"),
-            # newer versions of transformers warn of the name, older ones know no other
-            **({"gradient_checkpointing": True} if self.gradient_checkpointing else {}),
-        }
-        taken = {*options, "save_steps", "eval_steps"}
-        for name in self.trainer_options:
-            if name in taken or name not in OpenPRMConfig.__dataclass_fields__:
-                where = "`openprm train` sets it" if name in taken else "TrainingArguments has none of that name"
-                raise InputError(f"--trainer-option {name}: {where}; see openprm train --help")
-        on_cpu = {"use_cpu": not torch.accelerator.is_available()}  # unsaid, bfloat16 is refused there
-        return OpenPRMConfig(**{**on_cpu, **options, **self.trainer_options})
-
 
 def _leave_group() -> None:
     """Ends the threads of the group of processes: Python's end, while they are at work, aborts now and then."""
@@ -263,14 +210,3 @@ def _leave_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     gc.collect()  # the trainer, whose parts refer to one another, holds the group too
-
-
-def _separator(pairs: Iterable[str | Path]) -> str | None:
-    """The one separator that the manifests of the pairs name, if there is exactly one."""
-    found = {
-        separator
-        for path in pairs
-        if is_folder(path)
-        for separator in read_manifest(path)["counts"].get("separators", ())
-    }
-    return found.pop() if len(found) == 1 else None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..models.reward_checkpoint import check_reward_model
@@ -22,6 +21,7 @@ from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import SequenceRewarder
 from ..scoring.scored_answer import ScoringSettings
 from ..scoring.units import STRENGTH
+from .config import OpenPRMConfig
 from .data import (
     EncodedPair,
     GlobalBatchSampler,
@@ -37,75 +37,6 @@ from .loss import check_loss, pair_loss, pair_metrics
 logger = logging.getLogger(__name__)
 
 Rows = Iterable[Mapping[str, Any]]
-
-
-@dataclass
-class OpenPRMConfig(TrainingArguments):
-    """Training options. Defaults are the paper's (appendix B.2) for training that starts from a reward model.
-
-    batch_size: pairs per optimizer step, over all processes and accumulation steps. `gradient_accumulation_steps`
-      follows from it, `per_device_train_batch_size` and the number of processes, so that a run is the same on any
-      hardware, and only the memory needed differs.
-    process_weight: lambda in equation 2, the weight of a process pair; an outcome pair has weight 1.
-    mixed_weight: the weight of a pair of a whole answer and a beginning; None is `process_weight`.
-    source_weights: a further factor for the pairs of a source; by default 1.
-    margin: factor of the gap in a pair's margin, log sigmoid(r_c - r_r - margin * gap / scale of its source); 0: none.
-      The scale (root mean square) removes the units; without a margin, units do not matter.
-    center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
-      0; 0 is off.
-    max_length: tokens of one side, question included; at most the model's. Longer pairs are left out and reported.
-    """
-
-    learning_rate: float = field(default=1e-6)
-    num_train_epochs: float = field(default=1.0)
-    logging_steps: float = field(default=10)
-    logging_nan_inf_filter: bool = field(default=False)  # True hides a loss that is not finite
-    remove_unused_columns: bool = field(default=False)
-    ddp_find_unused_parameters: bool | None = field(default=False)
-
-    batch_size: int = field(default=64)
-    process_weight: float = field(default=1.0)
-    mixed_weight: float | None = field(default=None)
-    source_weights: dict | str | None = field(default=None)
-    margin: float = field(default=0.0)
-    center_rewards_coefficient: float = field(default=0.0)
-    max_length: int = field(default=2048)
-
-    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "source_weights"]  # noqa: RUF012 (as in the base class)
-
-    def __post_init__(self) -> None:
-        # Every launcher sets WORLD_SIZE. (`self.world_size` is set by the base class, which needs the steps.)
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        at_once = self.per_device_train_batch_size * processes
-        if self.batch_size % at_once:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of per_device_train_batch_size "
-                f"{self.per_device_train_batch_size} times {processes} processes: change one of the two"
-            )
-        steps = self.batch_size // at_once
-        if self.gradient_accumulation_steps not in (1, steps):
-            raise ValueError(
-                f"gradient_accumulation_steps follows from batch_size: it is {steps}, not "
-                f"{self.gradient_accumulation_steps}; set batch_size"
-            )
-        self.gradient_accumulation_steps = steps
-        super().__post_init__()
-        if self.world_size != processes:
-            raise ValueError(f"WORLD_SIZE is {processes}, but there are {self.world_size} processes: use `torchrun`")
-        for name in ("process_weight", "mixed_weight", "margin", "center_rewards_coefficient"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it should not be negative")
-        if any(weight < 0 for weight in self.weights_of_sources.values()):
-            raise ValueError(f"source_weights should not be negative: {self.source_weights}")
-        if self.auto_find_batch_size or self.train_sampling_strategy != "random":
-            raise ValueError("auto_find_batch_size and train_sampling_strategy would break up the global batches")
-        if self.n_gpu > 1:
-            raise ValueError("several GPUs take one process each: start with `accelerate launch` or `torchrun`")
-
-    @property
-    def weights_of_sources(self) -> dict[str, float]:
-        """`source_weights`, which the command line may give as JSON, as a dictionary."""
-        return self.source_weights if isinstance(self.source_weights, dict) else {}
 
 
 class OpenPRMTrainer(Trainer):
