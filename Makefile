@@ -10,8 +10,10 @@ LOCK := constraints.txt
 # install is plain `vllm`, which needs a GPU; the CPU build runs the same engine where there is none.
 ENGINES := .venv-engines
 ENGINES_LOCK := constraints-engines.txt
-# Python compiles what it imports; pip would compile every file, which doubles the time of an installation
+# Python compiles what it imports, once; pip would compile every file, which doubles the time of an installation.
+# Containers often forbid Python to keep what it has compiled: each process then compiles torch, transformers and vLLM.
 export PIP_COMPILE := 0
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sample trees pairs train choices publish reproduce scaling test test-engines test-browser hub lint bench lock clean
