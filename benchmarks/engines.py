@@ -87,7 +87,6 @@ def questions() -> list[Batch]:
         Batch(
             index,
             [prompt["question"] for prompt in some],
-            seed=index,
             seeds=[prompt_seed(0, prompt["prompt_id"]) for prompt in some],
         )
         for index, some in enumerate(batched(prompts(), BATCH))

@@ -76,15 +76,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Batch:
-    """Questions whose samples are kept together: what a killed run loses at most.
-
-    `seed` is for engines that draw all samples of a batch from one random stream, `seeds` (one a question) for
-    those that take a seed with each request.
-    """
+    """Questions, each with a seed, whose samples are kept together: what a killed run loses at most."""
 
     index: int
     questions: Sequence[list[Message]]
-    seed: int
     seeds: Sequence[int]
 
 
@@ -129,7 +124,7 @@ class ContinuationRequest:
 
     tokens: the prompt and the response so far
     budget: how many tokens it may grow by, at least one; the model's context holds them
-    seed: for the sampling, where each sequence has its own; else the first one's starts the random stream of all
+    seed: of the sequence's random stream
     is_complete: whether it has grown enough, by the ids of the new tokens; asked after each, except after an
         end-of-turn token and the last of the budget, which end it anyway. None where only these do.
     stop: a text in what is new that says the same as `is_complete`, for an engine that looks for texts faster

@@ -60,8 +60,8 @@ class StepGenerator:
     `tokens`, or "length", by `sampling.max_new_tokens` of the whole response or the model's context. Tokens beyond the
     last complete step belong to the next one.
 
-    `n` and `seed` of `sampling` are not used: requests have their own. The i-th extension of a request has the seed
-    `seed + i`, where the engine takes seeds (vLLM). Raises InputError for `stop`, and without a chat template.
+    `n` and `seed` of `sampling` are not used: requests have their own. Raises InputError for `stop`, and without a
+    chat template.
     """
 
     def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:

@@ -41,7 +41,7 @@ class PartialResponse:
 class StepRequest:
     """A partial response to be extended in `n` ways: each by one step, or, if `whole`, to its end.
 
-    Engines that draw a whole call from one random stream start it from the first request's `seed`.
+    The i-th of them is drawn with the seed `seed + i`.
     """
 
     question: Sequence[Message]

@@ -112,7 +112,7 @@ class Judge:
                 waiting[batch.index] = batch
                 questions = [[Message(role="user", content=material(candidate))] for candidate in batch.candidates]
                 seeds = [prompt_seed(self._sampling.seed, question[0]["content"]) for question in questions]
-                yield Batch(batch.index, questions, 0, seeds)  # servers take the seeds of questions
+                yield Batch(batch.index, questions, seeds)
 
         sampling = self._sampling
         judging = self._generator.generate(asked(), sampling, lambda rows, tokens: report(rows / sampling.n, tokens))

@@ -33,8 +33,7 @@ class SampleResponses(Samples, Sharded, kind="sample"):
 
     Prompts that cannot be sampled are listed in rejected.jsonl; while a retry may help, the stage is not finished,
     unless --allow-failures: the same command retries only those. Sampled again, the candidates are the same as far as
-    the engine is deterministic: each prompt has a seed of its own, from the run's and its id, where the engine takes
-    one with a request; with transformers each shard has one.
+    the engine is deterministic: each prompt has a seed of its own, from the run's and its id.
     """
 
     prompts: str = input_path("Prompts: a folder of `openprm prompts`, or a dataset of prompts.", argument=True)
@@ -78,7 +77,6 @@ class SampleResponses(Samples, Sharded, kind="sample"):
                 yield Batch(
                     index,
                     [prompt["question"] for prompt in prompts],
-                    seed=self.seed * 1_000_003 + index,  # shards must not repeat one another's samples
                     seeds=[prompt_seed(self.seed, prompt["prompt_id"]) for prompt in prompts],
                 )
 

@@ -42,7 +42,7 @@ class Search(Samples, Sharded, kind="search"):
     """Answer prompts with a process reward model: best of N, beam search over steps, votes.
 
     Separator and aggregation are the reward model's own, where it records them, if they are left out. Each prompt has
-    a seed of its own, from the run's and its id; with transformers a whole shard has one. The manifest counts prompts
+    a seed of its own, from the run's and its id. The manifest counts prompts
     answered, generated and scored tokens, extensions merged as duplicates, answers stopped by early rejection, and
     answers chosen though the reward model did not read them to their end (`truncated_scores`).
     """
@@ -77,8 +77,7 @@ class Search(Samples, Sharded, kind="search"):
     prm_revision: str | None = execution("Its branch, tag or commit on the Hub.", None)
     prm_dtype: str = parameter("auto, float32, bfloat16, ...", "float32")
     prompts_per_shard: int = parameter(
-        "Prompts searched together, which a killed run loses at most. With transformers they share a stream of random "
-        "numbers: another number gives other answers.",
+        "Prompts searched together, which a killed run loses at most.",
         PROMPTS_PER_SHARD,
         above=0,
     )

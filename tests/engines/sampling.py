@@ -14,7 +14,7 @@ from openprm.engines.vllm_generator import VllmGenerator
 
 def batches() -> Iterator[Batch]:
     for index in count():
-        yield Batch(index, [[{"role": "user", "content": str(index)}]], 0, [index])
+        yield Batch(index, [[{"role": "user", "content": str(index)}]], [index])
 
 
 if __name__ == "__main__":

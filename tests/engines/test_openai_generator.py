@@ -23,7 +23,7 @@ def batches(count: int, size: int = 5) -> Iterator[Batch]:
     for index in range(count):
         names = [f"q{index * size + i}" for i in range(size)]
         questions = [[{"role": "user", "content": name}] for name in names]
-        yield Batch(index, questions, 0, [100 * (index * size + i) for i in range(size)])  # type: ignore[arg-type]
+        yield Batch(index, questions, [100 * (index * size + i) for i in range(size)])  # type: ignore[arg-type]
 
 
 def sampled(generator: ServerGenerator, count: int, sampling: Sampling = SAMPLING) -> dict[str, PromptSamples]:

@@ -28,7 +28,7 @@ def server(policy: Path, serve: Callable[..., str], tmp_path_factory: pytest.Tem
 def ask(url: str, sampling: Sampling, texts: list[str], seed: int = 11, model: str = "policy") -> list[PromptSamples]:
     generator = ServerGenerator([url], model, timeout=120, retries=1)
     questions = [[{"role": "user", "content": text}] for text in texts]
-    [(_, answers)] = generator.generate([Batch(0, questions, 0, [seed + i for i in range(len(texts))])], sampling)  # type: ignore[arg-type]
+    [(_, answers)] = generator.generate([Batch(0, questions, [seed + i for i in range(len(texts))])], sampling)  # type: ignore[arg-type]
     generator.close()
     return answers
 

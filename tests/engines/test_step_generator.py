@@ -61,7 +61,7 @@ def step_by_step(
 def wholes(
     generator: TransformersGenerator, questions: list[list[Message]], sampling: Sampling
 ) -> list[tuple[str, int, str]]:
-    samples = [answers.samples[0] for answers in generator.sample(questions, sampling, 0)]
+    samples = [answers.samples[0] for answers in generator.sample(questions, sampling, [0] * len(questions))]
     return [(sample["text"], sample["n_tokens"] or 0, sample["finish_reason"]) for sample in samples]
 
 
@@ -213,7 +213,7 @@ def test_a_prompt_with_a_token_that_has_no_embedding_is_a_failure_of_its_own(spe
     generator = TransformersGenerator(make_model(make_tokenizer()), added)
     template = TEMPLATE + "{% if 'new' in messages[0].content %}<new>{% endif %}"  # a question's text may be no token
     questions: list[list[Message]] = [[{"role": "user", "content": text}] for text in ("Hi", "A new one")]
-    first, second = generator.sample(questions, greedy(4, chat_template=template), seed=0)
+    first, second = generator.sample(questions, greedy(4, chat_template=template), [0, 0])
     assert len(first.samples) == 1
     assert "'<new>' is token 260 of the tokenizer, and the model has embeddings for 260" in second.failure.reason
     steps = StepGenerator(generator, "line", greedy(4, chat_template=template))

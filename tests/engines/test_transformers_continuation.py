@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from openprm.engines.base import ContinuationRequest, Sampling
-from openprm.engines.transformers_generator import TransformersGenerator, in_batches
+from openprm.engines.transformers_generator import TransformersGenerator
 from tests import tiny_models
 
 from .test_transformers_generator import greedy, make_tokenizer
@@ -24,46 +22,27 @@ def tokenizer() -> Any:
     return make_tokenizer()
 
 
-@given(st.lists(st.tuples(st.integers(1, 99), st.integers(1, 60)), max_size=12), st.integers(1, 4))
-def test_batches_hold_every_row_once_and_fit(sizes: list[tuple[int, int]], size: int):
-    rows = [ContinuationRequest([0] * length, min(budget, 100 - length), 0) for length, budget in sizes]
-    batches = in_batches(rows, size, 100)
-    assert sorted(index for batch, _ in batches for index in batch) == list(range(len(rows)))
-    for batch, growth in batches:
-        assert len(batch) <= size
-        longest, budget = max(len(rows[i].tokens) for i in batch), max(rows[i].budget for i in batch)
-        assert longest + growth <= 100
-        assert budget / 2 <= growth <= budget  # what is left halves from call to call
-
-
-def test_rows_that_fill_the_context_are_generated_together():
-    rows = [ContinuationRequest([0] * length, 2048 - length, 0) for length in range(900, 1540)]
-    assert [len(batch) for batch, _ in in_batches(rows, 64, 2048)] == [64] * 10
-
-
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 def test_rows_of_several_lengths_go_on_to_the_end_of_the_context(
     family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """As they do alone, in few calls, and never beyond a position that the model has (GPT-2 has no others)."""
+    """As they do alone, in few passes, and never beyond a position that the model has (GPT-2 has no others)."""
     generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
     generator.max_length = generator.max_length or 256
     generator.end_ids = [3]  # hardly ever written
     rows = [ContinuationRequest([5 + length % 7] * length, 256 - length, 0) for length in range(200, 232)]
     apart = [generator.continue_tokens([row], greedy(256))[0] for row in rows]
     assert sum(len(row.tokens) + len(new) == 256 for row, new in zip(rows, apart, strict=True)) > 16  # type: ignore[arg-type]
-    calls: list[int] = []
     write = generator.lm.generate
 
-    def counted(**kwargs: Any) -> Any:
-        ids = kwargs["input_ids"]
-        assert ids.shape[1] + kwargs["generation_config"].max_new_tokens <= 256
-        calls.append(len(ids))
+    def checked(**kwargs: Any) -> Any:
+        assert kwargs["input_ids"].shape[1] + kwargs["generation_config"].max_new_tokens <= 256
         return write(**kwargs)
 
-    monkeypatch.setattr(generator.lm, "generate", counted)
+    monkeypatch.setattr(generator.lm, "generate", checked)
+    read = watched(generator, monkeypatch)
     assert generator.continue_tokens(rows, greedy(256)) == apart
-    assert len(calls) <= 16 < len(rows)
+    assert len(read) < sum(map(len, apart)) / 6
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
@@ -73,10 +52,47 @@ def test_the_same_prefixes_are_read_once_and_nothing_else_changes(
     """Where every token's keys and values are kept; a window forgets some, so there each row is read."""
     generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
     rows = [
-        ContinuationRequest(tokenizer(text)["input_ids"], 12, 0)
-        for text in ("Hi there.", "Count to ten!", "Hi there.", "No, no")
+        ContinuationRequest(tokenizer(text)["input_ids"], 12, seed)
+        for seed, text in enumerate(("Hi there.", "Count to ten!", "Hi there.", "No, no"))
     ]
     apart = [generator.continue_tokens([row], greedy(12))[0] for row in rows]
+    read = watched(generator, monkeypatch)
+    assert generator.continue_tokens(rows, greedy(12)) == apart
+    longest = len("Count to ten!")
+    assert read[0] == (4 * longest if family == "mistral-window" else 3 * (longest - 1))
+    assert max(read[1:]) <= len(rows)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral-window", "bloom"])
+def test_a_row_draws_the_same_whatever_stands_beside_it(family: str, tokenizer: Any):
+    """In any order and number together, with rows that end and leave on the way."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    generator.end_ids = [*range(2, 40)]  # written often
+    texts = ["Hi there.", "Count to ten, and then back again!", "No"]
+    rows = [ContinuationRequest(tokenizer(texts[i % 3])["input_ids"], 30 + 3 * (i % 5), i) for i in range(24)]
+    sampling = Sampling(temperature=0.9, top_p=0.95)
+    expected = generator.continue_tokens(rows, sampling)
+    lengths = [len(new) for new in expected]
+    assert min(lengths) < 5
+    assert max(lengths) > 15
+    assert len(set(map(tuple, expected[::3]))) == 8  # of one text, with seeds of their own
+    for size in (1, 5, 64):
+        generator.batch_size = size
+        assert generator.continue_tokens(rows[::-1], sampling)[::-1] == expected
+
+
+def test_ended_rows_leave(tokenizer: Any, monkeypatch: pytest.MonkeyPatch):
+    generator = TransformersGenerator(language_model("llama", len(tokenizer)), tokenizer)
+    rows = [ContinuationRequest([65, 66, 67], 2 if i else 40, i) for i in range(16)]
+    read = watched(generator, monkeypatch)
+    longest, *_ = generator.continue_tokens(rows, Sampling(temperature=1.0))
+    assert len(longest) > 5
+    # whether it keeps its keys, the text but its last token, two tokens of all, the rest of one
+    assert read == [1, 2, 16, 16, *[1] * (len(longest) - 2)]
+
+
+def watched(generator: TransformersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tokens that each pass of the model reads from now on, padding included."""
     read: list[int] = []
     forward = generator.lm.forward
 
@@ -86,13 +102,7 @@ def test_the_same_prefixes_are_read_once_and_nothing_else_changes(
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(generator.lm, "forward", counted)
-    assert generator.continue_tokens(rows, greedy(12)) == apart
-    assert (max(read[1:]) <= len(rows)) == (family != "mistral-window")
-    monkeypatch.undo()
-    sampling = Sampling(temperature=1.0)
-    assert generator.continue_tokens(rows, sampling) == generator.continue_tokens(rows, sampling)
-    first, _, third, _ = generator.continue_tokens(rows, sampling)
-    assert first != third
+    return read
 
 
 def language_model(family: str, vocabulary: int) -> Any:

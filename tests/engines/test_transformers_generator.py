@@ -89,9 +89,9 @@ def greedy(max_new_tokens, **options):
     return Sampling(n=1, temperature=0, max_new_tokens=max_new_tokens, **options)
 
 
-def sample_all(generator, prompts, sampling, seed=0, batch_size=None):
+def sample_all(generator, prompts, sampling, seed=0, batch_size=64):
     generator.batch_size = batch_size
-    return [answers.samples for answers in generator.sample(prompts, sampling, seed)]
+    return [answers.samples for answers in generator.sample(prompts, sampling, [seed] * len(prompts))]
 
 
 def test_greedy_does_not_depend_on_the_batch(generator):
@@ -125,18 +125,18 @@ def test_a_seed_gives_the_same_samples_and_leaves_the_callers_state(generator):
 
 def test_batches_come_back_with_their_answers_and_seeds(generator):
     sampling = Sampling(n=2, max_new_tokens=4)
-    batches = [Batch(index, PROMPTS[index:], seed=10 + index, seeds=[0] * (3 - index)) for index in range(3)]
+    batches = [Batch(index, PROMPTS[index:], [10 + index] * (3 - index)) for index in range(3)]
     found = list(generator.generate(iter(batches), sampling))
     assert [batch for batch, _ in found] == batches
     for batch, answers in found:
-        assert answers == generator.sample(batch.questions, sampling, batch.seed)
-        assert {answer.seed for answer in answers} == {batch.seed}
+        assert answers == generator.sample(batch.questions, sampling, batch.seeds)
+        assert [answer.seed for answer in answers] == batch.seeds
 
 
 def test_tokens_are_reported_at_every_decoding_step(generator):
     calls: list[tuple[int, int]] = []
     sampling = Sampling(n=4, temperature=1.0, max_new_tokens=30)
-    answers = generator.sample(PROMPTS, sampling, seed=1, report=lambda *call: calls.append(call))
+    answers = generator.sample(PROMPTS, sampling, [1, 2, 3], report=lambda *call: calls.append(call))
     samples = [sample for one in answers for sample in one.samples]
     assert {sample["finish_reason"] for sample in samples} == {"stop", "length"}
     assert [sum(call) for call in zip(*calls, strict=True)] == [12, sum(sample["n_tokens"] for sample in samples)]
@@ -149,7 +149,7 @@ def test_the_models_generation_config_is_neither_used_nor_changed(tokenizer):
         do_sample=True, top_k=1, min_p=0.9, repetition_penalty=5.0, temperature=0.1, eos_token_id=3
     )
     results = [
-        TransformersGenerator(model, tokenizer).sample(PROMPTS, Sampling(n=3, max_new_tokens=8), seed=5)
+        TransformersGenerator(model, tokenizer).sample(PROMPTS, Sampling(n=3, max_new_tokens=8), [5, 6, 7])
         for model in (plain, biased)
     ]
     assert results[0] == results[1]
@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_a_failure_of_its_own(tokenizer):
     refused = [{"role": "system", "content": "Be brief."}, *PROMPTS[0]]
     template = TEMPLATE + "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     questions = [PROMPTS[0], long, nearly, refused]
-    first, second, third, fourth = generator.sample(questions, greedy(40, chat_template=template), seed=0)
+    first, second, third, fourth = generator.sample(questions, greedy(40, chat_template=template), [0] * 4)
     assert first.samples[0]["n_tokens"] == 40
     for found, reason in ((second, "the model 128 in all"), (fourth, "no system")):
         assert found.samples == []
@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_a_failure_of_its_own(tokenizer):
 def test_errors_and_no_prompts(generator, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="greedy"):
         Sampling(n=2, temperature=0)
-    assert generator.sample([], Sampling(), seed=0) == []
+    assert generator.sample([], Sampling(), []) == []
     endless = make_tokenizer()
     endless.eos_token = None
     model = make_model(tokenizer)

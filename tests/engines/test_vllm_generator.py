@@ -27,7 +27,7 @@ SAMPLING = Sampling(n=16, temperature=1.0, max_new_tokens=40)
 
 
 def batch(index: int, texts: list[str], seeds: list[int]) -> Batch:
-    return Batch(index, [[{"role": "user", "content": text}] for text in texts], seed=index, seeds=seeds)
+    return Batch(index, [[{"role": "user", "content": text}] for text in texts], seeds=seeds)
 
 
 def sampled(generator: VllmGenerator, sampling: Sampling, texts: list[str], seeds: list[int]) -> list[PromptSamples]:

@@ -99,7 +99,7 @@ def test_n_candidates_a_prompt_in_order(tmp_path: Path, prompts: Path, policy: P
     assert (manifest["rows"], manifest["row_hash"], manifest["counts"]["prompts"]) == (21, rows_hash(rows), 7)
     assert manifest["counts"]["tokens"] == sum(row["n_tokens"] for row in rows)
     assert manifest["parameters"]["dtype"] == "float32"  # the checkpoint's
-    assert len({row["generator"]["seed"] for row in rows}) == 4  # one a shard
+    assert len({row["generator"]["seed"] for row in rows}) == 7
     for row in rows:
         assert row["generator"] | {"seed": 0, "engine_version": ""} == {
             "model": "policy",
