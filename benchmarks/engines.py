@@ -100,7 +100,7 @@ def sampling(model: str | None = None) -> Iterator[Comparison | str]:
         folder = model or place
         if model is None:
             save_model(Path(place))
-        transformers = TransformersGenerator.load(folder, batch_size=TOGETHER)
+        transformers = TransformersGenerator.load(folder, batch_size=TOGETHER * SAMPLING.n)
         yield f"transformers samples in {transformers.lm.dtype}"
         yield from added("TransformersGenerator", "model.generate", transformers, batches, _generate(transformers))
         if find_spec("vllm") is None:
@@ -188,7 +188,7 @@ def _generate(generator: TransformersGenerator) -> Callable[[], None]:
         for start in range(0, BATCH, TOGETHER):
             group = texts[start : start + TOGETHER]
             encoded = tokenizer(group, add_special_tokens=False, padding=True, return_tensors="pt")
-            inputs.append((batch.seed if start == 0 else -1, encoded))
+            inputs.append((batch.index if start == 0 else -1, encoded))
 
     def alone() -> None:
         for seed, encoded in inputs:
