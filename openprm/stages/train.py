@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
-import math
 import os
 import shutil
 from collections import Counter
@@ -28,11 +27,6 @@ from .training_pairs import training_pairs, tree_separator
 
 logger = logging.getLogger(__name__)
 
-#: A training loss above this in the last fifth of the steps is called a plateau; a model that tells the sides of a
-#: pair apart no better than by chance has a loss of log 2. The factor is a choice: of the nine runs of `tiny`, those
-#: that learn end below 0.3 log 2, those on shuffled rewards at 0.99 log 2.
-PLATEAU = 0.8 * math.log(2)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage, kind="train"):
@@ -41,7 +35,8 @@ class Train(Stage, kind="train"):
     A killed run resumes from its last checkpoint. Several processes, which see the same files, train together: start
     them all with the same command, by `torchrun` or `accelerate launch`. The manifest's `metrics` hold the mean
     training loss and that of the last fifth of the steps (`final_loss`); `plateau` says whether the latter is above
-    `PLATEAU`, which is also a warning. curve.csv and curve.png hold the loss and the held-out accuracy by step.
+    `training.loss.plateau_loss`, which is also a warning. `kept` says which of the steps is kept, and why training
+    ended. curve.csv and curve.png hold the loss and the held-out accuracy by step.
     """
 
     pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", argument=True)
@@ -66,6 +61,11 @@ class Train(Stage, kind="train"):
     max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None, above=0)
     batch_size: int = parameter("Pairs of one step, over all devices.", 64, above=0)
     per_device_batch_size: int = execution("Pairs that fit on one device: no more are computed at once.", 8, above=0)
+    lora: int | None = parameter(
+        "Rank of low-rank adapters (LoRA) to train instead of all weights, beside the head; merged at the end.",
+        None,
+        above=0,
+    )
     max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048, above=0)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "
@@ -74,8 +74,15 @@ class Train(Stage, kind="train"):
     )
     mixed_weight: float | None = parameter("Weight of mixed pairs; default: that of process pairs.", None)
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
+    label_smoothing: float | None = parameter("Share of pairs taken to be mislabeled, below 0.5; default: 0.", None)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
+    keep: str | None = parameter(
+        "Step to keep: `best` in held-out accuracy, then loss; or `last`. Default: last, with --patience best.", None
+    )
+    patience: int | None = parameter(
+        "End training after so many measurements of held-out pairs that were no better than the best.", None, above=0
+    )
     save_minutes: float = execution("Minutes between checkpoints, of which the last two are kept.", 5.0)
     logging_steps: int = execution("Steps between lines with the mean loss.", 10, above=0)
     eval_steps: int | None = execution(
@@ -90,6 +97,16 @@ class Train(Stage, kind="train"):
         {},
         flag="--trainer-option",
     )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best step is kept, not the last."""
+        return self.keep == "best" or (self.keep is None and self.patience is not None)
+
+    def recorded(self) -> dict[str, Any]:
+        """When held-out pairs are measured is a parameter of the result where they decide what is kept."""
+        measured = {"eval_steps": self.eval_steps} if self.eval_steps and (self.keeps_best or self.patience) else {}
+        return super().recorded() | measured
 
     def run(self, out: str | Path, *, force: bool = False, replace: bool = False) -> dict[str, Any]:
         """Of several processes the first runs the stage; the others work with it, in the folder that it names."""
@@ -129,8 +146,11 @@ class Train(Stage, kind="train"):
         from transformers.trainer_utils import get_last_checkpoint
 
         from ..models.reward_checkpoint import is_classifier, load_reward_model
+        from ..training.checkpoints import Keeping, best_first, remove_torn
         from ..training.curve import curve, mean_loss, plot_curve, write_curve
-        from ..training.monitor import Monitor, remove_torn
+        from ..training.lora import add_lora, merge_lora
+        from ..training.loss import plateau_loss
+        from ..training.monitor import Monitor
         from ..training.trainer import OpenPRMTrainer
 
         aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
@@ -148,10 +168,13 @@ class Train(Stage, kind="train"):
             why = "the base is a reward model" if is_reward_model else f"{type(model).__name__} gets a new head"
             if leads:
                 say(f"learning rate {arguments.learning_rate:g}, as in the paper, since {why}", err=True)
+        if self.lora:
+            model = add_lora(model, self.lora, self.seed)
         monitor = Monitor(len(held), self.eval_steps, self.logging_steps, self.save_minutes)
         given = shown(rows, "tokenize", "pairs") if leads else rows
+        callbacks = [monitor, Keeping(self.patience)]
         trainer = OpenPRMTrainer(
-            model, arguments, given, held or None, processing_class=tokenizer, callbacks=[monitor]
+            model, arguments, given, held or None, processing_class=tokenizer, callbacks=callbacks
         )
         trainer.remove_callback(PrinterCallback)
         trainer.on_batch = monitor.on_batch
@@ -166,15 +189,21 @@ class Train(Stage, kind="train"):
         except KeyboardInterrupt:
             remove_torn(checkpoints)
             last = get_last_checkpoint(checkpoints)
-            kept = f"step {last.rpartition('-')[2]} is kept ({last})" if last else "no step was kept yet"
-            raise KeyboardInterrupt(kept) from None
+            said = f"step {last.rpartition('-')[2]} is kept ({last})" if last else "no step was kept yet"
+            raise KeyboardInterrupt(said) from None
         finally:
             monitor.close()
         history, steps = trainer.state.log_history, trainer.state.global_step
         metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
-        plateau = metrics["final_loss"] > PLATEAU
+        plateau = metrics["final_loss"] > plateau_loss(arguments.label_smoothing_factor)
+        kept = best_first(history)[0] if self.keeps_best else steps
+        early = steps < trainer.state.max_steps
+        ended = f"no better in {self.patience} measurements" if early else "all steps done"
+        by_step: dict[Any, Any] = {row["step"]: row for row in curve(history)}
         # the held-out pairs were measured after the last step
-        metrics |= {name: value for name, value in curve(history)[-1].items() if name.startswith("eval_")}
+        metrics |= {name: value for name, value in by_step[kept].items() if name.startswith("eval_")}
+        if self.lora:
+            trainer.model = merge_lora(trainer.model)
         trainer.save_model(str(folder))
         if leads:
             if plateau:
@@ -189,9 +218,11 @@ class Train(Stage, kind="train"):
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
             if (events := checkpoints / "runs").exists():  # TensorBoard's
                 shutil.copytree(events, folder.with_name(f"{arguments.run_name}.tensorboard"), dirs_exist_ok=True)
+            if early or kept != steps:
+                say(f"training ended at step {steps} ({ended}); step {kept} is kept", err=True)
             write_curve(history, folder)
             try:
-                plot_curve(history, folder)
+                plot_curve(history, folder, kept)
             except InputError as error:
                 say(f"{error}; curve.csv is there", err=True)
         levels = dict(Counter(row["level"] for row in rows))
@@ -200,6 +231,7 @@ class Train(Stage, kind="train"):
             "counts": {"levels": levels, **trainer.summary, "learning_rate": arguments.learning_rate},
             "metrics": metrics,
             "plateau": plateau,
+            "kept": {"step": kept, "of": steps, "ended": ended},
         }
 
 

@@ -23,6 +23,8 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
 
     from ..training.config import OpenPRMConfig
 
+    if stage.keep not in (None, "best", "last"):
+        raise InputError(f"--keep is {stage.keep!r}; make it best or last")
     found = get_available_reporting_integrations()
     if missing := {*stage.report_to} - {"none", "all", *found}:
         raise InputError(f"--report-to {min(missing)}: is it installed? There are {', '.join(found) or 'none'}")
@@ -33,6 +35,8 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
         "save_total_limit": 2,  # survives a kill while the newest is being written
         "save_strategy": "no",  # the monitor has it saved, and measured
         "eval_strategy": "no",
+        "load_best_model_at_end": stage.keeps_best,
+        "metric_for_best_model": "accuracy",
         "logging_steps": 1,
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
@@ -41,6 +45,7 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
         "max_steps": stage.max_steps or -1,
         "per_device_train_batch_size": max(fitting, default=1),
         "lr_scheduler_type": stage.lr_scheduler,
+        "label_smoothing_factor": stage.label_smoothing or 0.0,
         **{name: getattr(stage, name) for name in _ALIKE},
         "run_name": checkpoints.parents[1].name.removeprefix(".").removesuffix(".partial"),
         # newer versions of transformers warn of the name, older ones know no other
@@ -52,4 +57,7 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
             where = "`openprm train` sets it" if name in taken else "TrainingArguments has none of that name"
             raise InputError(f"--trainer-option {name}: {where}; see openprm train --help")
     on_cpu = {"use_cpu": not torch.accelerator.is_available()}  # unsaid, bfloat16 is refused there
-    return OpenPRMConfig(**{**on_cpu, **options, **stage.trainer_options})
+    try:
+        return OpenPRMConfig(**{**on_cpu, **options, **stage.trainer_options})
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -36,6 +36,8 @@ def training_pairs(stage: Train) -> tuple[list[dict[str, Any]], list[dict[str, A
             f"{stage.eval_pairs}: {len(leaked)} questions are trained on (but for case, space and punctuation), "
             f"such as {leaked[0]!r}; hold out pairs of other prompts"
         )
+    if (stage.keeps_best or stage.patience) and not held:
+        raise InputError("--keep best and --patience need held-out pairs: give --eval-pairs, or a --holdout above 0")
     return rows, held
 
 

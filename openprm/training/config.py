@@ -22,6 +22,7 @@ class OpenPRMConfig(TrainingArguments):
       The scale (root mean square) removes the units; without a margin, units do not matter.
     center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
       0; 0 is off.
+    label_smoothing_factor: e, the share of pairs taken to be mislabeled, in (1 - e) l(d) + e l(-d); 0 is off.
     max_length: tokens of one side, question included; at most the model's. Longer pairs are left out and reported.
     """
 
@@ -64,6 +65,9 @@ class OpenPRMConfig(TrainingArguments):
         for name in ("process_weight", "mixed_weight", "margin", "center_rewards_coefficient"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it should not be negative")
+        if not 0 <= self.label_smoothing_factor < 0.5:
+            smoothing = f"label_smoothing_factor is {self.label_smoothing_factor}"
+            raise ValueError(f"{smoothing}; make it at least 0 and below 0.5")
         if any(weight < 0 for weight in self.weights_of_sources.values()):
             raise ValueError(f"source_weights should not be negative: {self.source_weights}")
         if self.auto_find_batch_size or self.train_sampling_strategy != "random":

@@ -48,8 +48,8 @@ def write_curve(history: History, folder: Path) -> None:
         writer.writerows(rows)
 
 
-def plot_curve(history: History, folder: Path) -> None:
-    """Draws `curve.png`: the loss, and the accuracy on held-out pairs, in all and by level.
+def plot_curve(history: History, folder: Path, kept: int | None = None) -> None:
+    """Draws `curve.png`: the loss, and the accuracy on held-out pairs, in all and by level; and the step that is kept.
 
     Raises InputError without matplotlib.
     """
@@ -62,6 +62,8 @@ def plot_curve(history: History, folder: Path) -> None:
             points = [(row["step"], row[name]) for row in rows if name in row]
             axis.plot([step for step, _ in points], [value for _, value in points], label=name, **style)
         axis.axhline(math.log(2) if title == "loss" else 0.5, color="0.8", label="chance")
+        if kept is not None:
+            axis.axvline(kept, color="C3", linewidth=1, label=f"step {kept} is kept")
         axis.set(xlabel="step", ylabel=title)
         axis.legend()
     save_figure(figure, folder / CURVE[1])

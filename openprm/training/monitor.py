@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,6 @@ from accelerate.utils import broadcast_object_list
 from huggingface_hub.utils import are_progress_bars_disabled
 from torch import Tensor
 from transformers import TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from ..runs.progress import Progress
@@ -92,12 +89,3 @@ class Monitor(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()
-
-
-def remove_torn(checkpoints: Path) -> None:
-    """Removes the checkpoints that a kill left incomplete: Trainer writes the state last, and not atomically."""
-    for path in checkpoints.glob("checkpoint-*"):
-        try:
-            json.loads((path / TRAINER_STATE_NAME).read_text("utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(path)

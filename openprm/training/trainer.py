@@ -186,14 +186,17 @@ class OpenPRMTrainer(Trainer):
     ) -> Any:
         """This process's share of the loss, times the number of processes, since their gradients are averaged."""
         rewards = self._rewards(model, inputs)
-        centering = self.args.center_rewards_coefficient
-        total = pair_loss(rewards[:, 0], rewards[:, 1], inputs["weights"], inputs["margins"], centering)
+        total = pair_loss(rewards[:, 0], rewards[:, 1], inputs["weights"], inputs["margins"], *self._objective)
         processes = self.accelerator.num_processes
         if self.on_batch:
             tokens = sum(len(side) for pair in inputs["sequences"].groups for side in pair) * processes
             self.on_batch(total.detach() / inputs["weights"].sum(), tokens, self.state.global_step)
         loss = total * processes / num_items_in_batch
         return (loss, rewards) if return_outputs else loss
+
+    @property
+    def _objective(self) -> tuple[float, float]:
+        return self.args.center_rewards_coefficient, self.args.label_smoothing_factor
 
     def _rewards(self, model: Any, inputs: dict) -> Tensor:
         """Rewards [B, 2] of chosen and rejected sides."""
@@ -219,7 +222,7 @@ class OpenPRMTrainer(Trainer):
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
         rewards, (ids, terms) = prediction.predictions, prediction.label_ids
-        return pair_metrics(rewards, ids, terms, self.sources, self.args.center_rewards_coefficient)
+        return pair_metrics(rewards, ids, terms, self.sources, *self._objective)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A plain reward checkpoint (see `openprm.models.reward_checkpoint`).

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from openprm.runs.progress import Progress
-from openprm.training.monitor import Monitor, remove_torn
+from openprm.training.monitor import Monitor
 from tests.small_training import pairs, trainer
 
 
@@ -65,12 +65,3 @@ def test_a_run_is_saved_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     names = sorted(path.name for path in (tmp_path / "work" / "checkpoints").glob("checkpoint-*"))
     assert names == ["checkpoint-2", "checkpoint-4"]
     assert (tmp_path / "work" / "progress.txt").read_text().startswith("train: steps ")
-
-
-def test_checkpoints_that_a_kill_left_incomplete_are_removed(tmp_path: Path):
-    for name, state in (("whole", "{}"), ("half", '{"a"'), ("weights", None)):
-        (tmp_path / f"checkpoint-{name}").mkdir()
-        if state is not None:
-            (tmp_path / f"checkpoint-{name}" / "trainer_state.json").write_text(state)
-    remove_torn(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-whole"]
