@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Passes:
 
         For a model without a head over its tokens, such as an encoder, the logits of its output.
         """
-        output, calls = self._call(model, self._plain_inputs(packs))
+        output, calls = self._call(model, self._plain_inputs(packs), packs)
         if len(calls) != 1:
             return output.logits[:, 0].float()
         ends = [one.ends[0] for one in packs]
@@ -62,7 +62,8 @@ class Passes:
 
         Raises RuntimeError if the reward is not the head's logit at the last token.
         """
-        output, [(hidden, logits)] = self._call(self.model, self._plain_inputs([pack([sequence])]))
+        packs = [pack([sequence])]
+        output, [(hidden, logits)] = self._call(self.model, self._plain_inputs(packs), packs)
         if not torch.equal(output.logits.float(), logits[:, -1].float()):
             raise RuntimeError("the reward is not the head's logit at the last token")
         return hidden[0, -1]
@@ -75,7 +76,7 @@ class Passes:
         inputs = self._packed_inputs(packs)
         if before is not None:
             inputs |= {"past_key_values": before, "use_cache": True}
-        _, [(hidden, logits)] = self._call(model, inputs)
+        _, [(hidden, logits)] = self._call(model, inputs, packs)
         rows = [row for row, one in enumerate(packs) for _ in one.ends]
         ends = [end for one in packs for end in one.ends]
         return hidden[rows, ends], logits[rows, ends, 0].float()
@@ -83,9 +84,16 @@ class Passes:
     def prefixes(self, tokens: Sequence[Sequence[int]]) -> list[Keys]:
         """For each layer, the keys and values of these prefixes, one per row, padded on the right."""
         cache = DynamicCache()  # without a config: its layers keep everything, and our masks make the windows
-        inputs = self._packed_inputs([pack([prefix]) for prefix in tokens])
-        self.model(**{**inputs, "past_key_values": cache, "use_cache": True})
+        packs = [pack([prefix]) for prefix in tokens]
+        self.run(self.model, {**self._packed_inputs(packs), "past_key_values": cache, "use_cache": True}, packs)
         return [(keys, values) for keys, values, _ in cache]
+
+    def prepare(self, sequences: Iterable[Sequence[int]]) -> None:
+        """Called before the passes over these sequences, for what they have in common."""
+
+    def run(self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]) -> Any:
+        """The (wrapped) model's output for the inputs that were made of the packs: the one place where it is called."""
+        return model(**inputs)
 
     def _plain_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:
         """One pack without branches per row, padded on the right."""
@@ -106,7 +114,9 @@ class Passes:
             dtype = torch.get_autocast_dtype(device.type)
         return collate(packs, self.pad_token_id or 0, self.model.config, dtype, device)
 
-    def _call(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
+    def _call(
+        self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]
+    ) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
         """One call of the (wrapped) model: its output, and hidden states [B, L, D] and logits [B, L, 1] of its head.
 
         By hooks, since calling the backbone would bypass a wrapper. Heads that do not give one logit per token are
@@ -117,7 +127,7 @@ class Passes:
             head.register_forward_hook(lambda _, args, output: calls.append((args[0], output))) for head in self._heads
         ]
         try:
-            output = model(**inputs)
+            output = self.run(model, inputs, packs)
         finally:
             for handle in handles:
                 handle.remove()

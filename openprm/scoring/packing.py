@@ -26,12 +26,14 @@ class Pack:
     parents: index of the node before it in its sequences, -1 for a first one
     depths: its position in its sequences
     ends: for each sequence, the index of its last node
+    before: the tokens before the first, where a prefix was cut off
     """
 
     tokens: list[int]
     parents: list[int]
     depths: list[int]
     ends: list[int]
+    before: list[int] = field(default_factory=list)
 
     def prefix(self) -> list[int]:
         """The tokens that all sequences begin with, without the last of any, since its reward is read there."""
@@ -41,7 +43,8 @@ class Pack:
     def without_prefix(self, size: int) -> Pack:
         """What follows the first `size` tokens of the prefix. Depths do not change, so the first is `size`."""
         parents = [max(parent - size, -1) for parent in self.parents[size:]]
-        return Pack(self.tokens[size:], parents, self.depths[size:], [end - size for end in self.ends])
+        ends = [end - size for end in self.ends]
+        return Pack(self.tokens[size:], parents, self.depths[size:], ends, [*self.before, *self.tokens[:size]])
 
 
 def pack(sequences: Sequence[Sequence[int]]) -> Pack:
@@ -61,7 +64,7 @@ def pack(sequences: Sequence[Sequence[int]]) -> Pack:
         row = rows[index]
         if not row:
             raise ValueError(f"sequence {index} is empty: there is no token to read a reward at")
-        shared = _shared(before, row)
+        shared = shared_length(before, row)
         new = range(len(tokens), len(tokens) + len(row) - shared)
         if new:
             tokens += row[shared:]
@@ -73,7 +76,7 @@ def pack(sequences: Sequence[Sequence[int]]) -> Pack:
     return Pack(tokens, parents, depths, ends)
 
 
-def _shared(left: list[int], right: list[int]) -> int:
+def shared_length(left: list[int], right: list[int]) -> int:
     """Length of the longest common prefix, by bisection over slices (compared at C speed)."""
     low, high = 0, min(len(left), len(right))
     while low < high:
@@ -105,7 +108,7 @@ def share(prefixes: Sequence[list[int]], shortest: float) -> list[Shared]:
     open_runs = [_Run(-1, 0)]
     for index, row in enumerate(rows):
         run = _Run(len(row), index, 0, [Shared([], [order[index]])])
-        level = _shared(row, rows[index + 1]) if index + 1 < len(rows) else -1
+        level = shared_length(row, rows[index + 1]) if index + 1 < len(rows) else -1
         while open_runs[-1].level > level:
             inner, run = run, open_runs.pop()
             run.add(inner)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -59,20 +60,30 @@ class SequenceRewarder:
             )
         self.model = model
         self.difference: float | None = None
-        self._calls = Passes(model)
-        self._switch = _rotary_switch(model.config.get_text_config())
+        self.calls = Passes(model)
+        self._switch = rotary_switch(model.config.get_text_config())
         self._warned = False
-        unfit = self._calls.unfit()
+        unfit = self.calls.unfit()
         if packed and unfit:
             raise ValueError(f"the model cannot be packed: {unfit}; use packed=None")
         self.packed = packed is not False  # also while it is tried
-        plain = cache(self._calls.plain_state)
+        plain = cache(self.calls.plain_state)
         if packed is None:
             reason = unfit or self._tried(math.inf, plain)
             self.packed = self._used(reason, "Step rewards take one plain pass per step, which is slower")
         self.shares_prompts = self.packed and self._used(
             self._tried(1, plain), "The prompt is computed again for each of its responses, which is slower"
         )
+
+    def through(self, calls: Passes) -> SequenceRewarder:
+        """A rewarder that decides as this one does, by other passes of the same model."""
+        made = copy(self)
+        made.calls = calls
+        return made
+
+    def prepare(self, sequences: Iterable[Sequence[int]]) -> None:
+        """What the passes over these sequences have in common is computed now."""
+        self.calls.prepare(sequences)
 
     def rewards(
         self,
@@ -90,6 +101,7 @@ class SequenceRewarder:
         asked = [tuple(map(tuple, group)) for group in groups]
         distinct = list(dict.fromkeys(asked))
         self._warn_of_padding(distinct)
+        self.prepare(chain.from_iterable(distinct))
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
         computed, total = 0, sum(len(row.tokens) for row in packs)
@@ -119,17 +131,18 @@ class SequenceRewarder:
         packs, where = self._rows(groups)
         if not packs:
             raise ValueError("no sequences to reward")
-        if len(packs) > 1 and self._calls.pad_token_id is None:
+        if len(packs) > 1 and self.calls.pad_token_id is None:
             raise ValueError(
                 "the model's config has no pad_token_id, so its passes hold one row only: give the tokenizer "
                 "a padding token of its own (not EOS) and set model.config.pad_token_id to its id"
             )
-        values = self._calls.packed(model, packs)[1] if self.packed else self._calls.plain(model, packs)
+        self.prepare(chain.from_iterable(groups))
+        values = self.calls.packed(model, packs)[1] if self.packed else self.calls.plain(model, packs)
         starts = [0, *accumulate(len(row.ends) for row in packs)]
         return values[torch.tensor([starts[row] + position for row, position in where], device=values.device)]
 
     def _warn_of_padding(self, groups: Groups) -> None:
-        pad = self._calls.pad_token_id
+        pad = self.calls.pad_token_id
         if not self._warned and any(sequence[-1:] == (pad,) for group in groups for sequence in group):
             self._warned = True
             logger.warning(
@@ -166,7 +179,7 @@ class SequenceRewarder:
             yield from ((batch, found[1]) for batch, found in self._packed_passes(packs, max_tokens, shortest))
             return
         for batch in batches([len(row.tokens) for row in packs], max_tokens, self._switch):
-            yield batch, self._calls.plain(self.model, [packs[index] for index in batch])
+            yield batch, self.calls.plain(self.model, [packs[index] for index in batch])
 
     def _packed_passes(
         self, packs: Sequence[Pack], max_tokens: int, shortest: float
@@ -182,11 +195,11 @@ class SequenceRewarder:
         alone = [index for cluster in clusters if not cluster.tokens for index in cluster.items]
         for batch in batches([len(packs[index].tokens) for index in alone], max_tokens, self._switch):
             indices = [alone[place] for place in batch]
-            yield indices, self._calls.packed(self.model, [packs[index] for index in indices])
+            yield indices, self.calls.packed(self.model, [packs[index] for index in indices])
         shared = [cluster for cluster in clusters if cluster.tokens]
         for chosen in batches([len(cluster.tokens) for cluster in shared], max_tokens):
             prompts = [shared[place].tokens for place in chosen]
-            layers = self._calls.prefixes(prompts)
+            layers = self.calls.prefixes(prompts)
             rows = [(index, row) for row, place in enumerate(chosen) for index in shared[place].items]
             rests = [packs[index].without_prefix(len(prompts[row])) for index, row in rows]
             longest = len(prompts[0])
@@ -194,7 +207,7 @@ class SequenceRewarder:
                 part = [rests[place] for place in batch]
                 size = max(rest.depths[0] for rest in part)
                 before = cached_prefixes(layers, [rows[place][1] for place in batch], size)
-                yield [rows[place][0] for place in batch], self._calls.packed(self.model, part, before)
+                yield [rows[place][0] for place in batch], self.calls.packed(self.model, part, before)
 
     # ---- The trial ----
 
@@ -206,7 +219,7 @@ class SequenceRewarder:
     def _tried(self, shortest: float, plain: Callable[[tuple[int, ...]], Tensor]) -> str:
         """Why packing, with prefixes of at least `shortest` tokens shared, is not exact; empty if it is."""
         text = self.model.config.get_text_config()
-        groups = _trial(text.vocab_size, self._calls.pad_token_id)
+        groups = trial_groups(text.vocab_size, self.calls.pad_token_id)
         window = getattr(text, "sliding_window", None)
         if window is not None:
             text.sliding_window = min(window, 8)  # shorter than the trial input
@@ -237,7 +250,7 @@ class SequenceRewarder:
         return largest
 
 
-def _rotary_switch(text: Any) -> float:
+def rotary_switch(text: Any) -> float:
     """The length beyond which rotary frequencies depend on the longest sequence of a pass ("longrope", "dynamic").
 
     A longer sequence needs a pass of its own, packed or not.
@@ -251,7 +264,7 @@ def _rotary_switch(text: Any) -> float:
     return min(switching, default=math.inf)
 
 
-def _trial(vocabulary: int, pad_token_id: int | None) -> list[list[list[int]]]:
+def trial_groups(vocabulary: int, pad_token_id: int | None) -> list[list[list[int]]]:
     """Five groups: growing prefixes with an end of turn each and the two sides of a pair, which share a prefix; a pair
     and a single sequence, which share another; and many branches, the last of them further from their prefix than a
     window that is not in the mask (GPT-Neo's, 256).
