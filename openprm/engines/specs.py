@@ -20,7 +20,7 @@ E = TypeVar("E")
 SPEED_OPTIONS = frozenset(
     "tensor_parallel_size pipeline_parallel_size data_parallel_size distributed_executor_backend "
     "gpu_memory_utilization max_num_seqs max_num_batched_tokens max_tokens enforce_eager swap_space seed "
-    "download_dir concurrency timeout retries key_variable".split()
+    "download_dir states concurrency timeout retries key_variable".split()
 )
 _RESERVED = {"model", "revision", "dtype", "trust_remote_code", "servers"}
 _SECRET = re.compile("token$|key$|password|secret", re.IGNORECASE)

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from ..models.reward_checkpoint import reward_model_config
+from ..models.trunk import Trunk, trained_layers, with_trunk
 from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import DEFAULT_MAX_TOKENS, SequenceRewarder
 from .base import Report, no_report
@@ -28,8 +29,9 @@ class TransformersRewardEngine:
 
     `dtype` is float32, bfloat16, float16 or auto; in float32 rewards are the same to 1e-4 whatever the batch, its
     order and padding. `max_tokens` (padding included) bounds one pass: speed and memory only. The model is spread over
-    the GPUs there are, else it runs on the CPU. Raises InputError for what is no reward model or lacks weights, and
-    for a model with code of its own without `trust_remote_code`.
+    the GPUs there are, else it runs on the CPU. `states`: of a model whose top layers alone were trained, the folder
+    that keeps the states of the others (`openprm train --states`), for all models that share them. Raises InputError
+    for what is no reward model or lacks weights, and for a model with code of its own without `trust_remote_code`.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class TransformersRewardEngine:
         trust_remote_code: bool = False,
         packed: bool | None = None,
         max_tokens: int = DEFAULT_MAX_TOKENS,
+        states: str | None = None,
     ) -> None:
         origin: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         config = reward_model_config(model, **origin)
@@ -49,6 +52,9 @@ class TransformersRewardEngine:
             AutoModelForSequenceClassification, model, dtype, config=config, device_map=device_map, **origin
         )
         self._rewarder: Any = SequenceRewarder(loaded, packed)
+        if states is not None:
+            top = trained_layers(loaded)
+            self._rewarder = with_trunk(self._rewarder, Trunk(loaded, top), states, str(model))
         self.max_tokens = max_tokens
         self.max_length = longest_sequence(loaded)
 

@@ -19,6 +19,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,9 +87,7 @@ class Trunk:
         text = self.model.config.get_text_config().to_dict()
         config = {name: value for name, value in text.items() if name not in _OTHER}
         found = blake2b(json.dumps([len(self.below), str(self._computed_in()), config], sort_keys=True).encode())
-        for name, weights in sorted(
-            {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}.items()
-        ):
+        for name, weights in chain(self.model.named_parameters(), self.model.named_buffers()):
             if name not in self.trained:
                 found.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
                 found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -97,6 +96,16 @@ class Trunk:
     def _computed_in(self) -> torch.dtype:
         kind = self.model.device.type
         return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.model.dtype
+
+
+def trained_layers(model: Any) -> int:
+    """How many top layers were trained alone. Raises InputError for a model that was trained as a whole."""
+    if (top := getattr(model.config, "openprm", {}).get("top_layers")) is None:
+        raise InputError(
+            f"{model.name_or_path} was not trained by `openprm train --top-layers`, so it shares no states with "
+            "others; leave out the option states"
+        )
+    return int(top)
 
 
 def with_trunk(rewarder: SequenceRewarder, trunk: Trunk, folder: str | Path, order: str = "") -> SequenceRewarder:

@@ -92,7 +92,7 @@ class Passes:
         """Called before the passes over these sequences, for what they have in common."""
 
     def run(self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]) -> Any:
-        """The (wrapped) model's output for the inputs that were made of the packs: the one place where it is called."""
+        """The (wrapped) model's output for the inputs that were made of the packs: every call of it."""
         return model(**inputs)
 
     def _plain_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:

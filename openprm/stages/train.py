@@ -54,6 +54,14 @@ class Train(Stage, kind="train"):
     separator: str | None = parameter(
         "Where steps end, to record; default: that of the pairs' trees, or the base's.", None, escapes=True
     )
+    top_layers: int | None = parameter(
+        "Train only so many decoder layers, with the final norm and the head; default: all.", None, above=0
+    )
+    states: str | None = execution(
+        "With --top-layers: folder that keeps the states of the frozen layers for all runs; default: .states beside "
+        "--out.",
+        None,
+    )
     learning_rate: float | None = parameter(
         "Default, the paper's: 1e-6 where the base is a reward model, 5e-6 where its head is new.", None, above=0
     )
@@ -151,11 +159,14 @@ class Train(Stage, kind="train"):
         from ..training.lora import add_lora, merge_lora
         from ..training.loss import plateau_loss
         from ..training.monitor import Monitor
+        from ..training.top_layers import train_top_layers
         from ..training.trainer import OpenPRMTrainer
 
         aggregation = self.aggregation  # not the base's: an outcome reward model is a good start for a process one
         if aggregation is None:
             aggregation = DEFAULT_AGGREGATION if "process" in self.levels else "last"
+        if self.lora and self.top_layers:
+            raise InputError("--lora adapts all layers, and --top-layers trains some whole: leave out one of them")
         rows, held = training_pairs(self)
         checkpoints = folder / WORK / "checkpoints"
         arguments = trainer_arguments(self, checkpoints)
@@ -178,6 +189,9 @@ class Train(Stage, kind="train"):
         )
         trainer.remove_callback(PrinterCallback)
         trainer.on_batch = monitor.on_batch
+        if self.top_layers:
+            states = self.states or folder.with_name(".states")
+            trainer.summary |= train_top_layers(trainer, self.top_layers, states, folder.name)
         if leads:
             remove_torn(checkpoints)
         trainer.accelerator.wait_for_everyone()
