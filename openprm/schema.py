@@ -88,6 +88,13 @@ class Candidate(Prompt):
     marks: Annotated[list[str], "what is wrong with it, such as `truncated`, `empty`, `unparsable`"]
 
 
+class BranchedCandidate(Candidate):
+    """A response that shares its first steps with others; see `openprm.decoding.branching`."""
+
+    branch: Annotated[list[int], "which way was taken at each branching, from zero; fewer where it ended before"]
+    new_tokens: Annotated[int, "tokens generated for it and for no earlier response to its prompt"]
+
+
 class Member(TypedDict):
     """A step of a response, by position: `responses[response]["steps"][step]`."""
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import pytest
 from datasets import Value
 
-from openprm.schema import Answer, Candidate, Pair, Prompt, Scored, Tree, described_columns, features
+from openprm.schema import (
+    Answer,
+    BranchedCandidate,
+    Candidate,
+    Pair,
+    Prompt,
+    Scored,
+    Tree,
+    described_columns,
+    features,
+)
 
 
-@pytest.mark.parametrize("record", [Prompt, Candidate, Tree, Pair, Scored, Answer])
+@pytest.mark.parametrize("record", [Prompt, Candidate, Tree, Pair, Scored, Answer, BranchedCandidate])
 def test_every_column_is_described_in_order(record: type) -> None:
     described = {name: description for name, _, description in described_columns(record)}
     assert [name for name in described if "." not in name] == list(features(record)) == list(record.__annotations__)

@@ -47,9 +47,7 @@ def complete_steps(text: str, separator: str) -> list[str]:
 def check_engine(spec: GeneratorSpec) -> None:
     """Raises InputError where the engine cannot continue from token ids."""
     if spec.engine == "server":
-        raise InputError(
-            "servers cannot continue an answer from its token ids; search with the engine vllm or transformers"
-        )
+        raise InputError("servers cannot continue an answer from its token ids; take the engine vllm or transformers")
 
 
 class StepGenerator:
@@ -66,7 +64,7 @@ class StepGenerator:
 
     def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:
         if sampling.stop:
-            raise InputError("a search ends answers at the model's end-of-turn token; leave the stop texts out")
+            raise InputError("answers made of steps end at the model's end-of-turn token; leave the stop texts out")
         check_template(engine.tokenizer, sampling, engine.model)
         split("", separator)  # raises ValueError for one that cannot be read
         self.engine = engine

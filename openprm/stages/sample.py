@@ -6,6 +6,7 @@ rewards yet; `openprm.stages.reward` gives them some.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -15,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import schema as records
-from ..engines.base import Batch, GenerationEngine, PromptSamples, Sample, Sampling, prompt_seed
+from ..decoding.branching import Branch, branched
+from ..engines.base import Batch, GenerationEngine, Sample, Sampling, prompt_seed
+from ..engines.step_generator import StepGenerator
+from ..errors import Failure, InputError
 from ..runs.declaration import input_path, parameter
 from ..runs.progress import Report
 from ..runs.provenance import Origin, inherited, unique
 from ..runs.shards import Items, Made
-from ..schema import SCHEMA_VERSION, Candidate
+from ..schema import SCHEMA_VERSION, BranchedCandidate, Candidate
+from ..scoring.steps import DEFAULT_SEPARATOR
 from .sharded import Sharded, work_on_prompts
 from .shared_options import Samples
 
@@ -34,10 +39,19 @@ class SampleResponses(Samples, Sharded, kind="sample"):
     Prompts that cannot be sampled are listed in rejected.jsonl; while a retry may help, the stage is not finished,
     unless --allow-failures: the same command retries only those. Sampled again, the candidates are the same as far as
     the engine is deterministic: each prompt has a seed of its own, from the run's and its id.
+
+    With --branch, a response that ends before the last branching takes the place of several: there are fewer, and
+    the manifest counts them as `ended_early`. It counts the tokens of a shared prefix once.
     """
 
     prompts: str = input_path("Prompts: a folder of `openprm prompts`, or a dataset of prompts.", argument=True)
     n: int = parameter("Responses to each prompt.", 64)
+    branch: str | None = parameter(
+        "W1,W2,...: sample W1 first steps, go on from each in W2 ways for a step, and so on; then finish each in as "
+        "many ways as make N responses. Prefixes are shared and generated once.",
+        None,
+    )
+    separator: str | None = parameter("Where the steps of --branch end; default: as of trees.", None, escapes=True)
     stop: list[str] = parameter("Text that ends a response; may be repeated.", [], escapes=True)
     prompts_per_shard: int = parameter(
         "Prompts a shard; a killed run loses at most those.", PROMPTS_PER_SHARD, above=0
@@ -45,24 +59,48 @@ class SampleResponses(Samples, Sharded, kind="sample"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self._sampling  # raises for what does not fit together
+        _ = self._sampling, self._widths  # raise for what does not fit together
+        if self.branch is None and self.separator is not None:
+            raise InputError("--separator says where the steps of --branch end; give both, or leave it out")
 
     @cached_property
     def _sampling(self) -> Sampling:
         return self.sampling(self.n, tuple(self.stop))
+
+    @cached_property
+    def _widths(self) -> tuple[int, ...]:
+        """In how many ways to go on at each branching; none without."""
+        if self.branch is None:
+            return ()
+        widths = [int(number) if number.strip().isdecimal() else 0 for number in self.branch.split(",")]
+        if not all(widths) or self.n % math.prod(widths):
+            raise InputError(
+                f"--branch is {self.branch!r} and --n {self.n}; give numbers from 1, such as 4,4, with a product that "
+                "divides N"
+            )
+        return (*widths, self.n // math.prod(widths))
+
+    def recorded(self) -> dict[str, Any]:
+        """With the separator, where one is used."""
+        return super().recorded() | ({"separator": self._separator} if self.branch else {})
+
+    @property
+    def _separator(self) -> str:
+        return self.separator or DEFAULT_SEPARATOR
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         described = work_on_prompts(
             self.named("sample"),
             self.prompts,
             self.prompts_per_shard,
-            self._compute,
-            _count,
+            self._branch if self.branch else self._compute,
+            self._count,
             rows="responses",
             rows_per_unit=self.n,
         )
+        record = BranchedCandidate if self.branch else Candidate
         result = self.make_dataset(
-            folder, described, Candidate, "candidates", lambda totals: {"prompts": described.total, **totals}
+            folder, described, record, "candidates", lambda totals: {"prompts": described.total, **totals}
         )
         # of a model on servers only the name is known
         model = [Origin(name=self.model, kind="model", license=None)] if self.servers else []
@@ -77,42 +115,69 @@ class SampleResponses(Samples, Sharded, kind="sample"):
                 yield Batch(
                     index,
                     [prompt["question"] for prompt in prompts],
-                    seeds=[prompt_seed(self.seed, prompt["prompt_id"]) for prompt in prompts],
+                    self._seeds(prompts),
                 )
 
         with closing(self.generator.make()) as generator:
             for batch, answers in generator.generate(batches(), self._sampling, report):
-                pairs = zip(pending.pop(batch.index), answers, strict=True)
-                yield batch.index, [_made(prompt, some, self._sampling, generator) for prompt, some in pairs]
+                made = []
+                for prompt, some in zip(pending.pop(batch.index), answers, strict=True):
+                    origin = drawn_by(generator, self._sampling, some.seed)
+                    rows = [_candidate(prompt, index, one, origin) for index, one in enumerate(some.samples)]
+                    made.append(Made(rows, some.failure))
+                yield batch.index, made
+
+    def _branch(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
+        with closing(StepGenerator.load(self.generator, self._separator, self._sampling)) as steps:
+            for index, prompts in shards:
+                seeds = self._seeds(prompts)
+                found = branched([prompt["question"] for prompt in prompts], seeds, self._widths, steps, report)
+                origins = [drawn_by(steps.engine, self._sampling, seed) for seed in seeds]
+                yield index, [_made(*one) for one in zip(prompts, found, origins, strict=True)]
+
+    def _seeds(self, prompts: Items) -> list[int]:
+        return [prompt_seed(self.seed, prompt["prompt_id"]) for prompt in prompts]
+
+    def _count(self, candidates: Items) -> dict[str, Any]:
+        counts = {
+            "tokens": sum(row.get("new_tokens", row["n_tokens"]) or 0 for row in candidates),
+            "marks": dict(Counter(mark for row in candidates for mark in row["marks"])),
+        }
+        if self.branch:
+            counts["ended_early"] = sum(len(row["branch"]) < len(self._widths) for row in candidates)
+        return counts
 
 
-def _count(candidates: Items) -> dict[str, Any]:
-    return {
-        "tokens": sum(row["n_tokens"] or 0 for row in candidates),
-        "marks": dict(Counter(mark for row in candidates for mark in row["marks"])),
-    }
+def _candidate(prompt: Mapping[str, Any], index: int, sample: Sample, origin: records.Generator) -> Candidate:
+    return Candidate(
+        schema_version=SCHEMA_VERSION,
+        prompt_id=prompt["prompt_id"],
+        source=prompt["source"],
+        question=prompt["question"],
+        reference=prompt["reference"],
+        response=sample["text"],
+        sample_index=index,
+        generator=origin,
+        finish_reason=sample["finish_reason"],
+        n_tokens=sample["n_tokens"],
+        rewards=[],
+        marks=_marks(sample),
+    )
 
 
-def _made(prompt: Mapping[str, Any], answers: PromptSamples, sampling: Sampling, generator: GenerationEngine) -> Made:
-    origin = drawn_by(generator, sampling, answers.seed)
-    candidates = [
-        Candidate(
-            schema_version=SCHEMA_VERSION,
-            prompt_id=prompt["prompt_id"],
-            source=prompt["source"],
-            question=prompt["question"],
-            reference=prompt["reference"],
-            response=sample["text"],
-            sample_index=index,
-            generator=origin,
-            finish_reason=sample["finish_reason"],
-            n_tokens=sample["n_tokens"],
-            rewards=[],
-            marks=_marks(sample),
-        )
-        for index, sample in enumerate(answers.samples)
+def _made(prompt: Mapping[str, Any], found: list[Branch] | Failure, origin: records.Generator) -> Made:
+    if isinstance(found, Failure):
+        return Made([], found)
+    samples = [
+        Sample(text=one.partial.text, n_tokens=len(one.partial.tokens), finish_reason=str(one.partial.finish_reason))
+        for one in found
     ]
-    return Made(candidates, answers.failure)
+    return Made(
+        [
+            {**_candidate(prompt, index, sample, origin), "branch": list(one.path), "new_tokens": one.new_tokens}
+            for index, (one, sample) in enumerate(zip(found, samples, strict=True))
+        ]
+    )
 
 
 def drawn_by(generator: GenerationEngine, sampling: Sampling, seed: int | None) -> records.Generator:

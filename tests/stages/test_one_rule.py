@@ -23,7 +23,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "import": {"candidates": "FILE"},
     "split": {"candidates": "FOLDER", "subset": "train"},
     "preferences": {"preferences": "FILE"},
-    "sample": {"prompts": "FOLDER", "model": "MODEL"},
+    "sample": {"prompts": "FOLDER", "model": "MODEL", "branch": "1"},
     "reward": {"candidates": "FOLDER", "by": "answer"},
     "trees": {"candidates": "FILE"},
     "pairs": {"trees": "FOLDER"},
@@ -42,7 +42,7 @@ OTHER = {
     **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
     **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "min_gap": "0.5sd"},
-    **{"suite": "paper", "probes": [*PROBES][:1]},
+    **{"suite": "paper", "branch": "8", "probes": [*PROBES][:1]},
     "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},
 }
 #: What a stage refuses in itself here, or what makes another engine of it.
