@@ -166,6 +166,7 @@ class Pair(Question):
     gap: Annotated[float | None, "difference of the two values, in units of the reward; null if it is not known"]
     depth: Annotated[int, "number of the step, from one; zero for whole answers"]
     support: Annotated[Support, "number of responses behind each side"]
+    weight: Annotated[float, "how much it counts in training, beside 1"]
 
 
 class Scored(Row):
@@ -181,7 +182,7 @@ class Scored(Row):
 
 
 #: Columns that rows of an older version lack, and what they hold where there is nothing.
-ADDED_COLUMNS: dict[type, dict[str, Any]] = {Scored: {"unit": "strength"}}
+ADDED_COLUMNS: dict[type, dict[str, Any]] = {Scored: {"unit": "strength"}, Pair: {"weight": 1.0}}
 
 
 class BenchmarkReward(TypedDict):

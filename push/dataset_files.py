@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +73,11 @@ def tree_page(path: Path, title: str, trees: str, pairs: Iterable[str]) -> None:
     def marked(tree: Tree) -> list[tuple[Node, Node]]:
         if taken is None:
             return []
-        return sibling_pairs(tree, taken["counts"]["min_gap_by_source"][tree["source"]], parameters)
+        counts, source = taken["counts"], tree["source"]
+        prior = counts.get("prior_by_source", {}).get(source)  # null where it is infinite
+        return sibling_pairs(
+            tree, counts["min_gap_by_source"][source], parameters, math.inf if prior is None else prior
+        )
 
     forked: Iterator[Any] = (tree for tree in read_rows(trees, Tree) if siblings(tree))  # type: ignore[arg-type]
     write_tree_page(islice(forked, _SHOWN_TREES), path, title=title, pairs=marked, about=about)

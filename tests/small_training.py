@@ -39,6 +39,7 @@ def pair(index: int = 0, **columns: Any) -> Pair:
         "gap": draw.random(),
         "depth": 1,
         "support": {"chosen": 1, "rejected": 1},
+        "weight": 0.5 if index % 4 == 3 else 1.0,
     }
     return cast(Pair, {**row, **columns})
 

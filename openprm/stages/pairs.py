@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from ..runs.declaration import Stage, input_path, parameter
 from ..runs.folder import REJECTED, read_rows
 from ..runs.progress import shown
 from ..schema import LEVELS, Pair, Tree
+from ..trees.certainty import priors
 from ..trees.pair_selection import Duplicates, OutcomePairs
 from ..trees.pairs import OUTCOME, MinGap, PairParameters, tree_pairs
 from ..trees.statistics import PairStatistics
@@ -40,6 +42,10 @@ class Pairs(Stage, kind="pairs"):
     shared_prefix: bool = parameter("Put both sides behind the chosen side's prefix.", False)
     process: bool = parameter("Take process pairs.", True)
     outcome: str = parameter("Pairs of whole responses: none, best, all, or how many, spread over prompts.", "none")
+    values: str = parameter("plain, or shrunken towards the parent's where few responses are behind them.", "plain")
+    min_certainty: float = parameter("Least probability that the chosen sibling is the better one.", 0.0)
+    select_by: str = parameter("What max and a number select by: gap, certainty, support or depth.", "gap")
+    weigh: str = parameter("certainty: a pair of siblings counts by the certainty of its gap; or none.", "none")
     reward_name: str | None = parameter("Take another of the rewards that responses carry.", None)
     shuffle_rewards: int | None = parameter("Control: shuffle the rewards of all responses, by this seed.", None)
     split: str | None = parameter("Split of a published dataset; default: train.", None)
@@ -56,6 +62,7 @@ class Pairs(Stage, kind="pairs"):
         gaps: dict[str, float] = defaultdict(lambda: min_gap.amount)
         if min_gap.units != "reward":
             gaps |= min_gap.in_reward_units(shown(self._trees(), "gaps", "trees"))
+        priors_of = priors(shown(self._trees(), "certainty", "trees")) if parameters.needs_prior else {}
         statistics = PairStatistics()
         outcomes = OutcomePairs(int(self.outcome), self.seed) if self.outcome.isdigit() else None
 
@@ -63,7 +70,7 @@ class Pairs(Stage, kind="pairs"):
             for tree in shown(self._trees(), "pairs", "trees"):
                 statistics.add_tree(tree)
                 asked = replace(parameters, outcome=str(outcomes.most)) if outcomes else parameters
-                pairs = tree_pairs(tree, gaps[tree["source"]], asked)
+                pairs = tree_pairs(tree, gaps[tree["source"]], asked, priors_of.get(tree["source"]))
                 if outcomes:
                     outcomes.add(pairs)
                 yield from pairs
@@ -74,7 +81,10 @@ class Pairs(Stage, kind="pairs"):
                 f"{self.trees}: no pair has a gap of {min_gap} or more (widest gap {statistics.widest_gap:.3g}); "
                 "lower --min-gap, or look at the rewards"
             )
-        return finish_dataset(folder, Pair, "pairs", digests, {**statistics.summary(), "min_gap_by_source": gaps})
+        found = {**statistics.summary(), "min_gap_by_source": gaps}
+        if priors_of:
+            found["prior_by_source"] = {name: prior if prior < math.inf else None for name, prior in priors_of.items()}
+        return finish_dataset(folder, Pair, "pairs", digests, found)
 
     def _trees(self) -> Iterator[Tree]:
         rows: Iterator[Any] = self._read()

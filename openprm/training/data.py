@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class _Pair(TypedDict):
     rejected_context: str | None
     level: Literal["process", "mixed", "outcome"]
     gap: Annotated[FiniteFloat, Field(ge=0)] | None
+    weight: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
 
 
 _PAIR = TypeAdapter(_Pair)
@@ -52,6 +53,7 @@ class EncodedPair:
     question: int  # a hash of its words
     chosen: np.ndarray
     rejected: np.ndarray
+    weight: float = 1.0  # its own, beside that of its level and source
 
     @property
     def length(self) -> int:
@@ -109,8 +111,9 @@ def encode_pairs(
             reason = "overlong" if overlong else "identical"
             left_out.append(LeftOut(split, index, *names, reason, len(chosen), len(rejected)))
         else:
-            ids = (np.array(tokens, dtype=np.int32) for tokens in (chosen, rejected))
-            pairs.append(EncodedPair(index, *names, pair["gap"], hash(question_words(pair["question"])), *ids))
+            asked = hash(question_words(pair["question"]))
+            sides = [np.array(tokens, dtype=np.int32) for tokens in (chosen, rejected)]
+            pairs.append(EncodedPair(index, *names, pair["gap"], asked, sides[0], sides[1], pair.get("weight", 1.0)))
     if not pairs:
         raise ValueError(
             f"all {index + 1} {split} pairs are left out: {count_left_out(left_out)} (max_length is "

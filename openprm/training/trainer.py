@@ -142,7 +142,7 @@ class OpenPRMTrainer(Trainer):
     def _weight(self, pair: EncodedPair) -> float:
         mixed = self.args.process_weight if self.args.mixed_weight is None else self.args.mixed_weight
         level = {"process": self.args.process_weight, "mixed": mixed, "outcome": 1.0}[pair.level]
-        return level * self.args.weights_of_sources.get(pair.source, 1.0)
+        return level * pair.weight * self.args.weights_of_sources.get(pair.source, 1.0)
 
     def _write_left_out(self) -> None:
         if self.args.should_save:

@@ -18,7 +18,8 @@ import numpy as np
 
 from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree
 from ..text import comparable
-from .tree import response_text, sibling_gaps, siblings, tie_break
+from .certainty import Known, certainty, known
+from .tree import response_text, sibling_gaps, siblings, tie_break, with_values
 
 PROCESS, MIXED, OUTCOME = LEVELS
 
@@ -66,6 +67,13 @@ class MinGap:
         return dict.fromkeys(rewards, self.amount)
 
 
+_CHOICES = {
+    "values": ("plain", "shrunken"),
+    "select_by": ("gap", "certainty", "support", "depth"),
+    "weigh": ("none", "certainty"),
+}
+
+
 @dataclass(frozen=True)
 class PairParameters:
     """Which pairs to take from a tree.
@@ -76,6 +84,11 @@ class PairParameters:
     its own (the paper's better variant, Table 4a). `outcome` adds pairs of whole responses: "none", "best" (the best
     against the worst) or "all" (every two whose rewards differ enough).
 
+    Values of few responses are mostly noise (see `openprm.trees.certainty`). `values` "shrunken" takes gaps of values
+    that are shrunken towards their parent's, `min_certainty` is the smallest probability that the chosen side is the
+    better one, `select_by` takes the "gap", the "certainty", the smaller "support" or the "depth" for `select`, and
+    `weigh` "certainty" gives a pair of siblings the weight 2 P - 1: a toss-up counts nothing.
+
     Ties (equal values of siblings, equal rewards of responses, equal gaps) are broken by a hash of prompt, response
     and `seed`, never by an order; of siblings with equal values, those with more responses come first.
     """
@@ -85,6 +98,10 @@ class PairParameters:
     shared_prefix: bool = False
     process: bool = True
     outcome: str = "none"
+    values: str = "plain"
+    min_certainty: float = 0.0
+    select_by: str = "gap"
+    weigh: str = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,13 +113,32 @@ class PairParameters:
             raise ValueError("neither process nor outcome pairs are wanted; choose outcome pairs: best or all")
         if self.min_support < 1:
             raise ValueError(f"min_support is {self.min_support}; a node has at least 1 response")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; use {' or '.join(allowed)}")
+        if not 0 <= self.min_certainty < 1:
+            raise ValueError(f"min_certainty is {self.min_certainty}; it is a probability below 1")
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether it matters how certain values are, so that `openprm.trees.certainty.priors` are needed."""
+        return self.values == "shrunken" or self.min_certainty > 0 or "certainty" in (self.select_by, self.weigh)
 
 
-def tree_pairs(tree: Tree, min_gap: float, parameters: PairParameters | None = None) -> list[Pair]:
-    """The pairs of one tree; `min_gap` in the units of its reward. In order of parents, then of selection."""
+def tree_pairs(
+    tree: Tree, min_gap: float, parameters: PairParameters | None = None, prior: float | None = None
+) -> list[Pair]:
+    """The pairs of one tree; `min_gap` in the units of its reward. In order of parents, then of selection.
+
+    prior: that of the tree's source (`openprm.trees.certainty.priors`), where the parameters need it.
+    """
     parameters = parameters or PairParameters()
-    couples = sibling_pairs(tree, min_gap, parameters) if parameters.process else []
+    couples = sibling_pairs(tree, min_gap, parameters, prior) if parameters.process else []
     pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
+    if parameters.weigh == "certainty":
+        believed = _believed(tree, parameters, prior)
+        for pair, (better, worse) in zip(pairs, couples, strict=True):
+            pair["weight"] = max(0.0, 2 * certainty(believed[better["id"]], believed[worse["id"]]) - 1)
     pairs += _outcome_pairs(tree, min_gap, parameters)
     if not parameters.outcome.isdigit():
         return pairs
@@ -120,9 +156,29 @@ def _widest(tree: Tree, pairs: Iterable[Pair], n: int, seed: int) -> list[Pair]:
     return [distinct[sides] for sides in order[:n]]
 
 
-def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[tuple[Node, Node]]:
-    """The nodes (chosen, rejected) of process pairs: siblings whose values differ by `min_gap` or more."""
+def sibling_pairs(
+    tree: Tree, min_gap: float, parameters: PairParameters, prior: float | None = None
+) -> list[tuple[Node, Node]]:
+    """The nodes (chosen, rejected) of process pairs, with the values that count: siblings whose values differ by
+    `min_gap` or more. `prior`: see `tree_pairs`."""
     tie_breaks = _tie_breaks(tree, parameters.seed)
+    believed = _believed(tree, parameters, prior)
+    if parameters.values == "shrunken":
+        tree = with_values(tree, [one.mean for one in believed])
+
+    def certain(couple: tuple[Node, Node]) -> float:
+        return certainty(*(believed[node["id"]] for node in couple))
+
+    def first(couple: tuple[Node, Node]) -> tuple[Any, ...]:
+        """What is selected first; 0.6 - 0.4 and 0.4 - 0.2 are one gap, despite their rounding."""
+        better, worse = couple
+        by = {
+            "gap": lambda: 0.0,
+            "certainty": lambda: certain(couple),
+            "support": lambda: min(better["n_leaves"], worse["n_leaves"]),
+            "depth": lambda: better["depth"],
+        }[parameters.select_by]
+        return -by(), round(worse["value"] - better["value"], 9), *tie(better), *tie(worse)
 
     def tie(node: Node) -> tuple[int, str]:
         return -node["n_leaves"], tie_breaks[node["members"][0]["response"]]
@@ -130,19 +186,21 @@ def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> lis
     found: list[tuple[Node, Node]] = []
     for nodes in siblings(tree):
         supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
-        couples: list[Any] = []
-        if parameters.select != "max":
-            couples = [sorted(couple, key=lambda node: -node["value"]) for couple in combinations(supported, 2)]
-        elif supported:
-            best = min(supported, key=lambda node: (-node["value"], *tie(node)))
-            worst = min(supported, key=lambda node: (node["value"], *tie(node)))
-            couples = [(best, worst)]
-        found += [(better, worse) for better, worse in couples if _far(better["value"], worse["value"], min_gap)]
-    if parameters.select.isdigit():
-        # 0.6 - 0.4 and 0.4 - 0.2 are one gap, despite their rounding
-        found.sort(key=lambda couple: (round(couple[1]["value"] - couple[0]["value"], 9), *map(tie, couple)))
-        found = found[: int(parameters.select)]
-    return found
+        couples: list[Any] = [sorted(two, key=lambda node: -node["value"]) for two in combinations(supported, 2)]
+        couples = [(a, b) for a, b in couples if _far(a["value"], b["value"], min_gap)]
+        if parameters.min_certainty:
+            couples = [couple for couple in couples if certain(couple) >= parameters.min_certainty]
+        found += [min(couples, key=first)] if parameters.select == "max" and couples else couples
+    return sorted(found, key=first)[: int(parameters.select)] if parameters.select.isdigit() else found
+
+
+def _believed(tree: Tree, parameters: PairParameters, prior: float | None) -> list[Known]:
+    """What is known of each node, by id; nothing where it does not matter."""
+    if not parameters.needs_prior:
+        return []
+    if prior is None:
+        raise ValueError("how certain values are needs a prior; give that of openprm.trees.certainty.priors")
+    return known(tree, prior)
 
 
 def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:
@@ -183,6 +241,7 @@ def preference_pair(
         gap=gap,
         depth=0,
         support=Support(chosen=1, rejected=1),
+        weight=1.0,
     )
 
 
@@ -235,4 +294,5 @@ def _sibling_pair(tree: Tree, better: Node, worse: Node, shared_prefix: bool) ->
         gap=better["value"] - worse["value"],
         depth=depth,
         support=Support(chosen=better["n_leaves"], rejected=worse["n_leaves"]),
+        weight=1.0,
     )

@@ -226,15 +226,25 @@ def with_rewards(tree: Tree, rewards: Sequence[float], reward_name: str) -> Tree
     """The same tree with these rewards, one per response, back-propagated."""
     if len(rewards) != len(tree["responses"]):
         raise ValueError(f"{len(rewards)} rewards for {len(tree['responses'])} responses")
-    nodes = []
-    for node in tree["nodes"]:
-        through = [member["response"] for member in node["members"]] if node["depth"] else range(len(rewards))
-        nodes.append(Node(**{**node, "value": fmean(rewards[response] for response in through)}))
     responses = [
         TreeResponse(**{**response, "reward": reward})
         for response, reward in zip(tree["responses"], rewards, strict=True)
     ]
-    return Tree(**{**tree, "reward_name": reward_name, "responses": responses, "nodes": nodes})
+    tree = Tree(**{**tree, "reward_name": reward_name, "responses": responses})
+    return with_values(tree, [fmean(rewards_through(tree, node)) for node in tree["nodes"]])
+
+
+def rewards_through(tree: Tree, node: Node) -> list[float]:
+    """Of the responses that pass through a node."""
+    if not node["depth"]:
+        return [response["reward"] for response in tree["responses"]]
+    return [tree["responses"][member["response"]]["reward"] for member in node["members"]]
+
+
+def with_values(tree: Tree, values: Sequence[float]) -> Tree:
+    """The same tree with these values of its nodes, by id."""
+    nodes = [Node(**{**node, "value": value}) for node, value in zip(tree["nodes"], values, strict=True)]
+    return Tree(**{**tree, "nodes": nodes})
 
 
 def siblings(tree: Tree) -> list[list[Node]]:

@@ -50,6 +50,22 @@ def test_a_gap_in_other_units(tmp_path, trees):
     assert 0.3 * everything < half < 0.7 * everything
 
 
+def test_pairs_by_certainty(tmp_path, trees):
+    gaps = {}
+    for name, parameters in {
+        "plain": {},
+        "shrunken": {"values": "shrunken"},
+        "weighed": {"weigh": "certainty"},
+    }.items():
+        made = Pairs(trees=str(trees), min_gap="0.1", select="all", **parameters).run(tmp_path / name)
+        assert ("prior_by_source" in made["counts"]) == bool(parameters)
+        gaps[name] = sum(pair["gap"] for pair in rows_of(tmp_path / name))
+    assert made["counts"]["prior_by_source"]["a"] > 0
+    assert gaps["shrunken"] < gaps["plain"] == gaps["weighed"]
+    assert all(0 <= pair["weight"] < 1 for pair in rows_of(tmp_path / "weighed"))
+    assert {pair["weight"] for pair in rows_of(tmp_path / "plain")} == {1.0}
+
+
 def published(tmp_path: Path, trees: Path) -> Path:
     """A folder of two splits, as a published repository is: `train` of the first trees, `test` of all."""
     [shard] = (trees / "data").glob("*.parquet")

@@ -113,12 +113,17 @@ def without(column: str) -> dict[str, Any]:
         (pair(3, chosen=None), "row 1 of the train pairs: 'chosen' is missing"),
         (pair(3, context=["a"]), "row 1 of the train pairs: 'context' should be a valid string"),
         (pair(3, gap=-0.5), "row 1 of the train pairs: 'gap' is -0.5"),
+        (pair(3, weight=-1.0), "row 1 of the train pairs: 'weight' is -1.0"),
         (pair(3, gap=math.nan), "row 1 of the train pairs: 'gap' is nan"),
     ],
 )
 def test_bad_rows_are_named(row: Any, message: str):
     with pytest.raises(ValueError, match=message):
         encoded([pair(2), row])
+
+
+def test_pairs_without_a_weight_count_once():
+    assert [one.weight for one in encoded([without("weight"), pair(3)])[0]] == [1.0, 0.5]
 
 
 def test_no_rows():

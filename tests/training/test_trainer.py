@@ -33,6 +33,7 @@ def plain_loss(run: Any, rows: list[Pair]) -> torch.Tensor:
         chosen = plain_reward(run, row["question"], row["context"] + row["chosen"])
         rejected = plain_reward(run, row["question"], before + row["rejected"])
         w = (run.args.process_weight if row["level"] == "process" else 1.0) * {"math": 1.5}.get(row["source"], 1.0)
+        w *= row["weight"]
         assert row["gap"] is not None
         margin = run.args.margin * row["gap"] / run.gap_scales[row["source"]]
         centering = run.args.center_rewards_coefficient * (chosen + rejected) ** 2

@@ -1,3 +1,4 @@
+import math
 from itertools import combinations
 
 import pytest
@@ -105,6 +106,54 @@ def test_a_gap_equal_to_the_least_counts_despite_rounding():
 
 def test_equal_values_are_never_a_pair():
     assert tree_pairs(tree_of({"a": 1.0, "b": 1.0}), 0.0, PairParameters(outcome="all")) == []
+
+
+#: Of siblings A (5 of 6 right), B (none of 1) and C (1 of 6), A and B are farthest apart, A and C most certainly.
+UNCERTAIN = [("A", 1.0)] * 5 + [("A", 0.0)] + [("B", 0.0)] + [("C", 1.0)] + [("C", 0.0)] * 5
+
+
+def uncertain_tree():
+    rows = [candidate(text, reward, index) for index, (text, reward) in enumerate(UNCERTAIN)]
+    return build_tree(rows, "golden", MergeParameters(threshold=1.0))
+
+
+def sides(pairs):
+    return [pair["chosen"] + pair["rejected"] for pair in pairs]
+
+
+def test_pairs_by_certainty():
+    tree = uncertain_tree()
+
+    def pairs(**parameters):
+        return tree_pairs(tree, 0.1, PairParameters(**parameters), prior=2.0)
+
+    assert sides(pairs()) == sides(pairs(select="1")) == ["AB"]
+    assert sides(pairs(select_by="certainty")) == sides(pairs(select_by="support")) == ["AC"]
+    # what is known of the root: 6 of 13; A (5 + 12 / 13) / 8, B (12 / 13) / 3, C (1 + 12 / 13) / 8
+    (shrunken,) = pairs(values="shrunken")
+    assert (sides([shrunken]), shrunken["gap"]) == (["AC"], pytest.approx(4 / 8))
+    every = pairs(select="all", weigh="certainty")
+    weights = dict(zip(sides(every), [pair["weight"] for pair in every], strict=True))
+    assert set(weights) == {"AB", "AC", "CB"}
+    a, b, c = ((mean, mean * (1 - mean) / (n + 3)) for mean, n in ((77 / 104, 6), (12 / 39, 1), (25 / 104, 6)))
+    for pair, one, other in (("AB", a, b), ("AC", a, c)):
+        z = (one[0] - other[0]) / math.sqrt(one[1] + other[1])
+        assert weights[pair] == pytest.approx(math.erf(z / math.sqrt(2)), abs=2e-6)
+    assert weights["CB"] == 0  # shrunken, B is above C
+    limit = (1 + weights["AC"]) / 2 - 1e-9
+    assert sides(pairs(select="all", min_certainty=limit)) == ["AC"]
+    assert {pair["weight"] for pair in pairs(select="all")} == {1.0}
+
+
+def test_the_deepest_pairs():
+    assert [
+        pair["depth"] for pair in tree_pairs(tree_of(FORK), 0.2, PairParameters(select="1", select_by="depth"))
+    ] == [2]
+
+
+def test_certainty_needs_a_prior():
+    with pytest.raises(ValueError, match="needs a prior"):
+        tree_pairs(uncertain_tree(), 0.1, PairParameters(values="shrunken"))
 
 
 def test_min_support():
@@ -223,7 +272,19 @@ def test_trl_view():
     }
 
 
-@pytest.mark.parametrize("parameters", [{"select": "0"}, {"select": "some"}, {"outcome": "some"}, {"min_support": 0}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"weigh": "some"},
+        {"select_by": "some"},
+        {"select": "0"},
+        {"select": "some"},
+        {"outcome": "some"},
+        {"min_support": 0},
+        {"values": "some"},
+        {"min_certainty": 1.0},
+    ],
+)
 def test_bad_parameters_are_refused(parameters):
     with pytest.raises(ValueError, match=next(iter(parameters))):
         PairParameters(**parameters)
