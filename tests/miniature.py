@@ -19,7 +19,7 @@ LESS: dict[str, dict[str, Any]] = {
     "sample": {"n": 4, "max_new_tokens": 40},
     "pairs": {"min_gap": 0.01},
     "search": {"budget": 4},
-    "train": {"max_steps": 3, "batch_size": 8, "per_device_batch_size": 8, "warmup_steps": 1},
+    "train": {"max_steps": 3, "batch_size": 8, "warmup_steps": 1},
 }
 
 

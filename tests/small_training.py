@@ -48,11 +48,22 @@ def pairs(count: int, start: int = 0) -> list[Pair]:
     return [pair(index) for index in range(start, start + count)]
 
 
+def tree_pairs(count: int) -> list[Pair]:
+    """Pairs of trees, three of each: two behind one context, with the same chosen side, and one right at the root."""
+    rows = []
+    for index in range(count):
+        tree = pair(index - index % 3)
+        shared: dict[str, Any] = {name: tree[name] for name in ("prompt_id", "source", "question")}
+        if index % 3 < 2:
+            shared |= {name: tree[name] for name in ("context", "chosen")} | {"rejected_context": None}
+        rows.append(pair(index, **shared))
+    return rows
+
+
 def trainer(folder: str | Path, train: Any = None, evaluate: Any = None, *, model: Any = None, **options: Any) -> Any:
     """An `OpenPRMTrainer`, by plain gradient descent: unlike Adam's, its steps show the size of the gradient."""
     settings: dict[str, Any] = {
         "batch_size": 8,
-        "per_device_train_batch_size": 8,
         "learning_rate": 1e-2,
         "optim": "sgd",
         "max_grad_norm": 0.0,

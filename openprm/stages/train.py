@@ -68,12 +68,15 @@ class Train(Stage, kind="train"):
     epochs: float = parameter("Passes over the pairs.", 1.0, above=0)
     max_steps: int | None = parameter("Number of optimizer steps, instead of epochs.", None, above=0)
     batch_size: int = parameter("Pairs of one step, over all devices.", 64, above=0)
-    per_device_batch_size: int = execution("Pairs that fit on one device: no more are computed at once.", 8, above=0)
     lora: int | None = parameter(
         "Rank of low-rank adapters (LoRA) to train instead of all weights, beside the head; merged at the end.",
         None,
         above=0,
     )
+    tokens_per_device: int = execution(
+        "Tokens that fit on one device: no more are computed at once, but for a longer pair.", 4096, above=0
+    )
+    group_by_prompt: bool = parameter("Take the pairs of a prompt together: what they share is computed once.", False)
     max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048, above=0)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "

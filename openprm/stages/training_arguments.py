@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ if TYPE_CHECKING:
     from .train import Train
 
 #: Options that transformers and the trainer call by the same names.
-_ALIKE = "batch_size max_length process_weight mixed_weight margin warmup_steps seed bf16 report_to".split()
+_ALIKE = """batch_size tokens_per_device group_by_prompt max_length process_weight mixed_weight margin warmup_steps
+    seed bf16 report_to""".split()
 
 
 def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
@@ -28,8 +28,6 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
     found = get_available_reporting_integrations()
     if missing := {*stage.report_to} - {"none", "all", *found}:
         raise InputError(f"--report-to {min(missing)}: is it installed? There are {', '.join(found) or 'none'}")
-    at_once = stage.batch_size // int(os.environ.get("WORLD_SIZE", "1"))
-    fitting = (size for size in range(1, stage.per_device_batch_size + 1) if at_once % size == 0)
     options: dict[str, Any] = {
         "output_dir": str(checkpoints),
         "save_total_limit": 2,  # survives a kill while the newest is being written
@@ -43,7 +41,6 @@ def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:
         "learning_rate": stage.learning_rate or 0.0,  # the default follows from the base
         "num_train_epochs": stage.epochs,
         "max_steps": stage.max_steps or -1,
-        "per_device_train_batch_size": max(fitting, default=1),
         "lr_scheduler_type": stage.lr_scheduler,
         "label_smoothing_factor": stage.label_smoothing or 0.0,
         **{name: getattr(stage, name) for name in _ALIKE},

@@ -12,9 +12,12 @@ from transformers import TrainingArguments
 class OpenPRMConfig(TrainingArguments):
     """Training options. Defaults are the paper's (appendix B.2) for training that starts from a reward model.
 
-    batch_size: pairs per optimizer step, over all processes and accumulation steps. `gradient_accumulation_steps`
-      follows from it, `per_device_train_batch_size` and the number of processes, so that a run is the same on any
-      hardware, and only the memory needed differs.
+    batch_size: pairs per optimizer step, over all processes. `per_device_train_batch_size` follows from it, so that a
+      run is the same on any hardware.
+    tokens_per_device: tokens computed in one forward pass, padding included, which bounds the memory: a process takes
+      its share of a step in as many passes as it needs, and a single longer pair in a pass of its own. What pairs of a
+      pass share is computed once.
+    group_by_prompt: the pairs of a prompt come together, in the same global batches, and share most.
     process_weight: lambda in equation 2, the weight of a process pair; an outcome pair has weight 1.
     mixed_weight: the weight of a pair of a whole answer and a beginning; None is `process_weight`.
     source_weights: a further factor for the pairs of a source; by default 1.
@@ -34,6 +37,8 @@ class OpenPRMConfig(TrainingArguments):
     ddp_find_unused_parameters: bool | None = field(default=False)
 
     batch_size: int = field(default=64)
+    tokens_per_device: int = field(default=4096)
+    group_by_prompt: bool = field(default=False)
     process_weight: float = field(default=1.0)
     mixed_weight: float | None = field(default=None)
     source_weights: dict | str | None = field(default=None)
@@ -46,19 +51,15 @@ class OpenPRMConfig(TrainingArguments):
     def __post_init__(self) -> None:
         # Every launcher sets WORLD_SIZE. (`self.world_size` is set by the base class, which needs the steps.)
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        at_once = self.per_device_train_batch_size * processes
-        if self.batch_size % at_once:
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of the {processes} processes")
+        share = self.batch_size // processes
+        if self.gradient_accumulation_steps != 1 or self.per_device_train_batch_size not in (8, share):
             raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of per_device_train_batch_size "
-                f"{self.per_device_train_batch_size} times {processes} processes: change one of the two"
+                "gradient_accumulation_steps and per_device_train_batch_size follow from batch_size; "
+                "set tokens_per_device to bound the memory"
             )
-        steps = self.batch_size // at_once
-        if self.gradient_accumulation_steps not in (1, steps):
-            raise ValueError(
-                f"gradient_accumulation_steps follows from batch_size: it is {steps}, not "
-                f"{self.gradient_accumulation_steps}; set batch_size"
-            )
-        self.gradient_accumulation_steps = steps
+        self.per_device_train_batch_size = share  # 8 was the default of transformers
         super().__post_init__()
         if self.world_size != processes:
             raise ValueError(f"WORLD_SIZE is {processes}, but there are {self.world_size} processes: use `torchrun`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from typing_extensions import TypedDict
 
 from ..data.holdout import question_words
@@ -168,7 +168,7 @@ class PairDataset(Dataset):
 
 @dataclass(frozen=True)
 class Sequences:
-    """Token ids of a batch: pair, side (chosen, rejected), token.
+    """Token ids of a batch: pair or pairs computed together, side (chosen, rejected in turn), token.
 
     This is a class because Trainer and accelerate would walk through every integer of nested lists.
     """
@@ -192,31 +192,3 @@ def collate_pairs(
         "margins": torch.tensor(margins),
         "ids": torch.tensor([[LEVELS.index(pair.level), sources.index(pair.source)] for pair in pairs]),
     }
-
-
-class GlobalBatchSampler(Sampler[int]):
-    """The order of the pairs, given by a seed: the same global batches on any number of processes.
-
-    Each epoch is shuffled and cut into global batches (one optimizer step each), which are sorted by length, so that
-    pairs of similar length are computed together. The loss is a mean over the global batch, so the order within it has
-    no other effect. The last batch is padded (item `len(lengths)`) to a multiple of `multiple`, so that each process
-    gets pairs, and none twice.
-
-    epoch: gives the current epoch. (accelerate's `set_epoch` does not reach a sampler within a data loader that skips
-      batches on several processes, as when a run is resumed.)
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, multiple: int, seed: int, epoch: Callable[[], int]):
-        self.lengths, self.batch_size, self.multiple = lengths, batch_size, multiple
-        self.seed, self.epoch = seed, epoch
-        self.padding = -len(lengths) % multiple
-
-    def __len__(self) -> int:
-        return len(self.lengths) + self.padding
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch())
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        for start in range(0, len(order), self.batch_size):
-            yield from sorted(order[start : start + self.batch_size], key=lambda index: -self.lengths[index])
-        yield from [len(self.lengths)] * self.padding

@@ -49,16 +49,16 @@ class Monitor(TrainerCallback):
         often = max(state.max_steps / _MEASURED, self.held / args.batch_size)
         self.eval_steps = self.eval_steps or math.ceil(often)
         if state.is_world_process_zero:
-            note, batches = Path(args.output_dir).with_name("progress.txt"), args.gradient_accumulation_steps
+            note = Path(args.output_dir).with_name("progress.txt")
             total, done = state.max_steps, state.global_step
-            self.progress = Progress("train", "steps", total, done, rows_per_unit=batches, note=note)
+            self.progress = Progress("train", "steps", total, done, rows_per_unit=args.batch_size, note=note)
 
-    def on_batch(self, loss: Tensor, tokens: int, step: int) -> None:
-        """The mean loss of a batch, its tokens, and the steps before."""
+    def on_batch(self, loss: Tensor, pairs: int, tokens: int, step: int) -> None:
+        """The mean loss of a pass, its pairs and their tokens in all processes, and the steps before."""
         if self.progress:
             if step < self.first:  # until the step's own is known; later, the device need not wait for it
                 self.progress.detail = f"loss {loss.item():.3f}"
-            self.progress.report(1, tokens)
+            self.progress.report(pairs, tokens)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         last = state.global_step >= state.max_steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import SequenceRewarder
 from ..scoring.scored_answer import ScoringSettings
 from ..scoring.units import STRENGTH
+from .batching import PARITY, GlobalBatchSampler, plan_passes
 from .config import OpenPRMConfig
 from .data import (
     EncodedPair,
-    GlobalBatchSampler,
     LeftOut,
     PairDataset,
+    Sequences,
     collate_pairs,
     count_left_out,
     encode_pairs,
@@ -42,8 +44,8 @@ Rows = Iterable[Mapping[str, Any]]
 class OpenPRMTrainer(Trainer):
     """Trains `model`, from `openprm.models.reward_checkpoint.load_reward_model`, on rows of `schema.Pair`.
 
-    The loss of a step is sum(w * l) / sum(w) over the global batch, however that is split over devices, processes and
-    accumulation steps. Pairs of weight 0 are left out of training.
+    The loss of a step is sum(w * l) / sum(w) over the global batch, however that is split over processes and
+    passes. Pairs of weight 0 are left out of training.
 
     Evaluation reports `loss` (the same, over all pairs), `accuracy`, `accuracy_process`, `accuracy_outcome` and
     `accuracy_source_NAME`: the share of pairs whose chosen side has the higher reward (unweighted; a tie counts as
@@ -51,11 +53,12 @@ class OpenPRMTrainer(Trainer):
 
     left_out: the pairs that could not be used, also in `left_out.jsonl` in the output folder
     summary: for a manifest: counts, the scales of the gaps, and whether sequences are packed
-    on_batch: called with the mean loss of each batch, the tokens in all processes, and the number of finished steps
+    on_batch: called after each forward pass with the mean loss of its pairs, their number and tokens in all processes,
+      and the number of finished steps
     """
 
     args: OpenPRMConfig
-    on_batch: Callable[[Tensor, int, int], None] | None = None
+    on_batch: Callable[[Tensor, int, int, int], None] | None = None
 
     def __init__(
         self,
@@ -153,9 +156,9 @@ class OpenPRMTrainer(Trainer):
         args = self.args
         train: Any = self.train_dataset
         return GlobalBatchSampler(
-            [pair.length for pair in train.pairs],
-            batch_size=args.batch_size,
-            multiple=args.train_batch_size * args.world_size if args.world_size > 1 else 1,
+            [pair.question for pair in train.pairs],
+            by_prompt=args.group_by_prompt,
+            multiple=args.batch_size if args.world_size > 1 else 1,
             seed=args.seed if args.data_seed is None else args.data_seed,
             epoch=lambda: int(self.state.epoch),
         )
@@ -173,6 +176,40 @@ class OpenPRMTrainer(Trainer):
         self._write_left_out()
         return encoded
 
+    # ---- Passes ----
+
+    def _passes(self, inputs: dict) -> list[tuple[list[int], dict]]:
+        """The inputs of each forward pass, and which of the pairs they are; padding is left out, but for one pair.
+
+        Each process takes as many as any other, since wrappers like FSDP exchange weights in each: its last again,
+        without weight.
+        """
+        groups = inputs["sequences"].groups
+        used = inputs["weights"].nonzero()[:, 0].tolist() or [0]
+        config = self.rewarder.model.config.get_text_config()
+        parity = PARITY * config.hidden_size if self.rewarder.packed else None
+        passes = []
+        for packs in plan_passes([groups[index] for index in used], self.args.tokens_per_device, parity):
+            indices = [[used[place] for place in pack] for pack in packs]
+            rows = [index for pack in indices for index in pack]
+            together = Sequences([[side for index in pack for side in groups[index]] for pack in indices])
+            terms = {name: inputs[name][rows] for name in ("weights", "margins")}
+            passes.append((rows, {"sequences": together, **terms}))
+        rows, part = passes[-1]
+        again = {**part, "weights": torch.zeros_like(part["weights"])}
+        most = self.accelerator.gather(torch.tensor([len(passes)], device=self.args.device)).max()
+        return passes + [(rows, again)] * (int(most) - len(passes))
+
+    def training_step(self, model: Any, inputs: dict, num_items_in_batch: Any = None) -> Tensor:
+        """All passes of this process's share of a global batch. Gradients are exchanged in the last."""
+        passes = self._passes(inputs)
+        losses = []
+        for left, (_, part) in zip(reversed(range(len(passes))), passes, strict=True):
+            self.accelerator.gradient_state._set_sync_gradients(left == 0)  # as Trainer does between its batches
+            with self.accelerator.no_sync(model) if left else nullcontext():
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
+
     # ---- Loss ----
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list, Tensor]:
@@ -189,8 +226,9 @@ class OpenPRMTrainer(Trainer):
         total = pair_loss(rewards[:, 0], rewards[:, 1], inputs["weights"], inputs["margins"], *self._objective)
         processes = self.accelerator.num_processes
         if self.on_batch:
-            tokens = sum(len(side) for pair in inputs["sequences"].groups for side in pair) * processes
-            self.on_batch(total.detach() / inputs["weights"].sum(), tokens, self.state.global_step)
+            tokens = sum(len(side) for sides in inputs["sequences"].groups for side in sides)
+            pairs, mean = len(rewards), total.detach() / inputs["weights"].sum().clamp(min=1e-9)
+            self.on_batch(mean, pairs * processes, tokens * processes, self.state.global_step)
         loss = total * processes / num_items_in_batch
         return (loss, rewards) if return_outputs else loss
 
@@ -216,8 +254,10 @@ class OpenPRMTrainer(Trainer):
     def prediction_step(self, model: Any, inputs: dict, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
         """Without a loss: `_metrics` computes it from the rewards, after those of padding are removed."""
         inputs = self._prepare_inputs(inputs)
+        rewards = torch.zeros(len(inputs["weights"]), 2, device=self.args.device)
         with torch.no_grad():
-            rewards = self._rewards(model, inputs)
+            for rows, part in self._passes({**inputs, "weights": torch.ones_like(inputs["weights"])}):
+                rewards[rows] = self._rewards(model, part)
         return None, rewards, (inputs["ids"], torch.stack([inputs["weights"], inputs["margins"]], dim=1))
 
     def _metrics(self, prediction: Any) -> dict[str, float]:

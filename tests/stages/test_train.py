@@ -24,12 +24,13 @@ from openprm.scoring.pipeline import load_scorer
 from openprm.stages.train import Train
 from openprm.training.trainer import OpenPRMTrainer
 from tests.folders import Killed, contents, dataset, nothing_local
-from tests.small_training import pair, pairs
+from tests.small_training import pair, pairs, tree_pairs
 
 OPTIONS: dict[str, Any] = {
     "max_steps": 6,
     "batch_size": 8,
     "learning_rate": 1e-3,
+    "group_by_prompt": True,
     "save_minutes": 0.0,  # after every step
     "trainer_options": {"use_cpu": True},
 }
@@ -46,7 +47,7 @@ def train_model(
 def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, Path, dict[str, Any]]:
     """Pairs, the model trained on them without a pause, and its manifest."""
     folder = tmp_path_factory.mktemp("trained")
-    found = dataset(folder / "pairs", Pair, [*pairs(21), pair(31, rejected=" seven" * 300)])
+    found = dataset(folder / "pairs", Pair, [*tree_pairs(21), pair(31, rejected=" seven" * 300)])
     held = dataset(folder / "held", Pair, pairs(9, start=100))
     manifest = train_model(
         {"pairs": found}, base, folder / "model", {**OPTIONS, "max_length": 200}, eval_pairs=str(held)
@@ -76,7 +77,7 @@ def test_training_writes_a_plain_checkpoint(trained: tuple[Path, Path, dict[str,
         "tokenizer_config.json",
         "trained_on.txt",
     ]
-    assert len(read_trained_on(folder)) == 22
+    assert len(read_trained_on(folder)) == 8
     question, answer = [{"role": "user", "content": "What is two and three?"}], "The sum.\nThe answer is five."
     scorer = load_scorer(str(folder))
     rendered = scorer.tokenizer.apply_chat_template(
@@ -187,7 +188,7 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
         "        file.write(json.dumps(found) + '\\n')\n"
     )
     arguments = [str(path) for path in (trained[0], trained[1].parent / "held", base, tmp_path / "model")]
-    options = {**OPTIONS, "max_length": 200, "per_device_batch_size": 4}
+    options = {**OPTIONS, "max_length": 200, "tokens_per_device": 100}
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [sys.executable, *launch, str(script), *arguments, repr(options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -208,7 +209,7 @@ def test_several_processes_train_together(tmp_path: Path, trained: tuple[Path, P
 
 def test_levels_choose_the_pairs(tmp_path: Path, trained: tuple[Path, Path, dict[str, Any]], base: Path):
     options = {**OPTIONS, "max_steps": 1}
-    manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=["outcome"])
+    manifest = train_model({"pairs": trained[0]}, base, tmp_path / "orm", options, levels=["outcome"], holdout=0)
     # nothing teaches it what the steps before the last are worth
     assert json.loads((tmp_path / "orm" / "config.json").read_text())["openprm"]["aggregation"] == "last"
     assert json.loads((trained[1] / "config.json").read_text())["openprm"]["aggregation"] == "min"

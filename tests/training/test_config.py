@@ -11,7 +11,7 @@ from openprm.training.config import OpenPRMConfig
 def test_the_defaults_are_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = OpenPRMConfig(str(tmp_path), use_cpu=True)
     assert (config.learning_rate, config.num_train_epochs, config.max_length) == (1e-6, 1.0, 2048)
-    assert config.per_device_train_batch_size * config.gradient_accumulation_steps == config.batch_size == 64
+    assert config.per_device_train_batch_size == config.batch_size == 64
     assert (config.process_weight, config.margin, config.report_to) == (1.0, 0.0, [])
     assert openprm.OpenPRMConfig is OpenPRMConfig
 
@@ -19,8 +19,8 @@ def test_the_defaults_are_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 12}, "batch_size 12 is not a multiple of per_device_train_batch_size 8"),
-        ({"gradient_accumulation_steps": 4}, "gradient_accumulation_steps follows from batch_size: it is 8"),
+        ({"per_device_train_batch_size": 4}, "follow from batch_size; set tokens_per_device"),
+        ({"gradient_accumulation_steps": 4}, "follow from batch_size; set tokens_per_device"),
         ({"process_weight": -1.0}, "process_weight is -1.0"),
         ({"source_weights": {"a": -1.0}}, "source_weights should not be negative"),
         ({"auto_find_batch_size": True}, "would break up the global batches"),

@@ -2,13 +2,10 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from openprm.scoring.encoding import encode
 from openprm.scoring.scored_answer import ScoringSettings
 from openprm.training.data import (
-    GlobalBatchSampler,
     PairDataset,
     collate_pairs,
     count_left_out,
@@ -146,31 +143,3 @@ def test_the_item_behind_the_last_is_weightless_padding():
     assert batch["sequences"].groups[0] == [found[1].chosen.tolist(), found[1].rejected.tolist()]
     assert batch["weights"].tolist() == [0.5, 0.0]
     assert batch["ids"].tolist()[0] == [0, 1]
-
-
-@given(
-    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=60),
-    epoch=st.integers(0, 3),
-    layout=st.sampled_from([(8, 1), (4, 2), (2, 4), (1, 3), (2, 2)]),
-)
-def test_global_batches_do_not_depend_on_the_layout(lengths: list[int], epoch: int, layout: tuple[int, int]):
-    size, processes = layout
-    batch_size = 24
-    n = len(lengths)
-    alone = list(GlobalBatchSampler(lengths, batch_size, 1, seed=3, epoch=lambda: epoch))
-    sampler = GlobalBatchSampler(lengths, batch_size, size * processes, seed=3, epoch=lambda: epoch)
-    order = list(sampler)
-    assert sorted(alone) == list(range(n))
-    assert order[:n] == alone
-    assert order[n:] == [n] * (len(order) - n)
-    assert len(order) == len(sampler)
-    assert len(order) % (size * processes) == 0
-    assert len(order) - n < size * processes
-
-
-def test_epochs_and_seeds_differ():
-    def order(seed: int, epoch: int) -> list[int]:
-        return list(GlobalBatchSampler([1] * 30, 10, 1, seed, lambda: epoch))
-
-    assert order(0, 0) == order(0, 0)
-    assert len({tuple(order(seed, epoch)) for seed, epoch in ((0, 0), (0, 1), (7, 0))}) == 3

@@ -31,10 +31,10 @@ def test_only_adapters_and_the_head_are_trained_and_the_merged_model_has_the_sam
     before = state(run.model)
     run.train()
     changed = {name for name, value in state(run.model).items() if not torch.equal(value, before[name])}
-    # a head's bias is the same on both sides
-    head = {name for name in before if "modules_to_save" in name and not name.endswith("bias")}
+    head = {name for name in before if "modules_to_save" in name}
     adapters = {name for name in before if "lora_" in name}
-    assert changed == head | adapters
+    # a head's bias is the same on both sides: its gradient is 0 but for rounding
+    assert changed | {name for name in head if name.endswith("bias")} == head | adapters
     assert head
     rewards = run.predict(rows).predictions
     plain = merge_lora(run.model)

@@ -14,7 +14,7 @@ from tests import tiny_models
 from tests.models.test_trunk import MODELS
 from tests.small_training import pairs, trainer
 
-OPTIONS = {"num_train_epochs": 2, "per_device_train_batch_size": 4}
+OPTIONS = {"num_train_epochs": 2, "tokens_per_device": 150}
 
 
 def made(folder: Path, name: str, **options: Any) -> Any:

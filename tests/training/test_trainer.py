@@ -12,7 +12,7 @@ from openprm.scoring.encoding import encode
 from openprm.training.config import OpenPRMConfig
 from openprm.training.trainer import OpenPRMTrainer
 from tests import tiny_models
-from tests.small_training import pair, pairs, trainer
+from tests.small_training import pair, pairs, trainer, tree_pairs
 
 
 def weights(run: Any) -> torch.Tensor:
@@ -59,12 +59,37 @@ def test_a_step_follows_the_gradient_of_the_closed_formula(tmp_path: Path):
     torch.testing.assert_close(weights(run), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2", "qwen2-window"])
+@pytest.mark.parametrize("budget", [4096, 150])
+def test_what_pairs_of_a_tree_share_is_computed_once_with_the_same_gradient(tmp_path: Path, name: str, budget: int):
+    rows = tree_pairs(12)
+    dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if name == "gpt2" else {}
+    model = tiny_models.model(name, vocab_size=len(tiny_models.tokenizer()), **dropout)
+    options = {"batch_size": 12, "tokens_per_device": budget, "group_by_prompt": True, **OBJECTIVE}
+    run = trainer(tmp_path, rows, rows, model=model, **options)
+    loss = plain_loss(run, rows)
+    loss.backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    for parameter in model.parameters():
+        parameter.grad = None
+    computed: list[int] = []
+    model.score.register_forward_hook(lambda _, args, output: computed.append(output.numel()))
+    assert run.train().training_loss == pytest.approx(loss.item(), abs=1e-5)
+    separate = sum(run.train_dataset[index][0].length for index in range(12))
+    assert sum(computed) < 0.7 * separate
+    assert budget == 4096 or max(computed) <= budget
+    weights = dict(model.named_parameters())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close((before[name] - weights[name].detach()) / 1e-2, gradient, rtol=0, atol=1e-4)
+    assert run.evaluate()["eval_accuracy"] >= 0
+
+
 def test_micro_batches_do_not_change_the_run(tmp_path: Path):
-    # 21 pairs: the last global batch has five, and its micro batches are uneven.
+    # 21 pairs: the last global batch has five
     options = {**OBJECTIVE, "num_train_epochs": 2}
-    runs = [trainer(tmp_path, pairs(21), per_device_train_batch_size=size, **options) for size in (8, 4, 2)]
+    runs = [trainer(tmp_path, pairs(21), tokens_per_device=size, **options) for size in (10_000, 400, 1)]
     losses = [run.train().training_loss for run in runs]
-    assert [run.args.gradient_accumulation_steps for run in runs] == [1, 2, 4]
     assert losses == [pytest.approx(losses[0], abs=1e-6)] * 3
     for run in runs[1:]:
         torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
@@ -133,7 +158,7 @@ def test_bfloat16_computation(tmp_path: Path):
 
 def test_a_model_that_cannot_be_packed_takes_plain_passes(tmp_path: Path):
     model = tiny_models.model("bert", vocab_size=len(tiny_models.tokenizer()))
-    run = trainer(tmp_path, pairs(6), pairs(3), model=model, batch_size=4, per_device_train_batch_size=2)
+    run = trainer(tmp_path, pairs(6), pairs(3), model=model, batch_size=4, tokens_per_device=100)
     assert not run.rewarder.packed
     run.train()
     assert run.evaluate()["eval_loss"] > 0
