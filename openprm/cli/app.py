@@ -14,7 +14,7 @@ GROUPS = {
     "Data": ("prompts", "import", "split", "preferences", "sample", "reward"),
     "Trees": ("trees", "pairs"),
     "Model": ("train", "score", "choices", "evaluate", "search"),
-    "Look": ("show", "export"),
+    "Look": ("show", "curves", "export"),
     "Hub": ("publish", "verify", "demo"),
     "Runs": ("run", "status", "plan"),
 }

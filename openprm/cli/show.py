@@ -13,9 +13,10 @@ from ..data.export import export_rows
 from ..errors import Failure, InputError
 from ..runs.console import say
 from ..runs.folder import is_folder, read_manifest, read_rows
-from ..runs.manifest import describe_input
+from ..runs.manifest import CURVE, describe_input
 from ..runs.progress import shown
 from ..schema import Row
+from ..training.curve import plot_curves, read_curve
 from ..trees.pairs import MinGap
 from ..trees.tree import siblings
 from ..viewer.terminal import print_rows
@@ -74,6 +75,25 @@ def _with_candidates(rows: list[Any], scores: str, candidates: str | None) -> li
     read = (row for row in read_candidates(candidates) if not isinstance(row, Failure))
     same = {(row["sample_index"], row["response"]): row for row in read if row["prompt_id"] == rows[0]["prompt_id"]}
     return [{**same.get((row["sample_index"], "".join(row["steps"])), {}), **row} for row in rows]
+
+
+@app.command()
+def curves(
+    models: Annotated[list[Path], typer.Argument(help="Trained models, or folders that hold some, as a run does.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture: .png, .svg or .pdf.")] = Path("curves.png"),
+) -> None:
+    """Draw how models trained: loss and held-out accuracy by step, a line a variant, with a band over its seeds.
+
+    Models whose names differ only in the seed at the end (orm-0, orm-1) are one variant.
+    """
+    variants: dict[str, list[Any]] = {}
+    for file in (one for path in models for one in sorted([*path.glob(CURVE[0]), *path.glob(f"*/{CURVE[0]}")])):
+        variant = file.parent.name.removesuffix(f"-{read_manifest(file.parent)['parameters']['seed']}")
+        variants.setdefault(variant, []).append(read_curve(file.parent))
+    if not variants:
+        raise InputError(f"no {CURVE[0]} in {', '.join(map(str, models))}; name models of openprm train, or a run")
+    plot_curves(variants, out)
+    say(f"{out}: " + ", ".join(f"{name} ({len(runs)})" for name, runs in variants.items()))
 
 
 @app.command()

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..runs.console import say
 from ..runs.declaration import Stage, execution, input_path, parameter
 from ..runs.folder import read_manifest
-from ..runs.manifest import WORK, files_hash, run_stage
+from ..runs.manifest import CURVE, WORK, files_hash, run_stage
 from ..runs.progress import shown
 from ..schema import LEVELS
 from ..scoring.aggregation import DEFAULT_AGGREGATION
@@ -158,8 +158,8 @@ class Train(Stage, kind="train"):
 
         from ..models.reward_checkpoint import is_classifier, load_reward_model
         from ..training.checkpoints import Keeping, best_first, remove_torn
-        from ..training.curve import curve, mean_loss, plot_curve, write_curve
-        from ..training.lora import add_lora, merge_lora
+        from ..training.curve import curve, mean_loss, plot_curves, write_curve
+        from ..training.lora import add_lora
         from ..training.loss import plateau_loss
         from ..training.monitor import Monitor
         from ..training.top_layers import train_top_layers
@@ -187,7 +187,7 @@ class Train(Stage, kind="train"):
         monitor = Monitor(len(held), self.eval_steps, self.logging_steps, self.save_minutes)
         given = shown(rows, "tokenize", "pairs") if leads else rows
         callbacks = [monitor, Keeping(self.patience)]
-        trainer = OpenPRMTrainer(
+        trainer: Any = OpenPRMTrainer(
             model, arguments, given, held or None, processing_class=tokenizer, callbacks=callbacks
         )
         trainer.remove_callback(PrinterCallback)
@@ -198,6 +198,9 @@ class Train(Stage, kind="train"):
         if leads:
             remove_torn(checkpoints)
         trainer.accelerator.wait_for_everyone()
+        events = checkpoints / "runs"
+        if leads and "tensorboard" in self.report_to:
+            say(f"TensorBoard's events, while it trains: tensorboard --logdir {events}", err=True)
         last = get_last_checkpoint(checkpoints)
         if last and leads:
             say(f"resumes from step {last.rpartition('-')[2]}: {last}", err=True)
@@ -220,7 +223,7 @@ class Train(Stage, kind="train"):
         # the held-out pairs were measured after the last step
         metrics |= {name: value for name, value in by_step[kept].items() if name.startswith("eval_")}
         if self.lora:
-            trainer.model = merge_lora(trainer.model)
+            trainer.model = trainer.model.merge_and_unload()
         trainer.save_model(str(folder))
         if leads:
             if plateau:
@@ -233,13 +236,15 @@ class Train(Stage, kind="train"):
             before = read_trained_on(self.base)
             write_trained_on(folder, before.union(question_rank(row["question"]) for row in rows))
             shutil.copyfile(checkpoints / "left_out.jsonl", folder / "left_out.jsonl")
-            if (events := checkpoints / "runs").exists():  # TensorBoard's
-                shutil.copytree(events, folder.with_name(f"{arguments.run_name}.tensorboard"), dirs_exist_ok=True)
+            if events.exists():
+                kept_events = folder.with_name(f"{arguments.run_name}.tensorboard")
+                shutil.copytree(events, kept_events, dirs_exist_ok=True)
+                say(f"TensorBoard's events: tensorboard --logdir {kept_events}", err=True)
             if early or kept != steps:
                 say(f"training ended at step {steps} ({ended}); step {kept} is kept", err=True)
             write_curve(history, folder)
             try:
-                plot_curve(history, folder, kept)
+                plot_curves({"": [[*by_step.values()]]}, folder / CURVE[1], kept)
             except InputError as error:
                 say(f"{error}; curve.csv is there", err=True)
         levels = dict(Counter(row["level"] for row in rows))

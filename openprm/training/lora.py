@@ -31,8 +31,3 @@ def add_lora(model: Any, rank: int, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, adapters)
-
-
-def merge_lora(model: Any) -> Any:
-    """The plain model with the same rewards: the adapters added to its weights."""
-    return model.merge_and_unload()

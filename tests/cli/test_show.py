@@ -1,13 +1,15 @@
-"""`openprm show` and `export`: every kind of dataset, and what is none."""
+"""`openprm show`, `curves` and `export`: every kind of dataset, and what is none."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openprm.runs.folder import read_manifest, read_rows, write_shard
+from openprm.runs.manifest import run_stage
 from openprm.schema import Answer, Candidate, Message, Prompt, Scored
 
 from ..answers import answers, write_jsonl
@@ -141,3 +143,19 @@ def test_no_tree_to_show(run, fails, folder, message, monkeypatch):
     run("trees", "a.jsonl", "-o", "t")
     Path("empty").mkdir()
     assert message in fails("show", folder)
+
+
+def test_curves_of_a_run_are_grouped_by_what_differs_only_in_the_seed(run):
+    for name, seed in (("orm-0", 0), ("orm-1", 1), ("openprm", 0)):
+
+        def work(folder: Path) -> dict[str, Any]:
+            (folder / "curve.csv").write_text("step,loss,eval_accuracy\n1,0.5,\n2,0.25,0.75\n")
+            return {"files_hash": "", "counts": {}}
+
+        run_stage(Path("mine", name), "train", {"seed": seed}, {}, work)
+    Path("mine/pairs").mkdir()
+    assert run("curves", "mine", "--out", "all.svg") == (0, "all.svg: openprm (1), orm (2)\n", "")
+    assert "<!-- openprm -->" in Path("all.svg").read_text()
+    assert run("curves", "mine/orm-0")[1] == "curves.png: orm (1)\n"
+    code, _, said = run("curves", "mine/pairs")
+    assert (code, said) == (1, "openprm: no curve.csv in mine/pairs; name models of openprm train, or a run\n")

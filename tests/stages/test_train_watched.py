@@ -143,6 +143,26 @@ def test_without_matplotlib_there_is_no_picture_and_the_result_is_the_same(
     assert [(tmp_path / name / "curve.png").exists() for name in ("with", "without")] == [True, False]
 
 
+def test_tensorboard_gets_the_curve_and_it_is_said_where(
+    tmp_path: Path, given: dict[str, Any], capsys: pytest.CaptureFixture
+):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "model"
+    Train(**given, report_to=["tensorboard"], eval_steps=2).run(out)
+    said = [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines() if "TensorBoard's" in line]
+    assert said == [str(tmp_path / ".model.partial/.work/checkpoints/runs"), str(tmp_path / "model.tensorboard")]
+    (events,) = Path(said[1]).rglob("events.out.tfevents.*")
+    found = accumulators.EventAccumulator(str(events)).Reload()
+    with (out / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for tag, column in {"train/loss": "loss", "eval/accuracy": "eval_accuracy", "eval/loss": "eval_loss"}.items():
+        expected = [(int(row["step"]), float(row[column])) for row in rows if row[column]]
+        assert [(one.step, one.value) for one in found.Scalars(tag)] == [
+            (step, pytest.approx(value, rel=1e-6)) for step, value in expected
+        ]
+        assert len(expected) == (3 if tag == "train/loss" else 2)
+
+
 def test_one_process_of_accelerate_launch_is_told(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):

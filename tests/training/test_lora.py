@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from openprm.models.reward_checkpoint import prepare_reward_model
-from openprm.training.lora import add_lora, merge_lora
+from openprm.training.lora import add_lora
 from tests import tiny_models
 from tests.small_training import pairs, trainer
 
@@ -37,7 +37,7 @@ def test_only_adapters_and_the_head_are_trained_and_the_merged_model_has_the_sam
     assert changed | {name for name in head if name.endswith("bias")} == head | adapters
     assert head
     rewards = run.predict(rows).predictions
-    plain = merge_lora(run.model)
+    plain = run.model.merge_and_unload()
     assert isinstance(plain, PreTrainedModel)
     assert not [name for name in plain.state_dict() if "lora" in name or "modules_to_save" in name]
     merged = trainer(tmp_path, rows, model=plain)
