@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from ..runs.console import say
 from ..runs.declaration import STAGES
-from ..stages.score import Score
 from ..stages.trees import Trees
 from .app import app
 from .stage_command import cli_option, stage_command
@@ -28,27 +25,10 @@ def _plot(stage: Trees, out: Path | None, force: bool, plot: Path | None) -> boo
     return True
 
 
-def _compare(stage: Score, out: Path | None, force: bool, compare_engines: bool) -> bool:
-    """With --compare-engines: whether all engines give the same rewards, instead of scores."""
-    if not compare_engines:
-        return False
-    from .engine_comparison import compare_engines as compare
-
-    if not compare(stage):
-        raise typer.Exit(1)
-    return True
-
-
 _PLOT = cli_option(
     "plot",
     Path | None,
     "Only plot how alike sibling steps are (the paper's Figure 5), to choose a threshold from: .png, .svg or .pdf.",
-)
-_COMPARE = cli_option(
-    "compare_engines",
-    bool,
-    "Only compare step rewards between engines, dtypes and batches with plain float32 passes, on a sample.",
-    False,
 )
 for _kind in (
     "prompts",
@@ -59,9 +39,9 @@ for _kind in (
     "reward",
     "pairs",
     "train",
+    "score",
     "choices",
     "evaluate",
 ):
     app.command(_kind)(stage_command(STAGES[_kind]))
 app.command("trees")(stage_command(Trees, [_PLOT], _plot))
-app.command("score")(stage_command(Score, [_COMPARE], _compare))
