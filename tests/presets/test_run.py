@@ -245,11 +245,15 @@ def test_a_finished_run_is_not_repeated_and_loads_without_the_package(
         assert str(run_folder.parent.parent) not in (folders[name] / "manifest.json").read_text()
     assert manifests["candidates"]["rows"] == 12 * 4
 
-    # a stale cache of the user's must not answer in the fresh process's place
+    # a stale cache of the user's must not answer in the fresh process's place, nor this package
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "stale"))
+    (tmp_path / "openprm.py").write_text("raise ImportError", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     told = check_published(folders["hub"], "openprm")
     assert not (tmp_path / "stale").exists()
     assert "load_dataset('openprm/candidates', 'default'): {'train': 48, 'test': 48}" in told
+    sizes = {split: manifests[name]["rows"] for split, name in (("train", "pairs"), ("test", "pairs-test"))}
+    assert f"load_dataset('openprm/pairs', 'all'): {sizes}" in told
     for model in ("openprm", "orm"):
         assert f"pipeline('openprm-scoring', model='openprm/{model}'): {{'score': " in told
     (folders["hub"] / "openprm" / "orm" / "packing.py").unlink()

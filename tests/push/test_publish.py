@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -133,25 +129,6 @@ def test_a_model_that_was_not_measured_has_no_results(fields: Fields, tmp_path: 
     assert "evaluation" not in publication(folder)
     assert not (folder / ".eval_results").exists()
     assert "statistics.png" not in (folder / "README.md").read_text()
-
-
-def check(folder: Path, owner: str) -> subprocess.CompletedProcess[str]:
-    """`push/load_check.py` where `openprm` cannot be imported at all."""
-    script = str(files("openprm.push").joinpath("load_check.py"))
-    code = f"import runpy, sys; sys.modules['openprm'] = None; sys.argv[1:] = [{owner!r}]; "
-    command = [sys.executable, "-c", code + f"runpy.run_path({script!r}, run_name='__main__')"]
-    home = {"HF_HOME": str(folder.parent / "home"), "HF_HUB_OFFLINE": "1"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | home
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-
-@pytest.mark.slow
-def test_everything_loads_without_the_package(layout: Path, fields: Fields):
-    done = check(layout.parent, "openprm")
-    assert done.returncode == 0, done.stderr
-    train, test = (read_manifest(fields["pairs"][split])["rows"] for split in ("train", "test"))
-    assert f"load_dataset('openprm/pairs', 'all'): {{'train': {train}, 'test': {test}}}" in done.stdout
-    assert "pipeline('openprm-scoring', model='openprm/prm'): {'score': " in done.stdout
 
 
 def test_each_repository_says_what_is_in_it(layout: Path, fields: Fields):
