@@ -42,10 +42,10 @@ test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2
 
 WITH_VLLM := (find_spec|importorskip)\("vllm"
+WITH_TRANSFORMERS := $(addprefix tests/,engines models scoring training stages/test_train.py stages/test_families.py)
 test-engines: $(ENGINES)/.ready ## test vLLM on the CPU, and what uses transformers with the oldest one we support
 	$(ENGINES)/bin/python -m pytest $$(grep -lE '$(WITH_VLLM)' tests/engines/test_*.py)
-	$(ENGINES)/bin/python -m pytest -n 2 -m "not slow" $$(grep -rlE 'torch|transformers|_models|miniature' tests \
-		--include='test_*.py' | xargs grep -LE '$(WITH_VLLM)')
+	$(ENGINES)/bin/python -m pytest -n 2 -m "not slow" $$(grep -rLE '$(WITH_VLLM)' --include='test_*.py' $(WITH_TRANSFORMERS))
 
 # vLLM pulls torchvision, torchaudio and torchcodec in; text needs none of them, and one of another torch breaks imports
 $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)

@@ -18,13 +18,21 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from openprm.engines.specs import ProbeSpec, RewardSpec
 from openprm.engines.vllm_generator import VllmGenerator
+from openprm.engines.vllm_prober import VllmProber
 from openprm.engines.vllm_rewards import VllmRewardEngine
 from tests import tiny_models
 
 #: vLLM on a CPU takes no heads narrower than 32.
 HEADS: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_CI_ENV": "1",  # no warm-up and no compiler
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # or all engines share one core
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,7 +74,16 @@ def vllm_generator(policy: Path) -> Iterator[VllmGenerator]:
 
 @pytest.fixture(scope="session")
 def vllm_rewards(reward_model: Path) -> Iterator[VllmRewardEngine]:
-    made = VllmRewardEngine(reward_model, enforce_eager=True)
+    made = RewardSpec(str(reward_model), "vllm", options={"enforce_eager": True}).make()
+    assert isinstance(made, VllmRewardEngine)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def vllm_prober(policy: Path) -> Iterator[VllmProber]:
+    made = ProbeSpec(str(policy), "vllm", options={"enforce_eager": True, "max_num_seqs": 32, "head": None}).make()
+    assert isinstance(made, VllmProber)
     yield made
     made.close()
 

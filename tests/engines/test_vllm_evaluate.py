@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from openprm.engines.specs import EngineSpec, ProbeSpec, RewardSpec
+from openprm.engines.vllm_engine import VllmEngine
+from openprm.engines.vllm_prober import VllmProber
+from openprm.engines.vllm_rewards import VllmRewardEngine
 from openprm.runs.folder import read_rows
 from openprm.schema import BenchmarkReward
 from openprm.stages.evaluate import Evaluate
@@ -23,7 +28,24 @@ ROWS = [
 
 @with_vllm
 @pytest.mark.slow
-def test_evaluations_by_vllm_are_those_of_transformers(reward_model: Path, policy: Path, tmp_path: Path) -> None:
+def test_evaluations_by_vllm_are_those_of_transformers(
+    reward_model: Path,
+    policy: Path,
+    vllm_rewards: VllmRewardEngine,
+    vllm_prober: VllmProber,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the engines that its specs made for other tests, too: a start takes long."""
+    make, running = EngineSpec.make, {RewardSpec: (reward_model, vllm_rewards), ProbeSpec: (policy, vllm_prober)}
+
+    def shared(spec: EngineSpec[Any]) -> Any:
+        model, engine = running[type(spec)]
+        assert spec.model == str(model)
+        return engine if spec.engine == "vllm" else make(spec)
+
+    monkeypatch.setattr(EngineSpec, "make", shared)
+    monkeypatch.setattr(VllmEngine, "close", lambda engine: None)
     write_jsonl(tmp_path / "pairs.jsonl", ROWS)
     readout = "{kind: question, prompt: '{question} {response} Right?', positive: '1', negative: '2'}"
     (tmp_path / "asked.yaml").write_text(f"model: {policy}\nreadout: {readout}\nseparator: line\n", "utf-8")

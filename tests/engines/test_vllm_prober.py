@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,6 @@ from openprm.engines.vllm_prober import VllmProber
 from openprm.errors import Failure, InputError
 
 with_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make test-engines")
-
-
-@pytest.fixture(scope="module")
-def prober(policy: Path) -> Iterator[VllmProber]:
-    made = VllmProber(policy, enforce_eager=True, max_num_seqs=32)
-    yield made
-    made.close()
 
 
 def near(found: Any, wanted: Any) -> None:
@@ -39,10 +31,10 @@ def test_heads_are_left_to_transformers():
 
 @with_vllm
 @pytest.mark.slow
-def test_next_tokens_are_those_of_transformers(prober: VllmProber, policy: Path) -> None:
+def test_next_tokens_are_those_of_transformers(vllm_prober: VllmProber, policy: Path) -> None:
     rng = random.Random(0)
     rows = []
-    for size in (1, 2, 17, 40, 200, prober.max_length):
+    for size in (1, 2, 17, 40, 200, vllm_prober.max_length):
         tokens = [rng.randrange(3, 90) for _ in range(size)]
         places = sorted(rng.sample(range(size), min(size, 4)))
         rows.append(Probe(tokens, places, [[rng.randrange(3, 90) for _ in range(2)] for _ in places]))
@@ -50,21 +42,21 @@ def test_next_tokens_are_those_of_transformers(prober: VllmProber, policy: Path)
         rows.append(Probe(tokens, range(size - 1), [[token] for token in tokens[1:]]))  # its own tokens
         rows.append(Probe(tokens, range(size), [*([token] for token in tokens[1:]), [5, 5]]))  # and one behind it
     plain = TransformersProber(policy).probe(rows)
-    near(prober.probe(rows), plain)
-    near(prober.probe(rows), plain)  # out of the prefix cache
-    near(prober.probe(rows[::-1]), plain[::-1])
-    assert prober.vocabulary > 90
+    near(vllm_prober.probe(rows), plain)
+    near(vllm_prober.probe(rows), plain)  # out of the prefix cache
+    near(vllm_prober.probe(rows[::-1]), plain[::-1])
+    assert vllm_prober.vocabulary > 90
 
 
 @with_vllm
 @pytest.mark.slow
-def test_what_cannot_be_probed(prober: VllmProber) -> None:
-    assert prober.probe([]) == []
-    assert prober.probe([Probe([5, 6], [], [])]) == [[]]
-    for length in (0, prober.max_length + 1):
+def test_what_cannot_be_probed(vllm_prober: VllmProber) -> None:
+    assert vllm_prober.probe([]) == []
+    assert vllm_prober.probe([Probe([5, 6], [], [])]) == [[]]
+    for length in (0, vllm_prober.max_length + 1):
         with pytest.raises(ValueError, match=f"{length} tokens"):
-            prober.probe([Probe([5] * length, [], [])])
-    good, bad = prober.probe([Probe([5, 6], [1], [[7]]), Probe([5, 6], [1], [[10**6]])])
+            vllm_prober.probe([Probe([5] * length, [], [])])
+    good, bad = vllm_prober.probe([Probe([5, 6], [1], [[7]]), Probe([5, 6], [1], [[10**6]])])
     assert isinstance(good, list)
     assert isinstance(bad, Failure)
     assert "1000000" in bad.reason
