@@ -16,6 +16,7 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
         "metrics": _choices,
         "differences": _differences,
         "within_tiers": _within_tiers,
+        "followed": _followed,
         "samples": _samples,
         "searches": _searches,
         "early_rejection": _early_rejection,
@@ -58,6 +59,20 @@ def _differences(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
             ("difference", "{difference:+.3f}"),
             ("over seeds", lambda row: over_seeds(row, "+.3f")),
             ("95 % interval", "{low:+.3f} to {high:+.3f}"),
+        ],
+    )
+
+
+def _followed(rows: Sequence[Row], counts: Mapping[str, Any]) -> Table:
+    return table(
+        "Rank correlation within prompts, over different responses",
+        rows,
+        [
+            ("score", "{group} with {with}"),
+            ("correlation", "{correlation:+.3f}"),
+            ("over seeds", lambda row: over_seeds(row, "+.3f")),
+            ("95 % interval", "{low:+.3f} to {high:+.3f}"),
+            ("prompts", "{n_prompts}"),
         ],
     )
 

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..evaluation.accuracy import bounds, choices, compare_groups, evaluate_selection, sizes
 from ..evaluation.choices_plot import plot_evaluation
 from ..evaluation.choices_tables import tables
+from ..evaluation.correlation import followed
 from ..evaluation.data import (
     RANDOM,
     ScoredPrompt,
@@ -163,6 +164,7 @@ class Choices(ReadsCandidates, kind="choices"):
             "metrics": metrics,
             "differences": differences,
             "within_tiers": within_tiers(prompts, made_by, groups, compared) if made_by else None,
+            "followed": followed(prompts, {name: some for name, some in groups.items() if name in own}),
             "equivalence": equal,
         }
         against = own | set(chance)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..benchmarks.items import Item
 from ..bootstrap import Statistic, mean
+from ..correlation import rank_correlation
 from .base import Probe, Views, few, golden
 
 #: Prompts whose answers are in the picture.
@@ -65,11 +66,4 @@ def _of_item(item: Item, scores: Sequence[float]) -> list[float]:
     pairs = [wins[better & (x[:, None] < x)], wins[better & (x[:, None] > x)]]
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]
     a, b = (one - one.mean() if len(one) else one for one in (x, y))
-    ranked = np.corrcoef(_ranks(x), _ranks(y))[0, 1] if len(x) > 2 and np.ptp(x) and np.ptp(y) else np.nan
-    return [a @ b, a @ a, b @ b, ranked, *(won.mean() if won.size else np.nan for won in pairs)]
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Equal values share the mean of their ranks."""
-    ranks: np.ndarray = (values[:, None] > values).sum(1) + (values[:, None] == values).sum(1) / 2
-    return ranks
+    return [a @ b, a @ a, b @ b, rank_correlation(x, y), *(won.mean() if won.size else np.nan for won in pairs)]
