@@ -23,8 +23,14 @@ def made(folder: Path, name: str, **options: Any) -> Any:
     return trainer(folder, pairs(21), pairs(9, start=100), model=model, **{**OPTIONS, **options})
 
 
-@pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True}])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in MODELS),
+        ("llama", {"gradient_checkpointing": True}),
+        ("gpt2", {"group_by_prompt": True, "center_rewards_coefficient": 0.02}),
+    ],
+)
 def test_loss_and_weights_are_those_of_training_with_frozen_layers(name: str, options: dict[str, Any], tmp_path: Path):
     ordinary, cut = made(tmp_path, name, **options), made(tmp_path, name, **options)
     Trunk(ordinary.model, 1).freeze()
