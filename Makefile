@@ -38,8 +38,8 @@ reproduce: setup ## run the preset: from nothing to a measured reward model, lai
 scaling: setup ## run the rest of the preset: accuracy by samples and tokens, searches
 	$(BIN)/openprm run $(PRESET) --out $(RUN)
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest -n 2
+test: setup ## run the tests, but for the browser's
+	$(BIN)/python -m pytest -n 2 -m "not browser"
 
 WITH_VLLM := (find_spec|importorskip)\("vllm"
 WITH_TRANSFORMERS := $(addprefix tests/,engines models scoring training stages/test_train.py stages/test_families.py)
@@ -58,7 +58,7 @@ $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)
 test-browser: setup ## run the pages' tests in Debian's Chromium, installed where it is missing
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null || \
 		echo "Chromium cannot be installed here: the tests that need it are skipped"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser $$(grep -rl browser tests --include='test_*.py')
 
 hub: setup ## start a small Hub on this machine, to try publishing
 	$(BIN)/python -m tests.local_hub
