@@ -8,6 +8,7 @@ memory, and `NAME.keys.npy`, written last, with a hash of the token and all toke
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
@@ -47,7 +48,8 @@ class States:
         self.folder, self.size, self.dtype = folder, size, dtype
         self._row = size * dtype.itemsize
         self._names: set[str] = set()
-        self._pieces: list[np.ndarray] = []
+        self._pieces: list[Path] = []
+        self._mapped = lru_cache(maxsize=256)(partial(np.load, mmap_mode="r"))  # each holds an open file
         # sorted keys, and for each the piece and the row in it
         self._keys, self._places = np.empty(0, np.uint64), np.empty((0, 2), np.int64)
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ class States:
                 keys.append(np.load(path))
                 rows = np.arange(len(keys[-1]))
                 places.append(np.stack([np.full_like(rows, len(self._pieces)), rows], axis=1))
-                self._pieces.append(np.load(str(path).replace(_KEYS, ".states.npy"), mmap_mode="r"))
+                self._pieces.append(path.with_name(path.name.replace(_KEYS, ".states.npy")))
         if len(keys) > 1:
             self._keys, first = np.unique(np.concatenate(keys), return_index=True)
             self._places = np.concatenate(places)[first]
@@ -82,7 +84,7 @@ class States:
         rows = np.empty((len(keys), self._row), np.uint8)
         for piece in np.unique(places[:, 0]):
             chosen = places[:, 0] == piece
-            rows[chosen] = self._pieces[piece][places[chosen, 1]]
+            rows[chosen] = self._mapped(self._pieces[piece])[places[chosen, 1]]
         return torch.from_numpy(rows).view(self.dtype)
 
     def write(self, keys: np.ndarray, states: Tensor) -> None:

@@ -113,7 +113,7 @@ def test_several_processes_share_the_states(trained: Path, tmp_path: Path, given
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *launch, repr(given), str(tmp_path / "model")]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=180, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=300, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     together, alone = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", trained))
     for name, weight in alone.items():
