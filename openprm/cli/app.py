@@ -11,7 +11,7 @@ from ..runs.console import say
 
 #: The groups of `openprm --help`, in the order of the work.
 GROUPS = {
-    "Data": ("prompts", "import", "split", "preferences", "sample", "reward"),
+    "Data": ("prompts", "constraints", "import", "split", "preferences", "sample", "reward"),
     "Trees": ("trees", "pairs"),
     "Model": ("train", "score", "choices", "evaluate", "search"),
     "Look": ("show", "curves", "export"),

@@ -32,6 +32,7 @@ _PLOT = cli_option(
 )
 for _kind in (
     "prompts",
+    "constraints",
     "import",
     "split",
     "preferences",

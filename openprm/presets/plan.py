@@ -89,7 +89,7 @@ def _plan(
     total = math.fsum(given.prompts.values())
     reading = math.fsum(count * given.n * tokens(source) for source, count in given.prompts.items())
     match stage.kind:
-        case "toy-prompts":
+        case "toy-prompts" | "constraints":
             return {"prompts": stage.n}, _Output({name: stage.n})
         case "prompts":
             source = stage.declared or stage.source or name

@@ -1,6 +1,7 @@
 """The stages of a run, one module for each command; importing this package declares them all."""
 
 from . import choices as choices
+from . import constraints as constraints
 from . import convert as convert
 from . import evaluate as evaluate
 from . import import_candidates as import_candidates

@@ -20,6 +20,7 @@ from tests.folders import Killed, candidate, contents, dataset
 #: By stage, what it needs; a word in capitals is one of the inputs that `needs` makes.
 NEEDED: dict[str, dict[str, Any]] = {
     "prompts": {"prompts": "FILE"},
+    "constraints": {"n": 1},
     "import": {"candidates": "FILE"},
     "split": {"candidates": "FOLDER", "subset": "train"},
     "preferences": {"preferences": "FILE"},
@@ -43,6 +44,7 @@ OTHER = {
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
     **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "min_gap": "0.5sd"},
     **{"suite": "paper", "branch": "8", "probes": [*PROBES][:1]},
+    "constraints": ["punctuation:no_comma"],
     "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},
 }
 #: What a stage refuses in itself here, or what makes another engine of it.
