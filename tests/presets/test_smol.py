@@ -70,4 +70,4 @@ def test_the_whole_preset(tmp_path: Path):
     published = str(out / "hub")
     again = run_preset(preset, tmp_path / "again", start="trees", until="pairs-topics", published=published, say=print)
     for stage in ("trees", "trees-topics", "pairs", "pairs-topics"):
-        assert again[stage]["rows_hash"] == manifests[stage]["rows_hash"]
+        assert again[stage]["row_hash"] == manifests[stage]["row_hash"]
