@@ -20,7 +20,7 @@ from tests.folders import Killed, candidate, contents, dataset
 #: By stage, what it needs; a word in capitals is one of the inputs that `needs` makes.
 NEEDED: dict[str, dict[str, Any]] = {
     "prompts": {"prompts": "FILE"},
-    "constraints": {"n": 1},
+    "constraints": {"instructions": "FILE", "n": 1},
     "import": {"candidates": "FILE"},
     "split": {"candidates": "FOLDER", "subset": "train"},
     "preferences": {"preferences": "FILE"},
