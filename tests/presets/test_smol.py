@@ -58,7 +58,7 @@ def test_the_whole_preset(tmp_path: Path):
     assert len(rewards) > 1, "random texts meet some constraints"
     for test in ("test", "topics", "kinds"):
         measured = manifests[test]
-        assert [kind for kind in measured["kinds"]] == [*KINDS]
+        assert [*measured["kinds"]] == [*KINDS]
         assert all(len(measured["kinds"][kind]["models"]) == 2 for kind in KINDS)
         assert measured["counts"]["unscored"] == {f"{kind}-{seed}": 0 for kind in KINDS for seed in range(2)}
     levels = {kind: {*manifests[f"{kind}-0"]["counts"]["levels"]} for kind in KINDS}
