@@ -23,10 +23,11 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.timing import Comparison, compare
-from openprm.engines.base import Batch, GenerationEngine, Sampling, prompt_seed
+from openprm.engines.base import Batch, GenerationEngine, PromptSamples, Sampling, prompt_seed
 from openprm.engines.chat_prompt import encode_prompt
 from openprm.engines.specs import GeneratorSpec
 from openprm.engines.transformers_generator import TransformersGenerator
+from openprm.errors import Failure
 from openprm.presets import toy_domain as tiny
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import batched, read_rows, write_shard
@@ -102,6 +103,7 @@ def sampling(model: str | None = None) -> Iterator[Comparison | str]:
             save_model(Path(place))
         transformers = TransformersGenerator.load(folder, batch_size=TOGETHER * SAMPLING.n)
         yield f"transformers samples in {transformers.lm.dtype}"
+        yield shared_prompt(transformers)
         yield from added("TransformersGenerator", "model.generate", transformers, batches, _generate(transformers))
         if find_spec("vllm") is None:
             yield "vLLM is not installed: `make bench` measures it too"
@@ -114,6 +116,27 @@ def sampling(model: str | None = None) -> Iterator[Comparison | str]:
             yield from added("VllmGenerator", "AsyncLLM.generate", vllm, batches, _async_llm(vllm, batches))
         finally:
             vllm.close()
+
+
+def shared_prompt(generator: TransformersGenerator) -> Comparison:
+    """64 samples of one long prompt."""
+    sampling = Sampling(n=64, temperature=1.0, max_new_tokens=32)
+    question = [Message(role="user", content=" ".join(dial.question for dial in tiny.dials(8, seed=1)))]
+    prompt = encode_prompt(generator.tokenizer, question, sampling)
+    assert not isinstance(prompt, Failure)
+    inputs = torch.tensor([prompt])
+    config = _config(generator, sampling)
+
+    def ours() -> list[PromptSamples]:
+        return generator.sample([question], sampling, [0])
+
+    def plain() -> None:
+        generator.lm.generate(input_ids=inputs, attention_mask=torch.ones_like(inputs), generation_config=config)
+
+    plain()
+    tokens = sum(sample["n_tokens"] or 0 for sample in ours()[0].samples)
+    what = f"TransformersGenerator, 64 samples behind {len(prompt)} tokens"
+    return compare(what, "model.generate", ours, plain, tokens, "tokens/s", repetitions=3)
 
 
 def answered(generator: GenerationEngine, batches: list[Batch]) -> int:
@@ -169,17 +192,20 @@ class _Loaded(GeneratorSpec):
         return found
 
 
-def _generate(generator: TransformersGenerator) -> Callable[[], None]:
-    tokenizer, lm = generator.tokenizer, generator.lm
-    config = GenerationConfig(
-        max_new_tokens=SAMPLING.max_new_tokens,
-        num_return_sequences=SAMPLING.n,
+def _config(generator: TransformersGenerator, sampling: Sampling) -> GenerationConfig:
+    return GenerationConfig(
+        max_new_tokens=sampling.max_new_tokens,
+        num_return_sequences=sampling.n,
         do_sample=True,
-        temperature=SAMPLING.temperature,
+        temperature=sampling.temperature,
         top_k=0,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=generator.tokenizer.eos_token_id,
+        pad_token_id=generator.tokenizer.pad_token_id,
     )
+
+
+def _generate(generator: TransformersGenerator) -> Callable[[], None]:
+    tokenizer, lm, config = generator.tokenizer, generator.lm, _config(generator, SAMPLING)
     tokenizer.padding_side = "left"
     inputs: list[tuple[int, Any]] = []
     for batch in questions():

@@ -128,6 +128,7 @@ class ContinuationRequest:
     is_complete: whether it has grown enough, by the ids of the new tokens; asked after each, except after an
         end-of-turn token and the last of the budget, which end it anyway. None where only these do.
     stop: a text in what is new that says the same as `is_complete`, for an engine that looks for texts faster
+    prompt: how many of the tokens are the prompt, which rows of a question share
     """
 
     tokens: list[int]
@@ -135,6 +136,7 @@ class ContinuationRequest:
     seed: int
     is_complete: Callable[[Sequence[int]], bool] | None = None
     stop: str | None = None
+    prompt: int = 0
 
 
 class ContinuationEngine(GenerationEngine, Protocol):

@@ -121,6 +121,7 @@ class StepGenerator:
             seed=request.seed,
             is_complete=None if request.whole else partial(self._has_new_step, so_far, text),
             stop=self.separator if is_stop(self.separator) and not request.whole and not inside else None,
+            prompt=len(prompt),
         )
 
     def _has_new_step(self, so_far: PartialResponse, text: str, new: Sequence[int]) -> bool:

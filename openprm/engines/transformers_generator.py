@@ -35,7 +35,7 @@ from ..scoring.forward import longest_sequence
 from .base import Batch, ContinuationRequest, PromptSamples, Report, Sample, SampledBatches, Sampling, no_report
 from .chat_prompt import check_template, encode_prompt, end_ids, max_new_tokens, response_text
 from .transformers_loading import load_model, load_tokenizer
-from .transformers_rows import Continuation, Draw, RowEnds, in_batches
+from .transformers_rows import Continuation, Draw, RowEnds, in_batches, keep_beginnings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -165,7 +165,7 @@ class TransformersGenerator:
     def _write(self, rows: list[Continuation], sampling: Sampling, budget: int, report: Report) -> None:
         """Generates at most `budget` tokens behind each row; rows that have ended leave once they are the half."""
         width = max(len(one.tokens) for one in rows)
-        cache = self._read([one.tokens for one in rows])
+        cache = self._read(rows)
         while rows and budget:
             ends = RowEnds(rows, self.end_ids, report, leave=cache is not None)
             written = self._run(
@@ -182,20 +182,36 @@ class TransformersGenerator:
             cache = written.past_key_values
             left = [index for index, one in enumerate(rows) if not one.ended]
             if budget and left:
-                cache.batch_select_indices(torch.tensor(left, device=self.lm.device))
+                self._select(cache, left)
             rows = [rows[index] for index in left]
 
-    def _read(self, prompts: list[list[int]]) -> DynamicCache | None:
-        """The keys and values of all tokens but the last, which equal prompts share; None where there are none, and
-        where the model's cannot be taken apart by row.
+    def _read(self, rows: Sequence[Continuation]) -> DynamicCache | None:
+        """The keys and values of all tokens but the last, computed once for equal prompts and for equal rows; None
+        where there are none, and where the model's cannot be taken apart by row.
         """
-        if min(map(len, prompts)) < 2 or not self._keeps_keys:
+        texts = [tuple(one.tokens[:-1]) for one in rows]
+        if not all(texts) or not self._keeps_keys:
             return None
-        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        # generate() knows the positions of padded prompts in every model; the token that it draws is not used
-        cache = self._run([prompt[:-1] for prompt in places], max(map(len, places)) - 1, 1).past_key_values
-        cache.batch_select_indices(torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self.lm.device))
+        distinct = list(dict.fromkeys((text[: one.row.prompt], text) for text, one in zip(texts, rows, strict=True)))
+        prompts = list(dict.fromkeys(prompt for prompt, _ in distinct))
+        state = {}
+        if all(prompts) and len(prompts) < len(distinct):
+            # generate() knows the positions of padded prompts in every model; the token that it draws is not used
+            cache = self._run(prompts, max(map(len, prompts)), 1).past_key_values
+            # a pass reads as many tokens of each row: of those with less behind their prompt the prompt's last, again
+            most = max(len(text) - len(prompt) for prompt, text in distinct)
+            kept = [max(len(text) - most, 0) for _, text in distinct]
+            starts = [cache.get_seq_length() - len(prompt) for prompt, _ in distinct]
+            ends = [start + size for start, size in zip(starts, kept, strict=True)]
+            keep_beginnings(cache, [prompts.index(prompt) for prompt, _ in distinct], ends, kept)
+            state = {"past_key_values": cache}
+        wholes = [text for _, text in distinct]
+        cache = self._run(wholes, max(map(len, wholes)), 1, **state).past_key_values
+        self._select(cache, [wholes.index(text) for text in texts])
         return cache
+
+    def _select(self, cache: DynamicCache, rows: list[int]) -> None:
+        cache.batch_select_indices(torch.tensor(rows, device=self.lm.device))
 
     @cached_property
     def _keeps_keys(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, StoppingCriteria, TopPLogitsWarper
+from transformers import DynamicCache, LogitsProcessor, StoppingCriteria, TopPLogitsWarper
 
 from ..errors import InputError
 from .base import ContinuationRequest, Report, Sampling
@@ -54,6 +54,21 @@ def in_batches(rows: Sequence[ContinuationRequest], size: int, max_length: int |
             batch, most = [index], row.budget
             batches.append((batch, most))
     return batches
+
+
+def keep_beginnings(cache: DynamicCache, rows: Sequence[int], ends: Sequence[int], sizes: Sequence[int]) -> None:
+    """For each row of the cache named in `rows`, leaves the `sizes` tokens up to column `ends` (excluded), padded on
+    the left to the longest.
+    """
+    longest = max(sizes)
+    row = torch.tensor(rows)[:, None]
+    columns = (torch.arange(longest) + torch.tensor(ends)[:, None] - longest).clamp(min=0)
+    layers: Any = cache.layers  # of keys and values
+    for layer in layers:
+        layer.keys, layer.values = (
+            whole[row.to(whole.device), :, columns.to(whole.device)].transpose(1, 2)
+            for whole in (layer.keys, layer.values)
+        )
 
 
 class Draw(LogitsProcessor):

@@ -84,7 +84,7 @@ class Progress:
         seconds = now - then
         done = self._before + int(units)
         text = f"{self._unit} {done:,}" + ("" if self._total is None else f"/{self._total:,}")
-        parts = [text, f"{self._rows_name} {rows:,}"] if self._rows_name else [text]
+        parts = [text, f"{self._rows_name} {rows:,.0f}"] if self._rows_name else [text]
         if tokens > tokens_then:
             parts.append(f"{_rounded((tokens - tokens_then) / seconds)} tokens/s")
         elif rows > rows_then:

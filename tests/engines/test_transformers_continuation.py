@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from openprm.engines.transformers_generator import TransformersGenerator
 from tests import tiny_models
 
 from .test_transformers_generator import greedy, make_tokenizer
+
+HI = "Hi there."
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,33 @@ def test_a_row_draws_the_same_whatever_stands_beside_it(family: str, tokenizer: 
     for size in (1, 5, 64):
         generator.batch_size = size
         assert generator.continue_tokens(rows[::-1], sampling)[::-1] == expected
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "bloom"])
+def test_what_follows_a_prompt_is_read_behind_it(family: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch):
+    """The prompt once for a question, what follows once for equal ones, as if each were read whole."""
+    generator = TransformersGenerator(language_model(family, len(tokenizer)), tokenizer)
+    rows = [
+        ContinuationRequest(tokenizer(prompt + rest)["input_ids"], 12, seed, prompt=len(prompt))
+        for seed, (prompt, rest) in enumerate(
+            [
+                ("Hi there.", ""),
+                ("Hi there.", " One."),
+                ("Hi there.", " One."),
+                ("Hi there.", " Two!"),
+                ("No", " One."),
+            ]
+        )
+    ]
+    sampling = Sampling(temperature=0.9)
+    whole = [replace(row, prompt=0) for row in rows]
+    apart = [generator.continue_tokens([row], sampling)[0] for row in whole]
+    read = watched(generator, monkeypatch)
+    assert generator.continue_tokens(rows, sampling) == apart
+    if family == "gemma2":  # a window forgets
+        assert read[0] == 5 * 14
+    else:  # three prompts, as a bare one is read without its last token; what follows in four rows; a token of all
+        assert read[:3] == [3 * 9, 4 * 4, 5]
 
 
 def test_ended_rows_leave(tokenizer: Any, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openprm.decoding.branching import branched
 from openprm.engines.base import Sampling
 from openprm.engines.step_generator import StepGenerator
 from openprm.engines.step_requests import PartialResponse, StepRequest
@@ -64,3 +65,15 @@ def test_every_way_has_a_seed_of_its_own(vllm_generator: VllmGenerator):
     apart = [drawn(vllm_generator, whole=False, n=1, seed=3 + i) for i in range(3)]
     together = drawn(vllm_generator, whole=False, n=3)
     assert [[some[0] for some in ways] for ways in zip(*apart, strict=True)] == together
+
+
+def test_trees_share_their_prefixes(vllm_generator: VllmGenerator):
+    steps = StepGenerator(vllm_generator, "sentence", SAMPLED)
+    trees = branched(DIALS, range(len(DIALS)), (2, 2, 2), steps)
+    assert branched(DIALS[1:2], [1], (2, 2, 2), steps) == trees[1:2]
+    for tree in trees:
+        assert not isinstance(tree, Failure)
+        for depth in (1, 2):
+            paths = {(one.path[:depth], one.partial.steps[:depth]) for one in tree if len(one.path) > depth}
+            assert len(paths) == len({path for path, _ in paths})
+        assert sum(one.new_tokens for one in tree) <= sum(len(one.partial.tokens) for one in tree)
