@@ -132,6 +132,9 @@ class BuildParameters(TypedDict):
     threshold: Annotated[float, "smallest similarity of steps that merge"]
     distinct_numbers: Annotated[bool, "whether steps with different numbers or option letters are kept apart"]
     distinct_answers: Annotated[bool, "whether steps that state different final answers are kept apart"]
+    distinct_names: Annotated[bool, "whether steps with different names, or of which one denies, are kept apart"]
+    linkage: Annotated[str, "which similar steps merged: `first`, `average` or `complete`"]
+    embedder: Annotated[str | None, "the model whose embeddings were compared; null for edit similarities"]
     seed: Annotated[int, "of the hash that orders the responses"]
 
 

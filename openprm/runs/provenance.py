@@ -62,7 +62,7 @@ def inherited(inputs: Mapping[str, str | Path]) -> list[Origin]:
 
 def hub_types(role: str) -> tuple[str, str]:
     """Which type of repository the input of a stage is, by its role: the likely one, then the other."""
-    return ("model", "dataset") if role in ("base", "model", "prm") else ("dataset", "model")
+    return ("model", "dataset") if role in ("base", "embedder", "model", "prm") else ("dataset", "model")
 
 
 def unique(origins: Iterable[Origin]) -> list[Origin]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..data.candidates import CandidateSource
+from ..engines.sentence_embeddings import SentenceEmbeddings
 from ..errors import Failure, InputError
 from ..rewards.answer_equivalence import stated_answer
 from ..runs.atomic import write_whole
 from ..runs.dataset import Rejections, finish_dataset, most_common, read_rejected
-from ..runs.declaration import execution, nearest, parameter
+from ..runs.declaration import execution, input_path, nearest, parameter
 from ..runs.folder import REJECTED, read_rows
 from ..runs.manifest import WORK
 from ..runs.processes import in_processes
@@ -25,7 +26,7 @@ from ..runs.shards import Shards, response_key, write_dataset
 from ..schema import Candidate, Tree
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..trees.near_threshold import excerpts, near_threshold
-from ..trees.similarity import DEFAULT_SIMILARITY
+from ..trees.similarity import DEFAULT_SIMILARITY, EMBEDDING, EmbeddingSimilarity, Similarity, similarity
 from ..trees.statistics import TreeStatistics
 from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, tie_break
 from .shared_options import ReadsCandidates
@@ -53,17 +54,32 @@ class Trees(ReadsCandidates, kind="trees"):
         flag="--source-separator",
         escapes=True,
     )
-    similarity: str = parameter("levenshtein (our choice), indel or jaro_winkler.", DEFAULT_SIMILARITY)
+    similarity: str = parameter(
+        "levenshtein (our choice), indel, jaro_winkler, or embedding: of meaning, by --embedder.", DEFAULT_SIMILARITY
+    )
+    embedder: str | None = input_path("Sentence-embedding model of --similarity embedding: a folder or Hub id.", None)
     threshold: float = parameter("Least similarity of steps that merge; 0.88 is the paper's.", DEFAULT_THRESHOLD)
     distinct_numbers: bool = parameter("Never merge steps with different numbers or option letters.", False)
     distinct_answers: bool = parameter("Never merge steps that state different final answers.", False)
+    distinct_names: bool = parameter("Never merge steps with different names, or of which one denies.", False)
+    linkage: str = parameter(
+        "Which similar steps merge: with the first step of a node (first), or agglomerative: average or complete.",
+        "first",
+    )
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
     num_proc: int = execution("Processes.", 1, above=0)
+    embedding_cache: str | None = execution(
+        "Folder that keeps embeddings for other runs; default: until this one is finished.", None
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for separator in (self.separator, *self.separators.values()):
-            self._parameters(separator)  # raises for invalid ones
+            self._parameters(separator, DEFAULT_SIMILARITY)  # raises for invalid ones
+        if self.similarity != EMBEDDING:
+            similarity(self.similarity)
+        if (self.similarity == EMBEDDING) != (self.embedder is not None):
+            raise InputError("--similarity embedding and --embedder MODEL go together; give both, or none of them")
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         buckets = _bucket(folder, self.candidate_source(), self.strict)
@@ -93,13 +109,29 @@ class Trees(ReadsCandidates, kind="trees"):
             "rejected": dict(rejections.counts),
         }
         rows: Iterator[Any] = read_rows(folder, Tree)
-        near = near_threshold(islice(rows, 100))
+        near = near_threshold(islice(rows, 100), self._parameters(self.separator, self.measure(folder / WORK)[0]))
         examples = {name: [[*excerpts(texts, 300), alike] for alike, *texts in found] for name, found in near.items()}
         return {**finish_dataset(folder, Tree, "trees", digests, counts), "near_threshold": examples}
 
-    def _parameters(self, separator: str) -> MergeParameters:
+    def measure(self, folder: Path) -> tuple[Similarity, SentenceEmbeddings | None]:
+        """The similarity of steps, and the embeddings behind it, which are kept in `folder`, or in the cache."""
+        if self.embedder is None:
+            return similarity(self.similarity), None
+        embeddings = SentenceEmbeddings(self.embedder, Path(self.embedding_cache or folder))
+        return EmbeddingSimilarity(embeddings, embeddings.name), embeddings
+
+    def _parameters(self, separator: str, measure: str | Similarity) -> MergeParameters:
         answers = stated_answer if self.distinct_answers else None
-        return MergeParameters(separator, self.similarity, self.threshold, self.distinct_numbers, answers, self.seed)
+        return MergeParameters(
+            separator,
+            measure,
+            self.threshold,
+            distinct_numbers=self.distinct_numbers,
+            distinct_answers=answers,
+            distinct_names=self.distinct_names,
+            linkage=self.linkage,
+            seed=self.seed,
+        )
 
     def _grow_shard(self, folder: Path, reward_name: str, shard: tuple[int, list[int]]) -> int:
         """Builds and stores the trees of a shard, a number and its buckets; returns its number of prompts."""
@@ -108,6 +140,7 @@ class Trees(ReadsCandidates, kind="trees"):
         for line in _lines(folder, buckets):
             row = json.loads(line)
             prompts.setdefault(row["prompt_id"], []).append(row)
+        measure, embeddings = self.measure(folder / WORK)
         trees: list[Tree] = []
         failures: list[Failure] = []
         statistics = TreeStatistics()
@@ -123,8 +156,9 @@ class Trees(ReadsCandidates, kind="trees"):
                     usable.append(candidate)
             if usable:
                 separator = self.separators.get(min(candidate["source"] for candidate in usable), self.separator)
-                trees.append(build_tree(usable, reward_name, self._parameters(separator)))
+                trees.append(build_tree(usable, reward_name, self._parameters(separator, measure)))
                 statistics.add(trees[-1])
+        statistics.counts["cut"] += embeddings.cut if embeddings else 0
         Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
         return len(prompts)
 

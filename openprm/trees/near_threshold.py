@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 from ..schema import Tree
 from ..text import comparable
-from .similarity import EDIT_SIMILARITIES
-from .tree import siblings
+from .similarity import similarity
+from .tree import MergeParameters, siblings
 
 
-def near_threshold(trees: Iterable[Tree], n: int = 3) -> dict[str, list[tuple[float, str, str]]]:
+def near_threshold(
+    trees: Iterable[Tree], parameters: MergeParameters, n: int = 3
+) -> dict[str, list[tuple[float, str, str]]]:
     """Similarity and texts of up to `n` pairs of different steps, nearest to the threshold: "merged" and "apart".
 
-    At most one of each a tree; the trees were built by an edit similarity.
+    At most one of each a tree; `parameters` are what the trees were built by.
     """
+    measure = similarity(parameters.similarity)
+
+    def alike(texts: Sequence[str]) -> Iterator[tuple[float, str, str]]:
+        if len(texts) > 1:  # others were not compared, nor embedded
+            matrix = measure.matrix(measure.prepare(texts))
+            yield from ((float(matrix[i, j]), texts[i], texts[j]) for i, j in combinations(range(len(texts)), 2))
+
     merged, apart = [], []
     for tree in trees:
-        scorer, threshold = EDIT_SIMILARITIES[tree["build"]["similarity"]], tree["build"]["threshold"]
         steps = [[comparable(step).strip() for step in response["steps"]] for response in tree["responses"]]
         inside = [
             list(dict.fromkeys(steps[at["response"]][at["step"]] for at in node["members"])) for node in tree["nodes"]
         ]
-        merged += sorted((scorer(own, text), own, text) for own, *others in inside[1:] for text in others)[:1]
-        sides = (
-            pair for nodes in siblings(tree) for pair in combinations([inside[node["id"]][0] for node in nodes], 2)
-        )
-        alike = ((scorer(*pair, score_cutoff=threshold - 0.2), *pair) for pair in sides)
-        # steps of different numbers or answers stay apart above it, too
-        apart += sorted(found for found in alike if 0 < found[0] < threshold)[-1:]
+        merged += sorted(pair for texts in inside[1:] for pair in alike(texts) if pair[1] == texts[0])[:1]
+        kinds: dict[Any, list[str]] = {}
+        for node in (node for nodes in siblings(tree) for node in nodes):
+            text = inside[node["id"]][0]
+            kinds.setdefault((node["parent"], parameters.kind(text, tree["question"])), []).append(text)
+        # steps that name different things stay apart above it, too
+        below = (pair for texts in kinds.values() for pair in alike(texts) if 0 < pair[0] < tree["build"]["threshold"])
+        apart += sorted(below)[-1:]
     return {"merged": sorted(merged)[:n], "apart": sorted(apart)[: -n - 1 : -1]}
 
 

@@ -2,12 +2,11 @@
 
 The edit similarities are rapidfuzz's, in [0, 1]. The paper measures edit distance (section 3.1, after Ristad &
 Yianilos) without naming the normalization, so it is an argument here. They miss what matters in a calculation: see
-`numbers`.
+`openprm.trees.distinctions`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,8 @@ EDIT_SIMILARITIES: dict[str, Callable[..., float]] = {
     "jaro_winkler": JaroWinkler.normalized_similarity,
 }
 DEFAULT_SIMILARITY = "levenshtein"
+#: The name of the other one, which needs a model.
+EMBEDDING = "embedding"
 
 #: Maps texts to vectors of any length, one per text; none may be zero.
 Embed = Callable[[Sequence[str]], Any]
@@ -28,6 +29,8 @@ Embed = Callable[[Sequence[str]], Any]
 
 class EditSimilarity:
     """A normalized edit similarity by name; raises ValueError for an unknown one."""
+
+    model: str | None = None
 
     def __init__(self, name: str = DEFAULT_SIMILARITY):
         if name not in EDIT_SIMILARITIES:
@@ -45,16 +48,23 @@ class EditSimilarity:
         found = process.extractOne(item, others, scorer=EDIT_SIMILARITIES[self.name], score_cutoff=threshold - 1e-6)
         return int(found[2]) if found and found[1] >= threshold else None
 
+    def matrix(self, items: Sequence[Any]) -> np.ndarray:
+        """The similarities of n items to one another, [n, n]."""
+        return process.cdist(items, items, scorer=EDIT_SIMILARITIES[self.name], dtype=np.float64)
+
 
 class EmbeddingSimilarity:
     """Cosine similarity of the vectors that `embed`, a function of the user's, gives for texts.
 
-    It is called once per tree, with all distinct steps. Merging is only as deterministic as `embed`.
+    It is called once for each depth, with all distinct steps that are compared there. Merging is only as
+    deterministic as `embed`. model: what identifies the model behind it, which trees record.
     """
 
-    def __init__(self, embed: Embed, name: str = "embedding"):
-        self.name = name
+    name = EMBEDDING
+
+    def __init__(self, embed: Embed, model: str | None = None):
         self._embed = embed
+        self.model = model
 
     def prepare(self, texts: Sequence[str]) -> Sequence[np.ndarray]:
         if not texts:
@@ -76,6 +86,10 @@ class EmbeddingSimilarity:
         best = int(cosines.argmax())
         return best if cosines[best] >= threshold else None
 
+    def matrix(self, items: Sequence[Any]) -> np.ndarray:
+        vectors = np.stack(items)
+        return vectors @ vectors.T
+
 
 Similarity = EditSimilarity | EmbeddingSimilarity
 
@@ -85,17 +99,3 @@ def similarity(measure: str | Embed | Similarity) -> Similarity:
     if isinstance(measure, str):
         return EditSimilarity(measure)
     return measure if isinstance(measure, Similarity) else EmbeddingSimilarity(measure)
-
-
-# A capital letter on its own is an option or a variable; A and I are only where "option" or a mark says so.
-_NUMBER = re.compile(
-    r"\d+(?:[.,]\d+)*|(?<![\w'’])(?:[B-HJ-Z]|(?<=(?i:option|choice)\s)[AI]|[AI](?=\s*(?:[)\]}.:*$]|$)))(?![\w'’])"
-)
-
-
-def numbers(text: str) -> tuple[str, ...]:
-    """The numbers in a text and the letters of options, in order.
-
-    `17 + 25 = 42` and `17 + 25 = 43` are 0.92 similar, but differ; so do `The answer is (E)` and `The answer is (H)`.
-    """
-    return tuple(_NUMBER.findall(text))

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..schema import Pair, Support, Tree
-from .similarity import numbers
+from .distinctions import numbers
 from .tree import sibling_gaps
 
 #: Process pairs per prompt that the paper kept (Table 4).
 PAPER_PAIRS_PER_PROMPT = {"UltraFeedback": 1.17, "ScienceQA": 1.99, "MATH": 2.66}
 
 _DEPTHS = 10  # shown in tables
+_SUPPORTS = 2, 4  # with fewer, process pairs are outcome labels in disguise
 
 
 @dataclass
@@ -88,6 +89,7 @@ class TreeStatistics:
             "merged_share": round(1 - nodes / steps, 4),
             "merged_share_by_depth": {at: round(1 - self.nodes_at[at] / self.steps_at[at], 4) for at in depths},
             "merged_with_changed_numbers": counts["changed_numbers"],
+            "steps_longer_than_the_embedder_reads": counts["cut"],
             "end_nodes_of_several_responses": counts["ends"],
             "end_nodes_with_right_and_wrong": counts["mixed"],
             "forks": counts["forks"],
@@ -112,6 +114,7 @@ class PairStatistics:
     gaps: float = 0.0
     siblings: Counter[str] = field(default_factory=Counter)  # pairs of siblings, by level
     single: Counter[str] = field(default_factory=Counter)  # of these, with one response behind each side
+    supported: Counter[tuple[str, int]] = field(default_factory=Counter)  # with so many behind both or more, by level
     levels: Counter[str] = field(default_factory=Counter)
     depths: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
@@ -133,6 +136,8 @@ class PairStatistics:
         if pair["depth"]:
             self.siblings[pair["level"]] += 1
             self.single[pair["level"]] += pair["support"] == Support(chosen=1, rejected=1)
+            least = min(pair["support"]["chosen"], pair["support"]["rejected"])
+            self.supported.update((pair["level"], n) for n in _SUPPORTS if least >= n)
             self.depths[pair["depth"]] += 1
         self.sources[pair["source"]] += 1
         self._prompts.add(pair["prompt_id"])
@@ -158,4 +163,8 @@ class PairStatistics:
             result["sibling_pairs_by_depth"] = {str(at): self.depths[at] for at in sorted(self.depths)[:_DEPTHS]}
             shares = {level: round(self.single[level] / count, 4) for level, count in self.siblings.items()}
             result["single_response_share_by_level"] = shares
+            for n in _SUPPORTS:
+                result[f"{n}_responses_behind_both_sides_share_by_level"] = {
+                    level: round(self.supported[level, n] / count, 4) for level, count in self.siblings.items()
+                }
         return result

@@ -6,11 +6,12 @@ prompt, response and seed (`tie_break`), so that a tree does not depend on the o
 - Two steps can merge only if they have the same parent, and so the same index in their responses (appendix B.3).
 - Steps are compared without the white space around them, in NFC and without zero-width characters. Equal texts merge
   first.
-- Then each distinct text, in order of its first response, joins the most similar node (the older one on a tie) if
-  that similarity reaches the threshold; otherwise it opens a new node.
-- A node is represented by the text that opened it.
-- With `distinct_numbers`, a text joins only nodes whose representative has the same numbers and letters of options, in
-  the same order; with `distinct_answers`, only those whose representative states the same final answer.
+- Then, with the linkage `first`, each distinct text, in order of its first response, joins the node whose first text
+  it is most similar to (the older one on a tie) if that similarity reaches the threshold; otherwise it opens a new
+  node. With `average` or `complete`, nodes are the clusters of agglomerative clustering: order decides only ties.
+- With `distinct_numbers`, only texts with the same numbers and letters of options, in the same order, merge; with
+  `distinct_answers`, only those that state the same final answer; with `distinct_names`, only those of which no two
+  name different things, and of which all or none deny something.
 
 Nodes are numbered depth-first: a node comes before its subtree, children in order of their first response.
 """
@@ -22,13 +23,15 @@ import json
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import fmean  # exact sums: the value does not depend on the order of the responses
-from typing import Any
 
 from ..schema import SCHEMA_VERSION, BuildParameters, Candidate, Member, Message, Node, Reward, Tree, TreeResponse
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..text import comparable
-from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, numbers, similarity
+from .clustering import LINKAGES, clusters
+from .distinctions import ReadNames, denies, name_reader, numbers
+from .similarity import DEFAULT_SIMILARITY, Embed, Similarity, similarity
 
 #: The paper's threshold (appendix B.2).
 DEFAULT_THRESHOLD = 0.88
@@ -48,9 +51,11 @@ class MergeParameters:
     distinct_numbers: whether only steps with the same numbers and letters of options merge.
     distinct_answers: reads the final answer that a step states, given the step and the question, so that steps with
       different ones never merge; such as `openprm.rewards.answer_equivalence.stated_answer`.
+    distinct_names: whether steps that name different things, or of which only one denies something, never merge.
+    linkage: which similar steps merge; see `openprm.trees.clustering.LINKAGES`.
     seed: gives another order of the responses, for what depends on it: which step opens a node, and ties.
 
-    Raises ValueError for an unknown separator or similarity, and for a threshold outside (0, 1].
+    Raises ValueError for an unknown separator, similarity or linkage, and for a threshold outside (0, 1].
     """
 
     separator: str = DEFAULT_SEPARATOR
@@ -58,6 +63,8 @@ class MergeParameters:
     threshold: float = DEFAULT_THRESHOLD
     distinct_numbers: bool = False
     distinct_answers: ReadAnswer | None = None
+    distinct_names: bool = False
+    linkage: str = "first"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,10 +72,22 @@ class MergeParameters:
             raise ValueError(f"threshold is {self.threshold}; a similarity lies in (0, 1]")
         split("", self.separator)
         similarity(self.similarity)
+        if self.linkage not in LINKAGES:
+            raise ValueError(f"unknown linkage {self.linkage!r}; choose one of {', '.join(LINKAGES)}")
+
+    def kind(self, text: str, question: Sequence[Message]) -> Hashable:
+        """What steps must have in common to merge."""
+        read, denied = self.distinct_answers, self.distinct_names and denies(text)
+        return numbers(text) if self.distinct_numbers else (), read(text, question) if read else None, denied
 
     def record(self) -> BuildParameters:
         """These parameters as a tree records them."""
-        named = {"similarity": similarity(self.similarity).name, "distinct_answers": self.distinct_answers is not None}
+        measure = similarity(self.similarity)
+        named = {
+            "similarity": measure.name,
+            "embedder": measure.model,
+            "distinct_answers": bool(self.distinct_answers),
+        }
         return BuildParameters(**{**vars(self), **named})  # type: ignore[typeddict-item]
 
 
@@ -86,14 +105,10 @@ def merge(
     if len(responses) != len(rewards):
         raise ValueError(f"{len(responses)} responses but {len(rewards)} rewards")
     texts = [[comparable(step).strip() for step in steps] for steps in responses]
-    distinct = list(dict.fromkeys(step for steps in texts for step in steps))
     measure = similarity(parameters.similarity)
-    items: dict[str, Any] = dict(zip(distinct, measure.prepare(distinct), strict=True))
-
-    def kind(text: str) -> Hashable:
-        """What steps must have in common to merge."""
-        read = parameters.distinct_answers
-        return numbers(text) if parameters.distinct_numbers else (), read(text, question) if read else None
+    names: ReadNames = lambda text: frozenset()  # noqa: E731
+    if parameters.distinct_names:
+        names = name_reader([*(turn["content"] for turn in question), *(text for steps in texts for text in steps)])
 
     def children(members: list[int], depth: int) -> list[list[int]]:
         """Groups the responses that continue below a node by their step at index `depth`."""
@@ -103,19 +118,19 @@ def merge(
                 exact.setdefault(texts[response][depth], []).append(response)
         if len(exact) == 1:  # most nodes of a real tree are links of a chain
             return list(exact.values())
-        groups: list[list[int]] = []
-        # the representatives to compare with, and their groups: all, or by the numbers and answers in them
-        candidates: dict[Hashable, tuple[list, list[int]]] = {}
-        for text, same in exact.items():
-            others, where = candidates.setdefault(kind(text), ([], []))
-            found = measure.nearest(items[text], others, parameters.threshold)
-            if found is None:
-                others.append(items[text])
-                where.append(len(groups))
-                groups.append(list(same))
-            else:
-                groups[where[found]].extend(same)
-        return groups
+        kinds: dict[Hashable, list[str]] = {}
+        for text in exact:
+            kinds.setdefault(parameters.kind(text, question), []).append(text)
+        compared = [text for alike in kinds.values() if len(alike) > 1 for text in alike]
+        items = iter(measure.prepare(compared))
+        groups = []
+        for alike in kinds.values():
+            found = [[0]]
+            if len(alike) > 1:
+                own = [*islice(items, len(alike))]
+                found = clusters(own, [*map(names, alike)], measure, parameters.threshold, parameters.linkage)
+            groups += [[at for index in group for at in exact[alike[index]]] for group in found]
+        return sorted(map(sorted, groups))
 
     nodes: list[Node] = []
     # parent, depth and responses of the nodes to make
@@ -134,7 +149,7 @@ def merge(
                 members=members,
             )
         )
-        below = [(nodes[-1]["id"], depth + 1, sorted(group)) for group in children(through, depth)]
+        below = [(nodes[-1]["id"], depth + 1, group) for group in children(through, depth)]
         pending.extend(reversed(below))
     return nodes
 

@@ -23,7 +23,6 @@ from ..runs.manifest import run_stage
 from ..schema import Candidate
 from ..stages.reward import RewardResponses
 from ..stages.trees import Trees
-from ..trees.similarity import EDIT_SIMILARITIES
 
 # options of engines, all numbers or switches, that a publication may set on this machine
 _HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
@@ -58,8 +57,6 @@ def rebuild(publication: Publication, part: str, folder: Path, num_proc: int = 1
             raise Missing(f"the engine option {min(unknown)!r} of others is not set on this machine")
         stage = replace(stage, allow_failures=True)
     elif isinstance(stage, Trees):
-        if stage.similarity not in EDIT_SIMILARITIES:
-            raise Missing(f"its similarity, {stage.similarity!r}, is not one of this package's")
         stage = replace(stage, num_proc=num_proc)
     out = _folder(publication, part, folder, "-rebuilt")
     stage.run(out)
@@ -86,11 +83,12 @@ def _input(publication: Publication, part: str, role: str, folder: Path) -> Path
     content = recorded["hash"]
     if not isinstance(content, str) or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content):
         raise InputError(f"what its manifest records of the input {role!r} is not a hash")
-    if role not in (*RECORDS, "model"):
+    is_model = role in ("model", "embedder")
+    if not is_model and role not in RECORDS:
         raise NotRebuildable(f"it was made from {role} that others gave")
     near = publication.repository
     try:
-        if role != "model":
+        if not is_model:
             project = near.name.rpartition(publication.kind)[0]  # what the names of its repositories begin with
             found = _find(_revisions(replace(near, name=project + role)), (role,), content)
         elif len(content) == 40:  # a commit on the Hub

@@ -14,7 +14,13 @@ from openprm.stages.train import Train
 
 #: Values that not any would do for.
 VALUES = {"declared": None, "subset": "test", "shard": "2/3", "stop": ["\n\n", r"END\n"], "curve": True}
-VALUES |= {"rubric": "@name: {x}\n", "similarity": "indel", "min_gap": "q0.9", "equivalence": "option"}
+VALUES |= {
+    "rubric": "@name: {x}\n",
+    "similarity": "embedding",
+    "linkage": "complete",
+    "min_gap": "q0.9",
+    "equivalence": "option",
+}
 VALUES |= {"kinds": {"ours": ["models", "mine"]}, "probes": [*PROBES], "suite": "paper"}
 VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 

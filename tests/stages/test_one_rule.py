@@ -42,7 +42,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 OTHER = {
     **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
-    **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "min_gap": "0.5sd"},
+    **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "linkage": "complete", "min_gap": "0.5sd"},
     **{"suite": "paper", "branch": "8", "probes": [*PROBES][:1]},
     "constraints": ["punctuation:no_comma"],
     "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},

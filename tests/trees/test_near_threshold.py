@@ -10,6 +10,7 @@ from openprm.trees.near_threshold import excerpts, near_threshold
 from openprm.trees.tree import MergeParameters, build_tree
 from tests.trees.test_tree import candidate
 
+PLAIN = MergeParameters()
 STEPS = ["Add 2 and 3 first.", "Add 2 and 3 at first.", "We add 2 and 3 at first.", "Guess.", "Guess."]
 
 
@@ -19,7 +20,8 @@ def tree(steps, prompt_id="p", **parameters):
 
 
 def test_the_nearest_pairs_of_each_side():
-    found = near_threshold([tree(STEPS, threshold=0.85), tree(STEPS, "q", threshold=0.99), tree(["x", "x"], "r")])
+    trees = [tree(STEPS, threshold=0.85), tree(STEPS, "q", threshold=0.99), tree(["x", "x"], "r")]
+    found = near_threshold(trees, PLAIN)
     ((merged, *texts),) = found["merged"]
     assert merged == pytest.approx(1 - 3 / 21)
     assert set(texts) == set(STEPS[:2])
@@ -30,7 +32,8 @@ def test_the_nearest_pairs_of_each_side():
 
 def test_equal_steps_and_what_stays_apart_for_its_numbers_are_no_examples():
     steps = ["Add 2 and 3 first.", "Add 2 and 4 first.", " Add 2 and 3 \u200bfirst."]
-    assert near_threshold([tree(steps, distinct_numbers=True)]) == {"merged": [], "apart": []}
+    apart = MergeParameters(distinct_numbers=True)
+    assert near_threshold([tree(steps, distinct_numbers=True)], apart) == {"merged": [], "apart": []}
 
 
 def test_neither_the_order_of_rows_nor_that_of_trees_decides():
@@ -39,7 +42,7 @@ def test_neither_the_order_of_rows_nor_that_of_trees_decides():
         names = [f"p{index}" for index in range(5)]
         random.Random(seed).shuffle(names)
         rows = random.Random(seed).sample([*STEPS, "We add 2 and 4 at first."], 6)
-        found.append(near_threshold([tree(rows, name, threshold=0.85) for name in names], 2))
+        found.append(near_threshold([tree(rows, name, threshold=0.85) for name in names], PLAIN, 2))
         assert len(found[0]["apart"]) == 2
     assert found[0] == found[1] == found[2]
 

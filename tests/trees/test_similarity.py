@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openprm.trees.similarity import EDIT_SIMILARITIES, EditSimilarity, EmbeddingSimilarity, numbers, similarity
+from openprm.trees.distinctions import numbers
+from openprm.trees.similarity import EDIT_SIMILARITIES, EditSimilarity, EmbeddingSimilarity, similarity
 
 
 @given(

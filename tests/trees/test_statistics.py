@@ -45,6 +45,7 @@ def test_trees():
         "merged_share": round(2 / 9, 4),
         "merged_share_by_depth": {"1": round(2 / 6, 4), "2": 0.0},
         "merged_with_changed_numbers": 1,
+        "steps_longer_than_the_embedder_reads": 0,
         "end_nodes_of_several_responses": 0,
         "end_nodes_with_right_and_wrong": 0,
         "forks": 2,
@@ -95,6 +96,8 @@ def test_pairs():
         "sibling_pairs_per_prompt": 0.0,
         "sibling_pairs_by_depth": {},
         "single_response_share_by_level": {},
+        "2_responses_behind_both_sides_share_by_level": {},
+        "4_responses_behind_both_sides_share_by_level": {},
     }
 
 
