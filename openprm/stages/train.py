@@ -76,7 +76,9 @@ class Train(Stage, kind="train"):
     tokens_per_device: int = execution(
         "Tokens that fit on one device: no more are computed at once, but for a longer pair.", 4096, above=0
     )
-    group_by_prompt: bool = parameter("Take the pairs of a prompt together: what they share is computed once.", False)
+    pairs_together: int = parameter(
+        "Pairs of a prompt taken together, in one step: faster, since what they share is computed once.", 1, above=0
+    )
     max_length: int = parameter("Longest side in tokens, at most the model's; longer pairs are listed.", 2048, above=0)
     process_weight: float = parameter(
         "Lambda of equation 2: what a process pair weighs beside an outcome pair of its batch. Where all pairs are "

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .train import Train
 
 #: Options that transformers and the trainer call by the same names.
-_ALIKE = """batch_size tokens_per_device group_by_prompt max_length process_weight mixed_weight margin warmup_steps
+_ALIKE = """batch_size tokens_per_device pairs_together max_length process_weight mixed_weight margin warmup_steps
     seed bf16 report_to""".split()
 
 

@@ -28,22 +28,25 @@ class GlobalBatchSampler(Sampler[int]):
     Each epoch is shuffled and cut into global batches, one optimizer step each. The last is padded (item
     `len(prompts)`) to a multiple of `multiple`, so that each process gets pairs, and none twice.
 
-    prompts: of each pair. by_prompt: shuffle prompts rather than pairs, so that the pairs of a prompt come together;
-      a global batch cuts at most one prompt at its end, and one at its beginning.
+    prompts: of each pair.
+    together: pairs of a prompt, neighbors in the data, that are shuffled as one, so that they come in one global batch
+      (or at the end of one and the beginning of the next); at most, since a prompt may have fewer.
     epoch: gives the current epoch. (accelerate's `set_epoch` does not reach a sampler within a data loader that skips
       batches on several processes, as when a run is resumed.)
     """
 
     def __init__(
-        self, prompts: Sequence[Hashable], by_prompt: bool, multiple: int, seed: int, epoch: Callable[[], int]
+        self, prompts: Sequence[Hashable], together: int, multiple: int, seed: int, epoch: Callable[[], int]
     ) -> None:
         self.seed, self.epoch = seed, epoch
-        self.groups: list[list[int]] = [[index] for index in range(len(prompts))]
-        if by_prompt:
-            together: dict[Hashable, list[int]] = {}
-            for index, prompt in enumerate(prompts):
-                together.setdefault(prompt, []).append(index)
-            self.groups = list(together.values())
+        of_prompt: dict[Hashable, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            of_prompt.setdefault(prompt, []).append(index)
+        self.groups = [
+            indices[start : start + together]
+            for indices in of_prompt.values()
+            for start in range(0, len(indices), together)
+        ]
         self.pairs, self.padding = len(prompts), -len(prompts) % multiple
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ class OpenPRMConfig(TrainingArguments):
     tokens_per_device: tokens computed in one forward pass, padding included, which bounds the memory: a process takes
       its share of a step in as many passes as it needs, and a single longer pair in a pass of its own. What pairs of a
       pass share is computed once.
-    group_by_prompt: the pairs of a prompt come together, in the same global batches, and share most.
+    pairs_together: pairs of a prompt that come in one global batch, and share most; 1 shuffles all pairs.
     process_weight: lambda in equation 2, the weight of a process pair; an outcome pair has weight 1.
     mixed_weight: the weight of a pair of a whole answer and a beginning; None is `process_weight`.
     source_weights: a further factor for the pairs of a source; by default 1.
@@ -38,7 +38,7 @@ class OpenPRMConfig(TrainingArguments):
 
     batch_size: int = field(default=64)
     tokens_per_device: int = field(default=4096)
-    group_by_prompt: bool = field(default=False)
+    pairs_together: int = field(default=1)
     process_weight: float = field(default=1.0)
     mixed_weight: float | None = field(default=None)
     source_weights: dict | str | None = field(default=None)

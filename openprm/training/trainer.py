@@ -157,7 +157,7 @@ class OpenPRMTrainer(Trainer):
         train: Any = self.train_dataset
         return GlobalBatchSampler(
             [pair.question for pair in train.pairs],
-            by_prompt=args.group_by_prompt,
+            together=args.pairs_together,
             multiple=args.batch_size if args.world_size > 1 else 1,
             seed=args.seed if args.data_seed is None else args.data_seed,
             epoch=lambda: int(self.state.epoch),

@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "max_steps": 6,
     "batch_size": 8,
     "learning_rate": 1e-3,
-    "group_by_prompt": True,
+    "pairs_together": 3,
     "save_minutes": 0.0,  # after every step
     "trainer_options": {"use_cpu": True},
 }

@@ -11,11 +11,11 @@ from openprm.training.batching import PASS, GlobalBatchSampler, cheapest_runs, p
 PROMPTS = st.lists(st.integers(0, 12), min_size=1, max_size=60)
 
 
-@given(PROMPTS, st.booleans(), st.integers(0, 3), st.sampled_from([1, 4, 24]))
-def test_global_batches_do_not_depend_on_the_number_of_processes(prompts: Any, by_prompt: bool, epoch: int, size: int):
+@given(PROMPTS, st.integers(1, 5), st.integers(0, 3), st.sampled_from([1, 4, 24]))
+def test_global_batches_do_not_depend_on_the_number_of_processes(prompts: Any, together: int, epoch: int, size: int):
     n = len(prompts)
-    alone = list(GlobalBatchSampler(prompts, by_prompt, 1, seed=3, epoch=lambda: epoch))
-    sampler = GlobalBatchSampler(prompts, by_prompt, size, seed=3, epoch=lambda: epoch)
+    alone = list(GlobalBatchSampler(prompts, together, 1, seed=3, epoch=lambda: epoch))
+    sampler = GlobalBatchSampler(prompts, together, size, seed=3, epoch=lambda: epoch)
     order = list(sampler)
     assert sorted(alone) == list(range(n))
     assert order[:n] == alone
@@ -26,16 +26,23 @@ def test_global_batches_do_not_depend_on_the_number_of_processes(prompts: Any, b
 
 
 @given(PROMPTS)
-def test_the_pairs_of_a_prompt_come_together(prompts: list[int]):
-    order = [prompts[index] for index in GlobalBatchSampler(prompts, True, 1, 0, lambda: 0)]
+def test_all_pairs_of_a_prompt_come_together(prompts: list[int]):
+    order = [prompts[index] for index in GlobalBatchSampler(prompts, 60, 1, 0, lambda: 0)]
     changes = sum(left != right for left, right in pairwise(order))
     assert changes == len(set(prompts)) - 1
 
 
-@pytest.mark.parametrize("by_prompt", [False, True])
-def test_epochs_and_seeds_differ(by_prompt: bool):
+def test_as_many_pairs_of_a_prompt_come_together_as_wanted():
+    for seed in range(5):
+        order = list(GlobalBatchSampler([*"aabababcb"], 2, 1, seed, lambda: 0))
+        followers = {pair: order[order.index(pair) + 1] for pair in (0, 3, 2, 6)}
+        assert followers == {0: 1, 3: 5, 2: 4, 6: 8}
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_epochs_and_seeds_differ(together: int):
     def order(seed: int, epoch: int) -> list[int]:
-        return list(GlobalBatchSampler(list(range(30)), by_prompt, 1, seed, lambda: epoch))
+        return list(GlobalBatchSampler(list(range(30)), together, 1, seed, lambda: epoch))
 
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(seed, epoch)) for seed, epoch in ((0, 0), (0, 1), (7, 0))}) == 3

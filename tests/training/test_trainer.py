@@ -65,7 +65,7 @@ def test_what_pairs_of_a_tree_share_is_computed_once_with_the_same_gradient(tmp_
     rows = tree_pairs(12)
     dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if name == "gpt2" else {}
     model = tiny_models.model(name, vocab_size=len(tiny_models.tokenizer()), **dropout)
-    options = {"batch_size": 12, "tokens_per_device": budget, "group_by_prompt": True, **OBJECTIVE}
+    options = {"batch_size": 12, "tokens_per_device": budget, "pairs_together": 3, **OBJECTIVE}
     run = trainer(tmp_path, rows, rows, model=model, **options)
     loss = plain_loss(run, rows)
     loss.backward()
