@@ -80,7 +80,7 @@ lint: setup ## run ruff and mypy
 	$(BIN)/mypy builders/*.py cards/*.py push/*.py benchmarks/*.py
 
 bench: setup $(ENGINES)/.ready ## measure tree building, scoring, sampling and searching, each beside the plain way
-	$(BIN)/python -m benchmarks trees real-trees packing sharing training
+	$(BIN)/python -m benchmarks trees real-trees packing sharing training trl
 	$(ENGINES)/bin/python -m benchmarks sampling rewarding searching $(if $(MODEL),--model $(MODEL))
 
 lock: ## write constraints.txt from the newest versions that fit

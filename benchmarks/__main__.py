@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from benchmarks import engines, models, scoring_engines, search, trees
+from benchmarks import engines, models, scoring_engines, search, training, trees
 from benchmarks.timing import Comparison
 from openprm.cli.report import print_table
 from openprm.runs.console import console
@@ -29,6 +29,7 @@ def parts(real: Path, model: str | None = None) -> Mapping[str, Part]:
         "packing": models.scoring,
         "sharing": models.sharing,
         "training": models.training,
+        "trl": training.against_trl,
         "sampling": partial(engines.sampling, model),
         "rewarding": scoring_engines.comparisons,
         "searching": search.comparisons,

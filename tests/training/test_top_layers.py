@@ -28,7 +28,7 @@ def made(folder: Path, name: str, **options: Any) -> Any:
     [
         *((name, {}) for name in MODELS),
         ("llama", {"gradient_checkpointing": True}),
-        ("gpt2", {"group_by_prompt": True, "center_rewards_coefficient": 0.02}),
+        ("gpt2", {"pairs_together": 3, "center_rewards_coefficient": 0.02}),
     ],
 )
 def test_loss_and_weights_are_those_of_training_with_frozen_layers(name: str, options: dict[str, Any], tmp_path: Path):
