@@ -67,7 +67,7 @@ def test_the_whole_preset(tmp_path: Path):
     assert levels["process"] | levels["orm"] == levels["openprm"]
 
     # the rest again from what was published, without sampling
-    published = str(out / "hub")
+    published = str(out / "hub" / "openprm")
     again = run_preset(preset, tmp_path / "again", start="trees", until="pairs-topics", published=published, say=print)
     for stage in ("trees", "trees-topics", "pairs", "pairs-topics"):
         assert again[stage]["row_hash"] == manifests[stage]["row_hash"]
