@@ -98,7 +98,8 @@ def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     if (single := counts.get("single_response_share_by_level", {}).get("process", 0)) > _MOSTLY_SINGLE:
         yield (
             f"{single:.0%} of the process pairs have one response behind each side, so they say no more than its "
-            "reward: --min-support 2 leaves them out."
+            "reward: merge by meaning (openprm trees --similarity embedding), or sample branches (openprm sample "
+            "--branch)."
         )
     if counts.get("one_step_share", 0) > _MOSTLY_ONE_STEP:
         tried = {**counts["other_separators"], parameters["separator"]: 1.0}  # not the one in use

