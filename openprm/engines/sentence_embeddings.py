@@ -14,7 +14,6 @@ import numpy as np
 
 from ..errors import InputError
 from ..hub_id import HubId
-from ..models.reward_checkpoint import loading
 from ..runs.folder import batched
 from ..runs.manifest import describe_input
 
@@ -70,6 +69,8 @@ class SentenceEmbeddings:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise InputError("embeddings need sentence-transformers: pip install 'openprm[embeddings]'") from error
+        from ..models.reward_checkpoint import loading
+
         hub = None if Path(self._path).exists() else HubId.parse(self._path)
         name, revision = (hub.repository, self._hash) if hub else (self._path, None)
         with loading(self._path, "SentenceTransformer"):

@@ -22,6 +22,7 @@ VALUES |= {
     "equivalence": "option",
 }
 VALUES |= {"kinds": {"ours": ["models", "mine"]}, "probes": [*PROBES], "suite": "paper"}
+VALUES |= {"branch": "3", "constraints": ["punctuation:no_comma"]}
 VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 
 

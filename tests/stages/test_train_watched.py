@@ -70,7 +70,7 @@ def test_an_interrupted_run_says_what_is_kept_and_goes_on_with_other_ways_to_run
     kept = tmp_path / ".model.partial" / ".work" / "checkpoints" / "checkpoint-2"
     said = capsys.readouterr().err
     assert said.endswith(f"\nopenprm: interrupted; step 2 is kept ({kept}), and the same command resumes\n")
-    others = ["--save-minutes", "7", "--logging-steps", "1", "--eval-steps", "2", "--per-device-batch-size", "4"]
+    others = ["--save-minutes", "7", "--logging-steps", "1", "--eval-steps", "2", "--tokens-per-device", "4"]
     assert run(given, out, monkeypatch, *others, "--gradient-checkpointing") == 0
     said = capsys.readouterr()
     assert f"resumes from step 2: {kept}\n" in said.err
