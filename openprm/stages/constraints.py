@@ -13,7 +13,7 @@ from ..data.holdout import divide, question_rank
 from ..data.prompts import PromptColumns, read_prompts
 from ..data.values import question_id
 from ..errors import InputError
-from ..runs.dataset import Rejections, finish_dataset, write_shards
+from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.declaration import input_path, nearest, parameter
 from ..runs.folder import REJECTED
 from ..runs.progress import shown
@@ -104,6 +104,8 @@ class Constraints(ReadsRows, kind="constraints"):
         columns = PromptColumns(self.instruction_column)
         found = rejections.filter(read_prompts(self.instructions, columns, split=self.split))
         texts = dict.fromkeys(row["question"][-1]["content"].strip() for row in found)
+        if not texts:
+            raise InputError(f"{self.instructions}: no instruction could be used; " + most_common(rejections.counts))
         return [Instruction(text, text) for text in texts]
 
 

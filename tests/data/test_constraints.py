@@ -50,6 +50,19 @@ def test_one_of_a_group_and_none_that_conflicts(seed):
             assert [*couple][::-1] not in declared["conflicts"]
 
 
+@pytest.mark.parametrize(
+    "couple",
+    [
+        ("change_case:capital_word_frequency", "detectable_format:multiple_sections"),
+        ("change_case:english_capital", "detectable_format:multiple_sections"),
+        ("change_case:english_lowercase", "detectable_format:multiple_sections"),
+        ("keywords:forbidden_words", "startend:end_checker"),
+    ],
+)
+def test_what_no_response_can_meet_is_not_asked_for(couple):
+    assert all(len(composed.kinds) == 1 for composed in compose(OPEN, 50, kinds=couple))
+
+
 @cache
 def declarations() -> dict:
     return yaml.safe_load(Path(constraints.__file__).with_suffix(".yaml").read_text("utf-8"))

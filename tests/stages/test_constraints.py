@@ -62,6 +62,12 @@ def test_own_instructions_without_near_duplicates(tmp_path):
         made(tmp_path / "none", **options, avoid=near)
 
 
+def test_a_file_without_instructions_says_why(tmp_path):
+    own = write_jsonl(tmp_path / "own.jsonl", [{"question": ""}, {"question": " "}])
+    with pytest.raises(InputError, match=r"own\.jsonl: no instruction could be used; .*is empty"):
+        made(tmp_path / "out", instructions=own, n=1)
+
+
 def test_a_response_is_rewarded_by_the_share_it_meets(tmp_path):
     pytest.importorskip("langdetect")
     _, prompts = made(tmp_path / "out", n=30, constraints=[COMMA, "detectable_format:title"])
