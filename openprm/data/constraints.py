@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..runs.declaration import nearest
 from .benchmark_prompts import instructions_json
 
-#: Instructions at least as alike a test prompt, of 100 (the best alignment of the shorter text), are near-duplicates.
+#: Instructions at least as alike a prompt, or a part of it, are near-duplicates; of 100, rapidfuzz's ratio.
 NEAR_DUPLICATE = 85.0
 
 _ROUNDS = 20  # over all instructions without a new prompt, after which no more are expected
@@ -154,8 +154,12 @@ def near_duplicates(instructions: Sequence[Instruction], prompts: Iterable[str])
     """The texts of instructions that stand in one of the prompts, or nearly so (see `NEAR_DUPLICATE`)."""
     clean = utils.default_process
     others = list({clean(prompt) for prompt in prompts})
-    return {
-        instruction.text
-        for instruction in instructions
-        if process.extractOne(clean(instruction.text), others, scorer=fuzz.partial_ratio, score_cutoff=NEAR_DUPLICATE)
-    }
+
+    def stands_in_one(text: str) -> bool:
+        longer = [other for other in others if len(other) >= len(text)]  # a short one ("Hi") stands in many
+        return any(
+            process.extractOne(text, among, scorer=scorer, score_cutoff=NEAR_DUPLICATE)
+            for among, scorer in ((longer, fuzz.partial_ratio), (others, fuzz.ratio))
+        )
+
+    return {instruction.text for instruction in instructions if stands_in_one(clean(instruction.text))}

@@ -115,3 +115,8 @@ def test_near_duplicates():
     own = [*ONE, Instruction("Describe a used car for a travel magazine.", "a used car")]
     assert near_duplicates(own, others) == {"Write about tea."}
     assert near_duplicates(own, []) == set()
+    assert near_duplicates(own, ["Tea", "a", "?"]) == set(), "short prompts stand in many instructions"
+    poem = [Instruction("Write a poem about tea.", "tea")]
+    assert near_duplicates(poem, ["Write poem about tea."]) == {poem[0].text}, (
+        "a shorter prompt may be nearly the same"
+    )
