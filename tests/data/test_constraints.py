@@ -117,6 +117,4 @@ def test_near_duplicates():
     assert near_duplicates(own, []) == set()
     assert near_duplicates(own, ["Tea", "a", "?"]) == set(), "short prompts stand in many instructions"
     poem = [Instruction("Write a poem about tea.", "tea")]
-    assert near_duplicates(poem, ["Write poem about tea."]) == {poem[0].text}, (
-        "a shorter prompt may be nearly the same"
-    )
+    assert near_duplicates(poem, ["Write poem about tea."]) == {poem[0].text}, "a shorter prompt may be nearly it"
