@@ -33,17 +33,24 @@ class Keeping(TrainerCallback):
 
     patience: int | None
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.load_best_model_at_end and (steps := best_first(state.log_history)):
+            # a resumed run: Trainer drops a best checkpoint that is not where it was, as when the folder was moved
+            state.best_model_checkpoint = _checkpoint(args, steps[0])
+
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps, last = best_first(state.log_history), state.global_step >= state.max_steps
         if steps[0] == state.global_step and args.load_best_model_at_end:
             # the last step needs no checkpoint: the model is as it is then
-            state.best_model_checkpoint = (
-                None if last else str(Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"))
-            )
+            state.best_model_checkpoint = None if last else _checkpoint(args, state.global_step)
             control.should_save |= not last
         if self.patience and sum(step > steps[0] for step in steps) >= self.patience:
             control.should_training_stop = True
             control.should_save = False  # a run that is killed now should stop here again
+
+
+def _checkpoint(args: Any, step: int) -> str:
+    return str(Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{step}"))
 
 
 def remove_torn(checkpoints: Path) -> None:

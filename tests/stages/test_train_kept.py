@@ -100,7 +100,7 @@ def test_the_best_step_is_kept_and_training_ends_where_none_is_better(
 
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize(("lora", "killed"), [(None, 6), (None, 5), (4, 6)])
-def test_the_best_step_survives_a_kill(
+def test_the_best_step_survives_a_kill_and_a_move(
     tmp_path: Path, given: dict[str, Any], lora: int | None, killed: int, monkeypatch: pytest.MonkeyPatch
 ):
     fields = {**given, "patience": 3, "lora": lora, "save_minutes": 0.0}
@@ -108,12 +108,13 @@ def test_the_best_step_survives_a_kill(
     with monkeypatch.context() as patch:
         kill_at(patch, killed)
         with pytest.raises(Killed):
-            Train(**fields).run(tmp_path / "model")
-    checkpoints = tmp_path / ".model.partial" / ".work" / "checkpoints"
+            Train(**fields).run(tmp_path / "killed" / "model")
+    (tmp_path / "killed").rename(tmp_path / "moved")
+    checkpoints = tmp_path / "moved" / ".model.partial" / ".work" / "checkpoints"
     names = {path.name for path in checkpoints.glob("checkpoint-*")}
     assert names == {"checkpoint-4", f"checkpoint-{killed - 1}"} | ({"checkpoint-3"} if killed == 5 else set())
-    assert Train(**fields).run(tmp_path / "model") == whole
-    assert contents(tmp_path / "model") == contents(tmp_path / "whole" / "model")
+    assert Train(**fields).run(tmp_path / "moved" / "model") == whole
+    assert contents(tmp_path / "moved" / "model") == contents(tmp_path / "whole" / "model")
 
 
 @pytest.mark.usefixtures("told")
