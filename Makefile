@@ -86,7 +86,7 @@ bench: setup $(ENGINES)/.ready ## measure tree building, scoring, sampling and s
 lock: ## write constraints.txt from the newest versions that fit
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet torch==$$(sed -n 's/^torch==//p' $(LOCK))
-	.venv-lock/bin/python -m pip install --quiet '.[dev]'
+	.venv-lock/bin/python -m pip install --quiet '.[dev,gguf]'
 	.venv-lock/bin/python -m pip freeze --exclude openprm | sed 's/+cpu$$//' > $(LOCK)
 	rm -rf .venv-lock
 
