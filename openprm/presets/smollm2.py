@@ -65,4 +65,9 @@ def write_smollm2(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_smollm2(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m openprm.presets.smollm2 FOLDER")
+    try:
+        write_smollm2(Path(sys.argv[1]))
+    except InputError as error:
+        sys.exit(f"openprm: {error}")
