@@ -85,7 +85,8 @@ class States:
         for piece in np.unique(places[:, 0]):
             chosen = places[:, 0] == piece
             rows[chosen] = self._mapped(self._pieces[piece])[places[chosen, 1]]
-        return torch.from_numpy(rows).view(self.dtype)
+        # flat, since a view of no rows at all as another dtype is refused
+        return torch.from_numpy(rows.reshape(-1)).view(self.dtype).view(len(keys), self._row // self.dtype.itemsize)
 
     def write(self, keys: np.ndarray, states: Tensor) -> None:
         """A piece. Raises ValueError for states that are not finite."""

@@ -54,6 +54,12 @@ def test_states_are_those_of_the_tokens_before(first, second, asked, most):
         assert [tuple(tokens(row)) for group in groups for row in lacking(group, states)] == unknown
 
 
+def test_no_states_are_read_of_no_keys(tmp_path: Path):
+    states = States(tmp_path, 3, torch.float32)
+    states.write(np.arange(2, dtype=np.uint64), torch.ones(2, 3))
+    assert States(tmp_path, 3, torch.float32).read(np.array([], np.uint64)).shape == (0, 3)
+
+
 def test_a_pack_that_was_cut_has_the_keys_of_the_whole():
     whole = pack([[5, 6, 7, 8], [5, 6, 9]])
     assert (node_keys(whole.without_prefix(1).without_prefix(1)) == node_keys(whole)[2:]).all()
