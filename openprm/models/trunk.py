@@ -6,7 +6,7 @@ before it. So it is computed once for all seeds, steps and variants of training,
     model, tokenizer = load_reward_model("runs/policy")
     trunk = Trunk(model, top=6)
     trunk.freeze()
-    rewarder = with_trunk(SequenceRewarder(model), trunk, "runs/.trunk")
+    rewarder = with_trunk(SequenceRewarder(model), trunk, "runs/.states")
 
 The model stays whole: where passes run, its lower layers answer with the states that are known.
 """

@@ -86,7 +86,7 @@ class States:
             chosen = places[:, 0] == piece
             rows[chosen] = self._mapped(self._pieces[piece])[places[chosen, 1]]
         # flat, since a view of no rows at all as another dtype is refused
-        return torch.from_numpy(rows.reshape(-1)).view(self.dtype).view(len(keys), self._row // self.dtype.itemsize)
+        return torch.from_numpy(rows.reshape(-1)).view(self.dtype).view(len(keys), self.size)
 
     def write(self, keys: np.ndarray, states: Tensor) -> None:
         """A piece. Raises ValueError for states that are not finite."""
