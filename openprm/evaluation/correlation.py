@@ -1,9 +1,10 @@
-"""What scores follow besides quality: the length of a response (paper, section 6.2), or how often it was sampled."""
+"""What scores follow: the reward, the length of a response (paper, section 6.2), or how often it was sampled."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from .accuracy import Groups, PromptCandidates, mean_interval
 
-#: The name of the row of the reward itself: what a perfect score follows.
+#: The name of the reward itself, which a perfect score follows.
 REWARD = "reward"
-_OF: Mapping[str, Callable[[str, int], int]] = {
-    "frequency": lambda _, times: times,
-    "length": lambda text, _: len(text),
+_OF: Mapping[str, Callable[[PromptCandidates], Mapping[str, float]]] = {
+    REWARD: lambda prompt: _by_text(prompt, prompt["correct"]),
+    "frequency": lambda prompt: Counter(prompt["responses"]),
+    "length": lambda prompt: {text: len(text) for text in prompt["responses"]},
 }
 
 
@@ -33,33 +35,54 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def followed(prompts: Sequence[PromptCandidates], groups: Groups) -> list[dict[str, Any]]:
-    """The rank correlations within prompts of the scores of each group, and of the reward, with the `frequency` of a
-    response (samples of the same text) and its `length` in characters. Each different response counts once.
+    """The rank correlations within prompts of the scores of each group with the `reward`, and of both with the
+    `frequency` of a response (samples of the same text) and its `length` in characters. Each different response counts
+    once, by its mean score and mean reward.
 
     Means over the seeds, and over the `n_prompts` with three responses that differ in both, with a 95 % interval over
-    prompts; no row where there is no such prompt.
+    prompts; no row where there is no such prompt. The groups' correlations with the reward are also compared by pairs,
+    over prompts where both have one.
     """
     rows = []
     for of, measure in _OF.items():
-        for group, scorers in {REWARD: [None], **groups}.items():
-            found = np.array([[_within(prompt, scorer, measure) for prompt in prompts] for scorer in scorers])
-            known = found[:, np.isfinite(found).any(axis=0)]
-            if not known.size:
-                continue
-            by_prompt = np.nanmean(known, axis=0)
-            low, high = mean_interval(by_prompt, -1.0, 1.0)
-            seeds = [float(np.nanmean(one)) if np.isfinite(one).any() else None for one in known]
-            means = {"correlation": float(by_prompt.mean()), "low": low, "high": high, "n_prompts": len(by_prompt)}
-            rows.append({"group": group, "with": of, **means, "seeds": seeds if group != REWARD else []})
+        found = {
+            group: np.array([[_within(prompt, scorer, measure) for prompt in prompts] for scorer in scorers])
+            for group, scorers in (groups if of == REWARD else {REWARD: [None], **groups}).items()
+        }
+        if of == REWARD:
+            for one, other in combinations(list(found), 2):
+                if len(found[one]) == len(found[other]):
+                    found[f"{other} less {one}"] = found[other] - found[one]
+        for group, values in found.items():
+            if row := _summary(values, 1.0 if group in {REWARD, *groups} else 2.0):
+                rows.append({"group": group, "with": of, **row, "seeds": [] if group == REWARD else row["seeds"]})
     return rows
 
 
-def _within(prompt: PromptCandidates, scorer: str | None, measure: Callable[[str, int], int]) -> float:
-    values: dict[str, list[float]] = {}
-    for text, value in zip(
-        prompt["responses"], prompt["scores"][scorer] if scorer else prompt["correct"], strict=True
-    ):
-        values.setdefault(text, []).append(value)
-    times = Counter(prompt["responses"])
-    scored = {text: fmean(found) for text, found in values.items() if np.isfinite(found).all()}
-    return rank_correlation([measure(text, times[text]) for text in scored], list(scored.values()))
+def _summary(found: np.ndarray, bound: float) -> dict[str, Any] | None:
+    """Of models x prompts, with values from -bound to bound; None without any."""
+    known = found[:, np.isfinite(found).any(axis=0)]
+    if not known.size:
+        return None
+    by_prompt = np.nanmean(known, axis=0)
+    low, high = mean_interval(by_prompt, -bound, bound)
+    seeds = [float(np.nanmean(one)) if np.isfinite(one).any() else None for one in known]
+    correlation = float(by_prompt.mean())
+    return {"correlation": correlation, "low": low, "high": high, "n_prompts": len(by_prompt), "seeds": seeds}
+
+
+def _within(
+    prompt: PromptCandidates, scorer: str | None, measure: Callable[[PromptCandidates], Mapping[str, float]]
+) -> float:
+    scores = _by_text(prompt, prompt["scores"][scorer] if scorer else prompt["correct"])
+    scored = {text: score for text, score in scores.items() if np.isfinite(score)}
+    others = measure(prompt)
+    return rank_correlation([others[text] for text in scored], list(scored.values()))
+
+
+def _by_text(prompt: PromptCandidates, values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """The mean value of each different response."""
+    found: dict[str, list[float]] = {}
+    for text, value in zip(prompt["responses"], values, strict=True):
+        found.setdefault(text, []).append(value)
+    return {text: fmean(several) for text, several in found.items()}
