@@ -66,6 +66,9 @@ class Trees(ReadsCandidates, kind="trees"):
         "Which similar steps merge: with the first step of a node (first), or agglomerative: average or complete.",
         "first",
     )
+    responses: int | None = parameter(
+        "Only so many responses to each prompt, the first that were sampled.", None, above=0
+    )
     seed: int = parameter("Of the hash that orders responses and breaks ties.", 0)
     num_proc: int = execution("Processes.", 1, above=0)
     embedding_cache: str | None = execution(
@@ -82,7 +85,7 @@ class Trees(ReadsCandidates, kind="trees"):
             raise InputError("--similarity embedding and --embedder MODEL go together; give both, or none of them")
 
     def work(self, folder: Path) -> Mapping[str, Any]:
-        buckets = _bucket(folder, self.candidate_source(), self.strict)
+        buckets = _bucket(folder, self.candidate_source(), self.strict, self.responses)
         for source in self.separators:
             if source not in buckets["sources"]:
                 hint = nearest(source, buckets["sources"])
@@ -163,7 +166,7 @@ class Trees(ReadsCandidates, kind="trees"):
         return len(prompts)
 
 
-def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, Any]:
+def _bucket(folder: Path, source: CandidateSource, strict: bool, responses: int | None) -> dict[str, Any]:
     """Sorts candidates into files by a hash of their prompts, in one reading with bounded memory.
 
     Candidates of one prompt may lie anywhere. A shard is so many neighboring files that it has enough prompts.
@@ -188,6 +191,8 @@ def _bucket(folder: Path, source: CandidateSource, strict: bool) -> dict[str, An
         held.clear()
 
     for row in shown(rejections.filter(source.read(counts)), "trees, reading"):
+        if responses is not None and row["sample_index"] >= responses:
+            continue
         prompts.add(row["prompt_id"])
         sources.add(row["source"])
         names.update(reward["name"] for reward in row["rewards"])

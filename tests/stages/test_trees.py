@@ -59,6 +59,19 @@ def test_trees_are_those_of_build_tree(tmp_path, file, trees):
     assert {tree["prompt_id"]: tree for tree in rows_of(trees)} == expected
 
 
+def test_a_part_of_the_responses_to_each_prompt(tmp_path, file):
+    """As if no more had been sampled."""
+    ImportCandidates(candidates=file).run(tmp_path / "candidates")
+    first = [row for row in rows_of(tmp_path / "candidates") if row["sample_index"] < 2]
+    few = write_jsonl(tmp_path / "few.jsonl", [row | {"reward": row["rewards"][0]["value"]} for row in first])
+    counts = Trees(candidates=str(tmp_path / "candidates"), responses=2).run(tmp_path / "trees")["counts"]
+    assert counts["responses"] == len(first)
+    Trees(candidates=str(few)).run(tmp_path / "expected")
+    assert [tree["nodes"] for tree in rows_of(tmp_path / "trees")] == [
+        tree["nodes"] for tree in rows_of(tmp_path / "expected")
+    ]
+
+
 @pytest.mark.parametrize("per_shard", [500, 5])
 def test_the_order_of_rows_decides_nothing(tmp_path, monkeypatch, per_shard):
     """The hashes of trees are equal, and those of pairs also where the file does not number the responses."""
