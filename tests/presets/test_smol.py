@@ -15,7 +15,7 @@ from openprm.schema import Candidate
 from ..public_data import parquet
 from ..tiny_models import model, saved, tokenizer
 
-KINDS = ("orm", "process", "openprm", "shuffled")
+KINDS = ("orm", "process", "openprm", "branched", "shuffled")
 
 
 def ifeval(folder: Path) -> str:
@@ -49,7 +49,7 @@ def test_the_whole_preset(tmp_path: Path):
     )
     folder = str(saved(tmp_path / "policy", policy, names))
     settings: dict[str, Any] = {"policy": folder, "ifeval": ifeval(tmp_path / "ifeval"), "top_layers": 1}
-    settings |= {"prompts": 20, "n": 8, "test_prompts": 6, "held_out_prompts": 4, "test_n": 4, "steps": 4, "seeds": 2}
+    settings |= {"prompts": 20, "n": 8, "branched_n": 8, "branch": "2,2", "test_prompts": 6, "held_out_prompts": 4, "test_n": 4, "steps": 4, "seeds": 2}
     preset = load_preset("smol", settings)
     out = tmp_path / "run"
     manifests = run_preset(preset, out, say=lambda _: None)
