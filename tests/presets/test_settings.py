@@ -65,7 +65,10 @@ def test_a_stage_is_made_for_each_seed_and_so_is_what_takes_it():
     assert made["scores-1"] == {"run": "score", "candidates": "x/y", "model": "orm-1"}
     assert made["evaluation"]["scores"] == {"orm-0": "scores-0", "orm-1": "scores-1", "other": "x/z"}
     assert made["evaluation"]["kinds"] == {"orm": ["orm-0", "orm-1"]}
-    searched = {"pbs": {"run": "search", "model": "x/y", "prm": "orm"}, "found": {**STAGES["evaluation"], "curve": True}}
+    searched = {
+        "pbs": {"run": "search", "model": "x/y", "prm": "orm"},
+        "found": {**STAGES["evaluation"], "curve": True},
+    }
     searched["found"] |= {"scores": {"orm": "scores"}, "answers": {"pbs": "pbs"}}
     found = repeat_by_seed({**fill_in(STAGES, SETTINGS, {"data": "a"}), **searched})["found"]
     assert found["answers"] == {"pbs-0": "pbs-0", "pbs-1": "pbs-1"}

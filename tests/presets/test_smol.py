@@ -35,6 +35,7 @@ def ifeval(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_the_whole_preset(tmp_path: Path):
+    """And the levers, on its samples."""
     pytest.importorskip("langdetect")
     names = tokenizer()
     policy = model(
@@ -49,7 +50,18 @@ def test_the_whole_preset(tmp_path: Path):
     )
     folder = str(saved(tmp_path / "policy", policy, names))
     settings: dict[str, Any] = {"policy": folder, "ifeval": ifeval(tmp_path / "ifeval"), "top_layers": 1}
-    settings |= {"prompts": 20, "n": 8, "branched_n": 8, "branch": "2,2", "test_prompts": 6, "held_out_prompts": 4, "test_n": 4, "steps": 4, "seeds": 2}
+    settings |= {
+        "states": str(tmp_path / "run/.states"),
+        "prompts": 20,
+        "n": 8,
+        "branched_n": 8,
+        "branch": "2,2",
+        "test_prompts": 6,
+        "held_out_prompts": 4,
+        "test_n": 4,
+        "steps": 4,
+        "seeds": 2,
+    }
     preset = load_preset("smol", settings)
     out = tmp_path / "run"
     manifests = run_preset(preset, out, say=lambda _: None)
@@ -65,6 +77,15 @@ def test_the_whole_preset(tmp_path: Path):
     assert levels["orm"] == {"outcome"}
     assert "outcome" not in levels["process"]
     assert levels["process"] | levels["orm"] == levels["openprm"]
+
+    read = {"candidates": "candidates", "branched": "candidates-branched", "topics": "candidates-topics"}
+    read |= {"pairs": "pairs", "pairs_topics": "pairs-topics"}
+    embedder = str(saved(tmp_path / "embedder", model("bert", kind="AutoModel", vocab_size=400), tokenizer(None)))
+    settings = {"policy": folder, "embedder": embedder, "states": str(out / ".states"), "top_layers": 1, "steps": 4}
+    settings |= {"seeds": 1, **{name: str(out / stage) for name, stage in read.items()}}
+    levers = run_preset(load_preset("levers", settings), tmp_path / "levers", say=lambda _: None)
+    assert len(levers["topics"]["kinds"]) == 5
+    assert levers["pairs-few"]["counts"]["pairs"] < manifests["pairs"]["counts"]["pairs"]
 
     # the rest again from what was published, without sampling
     published = str(out / "hub" / "openprm")
