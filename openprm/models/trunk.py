@@ -39,7 +39,7 @@ from .trunk_states import States, lacking, node_keys, tokens, trie, tries
 CANNOT = "the top layers of this model cannot be computed alone"
 
 #: Tokens of a trie that is computed in one row: attention over more takes longer than computing a prefix again.
-TRIE = 1024
+TRIE = 512
 #: Tokens of a piece, which is what a killed run computes again.
 _PIECE = 16384
 #: Keys of a config that say nothing of what the layers compute.
