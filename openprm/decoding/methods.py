@@ -78,8 +78,9 @@ class Method:
 
     def check_unit(self, unit: str) -> None:
         """Raises ValueError where it cannot take step rewards of this unit."""
-        if weighed := self._vote_unit(unit):
-            log_weights([], weighed)
+        of_scores = score_unit(self.aggregation, unit) if self.aggregation else unit
+        if self.name == WEIGHTED:
+            log_weights([], of_scores)
 
     @property
     def uses_rewards(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from ..engines.base import Report, Sampling, no_report, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
@@ -14,7 +15,8 @@ from ..engines.step_scorer import StepScorer
 from ..errors import Failure, InputError
 from ..schema import Message
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-from ..scoring.steps import DEFAULT_SEPARATOR
+from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..scoring.units import DEFAULT_UNIT
 from .loop import SearchResult, Watch
 from .methods import Method
 
@@ -80,8 +82,6 @@ class Searcher:
         step_generator = StepGenerator.load(spec, separator, sampling)
         try:
             scorer = StepScorer.load(prm, separator, method.aggregation) if prm else None
-            if scorer:
-                method.check_unit(scorer.unit)
         except ValueError:
             step_generator.close()
             raise
@@ -110,7 +110,7 @@ class Searcher:
 
 def check(spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling: Sampling) -> None:
     """Raises InputError where these do not make a search."""
-    check_engine(spec)
+    check_engine(spec.engine)
     if method.uses_rewards and prm is None:
         raise InputError(f"{method.name} needs a reward model; name one (--prm), or take the majority-vote")
     if prm is not None and not method.uses_rewards:
@@ -122,14 +122,19 @@ def check(spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling:
 def with_defaults(method: Method, prm: RewardSpec | None, separator: str | None) -> tuple[Method, str]:
     """The method with its aggregation and the separator of steps: as given, else as the reward model's config says.
 
-    Raises InputError for what is no reward model.
+    Raises InputError for what is no reward model, and ValueError for a separator that cannot be read and for what does
+    not take its rewards.
     """
-    if prm is None:
-        return method, separator or DEFAULT_SEPARATOR
-    from ..models.reward_checkpoint import reward_model_config
+    settings: Mapping[str, Any] = {}
+    if prm is not None:
+        from ..models.reward_checkpoint import reward_model_config
 
-    config = reward_model_config(prm.source, revision=prm.revision, trust_remote_code=prm.trust_remote_code)
-    settings = getattr(config, "openprm", None) or {}
-    if method.uses_rewards:
-        method = replace(method, aggregation=method.aggregation or settings.get("aggregation", DEFAULT_AGGREGATION))
-    return method, separator or settings.get("separator", DEFAULT_SEPARATOR)
+        config = reward_model_config(prm.source, revision=prm.revision, trust_remote_code=prm.trust_remote_code)
+        settings = getattr(config, "openprm", None) or {}
+        if method.uses_rewards:
+            aggregation = method.aggregation or settings.get("aggregation", DEFAULT_AGGREGATION)
+            method = replace(method, aggregation=aggregation)
+            method.check_unit(settings.get("unit", DEFAULT_UNIT))
+    separator = separator or settings.get("separator", DEFAULT_SEPARATOR)
+    split("", separator)
+    return method, separator

@@ -44,10 +44,17 @@ def complete_steps(text: str, separator: str) -> list[str]:
     return split(text + _NO_SPACE if is_stop(separator) else text.rstrip(_CUT), separator)[:-1]
 
 
-def check_engine(spec: GeneratorSpec) -> None:
-    """Raises InputError where the engine cannot continue from token ids."""
-    if spec.engine == "server":
+def check_engine(engine: str) -> None:
+    """Raises InputError where an engine of this name cannot continue from token ids."""
+    if engine == "server":
         raise InputError("servers cannot continue an answer from its token ids; take the engine vllm or transformers")
+
+
+def check_steps(separator: str, sampling: Sampling) -> None:
+    """Raises InputError for `stop`, and ValueError for a separator that cannot be read."""
+    if sampling.stop:
+        raise InputError("answers made of steps end at the model's end-of-turn token; leave the stop texts out")
+    split("", separator)
 
 
 class StepGenerator:
@@ -63,10 +70,8 @@ class StepGenerator:
     """
 
     def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:
-        if sampling.stop:
-            raise InputError("answers made of steps end at the model's end-of-turn token; leave the stop texts out")
+        check_steps(separator, sampling)
         check_template(engine.tokenizer, sampling, engine.model)
-        split("", separator)  # raises ValueError for one that cannot be read
         self.engine = engine
         self.separator = separator
         self.sampling = sampling
@@ -74,7 +79,8 @@ class StepGenerator:
     @classmethod
     def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> StepGenerator:
         """Raises InputError where the model cannot be loaded, or the engine cannot continue from token ids."""
-        check_engine(spec)
+        check_engine(spec.engine)
+        check_steps(separator, sampling)
         engine = spec.make()
         try:
             return cls(engine, separator, sampling)  # type: ignore[arg-type]

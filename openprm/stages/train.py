@@ -21,7 +21,9 @@ from ..runs.folder import read_manifest
 from ..runs.manifest import CURVE, WORK, files_hash, run_stage
 from ..runs.progress import shown
 from ..schema import LEVELS
-from ..scoring.aggregation import DEFAULT_AGGREGATION
+from ..scoring.aggregation import DEFAULT_AGGREGATION, score_unit
+from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..scoring.units import STRENGTH
 from .training_arguments import trainer_arguments
 from .training_pairs import training_pairs, tree_separator
 
@@ -110,6 +112,11 @@ class Train(Stage, kind="train"):
         {},
         flag="--trainer-option",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        split("", self.separator or DEFAULT_SEPARATOR)
+        score_unit(self.aggregation or DEFAULT_AGGREGATION, STRENGTH)
 
     @property
     def keeps_best(self) -> bool:

@@ -70,6 +70,8 @@ def test_votes_are_weighted_by_the_unit_of_the_rewards():
     ]:
         with pytest.raises(ValueError, match=problem):
             Method("weighted-vote", 8, aggregation).check_unit(unit)
+    with pytest.raises(ValueError, match="'prod' multiplies probabilities"):
+        Method("pbs", 4, "prod").check_unit("strength")
 
 
 def test_a_prompt_that_fails_leaves_the_others():

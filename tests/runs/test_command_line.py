@@ -17,6 +17,7 @@ from openprm.runs.command_line import escape, from_text, rerun_command, unescape
 from openprm.runs.declaration import STAGES, Stage, options_of
 from openprm.stages.evaluate import Evaluate
 from openprm.stages.pairs import Pairs
+from openprm.stages.sample import SampleResponses
 from openprm.stages.train import Train
 
 from .test_declaration import with_every_option
@@ -42,6 +43,11 @@ def read_back(monkeypatch: pytest.MonkeyPatch, stage: Stage) -> tuple[Stage, str
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_option_is_read_back(monkeypatch: pytest.MonkeyPatch, kind: str):
     stage = with_every_option(kind)
+    assert read_back(monkeypatch, stage) == (stage, "my out")
+
+
+def test_options_of_branches_are_read_back(monkeypatch: pytest.MonkeyPatch):
+    stage = SampleResponses(prompts="p", model="m", n=12, branch="3,2", separator="a\nb")
     assert read_back(monkeypatch, stage) == (stage, "my out")
 
 

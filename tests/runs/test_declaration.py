@@ -22,14 +22,19 @@ VALUES |= {
     "equivalence": "option",
 }
 VALUES |= {"kinds": {"ours": ["models", "mine"]}, "probes": [*PROBES], "suite": "paper"}
-VALUES |= {"branch": "3", "constraints": ["punctuation:no_comma"]}
+VALUES |= {"branch": "3", "aggregation": "mean", "constraints": ["punctuation:no_comma"]}
 VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 
 
+#: What does not fit beside the other options.
+WITHOUT = {"sample": {"branch": None, "separator": None}}
+
+
 def with_every_option(kind: str) -> Stage:
-    """A stage none of whose parameters has its default."""
+    """A stage none of whose parameters has its default, as far as they fit together."""
     stage = STAGES[kind]
-    return stage(**{field.name: other_value(field, hint) for field, hint in options_of(stage)})
+    values = {field.name: other_value(field, hint) for field, hint in options_of(stage)}
+    return stage(**{**values, **WITHOUT.get(kind, {})})
 
 
 def other_value(field: Any, hint: Any) -> Any:

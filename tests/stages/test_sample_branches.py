@@ -10,7 +10,6 @@ import pytest
 from openprm.decoding.branching import branched
 from openprm.engines.step_generator import StepGenerator
 from openprm.engines.transformers_generator import TransformersGenerator
-from openprm.errors import InputError
 from openprm.presets.toy_stages import ToyPrompts
 from openprm.runs.folder import read_rows
 from openprm.schema import BranchedCandidate
@@ -100,14 +99,18 @@ def test_a_killed_run_goes_on(tmp_path: Path, prompts: Path, policy: Path, monke
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_what_does_not_fit_together(prompts: Path, policy: Path, tmp_path: Path):
+def test_what_does_not_fit_together_is_said_before_anything_is_loaded():
     for options, problem in [
         ({"branch": "5"}, "a product that divides N"),
         ({"branch": "0,2"}, "numbers from 1"),
         ({"branch": "2,x"}, "numbers from 1"),
         ({"branch": None}, "--separator says where"),
         ({"stop": ["x"]}, "leave the stop texts out"),
+        ({"separator": "lines"}, "did you mean line"),
+        ({"separator": "re:("}, "not a regular expression"),
         ({"servers": [*SERVERS]}, "take the engine vllm or transformers"),
     ]:
-        with pytest.raises(InputError, match=problem):
-            sample(prompts, policy, tmp_path / "out", **options)
+        with pytest.raises(ValueError, match=problem):
+            stage.SampleResponses(
+                prompts="prompts", model="none", n=12, **{"branch": "3,2", "separator": " ", **options}
+            )

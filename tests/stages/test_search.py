@@ -25,7 +25,7 @@ from openprm.schema import Answer, Candidate, Prompt
 from openprm.scoring.pipeline import load_scorer
 from openprm.stages.sample import SampleResponses
 from openprm.stages.score import Score
-from openprm.stages.search import read_rule
+from openprm.stages.search import Search, read_rule
 from tests.stage_runs import search
 
 from .. import tiny_models
@@ -143,6 +143,22 @@ def test_what_makes_no_search(tmp_path: Path, prompts: Path, policy: Path, prm: 
     ]:
         with pytest.raises(InputError, match=problem):
             search(prompts, language_model, reward_model, tmp_path / "out", method, sampling)
+    for method, separator, problem in [
+        (Method("pbs"), "lines", "did you mean line"),
+        (Method("majority-vote"), "re:(", "not a regular expression"),
+        (Method("pbs", 4, "prod"), None, "'prod' multiplies probabilities"),
+        (Method("weighted-vote", 4, "prod"), None, "'prod' multiplies probabilities"),
+    ]:
+        made = Search(
+            model=str(policy),
+            prompts=str(prompts),
+            prm=str(prm) if method.uses_rewards else None,
+            method=method.name,
+            aggregation=method.aggregation,
+            separator=separator,
+        )
+        with pytest.raises(ValueError, match=problem):
+            made.recorded()
 
 
 # ---- Early rejection ----

@@ -251,6 +251,19 @@ def test_the_separator_is_that_of_the_trees_behind_the_pairs(tmp_path: Path, bas
     assert recorded(["a", "mixed"]) == ".\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("separator", "lines", "did you mean line"),
+        ("aggregation", "average", "unknown aggregation 'average'"),
+        ("aggregation", "prod", "'prod' multiplies probabilities"),
+    ],
+)
+def test_what_cannot_be_recorded_is_said_before_anything_is_loaded(option: str, value: str, problem: str):
+    with pytest.raises(ValueError, match=problem):
+        Train(pairs={"pairs": "none"}, base="none", **{option: value})
+
+
 def run_on(out: Path, counts: dict[str, Any]) -> Path:
     def work(folder: Path) -> dict[str, Any]:
         return finish_dataset(folder, Pair, "pairs", write_shard(folder, 0, pairs(8), Pair), counts)
