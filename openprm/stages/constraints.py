@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.constraints import Instruction, check_kinds, compose, near_duplicates, open_instructions
 from ..data.holdout import divide, question_rank
-from ..data.prompts import PromptColumns, read_prompts
+from ..data.prompts import DEFAULT_COLUMNS, PromptColumns, read_prompts
 from ..data.values import question_id
 from ..errors import InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
@@ -65,7 +65,7 @@ class Constraints(ReadsRows, kind="constraints"):
         train, test = divide(ranks.values(), self.holdout)
         kept = train if self.subset == "train" else test
         own = [one for one in instructions if ranks[one.topic] in kept]
-        avoided = [row["question"][-1]["content"] for path in self.avoid.values() for row in _prompts(path)]
+        avoided = [text for path in self.avoid.values() for text in _texts(path, rejections, "prompt")]
         alike = near_duplicates(own, avoided)
         usable = [one for one in own if one.text not in alike]
         if own and not usable:
@@ -102,14 +102,20 @@ class Constraints(ReadsRows, kind="constraints"):
         if self.instructions is None:
             return open_instructions()
         columns = PromptColumns(self.instruction_column)
-        found = rejections.filter(read_prompts(self.instructions, columns, split=self.split))
-        texts = dict.fromkeys(row["question"][-1]["content"].strip() for row in found)
-        if not texts:
-            raise InputError(f"{self.instructions}: no instruction could be used; " + most_common(rejections.counts))
+        texts = dict.fromkeys(_texts(self.instructions, rejections, "instruction", columns, self.split))
         return [Instruction(text, text) for text in texts]
 
 
-def _prompts(path: str) -> Iterator[Prompt]:
-    for row in read_prompts(path):
-        if isinstance(row, dict):
-            yield row
+def _texts(
+    path: str,
+    rejections: Rejections,
+    what: str,
+    columns: PromptColumns = DEFAULT_COLUMNS,
+    split: str | None = None,
+) -> list[str]:
+    """The last message of each prompt. Raises InputError where there is none."""
+    before = Counter(rejections.counts)
+    rows = rejections.filter(read_prompts(path, columns, split=split))
+    if not (found := [row["question"][-1]["content"].strip() for row in rows]):
+        raise InputError(f"{path}: no {what} could be used; " + most_common(rejections.counts - before))
+    return found

@@ -64,8 +64,20 @@ def test_own_instructions_without_near_duplicates(tmp_path):
 
 def test_a_file_without_instructions_says_why(tmp_path):
     own = write_jsonl(tmp_path / "own.jsonl", [{"question": ""}, {"question": " "}])
-    with pytest.raises(InputError, match=r"own\.jsonl: no instruction could be used; .*is empty"):
+    with pytest.raises(InputError, match=r"own\.jsonl: no instruction could be used; 2 rows .*is empty"):
         made(tmp_path / "out", instructions=own, n=1)
+    with pytest.raises(InputError, match=r"own\.jsonl: no prompt could be used; 2 rows .*is empty"):
+        made(tmp_path / "out", avoid={"test": own}, n=1)
+
+
+def test_prompts_to_avoid_that_cannot_be_used_are_listed(tmp_path):
+    near = write_jsonl(tmp_path / "near.jsonl", [{"question": "Write a joke about tea."}, {"question": ""}])
+    manifest, _ = made(tmp_path / "out", n=1, avoid={"test": near})
+    assert manifest["counts"]["near_duplicates"] > 0
+    assert [*manifest["counts"]["rejected"].values()] == [1]
+    assert [row["key"] for row in rejected(tmp_path / "out")] == [f"{near}, row 2"]
+    with pytest.raises(InputError, match="stopped by --strict"):
+        made(tmp_path / "strict", n=1, avoid={"test": near}, strict=True)
 
 
 def test_a_response_is_rewarded_by_the_share_it_meets(tmp_path):
