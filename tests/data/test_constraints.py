@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from openprm.data import constraints
 from openprm.data.constraints import Instruction, compose, constraint_kinds, near_duplicates, open_instructions
 from openprm.errors import InputError
-from openprm.rewards.ifeval import read_instructions
+from openprm.rewards.ifeval import check, read_instructions
 from openprm.rewards.ifeval_checks import KINDS
 
 OPEN = open_instructions()
@@ -61,6 +63,107 @@ def test_one_of_a_group_and_none_that_conflicts(seed):
 )
 def test_what_no_response_can_meet_is_not_asked_for(couple):
     assert all(len(composed.kinds) == 1 for composed in compose(OPEN, 50, kinds=couple))
+
+
+BULLETS, SENTENCES = "detectable_format:number_bullet_lists", "length_constraints:number_sentences"
+LETTERS, POSTSCRIPT = "keywords:letter_frequency", "detectable_content:postscript"
+
+
+@pytest.mark.parametrize(
+    ("n", "kinds"),
+    [
+        *((8, couple) for couple in combinations(constraint_kinds(), 2)),
+        (2000, (BULLETS, SENTENCES, POSTSCRIPT)),
+        (4000, ("detectable_format:multiple_sections", LETTERS, POSTSCRIPT)),
+        (1000, (POSTSCRIPT, "change_case:capital_word_frequency")),
+        (1000, None),
+    ],
+    ids=str,
+)
+def test_every_prompt_can_be_met(n, kinds):
+    if kinds is None or any(kind.startswith(("change_case:english", "language:")) for kind in kinds):
+        pytest.importorskip("langdetect")
+    for composed in compose(OPEN, n, kinds=kinds):
+        checks = read_instructions(composed.reference)
+        assert all(check(met(dict(checks)), checks)), (composed.prompt, met(dict(checks)))
+
+
+def test_bounds_that_just_leave_room_are_asked_for():
+    found = set()
+    for composed in compose(OPEN, 1000, kinds=[BULLETS, SENTENCES]):
+        checks = dict(read_instructions(composed.reference))
+        if len(checks) == 2 and checks[SENTENCES]["relation"] == "less than":
+            found.add((checks[BULLETS]["num_bullets"], checks[SENTENCES]["num_sentences"]))
+    assert found == {(bullets, below) for below in range(3, 7) for bullets in range(2, below) if bullets < 6}
+
+
+#: Ten words with few letters, no capitals, and none of the words that may be forbidden.
+PLAIN = "the children sat in the house until the rain ended"
+ANSWERS = {
+    "de": "Das ist ein sehr schöner Tag, und wir gehen nach Hause.",
+    "es": "Hoy es un día muy bonito y nosotros vamos a la casa.",
+    "fr": "C'est une belle journée et nous allons à la maison.",
+    "it": "Oggi è una bella giornata e noi andiamo a casa.",
+    "pt": "Hoje é um dia muito bonito e nós vamos para a nossa casa.",
+}
+
+
+def met(given: Mapping[str, Mapping[str, Any]]) -> str:
+    """A response that meets all constraints, by kind with their arguments."""
+
+    def of(kind: str) -> list[Any]:
+        """The arguments of a kind; nothing where it is not given, or asks for less than what stands there anyway."""
+        own = [*given.get(kind, {}).values()]
+        return [] if "less than" in own else own
+
+    for language in of("language:response_language"):
+        return ANSWERS[language]
+    if "detectable_format:json_format" in given:
+        return "{}"
+    if "combination:two_responses" in given:
+        return "tea\n******\nrain"
+    text = PLAIN
+    if words := of("length_constraints:number_words"):
+        text = " ".join([PLAIN] * (words[0] // 10))
+    if sentences := of("length_constraints:number_sentences"):
+        text = " ".join([f"{PLAIN}."] * sentences[0])
+    if "detectable_format:title" in given:
+        text += " <<tea>>"
+    for count in of("detectable_content:number_placeholders"):
+        text += " [tea]" * count
+    for count in of("detectable_format:number_highlighted_sections"):
+        text += " *tea*" * count
+    if capitals := of("change_case:capital_word_frequency"):
+        text += " TEA" * capitals[0]
+    for words in of("keywords:existence"):
+        text += " " + " ".join(words)
+    if often := of("keywords:frequency"):
+        text += f" {often[0]}" * often[1]
+    if letters := of("keywords:letter_frequency"):
+        text += " " + letters[0] * letters[1]
+    if sections := of("detectable_format:multiple_sections"):
+        text = " ".join(f"{sections[0]} {index + 1}" for index in range(sections[1])) + " " + text
+    for count in of("detectable_format:number_bullet_lists"):
+        text = "\n".join([f"* {text}", *["* tea"] * (count - 1)])
+    for count in of("length_constraints:number_paragraphs"):
+        text = "\n***\n".join([*["tea"] * (count - 1), text])
+    if paragraphs := of("length_constraints:nth_paragraph_first_word"):
+        count, place, word = paragraphs
+        each = ["tea"] * count
+        each[-1] = text
+        each[place - 1] = f"{word}\n{each[place - 1]}"
+        text = "\n\n".join(each)
+    for marker in of("detectable_content:postscript"):
+        text += f"\n{marker} tea"
+    for phrase in of("startend:end_checker"):
+        text += f" {phrase}"
+    for repeated in of("combination:repeat_prompt"):
+        text = f"{repeated} {text}"
+    if "change_case:english_lowercase" in given:
+        text = text.lower()
+    if "change_case:english_capital" in given:
+        text = text.upper()
+    return f'"\n{text}"' if "startend:quotation" in given else text
 
 
 @cache
