@@ -154,16 +154,16 @@ class _Below(Passes):
         self._trunk = trunk
         self.found: list[tuple[np.ndarray, Tensor]] = []
 
-    def run(self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]) -> Any:
+    @contextmanager
+    def around(self, inputs: dict[str, Any], packs: Sequence[Pack]) -> Iterator[None]:
         def through(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
             reached.append(hidden_states)
             return hidden_states
 
         reached: list[Tensor] = []
         with answering(self._trunk.above, through):
-            output = super().run(model, inputs, packs)
+            yield
         self.found += [(node_keys(one), row[: len(one.tokens)]) for one, row in zip(packs, reached[0], strict=True)]
-        return output
 
 
 class _Above(Passes):
@@ -209,7 +209,8 @@ class _Above(Passes):
         self.states.write(unique[new], torch.cat(states)[torch.from_numpy(first[new])])
         return int(new.sum())
 
-    def run(self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]) -> Any:
+    @contextmanager
+    def around(self, inputs: dict[str, Any], packs: Sequence[Pack]) -> Iterator[None]:
         keys = [node_keys(one) for one in packs]
         if self.states.missing(np.concatenate(keys)).any():
             self.prepare(_path(one, end) for one in packs for end in one.ends)
@@ -218,7 +219,7 @@ class _Above(Passes):
             given[row, : len(some)] = self.states.read(some)
         given = given.to(self.model.device)
         with answering(self._trunk.below, lambda *_, **__: given):
-            return super().run(model, inputs, packs)
+            yield
 
 
 def _path(one: Pack, end: int) -> list[int]:

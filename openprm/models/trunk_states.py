@@ -7,6 +7,7 @@ memory, and `NAME.keys.npy`, written last, with a hash of the token and all toke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -17,8 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import first_line
 from ..runs.atomic import whole_file
 from ..scoring.packing import Pack, pack, shared_length
+
+logger = logging.getLogger(__name__)
 
 _KEYS = ".keys.npy"
 
@@ -59,15 +63,24 @@ class States:
         return len(self._keys)
 
     def refresh(self) -> None:
-        """Finds what other processes have added."""
+        """Finds what other processes have added. A piece that is damaged is left out, with a warning."""
         keys, places = [self._keys], [self._places]
         for path in sorted(self.folder.glob(f"*{_KEYS}")):
             if path.name not in self._names:
                 self._names.add(path.name)
-                keys.append(np.load(path))
-                rows = np.arange(len(keys[-1]))
+                states = path.with_name(path.name.replace(_KEYS, ".states.npy"))
+                try:
+                    found, held = np.load(path), self._mapped(states)
+                    if (found.dtype, held.dtype, held.shape) != (np.uint64, np.uint8, (len(found), self._row)):
+                        raise ValueError("the two do not fit together")
+                except Exception as error:  # files fail in many ways
+                    said = "%s and %s are damaged (%s): their states are computed again. Delete them."
+                    logger.warning(said, path, states.name, first_line(error))
+                    continue
+                keys.append(found)
+                rows = np.arange(len(found))
                 places.append(np.stack([np.full_like(rows, len(self._pieces)), rows], axis=1))
-                self._pieces.append(path.with_name(path.name.replace(_KEYS, ".states.npy")))
+                self._pieces.append(states)
         if len(keys) > 1:
             self._keys, first = np.unique(np.concatenate(keys), return_index=True)
             self._places = np.concatenate(places)[first]

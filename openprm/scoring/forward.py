@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -85,15 +85,18 @@ class Passes:
         """For each layer, the keys and values of these prefixes, one per row, padded on the right."""
         cache = DynamicCache()  # without a config: its layers keep everything, and our masks make the windows
         packs = [pack([prefix]) for prefix in tokens]
-        self.run(self.model, {**self._packed_inputs(packs), "past_key_values": cache, "use_cache": True}, packs)
+        inputs = {**self._packed_inputs(packs), "past_key_values": cache, "use_cache": True}
+        with self.around(inputs, packs):
+            self.model(**inputs)
         return [(keys, values) for keys, values, _ in cache]
 
     def prepare(self, sequences: Iterable[Sequence[int]]) -> None:
         """Called before the passes over these sequences, for what they have in common."""
 
-    def run(self, model: Any, inputs: dict[str, Any], packs: Sequence[Pack]) -> Any:
-        """The (wrapped) model's output for the inputs that were made of the packs: every call of it."""
-        return model(**inputs)
+    @contextmanager
+    def around(self, inputs: dict[str, Any], packs: Sequence[Pack]) -> Iterator[None]:
+        """Every call of the (wrapped) model, with the inputs that were made of the packs, is within one of these."""
+        yield
 
     def _plain_inputs(self, packs: Sequence[Pack]) -> dict[str, Any]:
         """One pack without branches per row, padded on the right."""
@@ -123,14 +126,11 @@ class Passes:
         left out.
         """
         calls: list[tuple[Tensor, Tensor]] = []
-        handles = [
-            head.register_forward_hook(lambda _, args, output: calls.append((args[0], output))) for head in self._heads
-        ]
-        try:
-            output = self.run(model, inputs, packs)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self.around(inputs, packs), ExitStack() as hooks:  # after what `around` computes first, with other inputs
+            for head in self._heads:
+                handle = head.register_forward_hook(lambda _, args, output: calls.append((args[0], output)))
+                hooks.callback(handle.remove)
+            output = model(**inputs)
         return output, [call for call in calls if call[1].shape == (*inputs["input_ids"].shape, 1)]
 
 

@@ -136,7 +136,6 @@ class SequenceRewarder:
                 "the model's config has no pad_token_id, so its passes hold one row only: give the tokenizer "
                 "a padding token of its own (not EOS) and set model.config.pad_token_id to its id"
             )
-        self.prepare(chain.from_iterable(groups))
         values = self.calls.packed(model, packs)[1] if self.packed else self.calls.plain(model, packs)
         starts = [0, *accumulate(len(row.ends) for row in packs)]
         return values[torch.tensor([starts[row] + position for row, position in where], device=values.device)]

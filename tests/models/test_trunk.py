@@ -10,6 +10,7 @@ import torch
 
 from openprm.errors import InputError
 from openprm.models.trunk import Trunk, with_trunk
+from openprm.models.trunk_states import node_keys
 from openprm.scoring.rewarder import SequenceRewarder
 from tests import tiny_models
 from tests.scoring.test_rewarder import PROMPTED, flat
@@ -55,6 +56,23 @@ def test_states_are_computed_once_for_all_models_above_a_trunk(tmp_path: Path, m
     assert len(list(tmp_path.iterdir())) == 1
     distinct = {tuple(one[: end + 1]) for group in PROMPTED for one in group for end in range(len(one))}
     assert len(again.calls.states) == len(distinct)
+
+
+def test_states_are_looked_up_once_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = model("llama")
+    expected = flat(SequenceRewarder(made).rewards(PROMPTED))
+    rewarder, asked = cut(made, tmp_path), []
+
+    def counted(one: Any) -> Any:
+        asked.append(one)
+        return node_keys(one)
+
+    for name in ("trunk", "trunk_states"):
+        monkeypatch.setattr(f"openprm.models.{name}.node_keys", counted)
+    for prepared in (False, True):  # what is not prepared is computed on the way, and seen by no one
+        asked.clear()
+        torch.testing.assert_close(rewarder.forward(made, PROMPTED).detach(), expected, rtol=0, atol=1e-5)
+        assert (len(asked) == sum(map(bool, PROMPTED))) == prepared
 
 
 def test_other_frozen_weights_or_layers_have_other_states(tmp_path: Path):

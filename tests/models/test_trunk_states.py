@@ -96,3 +96,29 @@ def test_states_that_are_not_finite_are_no_states(tmp_path: Path):
     with pytest.raises(ValueError, match=r"not finite in torch\.float16; use another dtype"):
         States(tmp_path, 1, torch.float16).write(np.zeros(1, np.uint64), torch.tensor([[7e4]]))
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("end", [".keys.npy", ".states.npy"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "gone", "shorter", "other"])
+def test_a_damaged_piece_is_named_and_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: str, damage: str
+):
+    if (end, damage) == (".keys.npy", "gone"):
+        return  # as where a process was killed
+    states = States(tmp_path, 2, torch.float32)
+    write(states, [[1, 2]])
+    (path,) = tmp_path.glob(f"*{end}")
+    array = np.load(path)
+    if damage == "gone":
+        path.unlink()
+    elif damage in ("empty", "cut"):
+        path.write_bytes(path.read_bytes()[: -1 if damage == "cut" else 0])
+    else:
+        np.save(path, array[:1] if damage == "shorter" else array.astype(np.float32))
+    write(states, [[5]])
+    again = States(tmp_path, 2, torch.float32)
+    assert len(again) == 1
+    assert f"{path.name.removesuffix(end)}.states.npy are damaged" in caplog.text
+    write(again, [[1, 2]])
+    last = States(tmp_path, 2, torch.float32)
+    assert last.read(node_keys(pack([[1, 2]]))).tolist() == [[1, 1], [3, 2]]
