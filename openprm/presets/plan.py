@@ -89,8 +89,10 @@ def _plan(
     total = math.fsum(given.prompts.values())
     reading = math.fsum(count * given.n * tokens(source) for source, count in given.prompts.items())
     match stage.kind:
-        case "toy-prompts" | "constraints":
+        case "toy-prompts":
             return {"prompts": stage.n}, _Output({name: stage.n})
+        case "constraints":
+            return {"prompts": stage.n}, _Output({stage.source: stage.n})
         case "prompts":
             source = stage.declared or stage.source or name
             prompts = given.prompts if before else {source: assumed("prompts", source)}
@@ -98,7 +100,8 @@ def _plan(
             if stage.limit is not None and not total <= stage.limit:
                 prompts = {source: count * stage.limit / total for source, count in prompts.items()}
             return {"prompts": math.fsum(prompts.values())}, _Output(prompts)
-        case "sample" | "search":  # a search is planned as sampling as many whole responses as its budget
+        # a search is planned as sampling as many whole responses as its budget, and branches as if they shared nothing
+        case "sample" | "search":
             n = stage.n if stage.kind == "sample" else stage.budget
             asked = given.prompts.items()
             numbers = {
@@ -126,6 +129,8 @@ def _plan(
             taken = [(source, count) for output in before for source, count in output.pairs.items()]
             total = math.fsum(count for _, count in taken)
             seen = stage.max_steps * stage.batch_size if stage.max_steps else total * stage.epochs
-            sides = math.fsum(2 * count * min(tokens(source), stage.max_length) for source, count in taken)
-            return {"pairs": seen, "tokens": sides * seen / total if total else math.nan}, _Output()
+            sizes = [2 * min(tokens(source), stage.max_length) for source, _ in taken]
+            if len({*sizes}) != 1:  # else the mean is known, however many pairs there are
+                sizes = [math.fsum(size * count / total for size, (_, count) in zip(sizes, taken, strict=True))]
+            return {"pairs": seen, "tokens": seen * sizes[0] if taken else math.nan}, _Output()
     return {}, _Output()

@@ -82,3 +82,15 @@ def test_the_paper_is_planned_whole():
     assert plans["samples-8b-ultrafeedback"].samples == 59_876 * 64  # the paper's 3.84 million
     assert not any(math.isnan(plan.tokens) for plan in plans.values() if plan.tokens is not None)
     assert plans["openprm"].pairs == pytest.approx(110_191, rel=0.01)  # Table 4
+
+
+def test_smol_is_planned_but_for_pairs_that_trees_decide():
+    plans = planned(**load_preset("smol"))
+    for plan in plans.values():
+        for number in (plan.prompts, plan.samples, plan.tokens, plan.generated, plan.generated_at_most):
+            assert number is None or number > 0, plan
+    samples, branched = plans["samples"], plans["samples-branched"]
+    assert (samples.samples, samples.tokens, samples.generated) == (192 * 64, 192 * 60, 192 * 64 * 90)
+    assert (branched.samples, branched.generated_at_most) == (192 * 32, 192 * 32 * 128)
+    assert plans["samples-test"].generated == 160 * 16 * 94
+    assert plans["openprm-0"].tokens == 48 * 16 * 2 * 150
