@@ -85,12 +85,13 @@ def test_the_paper_is_planned_whole():
 
 
 def test_smol_is_planned_but_for_pairs_that_trees_decide():
-    plans = planned(**load_preset("smol"))
+    settings = {"prompts": 10, "n": 8, "branched_n": 16, "test_prompts": 20, "test_n": 4, "steps": 3}
+    plans = planned(**load_preset("smol", settings))
     for plan in plans.values():
         for number in (plan.prompts, plan.samples, plan.tokens, plan.generated, plan.generated_at_most):
             assert number is None or number > 0, plan
     samples, branched = plans["samples"], plans["samples-branched"]
-    assert (samples.samples, samples.tokens, samples.generated) == (192 * 64, 192 * 60, 192 * 64 * 90)
-    assert (branched.samples, branched.generated_at_most) == (192 * 32, 192 * 32 * 128)
-    assert plans["samples-test"].generated == 160 * 16 * 94
-    assert plans["openprm-0"].tokens == 48 * 16 * 2 * 150
+    assert (samples.samples, samples.tokens, samples.generated) == (10 * 8, 10 * 60, 10 * 8 * 90)
+    assert (branched.samples, branched.generated_at_most) == (10 * 16, 10 * 16 * 128)
+    assert plans["samples-test"].generated == 20 * 4 * 94
+    assert plans["openprm-0"].tokens == 3 * 16 * 2 * (60 + 90)
