@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ class SentenceEmbeddings:
     """Embeds texts by a model, a folder or Hub id, and keeps the vectors in a file of `folder`.
 
     They are computed in float64 and kept in float32, so that they depend neither on the batch nor on the machine. The
-    model is loaded where a text is new. `cut` counts the texts of all calls that are longer than the model reads: it
-    embeds their beginning.
+    model is loaded where a text is new, once a process. `cut` counts the texts of all calls that are longer than the
+    model reads: it embeds their beginning.
     """
 
     def __init__(self, model: str, folder: Path) -> None:
@@ -34,7 +34,6 @@ class SentenceEmbeddings:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / f"embeddings-{self._hash[:16]}.sqlite"
         self.name = f"{Path(model).name.partition('@')[0]}@{self._hash[:12]}"
-
         self.cut = 0
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -50,28 +49,33 @@ class SentenceEmbeddings:
             there = read()
             new = {key: text for key, text in zip(keys, texts, strict=True) if key not in there}
             for part in batched(new, _PER_COMMIT):
+                model = _load(self._path, self._hash)
                 some = [new[key].encode(errors="replace").decode() for key in part]  # no tokenizer takes surrogates
-                vectors = np.asarray(self._model.encode(some, show_progress_bar=False), dtype=np.float32)
-                rows = zip(part, map(self._is_cut, some), (vector.tobytes() for vector in vectors), strict=True)
+                vectors = np.asarray(model.encode(some, show_progress_bar=False), dtype=np.float32)
+                cut = (_is_cut(model, text) for text in some)
+                rows = zip(part, cut, (vector.tobytes() for vector in vectors), strict=True)
                 with database:
                     database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", rows)
             there = read() if new else there
         self.cut += sum(cut for cut, _ in there.values())
         return np.stack([np.frombuffer(there[key][1], dtype=np.float32) for key in keys])
 
-    def _is_cut(self, text: str) -> bool:
-        most = self._model.max_seq_length  # tokens, each of a byte at least but the two at the ends
-        return bool(most) and len(text.encode()) + 2 > most and len(self._model.tokenizer(text)["input_ids"]) > most
 
-    @cached_property
-    def _model(self) -> Any:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise InputError("embeddings need sentence-transformers: pip install 'openprm[embeddings]'") from error
-        from ..models.reward_checkpoint import loading
+def _is_cut(model: Any, text: str) -> bool:
+    most = model.max_seq_length  # tokens, each of a byte at least but the two at the ends
+    return bool(most) and len(text.encode()) + 2 > most and len(model.tokenizer(text)["input_ids"]) > most
 
-        hub = None if Path(self._path).exists() else HubId.parse(self._path)
-        name, revision = (hub.repository, self._hash) if hub else (self._path, None)
-        with loading(self._path, "SentenceTransformer"):
-            return SentenceTransformer(name, revision=revision).double().eval()
+
+@lru_cache(maxsize=1)
+def _load(path: str, commit: str) -> Any:
+    """The model of a folder, or of a Hub id at this commit."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise InputError("embeddings need sentence-transformers: pip install 'openprm[embeddings]'") from error
+    from ..models.reward_checkpoint import loading
+
+    hub = None if Path(path).exists() else HubId.parse(path)
+    name, revision = (hub.repository, commit) if hub else (path, None)
+    with loading(path, "SentenceTransformer"):
+        return SentenceTransformer(name, revision=revision).double().eval()

@@ -28,11 +28,12 @@ from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..trees.near_threshold import excerpts, near_threshold
 from ..trees.similarity import DEFAULT_SIMILARITY, EMBEDDING, EmbeddingSimilarity, Similarity, similarity
 from ..trees.statistics import TreeStatistics
-from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, tie_break
+from ..trees.tree import DEFAULT_THRESHOLD, MergeParameters, build_tree, merge, tie_break
 from .shared_options import ReadsCandidates
 
 PROMPTS_PER_SHARD = 500
 _FLUSH = 50_000_000  # characters held back before the buckets of candidates are written
+_Meaning = tuple[Similarity, SentenceEmbeddings | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,8 @@ class Trees(ReadsCandidates, kind="trees"):
             raise InputError("--similarity embedding and --embedder MODEL go together; give both, or none of them")
 
     def work(self, folder: Path) -> Mapping[str, Any]:
+        meaning = self.measure(folder / WORK)
+        merge([["a"], ["b"]], [0, 0], self._parameters(self.separator, DEFAULT_SIMILARITY))  # raises without SciPy
         buckets = _bucket(folder, self.candidate_source(), self.strict, self.responses)
         for source in self.separators:
             if source not in buckets["sources"]:
@@ -93,7 +96,7 @@ class Trees(ReadsCandidates, kind="trees"):
         stored = Shards(folder, Tree)
         finished = stored.notes()
         missing = [shard for shard in enumerate(buckets["shards"]) if shard[0] not in finished]
-        grow = partial(self._grow_shard, folder, buckets["reward_name"])
+        grow = partial(self._grow_shard, folder, buckets["reward_name"], meaning)
         done = sum(note.items for note in finished.values())
         with Progress("trees", "prompts", buckets["prompts"], done, note=folder / WORK / "progress.txt") as progress:
             for prompts in in_processes(grow, missing, self.num_proc):
@@ -112,15 +115,19 @@ class Trees(ReadsCandidates, kind="trees"):
             "rejected": dict(rejections.counts),
         }
         rows: Iterator[Any] = read_rows(folder, Tree)
-        near = near_threshold(islice(rows, 100), self._parameters(self.separator, self.measure(folder / WORK)[0]))
+        near = near_threshold(islice(rows, 100), self._parameters(self.separator, meaning[0]))
         examples = {name: [[*excerpts(texts, 300), alike] for alike, *texts in found] for name, found in near.items()}
         return {**finish_dataset(folder, Tree, "trees", digests, counts), "near_threshold": examples}
 
-    def measure(self, folder: Path) -> tuple[Similarity, SentenceEmbeddings | None]:
-        """The similarity of steps, and the embeddings behind it, which are kept in `folder`, or in the cache."""
+    def measure(self, folder: Path) -> _Meaning:
+        """The similarity of steps, and the embeddings behind it, which are kept in `folder`, or in the cache.
+
+        Raises InputError where they cannot be computed.
+        """
         if self.embedder is None:
             return similarity(self.similarity), None
         embeddings = SentenceEmbeddings(self.embedder, Path(self.embedding_cache or folder))
+        embeddings(["a"])  # what cannot be loaded is said before anything is read
         return EmbeddingSimilarity(embeddings, embeddings.name), embeddings
 
     def _parameters(self, separator: str, measure: str | Similarity) -> MergeParameters:
@@ -136,32 +143,32 @@ class Trees(ReadsCandidates, kind="trees"):
             seed=self.seed,
         )
 
-    def _grow_shard(self, folder: Path, reward_name: str, shard: tuple[int, list[int]]) -> int:
+    def _grow_shard(self, folder: Path, reward_name: str, meaning: _Meaning, shard: tuple[int, list[int]]) -> int:
         """Builds and stores the trees of a shard, a number and its buckets; returns its number of prompts."""
         index, buckets = shard
         prompts: dict[str, list[Candidate]] = {}
         for line in _lines(folder, buckets):
             row = json.loads(line)
             prompts.setdefault(row["prompt_id"], []).append(row)
-        measure, embeddings = self.measure(folder / WORK)
+        measure, embeddings = meaning
+        cut_before = embeddings.cut if embeddings else 0
         trees: list[Tree] = []
         failures: list[Failure] = []
         statistics = TreeStatistics()
         for _, candidates in sorted(prompts.items(), key=lambda item: _place(item[0])):
-            usable = []
-            for candidate in candidates:
-                problem = _unusable(candidate, reward_name)
-                if problem and self.strict:
-                    raise InputError(f"{problem} (stopped by --strict)")
-                if problem:
-                    failures.append(problem)
-                else:
-                    usable.append(candidate)
-            if usable:
-                separator = self.separators.get(min(candidate["source"] for candidate in usable), self.separator)
-                trees.append(build_tree(usable, reward_name, self._parameters(separator, measure)))
-                statistics.add(trees[-1])
-        statistics.counts["cut"] += embeddings.cut if embeddings else 0
+            problems = [_unusable(candidate, reward_name) for candidate in candidates]
+            usable = [candidate for candidate, problem in zip(candidates, problems, strict=True) if problem is None]
+            failures += filter(None, problems)
+            separator = self.separators.get(min((one["source"] for one in usable), default=""), self.separator)
+            try:
+                trees += [build_tree(usable, reward_name, self._parameters(separator, measure))] if usable else []
+            except Failure as failure:  # of one step
+                failures += [failure.at(response_key(candidate)) for candidate in usable]
+            if failures and self.strict:
+                raise InputError(f"{failures[0]} (stopped by --strict)")
+        for tree in trees:
+            statistics.add(tree)
+        statistics.counts["cut"] += embeddings.cut - cut_before if embeddings else 0
         Shards(folder, Tree).write(index, trees, failures, statistics.state(), len(prompts))
         return len(prompts)
 

@@ -11,19 +11,21 @@ from ..text import comparable
 from .similarity import similarity
 from .tree import MergeParameters, siblings
 
+_MOST = 1000  # as many texts squared are compared
+
 
 def near_threshold(
     trees: Iterable[Tree], parameters: MergeParameters, n: int = 3
 ) -> dict[str, list[tuple[float, str, str]]]:
     """Similarity and texts of up to `n` pairs of different steps, nearest to the threshold: "merged" and "apart".
 
-    At most one of each a tree; `parameters` are what the trees were built by.
+    At most one of each a tree, of the first `_MOST` steps at a node; `parameters` are what the trees were built by.
     """
     measure = similarity(parameters.similarity)
 
     def alike(texts: Sequence[str]) -> Iterator[tuple[float, str, str]]:
         if len(texts) > 1:  # others were not compared, nor embedded
-            matrix = measure.matrix(measure.prepare(texts))
+            matrix = measure.matrix(measure.prepare(texts := texts[:_MOST]))
             yield from ((float(matrix[i, j]), texts[i], texts[j]) for i, j in combinations(range(len(texts)), 2))
 
     merged, apart = [], []

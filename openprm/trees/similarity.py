@@ -14,6 +14,8 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Indel, JaroWinkler, Levenshtein
 
+from ..errors import Failure
+
 EDIT_SIMILARITIES: dict[str, Callable[..., float]] = {
     "levenshtein": Levenshtein.normalized_similarity,
     "indel": Indel.normalized_similarity,
@@ -23,7 +25,7 @@ DEFAULT_SIMILARITY = "levenshtein"
 #: The name of the other one, which needs a model.
 EMBEDDING = "embedding"
 
-#: Maps texts to vectors of any length, one per text; none may be zero.
+#: Maps texts to vectors of any length, one per text.
 Embed = Callable[[Sequence[str]], Any]
 
 
@@ -67,6 +69,7 @@ class EmbeddingSimilarity:
         self.model = model
 
     def prepare(self, texts: Sequence[str]) -> Sequence[np.ndarray]:
+        """Raises a Failure for a vector that is zero or not finite."""
         if not texts:
             return []
         vectors = np.asarray(self._embed(list(texts)), dtype=np.float64)
@@ -75,8 +78,10 @@ class EmbeddingSimilarity:
                 f"embed gave an array of shape {vectors.shape} for {len(texts)} texts; one row each is needed"
             )
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not (np.isfinite(norms).all() and norms.all()):
-            raise ValueError("embed gave a zero or non-finite vector, which has no cosine")
+        if len(bad := np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))):
+            text = texts[bad[0]]
+            remedy = f"leave {text if len(text) <= 100 else text[:99] + '…'!r} out, or take another model"
+            raise Failure("the embedding of a step is zero or not finite", remedy)
         return list(vectors / norms)
 
     def nearest(self, item: np.ndarray, others: Sequence[np.ndarray], threshold: float) -> int | None:

@@ -46,7 +46,7 @@ def test_they_are_those_of_sentence_transformers(embedder: Path, tmp_path: Path)
 def test_what_a_killed_run_embedded_is_kept(embedder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sentence_embeddings, "_PER_COMMIT", 2)
     embeddings, asked = SentenceEmbeddings(str(embedder), tmp_path), []
-    model = embeddings._model
+    model = sentence_embeddings._load(str(embedder), embeddings._hash)
 
     class Once:
         max_seq_length, tokenizer = model.max_seq_length, model.tokenizer
@@ -57,7 +57,7 @@ def test_what_a_killed_run_embedded_is_kept(embedder: Path, tmp_path: Path, monk
             asked.extend(texts)
             return model.encode(texts, **options)
 
-    monkeypatch.setattr(embeddings, "_model", Once())
+    monkeypatch.setattr(sentence_embeddings, "_load", lambda *_: Once())
     with pytest.raises(Killed):
         embeddings(TEXTS[:4])
     assert sorted(asked, key=len) == ["So the answer is five.", "First, add the numbers."]
@@ -69,7 +69,7 @@ def test_what_a_killed_run_embedded_is_kept(embedder: Path, tmp_path: Path, monk
 
 def test_no_model_is_loaded_for_what_is_there(embedder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = SentenceEmbeddings(str(embedder), tmp_path)(TEXTS)
-    monkeypatch.setattr(SentenceEmbeddings, "_model", property(lambda self: pytest.fail("loaded")))
+    monkeypatch.setattr(sentence_embeddings, "_load", lambda *_: pytest.fail("loaded"))
     assert np.array_equal(SentenceEmbeddings(str(embedder), tmp_path)(TEXTS), first)
 
 

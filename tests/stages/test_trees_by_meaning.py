@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from openprm.data.candidates import CandidateSource
+from openprm.engines import sentence_embeddings
 from openprm.engines.sentence_embeddings import SentenceEmbeddings
 from openprm.errors import InputError
 from openprm.runs.folder import read_manifest, read_rows
 from openprm.runs.manifest import describe_input
 from openprm.stages import trees as tree_stage
 from openprm.stages.trees import Trees
+from openprm.trees import clustering
 from tests import tiny_models
-from tests.answers import answers, times, write_jsonl
+from tests.answers import answers, rejected, times, write_jsonl
 
 pytest.importorskip("sentence_transformers")
 
@@ -61,7 +66,7 @@ def test_the_model_is_recorded_and_hashed(tmp_path, embedder):
 def test_embeddings_are_kept_for_other_runs(tmp_path, monkeypatch, embedder):
     file, kept = write_jsonl(tmp_path / "a.jsonl", answers(3)), str(tmp_path / "kept")
     stage(file, embedder, embedding_cache=kept).run(tmp_path / "first")
-    monkeypatch.setattr(SentenceEmbeddings, "_model", property(lambda self: pytest.fail("loaded")))
+    monkeypatch.setattr(sentence_embeddings, "_load", lambda *_: pytest.fail("loaded"))
     stage(file, embedder, embedding_cache=kept, threshold=0.9, linkage="complete").run(tmp_path / "second")
     assert read_manifest(tmp_path / "second")["parameters"]["threshold"] == 0.9
 
@@ -80,3 +85,78 @@ def test_similarity_and_model_go_together(tmp_path, embedder):
             Trees(candidates="a.jsonl", **parameters)
     with pytest.raises(InputError, match="there is no such file or folder"):
         stage(write_jsonl(tmp_path / "a.jsonl", answers(1)), str(Path(embedder) / "none")).run(tmp_path / "trees")
+
+
+@pytest.mark.parametrize("module", ["scipy.cluster.hierarchy", "sentence_transformers"])
+def test_an_extra_that_is_missing_is_said_before_anything_is_read(tmp_path, monkeypatch, embedder, module):
+    monkeypatch.setattr(CandidateSource, "read", lambda *_: pytest.fail("read"))
+    monkeypatch.setitem(sys.modules, module, None)
+    sentence_embeddings._load.cache_clear()
+    with pytest.raises(InputError, match=r"pip install 'openprm\[embeddings\]'$"):
+        stage(write_jsonl(tmp_path / "a.jsonl", answers(1)), embedder).run(tmp_path / "trees")
+
+
+def test_a_model_that_cannot_be_loaded_is_said_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(CandidateSource, "read", lambda *_: pytest.fail("read"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be loaded by SentenceTransformer"):
+        stage(write_jsonl(tmp_path / "a.jsonl", answers(1)), str(tmp_path / "model")).run(tmp_path / "trees")
+
+
+def test_the_model_is_hashed_once_a_run_and_loaded_once_a_process(tmp_path, monkeypatch, embedder):
+    monkeypatch.setattr(tree_stage, "PROMPTS_PER_SHARD", 2)
+    hashed, load, loaded = [], sentence_embeddings._load, []
+    load.cache_clear()
+    monkeypatch.setattr(sentence_embeddings, "describe_input", lambda *a: hashed.append(a) or describe_input(*a))
+    monkeypatch.setattr(sentence_embeddings, "_load", lambda *a: loaded.append(load(*a)) or loaded[-1])
+    stage(write_jsonl(tmp_path / "a.jsonl", answers(6)), embedder).run(tmp_path / "trees")
+    assert len(list((tmp_path / "trees" / "data").iterdir())) == 3
+    assert len(hashed) == 1
+    assert len(loaded) > 3
+    assert len({*map(id, loaded)}) == 1
+
+
+def test_steps_that_the_model_cuts_are_counted_once_whatever_the_shards(tmp_path, monkeypatch, embedder):
+    rows = [{**row, "response": f"{row['response']} {' so' * 300}"} for row in answers(6)]
+    counts = []
+    for index, per_shard in enumerate([500, 2]):
+        monkeypatch.setattr(tree_stage, "PROMPTS_PER_SHARD", per_shard)
+        manifest = stage(write_jsonl(tmp_path / "a.jsonl", rows), embedder).run(tmp_path / str(index))
+        counts.append(manifest["counts"]["steps_longer_than_the_embedder_reads"])
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_step_without_an_embedding_costs_its_prompt_alone(tmp_path, monkeypatch, embedder, value):
+    embed = SentenceEmbeddings.__call__
+
+    def spoiled(self, texts):
+        return np.where([["long sum" in text and "1" in text] for text in texts], value, embed(self, texts))
+
+    monkeypatch.setattr(SentenceEmbeddings, "__call__", spoiled)
+    rows = [{**row, "prompt_id": f"p{i % 3}"} for i, row in enumerate(answers(3))]
+    for row in rows[1:]:
+        row["response"] = row["response"].replace("1 of the long", "2 of the long")
+    rows[0]["response"] = "Step 1 of the long sum, " + "and so on, " * 20
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    manifest = stage(file, embedder).run(tmp_path / "trees")
+    assert (manifest["rows"], sum(manifest["counts"]["rejected"].values())) == (2, 4)
+    failures = rejected(tmp_path / "trees")
+    assert [each["key"] for each in failures] == [f"prompt 'p0', sample {index}" for index in range(4)]
+    assert {each["reason"] for each in failures} == {"the embedding of a step is zero or not finite"}
+    (remedy,) = {each["remedy"] for each in failures}
+    assert "'Step 1 of the long sum, and so on" in remedy
+    assert len(remedy) < 200
+    with pytest.raises(InputError, match=r"not finite.*--strict"):
+        stage(file, embedder, strict=True).run(tmp_path / "strict")
+
+
+def test_too_many_steps_at_one_parent_cost_their_prompt_alone(tmp_path, monkeypatch, embedder):
+    monkeypatch.setattr(clustering, "_MOST", 3)
+    rows = [{"question": q, "response": f"{q} is {word}", "reward": 1} for q in "pq" for word in ("a", "b", "c")]
+    file = write_jsonl(tmp_path / "a.jsonl", [*rows, {**rows[0], "response": "p is d"}])
+    for linkage, left in (("average", 1), ("complete", 1), ("first", 2)):
+        manifest = stage(file, embedder, linkage=linkage).run(tmp_path / linkage)
+        assert manifest["rows"] == left
+        assert sum(manifest["counts"]["rejected"].values()) == (4 if left == 1 else 0)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openprm.errors import Failure
 from openprm.trees.distinctions import numbers
 from openprm.trees.similarity import EDIT_SIMILARITIES, EditSimilarity, EmbeddingSimilarity, similarity
 
@@ -42,8 +43,9 @@ def test_embedding_cosine():
 def test_bad_embeddings_are_refused():
     with pytest.raises(ValueError, match="one row each"):
         EmbeddingSimilarity(lambda texts: [[1.0]]).prepare(["a", "b"])
-    with pytest.raises(ValueError, match="no cosine"):
-        EmbeddingSimilarity(lambda texts: [[0.0, 0.0]]).prepare(["a"])
+    for vector in ([0.0, 0.0], [np.inf, 1.0], [np.nan, 1.0]):
+        with pytest.raises(Failure, match="not finite; leave 'b' out"):
+            EmbeddingSimilarity(lambda texts, vector=vector: [[0.0, 1.0], vector]).prepare(["a", "b"])
 
 
 def test_similarity_takes_a_name_a_function_or_itself():
