@@ -14,7 +14,7 @@ _INTERRUPTED = 130  # how typer ends on Ctrl-C
 
 def main() -> None:
     """The entry point: errors a user can mend are said in one line, without a traceback."""
-    from ..errors import InputError, is_disk_full
+    from ..errors import Failure, InputError, is_disk_full
 
     prepare_streams()
     if not sys.stderr.isatty():  # bars that cannot move are noise in a log; read once, at the first import
@@ -25,8 +25,8 @@ def main() -> None:
         if end.code == _INTERRUPTED:
             say(f"openprm: interrupted; {_kept(end)}, and the same command resumes", err=True)
         raise
-    except (OSError, ValueError) as error:
-        if not isinstance(error, OSError | InputError) and type(error) is not ValueError:
+    except (OSError, ValueError, Failure) as error:
+        if not isinstance(error, OSError | InputError | Failure) and type(error) is not ValueError:
             raise  # a subclass of a library's is not about what the user gave
         kept = "; what is finished is kept: free some space, and run the same command again"
         say(f"openprm: {error}{kept if is_disk_full(error) else ''}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..runs.console import say
 from ..runs.declaration import STAGES
@@ -18,10 +19,14 @@ def _plot(stage: Trees, out: Path | None, force: bool, plot: Path | None) -> boo
     """With --plot: how alike sibling steps are, instead of the trees."""
     if plot is None:
         return False
+    from ..trees.similarity import EDIT_SIMILARITIES, similarity
     from ..trees.similarity_plot import plot_similarities
 
-    for line in plot_similarities(stage.candidate_source(rewards=False).read(), stage.separator, plot):
-        say(line)
+    with TemporaryDirectory() as folder:
+        measures = [*map(similarity, EDIT_SIMILARITIES), *([stage.measure(Path(folder))[0]] if stage.embedder else [])]
+        candidates = stage.candidate_source(rewards=False).read()
+        for line in plot_similarities(candidates, stage.separator, plot, measures):
+            say(line)
     return True
 
 

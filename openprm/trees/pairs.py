@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -18,10 +19,12 @@ import numpy as np
 
 from ..schema import LEVELS, SCHEMA_VERSION, Message, Node, Pair, Support, Tree
 from ..text import comparable
-from .certainty import Known, certainty, known
+from .certainty import certainty, known
 from .tree import response_text, sibling_gaps, siblings, tie_break, with_values
 
 PROCESS, MIXED, OUTCOME = LEVELS
+_Couple = tuple[Node, Node]
+_Certain = Callable[[_Couple], float]
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,11 @@ def tree_pairs(
     prior: that of the tree's source (`openprm.trees.certainty.priors`), where the parameters need it.
     """
     parameters = parameters or PairParameters()
-    couples = sibling_pairs(tree, min_gap, parameters, prior) if parameters.process else []
-    pairs = [_sibling_pair(tree, better, worse, parameters.shared_prefix) for better, worse in couples]
-    if parameters.weigh == "certainty":
-        believed = _believed(tree, parameters, prior)
-        for pair, (better, worse) in zip(pairs, couples, strict=True):
-            pair["weight"] = max(0.0, 2 * certainty(believed[better["id"]], believed[worse["id"]]) - 1)
+    valued, certain = _believed(tree, parameters, prior)
+    couples = _sibling_pairs(valued, certain, min_gap, parameters) if parameters.process else []
+    pairs = [_sibling_pair(tree, *couple, parameters.shared_prefix) for couple in couples]
+    for pair, couple in zip(pairs, couples, strict=True) if parameters.weigh == "certainty" else ():
+        pair["weight"] = max(0.0, 2 * certain(couple) - 1)
     pairs += _outcome_pairs(tree, min_gap, parameters)
     if not parameters.outcome.isdigit():
         return pairs
@@ -156,20 +158,16 @@ def _widest(tree: Tree, pairs: Iterable[Pair], n: int, seed: int) -> list[Pair]:
     return [distinct[sides] for sides in order[:n]]
 
 
-def sibling_pairs(
-    tree: Tree, min_gap: float, parameters: PairParameters, prior: float | None = None
-) -> list[tuple[Node, Node]]:
+def sibling_pairs(tree: Tree, min_gap: float, parameters: PairParameters, prior: float | None = None) -> list[_Couple]:
     """The nodes (chosen, rejected) of process pairs, with the values that count: siblings whose values differ by
     `min_gap` or more. `prior`: see `tree_pairs`."""
+    return _sibling_pairs(*_believed(tree, parameters, prior), min_gap, parameters)
+
+
+def _sibling_pairs(tree: Tree, certain: _Certain, min_gap: float, parameters: PairParameters) -> list[_Couple]:
     tie_breaks = _tie_breaks(tree, parameters.seed)
-    believed = _believed(tree, parameters, prior)
-    if parameters.values == "shrunken":
-        tree = with_values(tree, [one.mean for one in believed])
 
-    def certain(couple: tuple[Node, Node]) -> float:
-        return certainty(*(believed[node["id"]] for node in couple))
-
-    def first(couple: tuple[Node, Node]) -> tuple[Any, ...]:
+    def first(couple: _Couple) -> tuple[Any, ...]:
         """What is selected first; 0.6 - 0.4 and 0.4 - 0.2 are one gap, despite their rounding."""
         better, worse = couple
         by = {
@@ -183,7 +181,7 @@ def sibling_pairs(
     def tie(node: Node) -> tuple[int, str]:
         return -node["n_leaves"], tie_breaks[node["members"][0]["response"]]
 
-    found: list[tuple[Node, Node]] = []
+    found: list[_Couple] = []
     for nodes in siblings(tree):
         supported = [node for node in nodes if node["n_leaves"] >= parameters.min_support]
         couples: list[Any] = [sorted(two, key=lambda node: -node["value"]) for two in combinations(supported, 2)]
@@ -194,13 +192,17 @@ def sibling_pairs(
     return sorted(found, key=first)[: int(parameters.select)] if parameters.select.isdigit() else found
 
 
-def _believed(tree: Tree, parameters: PairParameters, prior: float | None) -> list[Known]:
-    """What is known of each node, by id; nothing where it does not matter."""
+def _believed(tree: Tree, parameters: PairParameters, prior: float | None) -> tuple[Tree, _Certain]:
+    """The tree with the values that count, and how certain it is of two nodes that the first is the better one."""
     if not parameters.needs_prior:
-        return []
+        return tree, lambda couple: math.nan  # never asked for
     if prior is None:
         raise ValueError("how certain values are needs a prior; give that of openprm.trees.certainty.priors")
-    return known(tree, prior)
+    found = known(tree, prior)
+    if parameters.values == "shrunken":
+        tree = with_values(tree, [one.mean for one in found])
+    certain = cache(lambda better, worse: certainty(found[better], found[worse]))
+    return tree, lambda couple: certain(*(node["id"] for node in couple))
 
 
 def _outcome_pairs(tree: Tree, min_gap: float, parameters: PairParameters) -> list[Pair]:

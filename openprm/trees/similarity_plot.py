@@ -7,32 +7,34 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from rapidfuzz import process
 
 from ..errors import Failure, InputError
 from ..figure import new_figure, save_figure
 from ..schema import Candidate
 from ..scoring.steps import split
 from ..text import comparable
-from .similarity import EDIT_SIMILARITIES
+from .similarity import Similarity
 from .tree import DEFAULT_THRESHOLD
 
 _THRESHOLDS = (0.7, 0.8, DEFAULT_THRESHOLD, 0.95)
 _DEEPEST = 5  # the first steps only: later on, few responses share a prefix
 
 
-def step_similarities(responses_by_prompt: Iterable[Sequence[Sequence[str]]]) -> dict[str, np.ndarray]:
+def step_similarities(
+    responses_by_prompt: Iterable[Sequence[Sequence[str]]], measures: Sequence[Similarity]
+) -> dict[str, np.ndarray]:
     """By measure, the similarities of every two different steps at one index in two responses to one prompt.
 
     Responses are given as lists of steps. Equal steps are not compared, since they merge in any case.
     """
-    found: dict[str, list[np.ndarray]] = {name: [] for name in EDIT_SIMILARITIES}
+    found: dict[str, list[np.ndarray]] = {measure.name: [] for measure in measures}
     for responses in responses_by_prompt:
         for steps in list(zip_longest(*responses))[:_DEEPEST]:
             texts = list(dict.fromkeys(comparable(step).strip() for step in steps if step is not None))
-            upper = np.triu_indices(len(texts), k=1)
-            for name, scorer in EDIT_SIMILARITIES.items():
-                found[name].append(process.cdist(texts, texts, scorer=scorer)[upper])
+            if len(texts) > 1:
+                upper = np.triu_indices(len(texts), k=1)
+                for measure in measures:
+                    found[measure.name].append(measure.matrix(measure.prepare(texts))[upper])
     return {name: np.concatenate(parts) if parts else np.array([]) for name, parts in found.items()}
 
 
@@ -47,20 +49,24 @@ def first_prompts(rows: Iterable[Candidate | Failure], prompts: int, separator: 
 
 
 def plot_similarities(
-    candidates: Iterable[Candidate | Failure], separator: str, path: Path, prompts: int = 200
+    candidates: Iterable[Candidate | Failure],
+    separator: str,
+    path: Path,
+    measures: Sequence[Similarity],
+    prompts: int = 200,
 ) -> list[str]:
     """Plots the similarities of the first `prompts` prompts' steps, one histogram per measure.
 
     Returns a line per measure: how many pairs were compared, and the share that each threshold would merge.
     Raises InputError without data, or without matplotlib.
     """
-    similarities = step_similarities(first_prompts(candidates, prompts, separator))
+    figure, axes = new_figure(len(measures), 1, (7, 2.4 * len(measures)), sharex=True)
+    similarities = step_similarities(first_prompts(candidates, prompts, separator), measures)
     if not any(len(values) for values in similarities.values()):
         raise InputError("there are no two different steps at one index to compare: check the separator")
-    figure, axes = new_figure(len(similarities), 1, (7, 2.4 * len(similarities)), sharex=True)
     lines = []
     for axis, (name, values) in zip(axes[:, 0], similarities.items(), strict=True):
-        axis.hist(values, bins=np.linspace(0, 1, 51), color="0.6")
+        axis.hist(values.clip(max=1), bins=np.linspace(min(0, values.min()), 1, 51), color="0.6")  # rounded cosines
         axis.axvline(DEFAULT_THRESHOLD, color="black", linestyle="--", label=f"{DEFAULT_THRESHOLD} (the paper's)")
         axis.set_ylabel(f"{name}\npairs of steps")
         axis.legend(loc="upper left")

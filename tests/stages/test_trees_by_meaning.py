@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openprm.cli import main
 from openprm.data.candidates import CandidateSource
 from openprm.engines import sentence_embeddings
 from openprm.engines.sentence_embeddings import SentenceEmbeddings
@@ -18,6 +19,7 @@ from openprm.runs.manifest import describe_input
 from openprm.stages import trees as tree_stage
 from openprm.stages.trees import Trees
 from openprm.trees import clustering
+from openprm.trees.similarity import EDIT_SIMILARITIES
 from tests import tiny_models
 from tests.answers import answers, rejected, times, write_jsonl
 
@@ -160,3 +162,18 @@ def test_too_many_steps_at_one_parent_cost_their_prompt_alone(tmp_path, monkeypa
         manifest = stage(file, embedder, linkage=linkage).run(tmp_path / linkage)
         assert manifest["rows"] == left
         assert sum(manifest["counts"]["rejected"].values()) == (4 if left == 1 else 0)
+
+
+def test_the_plot_shows_embeddings_too_and_says_in_a_line_where_there_is_none(tmp_path, monkeypatch, capsys, embedder):
+    file, out = write_jsonl(tmp_path / "a.jsonl", answers(3)), str(tmp_path / "a.png")
+    meaning = ["--similarity", "embedding", "--embedder", embedder, "--plot", out]
+    monkeypatch.setattr(sys, "argv", ["openprm", "trees", file, *meaning])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [*EDIT_SIMILARITIES, "embedding"]
+    assert lines[-1].split(";")[0].partition(":")[2] == lines[0].split(";")[0].partition(":")[2]  # as many pairs
+    monkeypatch.setattr(SentenceEmbeddings, "__call__", lambda self, texts: np.zeros((len(texts), 2)))
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "openprm: the embedding of a step is zero or not finite; leave '" in capsys.readouterr().err

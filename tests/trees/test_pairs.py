@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from openprm.runs.folder import rows_hash
 from openprm.schema import LEVELS
+from openprm.trees import certainty
+from openprm.trees import pairs as pairs_of_trees
 from openprm.trees.pairs import (
     MIXED,
     OUTCOME,
@@ -143,6 +145,15 @@ def test_pairs_by_certainty():
     limit = (1 + weights["AC"]) / 2 - 1e-9
     assert sides(pairs(select="all", min_certainty=limit)) == ["AC"]
     assert {pair["weight"] for pair in pairs(select="all")} == {1.0}
+
+
+def test_what_is_known_and_how_certain_it_is_are_worked_out_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pairs_of_trees, "known", lambda *a: asked.append("known") or certainty.known(*a))
+    monkeypatch.setattr(pairs_of_trees, "certainty", lambda *a: asked.append(a) or certainty.certainty(*a))
+    parameters = PairParameters(select="2", select_by="certainty", min_certainty=0.1, weigh="certainty")
+    assert len(tree_pairs(uncertain_tree(), 0.1, parameters, prior=2.0)) == 2
+    assert len(asked) == len({*asked}) == 4  # of the tree, and of three couples
 
 
 def test_the_deepest_pairs():
