@@ -10,8 +10,7 @@ here can be asked for in a test, to see whether what a model has learned carries
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -110,9 +109,8 @@ def _compose(instruction: Instruction, kinds: Sequence[str], draw: random.Random
     for kind in draw.sample(kinds, len(kinds)):
         if len(chosen) < wanted and all(_together(kind, other) for other in chosen):
             chosen.append(kind)
-    arguments = _arguments(chosen, instruction, draw)
-    while not _leave_room(arguments):
-        arguments = _arguments(chosen, instruction, draw)
+    while not _leave_room(arguments := {kind: _arguments(kind, instruction, draw) for kind in chosen}):
+        continue
     wordings = [
         draw.choice(_words()["kinds"][kind]["wordings"]).format(**{name: _worded(name, v) for name, v in own.items()})
         for kind, own in arguments.items()
@@ -128,33 +126,24 @@ def _together(kind: str, other: str) -> bool:
     return not any({kind, other} == set(conflict) for conflict in _words()["conflicts"])
 
 
-def _arguments(kinds: Sequence[str], instruction: Instruction, draw: random.Random) -> dict[str, dict[str, Any]]:
-    """By kind, by name."""
-    declared: list[Mapping[str, Any]] = [_words()["kinds"][kind].get("arguments", {}) for kind in kinds]
-    return {
-        kind: {name: _drawn(values, instruction, draw) for name, values in own.items()}
-        for kind, own in zip(kinds, declared, strict=True)
-    }
+def _arguments(kind: str, instruction: Instruction, draw: random.Random) -> dict[str, Any]:
+    declared: Mapping[str, Any] = _words()["kinds"][kind].get("arguments", {})
+    return {name: _drawn(values, instruction, draw) for name, values in declared.items()}
 
 
 def _leave_room(arguments: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether what some constraints need in any response is less than the others allow."""
-    declared, needed = _words()["kinds"], ""
+    """Whether each kind allows more than what the others need in any response."""
+    needed = ""
     for kind, own in arguments.items():
-        needed += declared[kind].get("needs", "").format(**own) * own.get(declared[kind].get("times"), 1)
-    for kind, own in arguments.items():
-        match kind, [*own.values()]:
-            case "keywords:letter_frequency", [letter, bound, "less than"]:
-                count = needed.casefold().count(letter)
-            case "change_case:capital_word_frequency", [bound, "less than"]:
-                count = sum(word.isupper() for word in re.findall(r"\w+", needed))
-            case "length_constraints:number_sentences", [bound, "less than"]:
-                count = len(split(needed, "sentence"))
-            case _:
-                continue
-        if count >= bound:
-            return False
-    return True
+        text, times = _words()["kinds"][kind].get("needs", ("", None))
+        needed += text.format(**own) * own.get(times, 1)
+    counts: dict[str, Callable[..., int]] = {
+        "keywords:letter_frequency": needed.casefold().count,
+        "change_case:capital_word_frequency": lambda: sum(map(str.isupper, needed.replace(".", " ").split())),
+        "length_constraints:number_sentences": lambda: len(split(needed, "sentence")),
+    }
+    bounds = [(kind, *own.values()) for kind, own in arguments.items() if kind in counts]
+    return all(counts[kind](*what) < bound for kind, *what, bound, relation in bounds if relation == "less than")
 
 
 def _drawn(values: Any, instruction: Instruction, draw: random.Random) -> Any:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from ..engines.base import Report, Sampling, no_report, prompt_seed
 from ..engines.specs import GeneratorSpec, RewardSpec
-from ..engines.step_generator import StepGenerator, check_engine
+from ..engines.step_generator import StepGenerator, check_steps
 from ..engines.step_scorer import StepScorer
 from ..errors import Failure, InputError
 from ..schema import Message
 from ..scoring.aggregation import DEFAULT_AGGREGATION
-from ..scoring.steps import DEFAULT_SEPARATOR, split
+from ..scoring.steps import DEFAULT_SEPARATOR
 from ..scoring.units import DEFAULT_UNIT
 from .loop import SearchResult, Watch
 from .methods import Method
@@ -77,7 +76,7 @@ class Searcher:
 
         Raises InputError where the two do not make the method, or a model cannot be loaded.
         """
-        check(spec, prm, method, sampling)
+        check(spec, prm, method, sampling, separator)
         method, separator = with_defaults(method, prm, separator)
         step_generator = StepGenerator.load(spec, separator, sampling)
         try:
@@ -108,9 +107,11 @@ class Searcher:
             self.scorer.close()
 
 
-def check(spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling: Sampling) -> None:
+def check(
+    spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling: Sampling, separator: str | None
+) -> None:
     """Raises InputError where these do not make a search."""
-    check_engine(spec.engine)
+    check_steps(spec.engine, separator or DEFAULT_SEPARATOR, sampling)
     if method.uses_rewards and prm is None:
         raise InputError(f"{method.name} needs a reward model; name one (--prm), or take the majority-vote")
     if prm is not None and not method.uses_rewards:
@@ -122,19 +123,15 @@ def check(spec: GeneratorSpec, prm: RewardSpec | None, method: Method, sampling:
 def with_defaults(method: Method, prm: RewardSpec | None, separator: str | None) -> tuple[Method, str]:
     """The method with its aggregation and the separator of steps: as given, else as the reward model's config says.
 
-    Raises InputError for what is no reward model, and ValueError for a separator that cannot be read and for what does
-    not take its rewards.
+    Raises InputError for what is no reward model, and ValueError for a method that does not take its rewards.
     """
-    settings: Mapping[str, Any] = {}
-    if prm is not None:
-        from ..models.reward_checkpoint import reward_model_config
+    if prm is None:
+        return method, separator or DEFAULT_SEPARATOR
+    from ..models.reward_checkpoint import reward_model_config
 
-        config = reward_model_config(prm.source, revision=prm.revision, trust_remote_code=prm.trust_remote_code)
-        settings = getattr(config, "openprm", None) or {}
-        if method.uses_rewards:
-            aggregation = method.aggregation or settings.get("aggregation", DEFAULT_AGGREGATION)
-            method = replace(method, aggregation=aggregation)
-            method.check_unit(settings.get("unit", DEFAULT_UNIT))
-    separator = separator or settings.get("separator", DEFAULT_SEPARATOR)
-    split("", separator)
-    return method, separator
+    config = reward_model_config(prm.source, revision=prm.revision, trust_remote_code=prm.trust_remote_code)
+    settings = getattr(config, "openprm", None) or {}
+    if method.uses_rewards:
+        method = replace(method, aggregation=method.aggregation or settings.get("aggregation", DEFAULT_AGGREGATION))
+        method.check_unit(settings.get("unit", DEFAULT_UNIT))
+    return method, separator or settings.get("separator", DEFAULT_SEPARATOR)

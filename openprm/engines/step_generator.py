@@ -44,14 +44,10 @@ def complete_steps(text: str, separator: str) -> list[str]:
     return split(text + _NO_SPACE if is_stop(separator) else text.rstrip(_CUT), separator)[:-1]
 
 
-def check_engine(engine: str) -> None:
-    """Raises InputError where an engine of this name cannot continue from token ids."""
+def check_steps(engine: str, separator: str, sampling: Sampling) -> None:
+    """Raises InputError for `stop` or an engine that cannot continue from token ids; ValueError for the separator."""
     if engine == "server":
         raise InputError("servers cannot continue an answer from its token ids; take the engine vllm or transformers")
-
-
-def check_steps(separator: str, sampling: Sampling) -> None:
-    """Raises InputError for `stop`, and ValueError for a separator that cannot be read."""
     if sampling.stop:
         raise InputError("answers made of steps end at the model's end-of-turn token; leave the stop texts out")
     split("", separator)
@@ -70,7 +66,7 @@ class StepGenerator:
     """
 
     def __init__(self, engine: ContinuationEngine, separator: str, sampling: Sampling) -> None:
-        check_steps(separator, sampling)
+        check_steps(engine.engine, separator, sampling)
         check_template(engine.tokenizer, sampling, engine.model)
         self.engine = engine
         self.separator = separator
@@ -79,8 +75,7 @@ class StepGenerator:
     @classmethod
     def load(cls, spec: GeneratorSpec, separator: str, sampling: Sampling) -> StepGenerator:
         """Raises InputError where the model cannot be loaded, or the engine cannot continue from token ids."""
-        check_engine(spec.engine)
-        check_steps(separator, sampling)
+        check_steps(spec.engine, separator, sampling)
         engine = spec.make()
         try:
             return cls(engine, separator, sampling)  # type: ignore[arg-type]

@@ -137,7 +137,7 @@ def _difference(model: Any, cut: SequenceRewarder) -> float:
     """The largest relative difference of hidden states at the head between whole and cut passes."""
     text = model.config.get_text_config()
     sequences = [one for group in trial_groups(text.vocab_size, text.pad_token_id) for one in group]
-    cut.prepare(sequences)
+    cut.calls.prepare(sequences)
     whole, largest = Passes(model), 0.0
     for sequence in sequences:
         expected = whole.plain_state(sequence)

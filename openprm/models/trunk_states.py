@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import first_line
 from ..runs.atomic import whole_file
 from ..scoring.packing import Pack, pack, shared_length
 
@@ -74,8 +73,7 @@ class States:
                     if (found.dtype, held.dtype, held.shape) != (np.uint64, np.uint8, (len(found), self._row)):
                         raise ValueError("the two do not fit together")
                 except Exception as error:  # files fail in many ways
-                    said = "%s and %s are damaged (%s): their states are computed again. Delete them."
-                    logger.warning(said, path, states.name, first_line(error))
+                    logger.warning("%s, %s: damaged (%s), computed again; delete them", path, states.name, error)
                     continue
                 keys.append(found)
                 rows = np.arange(len(found))

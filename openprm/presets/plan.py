@@ -100,8 +100,7 @@ def _plan(
             if stage.limit is not None and not total <= stage.limit:
                 prompts = {source: count * stage.limit / total for source, count in prompts.items()}
             return {"prompts": math.fsum(prompts.values())}, _Output(prompts)
-        # a search is planned as sampling as many whole responses as its budget, and branches as if they shared nothing
-        case "sample" | "search":
+        case "sample" | "search":  # a search: as many whole responses as its budget; branches as if nothing was shared
             n = stage.n if stage.kind == "sample" else stage.budget
             asked = given.prompts.items()
             numbers = {

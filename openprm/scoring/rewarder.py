@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cache
 from itertools import accumulate, chain
@@ -81,10 +81,6 @@ class SequenceRewarder:
         made.calls = calls
         return made
 
-    def prepare(self, sequences: Iterable[Sequence[int]]) -> None:
-        """What the passes over these sequences have in common is computed now."""
-        self.calls.prepare(sequences)
-
     def rewards(
         self,
         groups: Groups,
@@ -101,7 +97,7 @@ class SequenceRewarder:
         asked = [tuple(map(tuple, group)) for group in groups]
         distinct = list(dict.fromkeys(asked))
         self._warn_of_padding(distinct)
-        self.prepare(chain.from_iterable(distinct))
+        self.calls.prepare(chain.from_iterable(distinct))
         packs, where = self._rows(distinct)
         found: list[list[float]] = [[] for _ in packs]
         computed, total = 0, sum(len(row.tokens) for row in packs)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.constraints import Instruction, check_kinds, compose, near_duplicates, open_instructions
 from ..data.holdout import divide, question_rank
-from ..data.prompts import DEFAULT_COLUMNS, PromptColumns, read_prompts
+from ..data.prompts import PromptColumns, read_prompts
 from ..data.values import question_id
-from ..errors import InputError
+from ..errors import Failure, InputError
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.declaration import input_path, nearest, parameter
 from ..runs.folder import REJECTED
@@ -65,7 +65,7 @@ class Constraints(ReadsRows, kind="constraints"):
         train, test = divide(ranks.values(), self.holdout)
         kept = train if self.subset == "train" else test
         own = [one for one in instructions if ranks[one.topic] in kept]
-        avoided = [text for path in self.avoid.values() for text in _texts(path, rejections, "prompt")]
+        avoided = [text for path in self.avoid.values() for text in _texts(path, read_prompts(path), rejections)]
         alike = near_duplicates(own, avoided)
         usable = [one for one in own if one.text not in alike]
         if own and not usable:
@@ -102,20 +102,13 @@ class Constraints(ReadsRows, kind="constraints"):
         if self.instructions is None:
             return open_instructions()
         columns = PromptColumns(self.instruction_column)
-        texts = dict.fromkeys(_texts(self.instructions, rejections, "instruction", columns, self.split))
-        return [Instruction(text, text) for text in texts]
+        found = read_prompts(self.instructions, columns, split=self.split)
+        return [Instruction(text, text) for text in dict.fromkeys(_texts(self.instructions, found, rejections))]
 
 
-def _texts(
-    path: str,
-    rejections: Rejections,
-    what: str,
-    columns: PromptColumns = DEFAULT_COLUMNS,
-    split: str | None = None,
-) -> list[str]:
+def _texts(path: str, rows: Iterable[Prompt | Failure], rejections: Rejections) -> list[str]:
     """The last message of each prompt. Raises InputError where there is none."""
     before = Counter(rejections.counts)
-    rows = rejections.filter(read_prompts(path, columns, split=split))
-    if not (found := [row["question"][-1]["content"].strip() for row in rows]):
-        raise InputError(f"{path}: no {what} could be used; " + most_common(rejections.counts - before))
+    if not (found := [row["question"][-1]["content"].strip() for row in rejections.filter(rows)]):
+        raise InputError(f"{path}: no prompt could be used; " + most_common(rejections.counts - before))
     return found

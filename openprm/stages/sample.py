@@ -18,7 +18,7 @@ from typing import Any
 from .. import schema as records
 from ..decoding.branching import Branch, branched
 from ..engines.base import Batch, GenerationEngine, Sample, Sampling, prompt_seed
-from ..engines.step_generator import StepGenerator, check_engine, check_steps
+from ..engines.step_generator import StepGenerator, check_steps
 from ..errors import Failure, InputError
 from ..runs.declaration import input_path, parameter
 from ..runs.progress import Report
@@ -60,11 +60,10 @@ class SampleResponses(Samples, Sharded, kind="sample"):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self._sampling, self._widths  # raise for what does not fit together
-        if self.branch is None and self.separator is not None:
-            raise InputError("--separator says where the steps of --branch end; give both, or leave it out")
         if self.branch is not None:
-            check_engine("server" if self.servers else self.engine)
-            check_steps(self._separator, self._sampling)
+            check_steps("server" if self.servers else self.engine, self._separator, self._sampling)
+        elif self.separator is not None:
+            raise InputError("--separator says where the steps of --branch end; give both, or leave it out")
 
     @cached_property
     def _sampling(self) -> Sampling:

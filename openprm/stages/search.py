@@ -104,7 +104,7 @@ class Search(Samples, Sharded, kind="search"):
                 )
             rule = read_rule(self.calibration, prm, method, self.early_rejection, self.separator)
             method = replace(method, rule=rule)
-        check(self.generator, prm, method, self.sampling(1))
+        check(self.generator, prm, method, self.sampling(1), self.separator)
         return with_defaults(method, prm, self.separator)
 
     def inputs(self) -> dict[str, str]:

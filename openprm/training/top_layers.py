@@ -23,7 +23,7 @@ def train_top_layers(trainer: Any, top: int, folder: str | Path, order: str) -> 
     sequences = [side for some in sets if some for pair in some.pairs for side in (pair.chosen, pair.rejected)]
     with trainer.accelerator.autocast():
         trainer.rewarder = with_trunk(trainer.rewarder, trunk, folder, f"{order} {trainer.args.process_index}")
-        trainer.rewarder.prepare(sequences)
+        trainer.rewarder.calls.prepare(sequences)
     count = len(np.unique(np.concatenate([node_keys(trie(group)) for group in tries(sequences, TRIE)])))
     size = trainer.model.config.get_text_config().hidden_size * trainer.model.dtype.itemsize
     return {"top_layers": top, "kept_tokens": count, "kept_bytes": count * size}

@@ -118,7 +118,7 @@ def test_a_damaged_piece_is_named_and_computed_again(
     write(states, [[5]])
     again = States(tmp_path, 2, torch.float32)
     assert len(again) == 1
-    assert f"{path.name.removesuffix(end)}.states.npy are damaged" in caplog.text
+    assert f"{path.name.removesuffix(end)}.states.npy: damaged" in caplog.text
     write(again, [[1, 2]])
     last = States(tmp_path, 2, torch.float32)
     assert last.read(node_keys(pack([[1, 2]]))).tolist() == [[1, 1], [3, 2]]

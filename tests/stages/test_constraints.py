@@ -64,7 +64,7 @@ def test_own_instructions_without_near_duplicates(tmp_path):
 
 def test_a_file_without_instructions_says_why(tmp_path):
     own = write_jsonl(tmp_path / "own.jsonl", [{"question": ""}, {"question": " "}])
-    with pytest.raises(InputError, match=r"own\.jsonl: no instruction could be used; 2 rows .*is empty"):
+    with pytest.raises(InputError, match=r"own\.jsonl: no prompt could be used; 2 rows .*is empty"):
         made(tmp_path / "out", instructions=own, n=1)
     with pytest.raises(InputError, match=r"own\.jsonl: no prompt could be used; 2 rows .*is empty"):
         made(tmp_path / "out", avoid={"test": own}, n=1)
