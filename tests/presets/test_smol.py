@@ -82,7 +82,7 @@ def test_the_whole_preset(tmp_path: Path):
     read |= {"pairs": "pairs", "pairs_topics": "pairs-topics"}
     embedder = str(saved(tmp_path / "embedder", model("bert", kind="AutoModel", vocab_size=400), tokenizer(None)))
     settings = {"policy": folder, "embedder": embedder, "states": str(out / ".states"), "top_layers": 1, "steps": 4}
-    settings |= {"seeds": 1, **{name: str(out / stage) for name, stage in read.items()}}
+    settings |= {"seeds": 1, "few": 4, **{name: str(out / stage) for name, stage in read.items()}}
     levers = run_preset(load_preset("levers", settings), tmp_path / "levers", say=lambda _: None)
     assert len(levers["topics"]["kinds"]) == 5
     assert levers["pairs-few"]["counts"]["pairs"] < manifests["pairs"]["counts"]["pairs"]
