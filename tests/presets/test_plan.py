@@ -91,7 +91,7 @@ def test_smol_is_planned_but_for_pairs_that_trees_decide():
         for number in (plan.prompts, plan.samples, plan.tokens, plan.generated, plan.generated_at_most):
             assert number is None or number > 0, plan
     samples, branched = plans["samples"], plans["samples-branched"]
-    assert (samples.samples, samples.tokens, samples.generated) == (10 * 8, 10 * 60, 10 * 8 * 90)
+    assert (samples.samples, samples.tokens, samples.generated) == (10 * 8, 10 * 60, 10 * 8 * 92)
     assert (branched.samples, branched.generated_at_most) == (10 * 16, 10 * 16 * 128)
     assert plans["samples-test"].generated == 20 * 4 * 94
-    assert plans["openprm-0"].tokens == 3 * 16 * 2 * (60 + 90)
+    assert plans["openprm-0"].tokens == 3 * 16 * 2 * (60 + 92)
