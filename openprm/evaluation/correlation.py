@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, repeat
 from statistics import fmean
 from typing import Any
 
@@ -45,8 +45,9 @@ def followed(prompts: Sequence[PromptCandidates], groups: Groups) -> list[dict[s
     """
     rows = []
     for of, measure in _OF.items():
+        measured = [measure(prompt) for prompt in prompts]
         found = {
-            group: np.array([[_within(prompt, scorer, measure) for prompt in prompts] for scorer in scorers])
+            group: np.array([[*map(_within, prompts, repeat(scorer), measured)] for scorer in scorers])
             for group, scorers in (groups if of == REWARD else {REWARD: [None], **groups}).items()
         }
         if of == REWARD:
@@ -71,13 +72,10 @@ def _summary(found: np.ndarray, bound: float) -> dict[str, Any] | None:
     return {"correlation": correlation, "low": low, "high": high, "n_prompts": len(by_prompt), "seeds": seeds}
 
 
-def _within(
-    prompt: PromptCandidates, scorer: str | None, measure: Callable[[PromptCandidates], Mapping[str, float]]
-) -> float:
+def _within(prompt: PromptCandidates, scorer: str | None, measured: Mapping[str, float]) -> float:
     scores = _by_text(prompt, prompt["scores"][scorer] if scorer else prompt["correct"])
     scored = {text: score for text, score in scores.items() if np.isfinite(score)}
-    others = measure(prompt)
-    return rank_correlation([others[text] for text in scored], list(scored.values()))
+    return rank_correlation([measured[text] for text in scored], list(scored.values()))
 
 
 def _by_text(prompt: PromptCandidates, values: Sequence[float] | np.ndarray) -> dict[str, float]:
