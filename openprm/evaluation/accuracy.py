@@ -165,9 +165,7 @@ def compare_groups(
 ) -> list[dict[str, Any]]:
     """Best of N, and the weighted vote where there are votes, by the first less by the second group of each pair.
 
-    Paired by prompt, and by seed where the groups have as many scorers: the first scorer of one with the first of the
-    other, and so on; else each scorer of the first is compared with the mean over the second. A row is a
-    `paired_difference` with `method`, `group` and the difference of each of the `seeds`.
+    Paired by prompt, and by seed as in `by_scorer`. A row is a `paired_difference` with `method`, `group` and the difference of each of the `seeds`.
     """
     methods = list(dict.fromkeys(name.partition(": ")[0] for name in chosen if ": " in name))
     found = []
@@ -176,10 +174,17 @@ def compare_groups(
             if not {f"{method}: {group}", f"{method}: {against}"} <= chosen.keys():
                 continue  # of two units, of which one weighs no votes
             one, other = chosen[f"{method}: {group}"], chosen[f"{method}: {against}"]
-            by_seed = one - (other if len(one) == len(other) else other.mean(axis=0))
+            by_seed = by_scorer(one, other)
             mean = paired_difference(against, by_seed.mean(axis=0), bounds[1] - bounds[0])
             found.append({**mean, "method": method, "group": group, "seeds": by_seed.mean(axis=1).tolist()})
     return found
+
+
+def by_scorer(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The values of one group less those of another, both of scorers x prompts: the first scorer less the other
+    group's first, and so on, where both have as many; else each scorer of `one` less the mean of the other group."""
+    difference: np.ndarray = one - (other if len(one) == len(other) else other.mean(axis=0))
+    return difference
 
 
 def tied_share(rows: Iterable[tuple[Hashable, float, str]]) -> float:

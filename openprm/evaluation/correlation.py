@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .accuracy import Groups, PromptCandidates, mean_interval
+from .accuracy import Groups, PromptCandidates, by_scorer, mean_interval
 
 #: The name of the reward itself, which a perfect score follows.
 REWARD = "reward"
@@ -52,8 +52,7 @@ def followed(prompts: Sequence[PromptCandidates], groups: Groups) -> list[dict[s
         }
         if of == REWARD:
             for one, other in combinations(list(found), 2):
-                if len(found[one]) == len(found[other]):
-                    found[f"{other} less {one}"] = found[other] - found[one]
+                found[f"{other} less {one}"] = by_scorer(found[other], found[one])
         for group, values in found.items():
             if row := _summary(values, 1.0 if group in {REWARD, *groups} else 2.0):
                 rows.append({"group": group, "with": of, **row, "seeds": [] if group == REWARD else row["seeds"]})

@@ -64,6 +64,12 @@ def test_models_are_compared_by_how_they_follow_the_reward():
     assert -2 < found["l less k"]["low"] < -1 < found["l less k"]["high"] < 2
 
 
+def test_a_group_is_compared_with_the_mean_of_one_of_another_size():
+    one = prompt(["a", "b", "c"], [0.0, 0.5, 1.0], m=[1.0, 2.0, 3.0], n=[3.0, 2.0, 1.0], o=[1.0, 2.0, 3.0])
+    found = {row["group"]: row for row in followed([one], {"k": ["m", "n"], "l": ["o"]}) if row["with"] == "reward"}
+    assert found["l less k"]["seeds"] == pytest.approx([1])  # 1 less the mean of 1 and -1
+
+
 def test_a_seed_that_ties_everything_has_no_correlation():
     one = prompt(["a", "bb", "ccc"], [0, 1, 0], m=[1.0, 2.0, 3.0], n=[1.0, 1.0, 1.0])
     (row,) = (row for row in followed([one], {"k": ["m", "n"]}) if (row["group"], row["with"]) == ("k", "length"))

@@ -16,6 +16,8 @@ from ..public_data import parquet
 from ..tiny_models import model, saved, tokenizer
 
 KINDS = ("orm", "process", "openprm", "branched", "shuffled")
+LEVERS = ("n-8", "n-16", "n-22", "meaning", "narrow", "two", "deepest", "prefix", "supported", "certain")
+LEVERS += ("smoothed", "margin", "light")
 
 
 def ifeval(folder: Path) -> str:
@@ -35,7 +37,6 @@ def ifeval(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_the_whole_preset(tmp_path: Path):
-    """And the levers, on its samples."""
     pytest.importorskip("langdetect")
     names = tokenizer()
     policy = model(
@@ -50,7 +51,9 @@ def test_the_whole_preset(tmp_path: Path):
     )
     folder = str(saved(tmp_path / "policy", policy, names))
     settings: dict[str, Any] = {"policy": folder, "ifeval": ifeval(tmp_path / "ifeval"), "top_layers": 1}
+    embedder = saved(tmp_path / "embedder", model("bert", kind="AutoModel", vocab_size=400), tokenizer(None))
     settings |= {
+        "embedder": str(embedder),
         "states": str(tmp_path / "run/.states"),
         "prompts": 20,
         "n": 8,
@@ -78,14 +81,12 @@ def test_the_whole_preset(tmp_path: Path):
     assert "outcome" not in levels["process"]
     assert levels["process"] | levels["orm"] == levels["openprm"]
 
-    read = {"candidates": "candidates", "branched": "candidates-branched", "topics": "candidates-topics"}
-    read |= {"pairs": "pairs", "pairs_topics": "pairs-topics"}
-    embedder = str(saved(tmp_path / "embedder", model("bert", kind="AutoModel", vocab_size=400), tokenizer(None)))
-    settings = {"policy": folder, "embedder": embedder, "states": str(out / ".states"), "top_layers": 1, "steps": 4}
-    settings |= {"seeds": 1, "few": 4, **{name: str(out / stage) for name, stage in read.items()}}
-    levers = run_preset(load_preset("levers", settings), tmp_path / "levers", say=lambda _: None)
-    assert len(levers["topics"]["kinds"]) == 5
-    assert levers["pairs-few"]["counts"]["pairs"] < manifests["pairs"]["counts"]["pairs"]
+    levers = manifests["levers"]["kinds"]
+    assert len(levers) == len({*LEVERS}) + 3
+    for lever in LEVERS:
+        assert len(levers[lever]["models"]) == 2
+    pairs = {name: manifests[f"pairs{name}"]["counts"]["pairs"] for name in ("", "-n-8", "-two", "-narrow")}
+    assert pairs["-two"] < pairs[""] < pairs["-narrow"]
 
     # the rest again from what was published, without sampling
     published = str(out / "hub" / "openprm")
