@@ -37,7 +37,15 @@ class SentenceEmbeddings:
         self.cut = 0
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """The vectors of n texts, [n, dimensions]."""
+        """The vectors of n texts, [n, dimensions]. Raises InputError where the file is damaged."""
+        try:
+            return self._vectors(texts)
+        except sqlite3.OperationalError:  # a full disk, a lock: nothing is wrong with the file
+            raise
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self._file}: {error}; delete it, and it is computed again") from error
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
         keys = [hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest() for text in texts]
         with closing(sqlite3.connect(self._file, timeout=600)) as database:
             database.execute(_TABLE)

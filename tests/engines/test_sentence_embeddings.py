@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -106,5 +105,5 @@ def test_a_file_that_is_damaged_is_no_silent_result(embedder: Path, tmp_path: Pa
     embeddings(["x"])
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"no database" * 500)
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(InputError, match=rf"{file.name}: .*not a database.*delete it"):
         embeddings(["x"])
