@@ -165,7 +165,8 @@ def compare_groups(
 ) -> list[dict[str, Any]]:
     """Best of N, and the weighted vote where there are votes, by the first less by the second group of each pair.
 
-    Paired by prompt, and by seed as in `by_scorer`. A row is a `paired_difference` with `method`, `group` and the difference of each of the `seeds`.
+    Paired by prompt, and by seed as in `by_scorer`. A row is a `paired_difference` with `method`, `group` and the
+    difference of each of the `seeds`.
     """
     methods = list(dict.fromkeys(name.partition(": ")[0] for name in chosen if ": " in name))
     found = []
