@@ -89,6 +89,18 @@ def test_installed_presets_can_be_read():
         assert load_preset(name, needed.get(name))["stages"]
 
 
+def test_presets_of_the_evidence_can_be_read():
+    """What they read is given: it lies in the folder of a run, or in a user's file."""
+    folder = Path(__file__).parents[2] / "evidence"
+    given = {
+        "options": dict.fromkeys(("pairs", "policy", "candidates"), "x/y"),
+        "stored": dict.fromkeys(("data", "base"), "x/y"),
+    }
+    assert {path.stem for path in folder.glob("*.yaml")} == {*given}
+    for name, settings in given.items():
+        assert load_preset(str(folder / f"{name}.yaml"), settings)["stages"]
+
+
 def test_tiny_needs_nothing_but_its_own_stages():
     stages = load_preset("tiny")["stages"]
     earlier: set[str] = set()

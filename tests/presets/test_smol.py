@@ -16,8 +16,7 @@ from ..public_data import parquet
 from ..tiny_models import model, saved, tokenizer
 
 KINDS = ("orm", "process", "openprm", "branched", "shuffled")
-LEVERS = ("n-8", "n-16", "n-22", "meaning", "narrow", "two", "deepest", "prefix", "supported", "certain")
-LEVERS += ("smoothed", "margin", "light")
+LEVERS = ("n-8", "n-16", "n-22", "supported", "certain")
 
 
 def ifeval(folder: Path) -> str:
@@ -51,12 +50,10 @@ def test_the_whole_preset(tmp_path: Path):
     )
     folder = str(saved(tmp_path / "policy", policy, names))
     settings: dict[str, Any] = {"policy": folder, "ifeval": ifeval(tmp_path / "ifeval"), "top_layers": 1}
-    embedder = saved(tmp_path / "embedder", model("bert", kind="AutoModel", vocab_size=400), tokenizer(None))
     settings |= {
-        "embedder": str(embedder),
         "states": str(tmp_path / "run/.states"),
         "prompts": 20,
-        "n": 8,
+        "n": 10,
         "branched_n": 8,
         "branch": "2,2",
         "test_prompts": 6,
@@ -68,7 +65,7 @@ def test_the_whole_preset(tmp_path: Path):
     preset = load_preset("smol", settings)
     out = tmp_path / "run"
     manifests = run_preset(preset, out, say=lambda _: None)
-    assert read_manifest(out / "candidates")["rows"] == 160
+    assert read_manifest(out / "candidates")["rows"] == 200
     rewards = {row["rewards"][0]["value"] for row in read_rows(out / "candidates", Candidate)}
     assert len(rewards) > 1, "random texts meet some constraints"
     for test in ("test", "topics", "kinds"):
@@ -85,8 +82,8 @@ def test_the_whole_preset(tmp_path: Path):
     assert len(levers) == len({*LEVERS}) + 3
     for lever in LEVERS:
         assert len(levers[lever]["models"]) == 2
-    pairs = {name: manifests[f"pairs{name}"]["counts"]["pairs"] for name in ("", "-n-8", "-two", "-narrow")}
-    assert pairs["-two"] < pairs[""] < pairs["-narrow"]
+    pairs = {name: manifests[f"pairs{name}"]["counts"]["pairs"] for name in ("", "-n-8", "-n-22")}
+    assert pairs["-n-8"] < pairs[""] == pairs["-n-22"]
 
     # the rest again from what was published, without sampling
     published = str(out / "hub" / "openprm")
