@@ -19,9 +19,11 @@ import numpy as np
 from ..decoding.early_rejection import ScoredSamples, calibrate, prompts_needed, simulate
 from ..decoding.selection import expected_best_of_n, log_weights
 from .accuracy import (
+    Choices,
     Groups,
     PromptCandidates,
     bounds,
+    by_scorer,
     can_vote,
     check_prompts,
     has_votes,
@@ -192,6 +194,40 @@ def search_differences(searches: Sequence[tuple[Mapping[str, Any], Sequence[floa
         {**paired_difference(against, np.subtract(more, less)), "method": "search", "group": group, "seeds": []}
         for (against, less), (group, more) in combinations(found, 2)
     ]
+
+
+def searches_of_kinds(
+    searches: Sequence[tuple[Mapping[str, Any], Sequence[float]]],
+    kinds: Mapping[str, Mapping[str, Any]],
+    chosen: Choices,
+    span: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Searches by all models of a kind (its seeds), as one, less the best of as many samples: by the same score, and
+    by each kind's own. Rows like those of `compare_groups`.
+
+    searches: as for `search_differences`. kinds: the models of each, and its aggregation, by name. chosen: what
+    `openprm.evaluation.accuracy.choices` gives.
+    """
+    found = []
+    for kind, entry in kinds.items():
+        alike: dict[tuple[str, str, int], dict[str, Sequence[float]]] = {}
+        for search, correct in searches:
+            if search["scorer"] in entry["models"] and len(entry["models"]) > 1:
+                alike.setdefault((search["method"], search["aggregation"], search["n"]), {})[search["scorer"]] = (
+                    correct
+                )
+        for (method, aggregation, n), of in alike.items():
+            if len(of) < len(entry["models"]):
+                continue
+            one = np.array([of[model] for model in entry["models"]])
+            scores = dict.fromkeys([f"{kind}/{aggregation}", *(f"{k}/{e['aggregation']}" for k, e in kinds.items())])
+            for score in scores:
+                if (name := f"best of {n}: {score}") in chosen:
+                    more = by_scorer(one, chosen[name])
+                    group = f"{method}: {kind}/{aggregation} @{n}"
+                    row = {"method": "search", "group": group, "seeds": more.mean(axis=1).tolist()}
+                    found.append({**paired_difference(name, more.mean(axis=0), span), **row})
+    return found
 
 
 def early_rejection_rows(

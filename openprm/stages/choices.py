@@ -31,7 +31,13 @@ from ..evaluation.data import (
     ties_broken,
     unscored,
 )
-from ..evaluation.scaling import early_rejection_rows, scaling_curve, search_differences, search_point
+from ..evaluation.scaling import (
+    early_rejection_rows,
+    scaling_curve,
+    search_differences,
+    search_point,
+    searches_of_kinds,
+)
 from ..evaluation.scaling_plot import plot_scaling
 from ..evaluation.strength import STRONGEST, known_models, strongest, within_tiers
 from ..evaluation.tables import markdown
@@ -181,8 +187,11 @@ class Choices(ReadsCandidates, kind="choices"):
             searches = [
                 read_search_answers(name, path, ids, rule, by_hash) for name, path in self.answers.items() if rule
             ]
+            lowest, highest = bounds(prompts)
             results |= {
-                "differences": differences + search_differences(searches),
+                "differences": differences
+                + search_differences(searches)
+                + searches_of_kinds(searches, kinds, chosen, highest - lowest),
                 "samples": scaling_curve(prompts, groups, tokens, seed),
                 "searches": [search_point(*search, prompts, seed) for search in searches],
                 "early_rejection": [

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from itertools import combinations
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 
 from openprm.decoding.selection import expected_vote
 from openprm.evaluation.accuracy import choices, compare_groups, evaluate_selection
-from openprm.evaluation.scaling import early_rejection_rows, line_values, scaling_curve, search_point, step_tokens
+from openprm.evaluation.scaling import (
+    early_rejection_rows,
+    line_values,
+    scaling_curve,
+    search_point,
+    searches_of_kinds,
+    step_tokens,
+)
 
 from .test_accuracy import make_prompts
 
@@ -153,3 +161,25 @@ def test_votes_are_weighted_by_the_unit_of_the_scores():
         ("weighted vote@4", "ce"),
         ("best of 4", "graded"),
     ]
+
+
+def test_searches_by_the_seeds_of_a_kind_are_measured_as_one():
+    """Two seeds, two prompts: the searches are 0.5 better than the best of 4 by m, and 0.25 than that by n, on average."""
+    kinds = {"k": {"models": ["m-0", "m-1"], "aggregation": "last"}, "l": {"models": ["n"], "aggregation": "mean"}}
+    shape = {"method": "pbs", "aggregation": "min", "n": 4}
+    searches: Any = [
+        ({**shape, "scorer": "m-0"}, [1.0, 1.0]),
+        ({**shape, "scorer": "m-1"}, [1.0, 0.0]),
+        ({**shape, "n": 16, "scorer": "m-0"}, [1.0, 1.0]),  # of one seed alone
+        ({**shape, "scorer": "n"}, [1.0, 1.0]),  # its kind is one model
+    ]
+    chosen = {
+        "best of 4: k/min": np.array([[0.5, 0.0], [0.5, 0.0]]),
+        "best of 4: l/mean": np.array([[1.0, 0.0]]),
+        "best of 4: k/mean": np.array([[9.0, 9.0], [9.0, 9.0]]),
+    }
+    same, other = searches_of_kinds(searches, kinds, chosen)
+    assert (same["group"], same["against"]) == ("pbs: k/min @4", "best of 4: k/min")
+    assert (same["difference"], same["seeds"]) == (0.5, [0.75, 0.25])
+    assert (other["against"], other["difference"], other["seeds"]) == ("best of 4: l/mean", 0.25, [0.5, 0.0])
+    assert other["low"] <= 0.25 <= other["high"]
