@@ -164,7 +164,7 @@ def test_votes_are_weighted_by_the_unit_of_the_scores():
 
 
 def test_searches_by_the_seeds_of_a_kind_are_measured_as_one():
-    """Two seeds, two prompts: the searches are 0.5 better than the best of 4 by m, and 0.25 than that by n, on average."""
+    """Two seeds, two prompts: on average 0.5 better than the best of 4 by k, and 0.25 than that by l."""
     kinds = {"k": {"models": ["m-0", "m-1"], "aggregation": "last"}, "l": {"models": ["n"], "aggregation": "mean"}}
     shape = {"method": "pbs", "aggregation": "min", "n": 4}
     searches: Any = [
