@@ -172,6 +172,36 @@ class Pair(Question):
     weight: Annotated[float, "how much it counts in training, beside 1"]
 
 
+class StepLabels(Prompt):
+    """A response with a label for each step that was looked at; see `openprm.labels`.
+
+    `kind` says what a label is: `correct`, the probability that this step and all before it are right, or `value`, the
+    chance of a right end from here. The two are never mixed. `first_error` is None for values.
+    """
+
+    sample_index: Annotated[int, "which sample of the prompt it is, from zero"]
+    steps: Annotated[list[str], "its steps; joined, they are the response, byte for byte"]
+    labels: Annotated[list[float | None], "of each step, from 0 to 1; null where nobody looked"]
+    support: Annotated[list[int | None], "on how many judgements or responses each label rests; null: not known"]
+    first_error: Annotated[int | None, "index of the first wrong step, from zero; -1: none; null: not known"]
+    correction: Annotated[str | None, "a right step in place of the first wrong one; null where none is known"]
+    kind: Annotated[str, "what a label is: `correct` or `value`"]
+    by: Annotated[str, "what gave the labels"]
+
+
+class RolloutLabels(StepLabels):
+    """Labels by completing what came before each step, and what that cost; see `openprm.labels.valuing`.
+
+    What two responses share counts for the first of them.
+    """
+
+    beginnings: Annotated[int, "beginnings that were completed for it and for no earlier response"]
+    tokenized_apart: Annotated[int, "those whose tokens are not the beginning of the whole response's"]
+    completions: Annotated[int, "completions of them that were used"]
+    cut: Annotated[int, "completions that the length limit cut, which are left out"]
+    new_tokens: Annotated[int, "tokens generated for them"]
+
+
 class Scored(Row):
     """A response scored step by step; see `openprm.scoring.pipeline`."""
 

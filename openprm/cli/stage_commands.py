@@ -43,6 +43,7 @@ for _kind in (
     "preferences",
     "sample",
     "reward",
+    "rollouts",
     "pairs",
     "train",
     "score",

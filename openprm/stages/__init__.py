@@ -8,6 +8,7 @@ from . import import_candidates as import_candidates
 from . import pairs as pairs
 from . import prompts as prompts
 from . import reward as reward
+from . import rollouts as rollouts
 from . import sample as sample
 from . import score as score
 from . import search as search
