@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 #: Of pairs, by what their sides are, in the order of a folder of pairs: two beginnings of answers, a beginning and a
 #: whole answer, two whole answers.
 LEVELS = ("process", "mixed", "outcome")
+#: A labelled step, beside the pairs that a model is trained on.
+POINT = "point"
+TRAINED = (*LEVELS, POINT)
 
 
 class Message(TypedDict):

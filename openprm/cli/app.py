@@ -13,7 +13,7 @@ from ..runs.console import say
 GROUPS = {
     "Data": ("prompts", "constraints", "import", "split", "preferences", "sample", "reward"),
     "Trees": ("trees", "pairs"),
-    "Labels": ("rollouts",),
+    "Labels": ("label", "rollouts", "judge-steps", "label-pairs"),
     "Model": ("train", "score", "choices", "evaluate", "search"),
     "Look": ("show", "curves", "export"),
     "Hub": ("publish", "verify", "demo"),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import Failure
 from ..schema import SCHEMA_VERSION, Message, Pair, StepLabels, Support
@@ -51,18 +51,31 @@ def consensus(one: StepLabels, other: StepLabels) -> StepLabels | None:
     return {**one, "correction": correction, "by": f"{one['by']} and {other['by']}"}
 
 
-@dataclass(frozen=True)
-class Point:
-    """The beginning of a response up to a step, and what its reward's probability should be, from 0 to 1."""
+class Point(TypedDict):
+    """A beginning of a response, `context` and `step`, and the probability that it is right, or ends right."""
 
-    steps: tuple[str, ...]
+    prompt_id: str
+    source: str
+    question: list[Message]
+    context: str
+    step: str
     target: float
 
 
 def to_points(row: StepLabels) -> list[Point]:
     """One for each step with a label."""
-    steps = row["steps"]
-    return [Point(tuple(steps[: index + 1]), label) for index, label in enumerate(row["labels"]) if label is not None]
+    return [
+        Point(
+            prompt_id=row["prompt_id"],
+            source=row["source"],
+            question=row["question"],
+            context="".join(row["steps"][:index]),
+            step=row["steps"][index],
+            target=label,
+        )
+        for index, label in enumerate(row["labels"])
+        if label is not None
+    ]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ DESCRIPTIONS = {
     "with values back-propagated from the outcome rewards.",
     "pairs": "Process and outcome preference pairs in the unified format [Q, C, Pc, Pr]: question, context, "
     "chosen, rejected.",
-    "labels": "Responses with labels of their steps: whether a step and all before it are right, or how answers end from "
-    "there.",
+    "labels": "Responses with labels of their steps: whether a step and all before it are right, or how answers end "
+    "from there.",
     "scores": "Responses scored step by step by a process reward model.",
     "rewards": "What a reward model gave to the responses of a benchmark, step by step.",
     "prompts": "Instructions with their golden answers.",

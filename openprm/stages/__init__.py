@@ -5,6 +5,9 @@ from . import constraints as constraints
 from . import convert as convert
 from . import evaluate as evaluate
 from . import import_candidates as import_candidates
+from . import judge_steps as judge_steps
+from . import label as label
+from . import label_pairs as label_pairs
 from . import pairs as pairs
 from . import prompts as prompts
 from . import reward as reward

@@ -20,7 +20,7 @@ from ..runs.declaration import Stage, execution, input_path, parameter
 from ..runs.folder import read_manifest
 from ..runs.manifest import CURVE, WORK, files_hash, run_stage
 from ..runs.progress import shown
-from ..schema import LEVELS
+from ..schema import LEVELS, POINT
 from ..scoring.aggregation import DEFAULT_AGGREGATION, score_unit
 from ..scoring.steps import DEFAULT_SEPARATOR, split
 from ..scoring.units import STRENGTH
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage, kind="train"):
-    """Train one reward model on process and outcome pairs (paper, equations 1 to 3).
+    """Train one reward model on process and outcome pairs (paper, equations 1 to 3), or on labelled steps, or on both.
 
     A killed run resumes from its last checkpoint. Several processes, which see the same files, train together: start
     them all with the same command, by `torchrun` or `accelerate launch`. The manifest's `metrics` hold the mean
@@ -41,11 +41,19 @@ class Train(Stage, kind="train"):
     ended. curve.csv and curve.png hold the loss and the held-out accuracy by step.
     """
 
-    pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", argument=True)
+    pairs: dict[str, str] = input_path("Folders of pairs, or ids of published ones.", {}, argument=True)
+    labels: dict[str, str] = input_path(
+        "NAME=FOLDER of step labels, or the id of published ones; may be repeated. Each label is a target for the "
+        "reward of its step.",
+        {},
+    )
     base: str = input_path("Reward model or language model to start from.")
     eval_pairs: str | None = input_path("Held-out pairs to measure the accuracy on.", None)
+    eval_labels: str | None = input_path("Held-out step labels to measure the accuracy on.", None)
     holdout: float = parameter(
-        "Without --eval-pairs: share of the prompts whose pairs are held out to measure the accuracy on; 0: none.", 0.1
+        "Without --eval-pairs and --eval-labels: share of the prompts that are held out to measure the accuracy on; "
+        "0: none.",
+        0.1,
     )
     levels: list[str] = parameter(
         "process, mixed or outcome; may be repeated. Outcome alone makes an outcome reward model.",
@@ -89,6 +97,9 @@ class Train(Stage, kind="train"):
     )
     mixed_weight: float | None = parameter("Weight of mixed pairs; default: that of process pairs.", None)
     margin: float = parameter("Scale of the margin by a pair's gap; 0 is off.", 0.0)
+    point_loss: str = parameter(
+        "Of labelled steps: cross-entropy, or squared-error of probabilities.", "cross-entropy"
+    )
     label_smoothing: float | None = parameter("Share of pairs taken to be mislabeled, below 0.5; default: 0.", None)
     warmup_steps: int = parameter("Steps over which the learning rate rises.", 0)
     lr_scheduler: str = parameter("How the learning rate falls: linear, cosine, constant, ...", "linear")
@@ -169,7 +180,6 @@ class Train(Stage, kind="train"):
         from ..training.checkpoints import Keeping, best_first, remove_torn
         from ..training.curve import curve, mean_loss, plot_curves, write_curve
         from ..training.lora import add_lora
-        from ..training.loss import plateau_loss
         from ..training.monitor import Monitor
         from ..training.top_layers import train_top_layers
         from ..training.trainer import OpenPRMTrainer
@@ -224,7 +234,7 @@ class Train(Stage, kind="train"):
             monitor.close()
         history, steps = trainer.state.log_history, trainer.state.global_step
         metrics = {"loss": mean_loss(history), "final_loss": mean_loss(history, after=steps * 4 // 5)}
-        plateau = metrics["final_loss"] > plateau_loss(arguments.label_smoothing_factor)
+        plateau = metrics["final_loss"] > trainer.plateau_loss()
         kept = best_first(history)[0] if self.keeps_best else steps
         early = steps < trainer.state.max_steps
         ended = f"no better in {self.patience} measurements" if early else "all steps done"
@@ -237,8 +247,8 @@ class Train(Stage, kind="train"):
         if leads:
             if plateau:
                 logger.warning(
-                    "The training loss ends at %.3f, where log 2 = 0.693 is chance: the model has learned little or "
-                    "nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
+                    "The training loss ends at %.3f, near that of chance (of pairs log 2 = 0.693): the model has learned "
+                    "little or nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
                     "preferences may end there too.",
                     metrics["final_loss"],
                 )
@@ -256,7 +266,7 @@ class Train(Stage, kind="train"):
                 plot_curves({"": [[*by_step.values()]]}, folder / CURVE[1], kept)
             except InputError as error:
                 say(f"{error}; curve.csv is there", err=True)
-        levels = dict(Counter(row["level"] for row in rows))
+        levels = dict(Counter(row.get("level", POINT) for row in rows))
         return {
             "files_hash": files_hash(folder),
             "counts": {"levels": levels, **trainer.summary, "learning_rate": arguments.learning_rate},

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .train import Train
 
 #: Options that transformers and the trainer call by the same names.
-_ALIKE = """batch_size tokens_per_device pairs_together max_length process_weight mixed_weight margin warmup_steps
-    seed bf16 report_to""".split()
+_ALIKE = """batch_size tokens_per_device pairs_together max_length process_weight mixed_weight margin point_loss
+    warmup_steps seed bf16 report_to""".split()
 
 
 def trainer_arguments(stage: Train, checkpoints: Path) -> OpenPRMConfig:

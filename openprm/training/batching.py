@@ -67,7 +67,7 @@ def plan_passes(pairs: Pairs, max_tokens: int, parity: float | None) -> list[lis
       takes a row.
     """
     if parity is None:
-        packs = [([index], 2 * max(map(len, sides))) for index, sides in enumerate(pairs)]
+        packs = [([index], len(sides) * max(map(len, sides))) for index, sides in enumerate(pairs)]
     else:
         packs = _packs(pairs, max_tokens, parity)
     packs.sort(key=lambda pack: -pack[1])

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
+CROSS_ENTROPY, SQUARED_ERROR = POINT_LOSSES = ("cross-entropy", "squared-error")
+
 
 @dataclass
 class OpenPRMConfig(TrainingArguments):
@@ -26,6 +28,7 @@ class OpenPRMConfig(TrainingArguments):
     center_rewards_coefficient: factor of (r_c + r_r)^2 in the loss (Eisenstein et al., 2023), which keeps rewards near
       0; 0 is off.
     label_smoothing_factor: e, the share of pairs taken to be mislabeled, in (1 - e) l(d) + e l(-d); 0 is off.
+    point_loss: of labelled steps: `cross-entropy`, or `squared-error` of sigmoid(r).
     max_length: tokens of one side, question included; at most the model's. Longer pairs are left out and reported.
     """
 
@@ -44,6 +47,7 @@ class OpenPRMConfig(TrainingArguments):
     source_weights: dict | str | None = field(default=None)
     margin: float = field(default=0.0)
     center_rewards_coefficient: float = field(default=0.0)
+    point_loss: str = field(default=CROSS_ENTROPY)
     max_length: int = field(default=2048)
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "source_weights"]  # noqa: RUF012 (as in the base class)
@@ -66,6 +70,8 @@ class OpenPRMConfig(TrainingArguments):
         for name in ("process_weight", "mixed_weight", "margin", "center_rewards_coefficient"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it should not be negative")
+        if self.point_loss not in POINT_LOSSES:
+            raise ValueError(f"point_loss is {self.point_loss!r}; make it {' or '.join(POINT_LOSSES)}")
         if not 0 <= self.label_smoothing_factor < 0.5:
             smoothing = f"label_smoothing_factor is {self.label_smoothing_factor}"
             raise ValueError(f"{smoothing}; make it at least 0 and below 0.5")

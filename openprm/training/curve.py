@@ -12,7 +12,7 @@ from typing import Any
 
 from ..figure import new_figure, save_figure
 from ..runs.manifest import CURVE
-from ..schema import LEVELS
+from ..schema import TRAINED
 
 #: What transformers' Trainer has logged, in order (`state.log_history`).
 History = Sequence[Mapping[str, Any]]
@@ -21,7 +21,7 @@ History = Sequence[Mapping[str, Any]]
 Curve = Sequence[Mapping[str, float]]
 
 _KEPT = ("step", "epoch", "loss", "learning_rate", "grad_norm")
-_ACCURACIES = ("eval_accuracy", *(f"eval_accuracy_{level}" for level in LEVELS))
+_ACCURACIES = ("eval_accuracy", *(f"eval_accuracy_{level}" for level in TRAINED))
 
 
 def curve(history: History) -> list[dict[str, float]]:

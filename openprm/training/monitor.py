@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from ..runs.progress import Progress
-from ..schema import LEVELS
+from ..schema import TRAINED
 from .curve import mean_loss
 
 _MEASURED = 10  # times in a run
@@ -82,7 +82,7 @@ class Monitor(TrainerCallback):
                 line = f"loss {mean:.4f}, learning rate {logs['learning_rate']:.2g}"
         elif "eval_accuracy" in logs:
             self.progress.detail = f"held-out accuracy {logs['eval_accuracy']:.3f}"
-            found = {level: logs[name] for level in LEVELS if (name := f"eval_accuracy_{level}") in logs}
+            found = {level: logs[name] for level in TRAINED if (name := f"eval_accuracy_{level}") in logs}
             line = f"{self.progress.detail} ({', '.join(f'{level} {value:.3f}' for level, value in found.items())})"
         if line:
             self.progress.say(f"step {step}/{state.max_steps}: {line}")

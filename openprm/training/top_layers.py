@@ -20,7 +20,7 @@ def train_top_layers(trainer: Any, top: int, folder: str | Path, order: str) -> 
     trunk = Trunk(trainer.model, top)
     trunk.freeze()
     sets = [trainer.train_dataset, trainer.eval_dataset]
-    sequences = [side for some in sets if some for pair in some.pairs for side in (pair.chosen, pair.rejected)]
+    sequences = [side for some in sets if some for pair in some.pairs for side in pair.sides]
     with trainer.accelerator.autocast():
         trainer.rewarder = with_trunk(trainer.rewarder, trunk, folder, f"{order} {trainer.args.process_index}")
         trainer.rewarder.calls.prepare(sequences)

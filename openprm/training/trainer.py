@@ -1,4 +1,5 @@
-"""Train a reward model on process and outcome pairs with one Bradley-Terry loss (paper, equations 1 to 3)."""
+"""Train a reward model on process and outcome pairs with one Bradley-Terry loss (paper, equations 1 to 3), and on
+points: labelled steps."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -21,10 +23,11 @@ from ..models.reward_checkpoint import check_reward_model
 from ..scoring.forward import longest_sequence
 from ..scoring.rewarder import SequenceRewarder
 from ..scoring.scored_answer import ScoringSettings
-from ..scoring.units import STRENGTH
+from ..scoring.units import LOG_ODDS, STRENGTH
 from .batching import PARITY, GlobalBatchSampler, plan_passes
-from .config import OpenPRMConfig
+from .config import SQUARED_ERROR, OpenPRMConfig
 from .data import (
+    TERMS,
     EncodedPair,
     LeftOut,
     PairDataset,
@@ -34,7 +37,7 @@ from .data import (
     encode_pairs,
     gap_scales,
 )
-from .loss import check_loss, pair_loss, pair_metrics
+from .loss import check_loss, pair_loss, pair_metrics, plateau_loss
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +87,10 @@ class OpenPRMTrainer(Trainer):
         self._tokenizer = processing_class
         most = min(args.max_length, longest_sequence(model))
         self._settings = ScoringSettings.of(model.config, processing_class, max_length=most)
-        model.config.openprm["unit"] = STRENGTH  # a ranking loss keeps no zero that the base model's rewards had
         train = None if train_dataset is None else self._encode(train_dataset, "train")
+        # a ranking loss keeps no zero that the base model's rewards had; points alone give them one
+        of_points = train is not None and all(pair.rejected is None for pair in train.pairs)
+        model.config.openprm["unit"] = LOG_ODDS if of_points else STRENGTH
         evaluated: Any = None
         if isinstance(eval_dataset, Mapping):
             evaluated = {name: self._encode(rows, name) for name, rows in eval_dataset.items()}
@@ -140,11 +145,13 @@ class OpenPRMTrainer(Trainer):
             if left_out:
                 known = f"{len(left_out)} of {len(left_out) + counts['usable']} {split} pairs"
                 logger.warning("%s are left out (see left_out.jsonl): %s", known, json.dumps(counts["left_out"]))
-        return PairDataset(pairs, [self._weight(pair) for pair in pairs], margins)
+        smoothing = self.args.label_smoothing_factor
+        targets = [pair.target * (1 - smoothing) + (1 - pair.target) * smoothing for pair in pairs]
+        return PairDataset(pairs, [self._weight(pair) for pair in pairs], margins, targets)
 
     def _weight(self, pair: EncodedPair) -> float:
         mixed = self.args.process_weight if self.args.mixed_weight is None else self.args.mixed_weight
-        level = {"process": self.args.process_weight, "mixed": mixed, "outcome": 1.0}[pair.level]
+        level = {"process": self.args.process_weight, "mixed": mixed}.get(pair.level, 1.0)
         return level * pair.weight * self.args.weights_of_sources.get(pair.source, 1.0)
 
     def _write_left_out(self) -> None:
@@ -193,7 +200,7 @@ class OpenPRMTrainer(Trainer):
             indices = [[used[place] for place in pack] for pack in packs]
             rows = [index for pack in indices for index in pack]
             together = Sequences([[side for index in pack for side in groups[index]] for pack in indices])
-            terms = {name: inputs[name][rows] for name in ("weights", "margins")}
+            terms = {name: inputs[name][rows] for name in TERMS}
             passes.append((rows, {"sequences": together, **terms}))
         rows, part = passes[-1]
         again = {**part, "weights": torch.zeros_like(part["weights"])}
@@ -223,7 +230,7 @@ class OpenPRMTrainer(Trainer):
     ) -> Any:
         """This process's share of the loss, times the number of processes, since their gradients are averaged."""
         rewards = self._rewards(model, inputs)
-        total = pair_loss(rewards[:, 0], rewards[:, 1], inputs["weights"], inputs["margins"], *self._objective)
+        total = pair_loss(rewards[:, 0], rewards[:, 1], *(inputs[name] for name in TERMS), **self._objective)
         processes = self.accelerator.num_processes
         if self.on_batch:
             tokens = sum(len(side) for sides in inputs["sequences"].groups for side in sides)
@@ -233,14 +240,23 @@ class OpenPRMTrainer(Trainer):
         return (loss, rewards) if return_outputs else loss
 
     @property
-    def _objective(self) -> tuple[float, float]:
-        return self.args.center_rewards_coefficient, self.args.label_smoothing_factor
+    def _objective(self) -> dict[str, Any]:
+        return {"centering": self.args.center_rewards_coefficient, "squared": self.args.point_loss == SQUARED_ERROR}
 
     def _rewards(self, model: Any, inputs: dict) -> Tensor:
-        """Rewards [B, 2] of chosen and rejected sides."""
+        """Rewards [B, 2] of chosen and rejected sides; 0 for the one that a point lacks."""
         # so that the attention mask has the dtype of the attention
         with self.accelerator.autocast():
-            return self.rewarder.forward(model, inputs["sequences"].groups).view(-1, 2)
+            found = self.rewarder.forward(model, inputs["sequences"].groups)
+        both = inputs["points"] == 0
+        places = torch.stack([torch.ones_like(both), both], dim=1)  # in the order of the sequences
+        return torch.zeros(places.shape, dtype=found.dtype, device=found.device).masked_scatter(places, found)
+
+    def plateau_loss(self) -> float:
+        """Of the training pairs: see `openprm.training.loss`."""
+        train: Any = self.train_dataset
+        points = np.array([pair.rejected is None for pair in train.pairs])
+        return plateau_loss(np.array(train.targets), points, self._objective["squared"])
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # Trainer's estimate counts `input_ids`, which these batches do not have
@@ -258,11 +274,11 @@ class OpenPRMTrainer(Trainer):
         with torch.no_grad():
             for rows, part in self._passes({**inputs, "weights": torch.ones_like(inputs["weights"])}):
                 rewards[rows] = self._rewards(model, part)
-        return None, rewards, (inputs["ids"], torch.stack([inputs["weights"], inputs["margins"]], dim=1))
+        return None, rewards, (inputs["ids"], torch.stack([inputs[name] for name in TERMS], dim=1))
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
         rewards, (ids, terms) = prediction.predictions, prediction.label_ids
-        return pair_metrics(rewards, ids, terms, self.sources, *self._objective)
+        return pair_metrics(rewards, ids, terms, self.sources, **self._objective)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """A plain reward checkpoint (see `openprm.models.reward_checkpoint`).

@@ -136,7 +136,7 @@ def test_gaps_have_the_scale_of_their_source():
 
 def test_the_item_behind_the_last_is_weightless_padding():
     found, _ = encoded(pairs(3))
-    dataset = PairDataset(found, [1.0, 0.5, 2.0], [0.0, 0.1, 0.2])
+    dataset = PairDataset(found, [1.0, 0.5, 2.0], [0.0, 0.1, 0.2], [1.0, 1.0, 1.0])
     assert [dataset[index][1] for index in range(4)] == [1.0, 0.5, 2.0, 0.0]
     assert dataset[3][0].length == min(one.length for one in found)
     batch: Any = collate_pairs([dataset[1], dataset[3]], ["math", "open"])
