@@ -48,6 +48,19 @@ def pairs(count: int, start: int = 0) -> list[Pair]:
     return [pair(index) for index in range(start, start + count)]
 
 
+def points(count: int, start: int = 0) -> list[Any]:
+    """Labelled steps of the chosen (0.9) and the rejected sides (0.1) of pairs, in turn."""
+    sides = [(one, side) for one in pairs(count, start) for side in ("chosen", "rejected")]
+    return [
+        {
+            **{name: one[name] for name in ("prompt_id", "source", "question", "context")},
+            "step": one[side],
+            "target": 0.9 if side == "chosen" else 0.1,
+        }
+        for one, side in sides
+    ]
+
+
 def tree_pairs(count: int) -> list[Pair]:
     """Pairs of trees, three of each: two behind one context, with the same chosen side, and one right at the root."""
     rows = []

@@ -1,8 +1,8 @@
 """Which beginnings of a response to complete, to learn where it goes wrong (Monte Carlo labels).
 
 `scan` completes all (Math-Shepherd, Wang et al., 2024; MiPS, Wang et al., 2024; the paper's Table 8). `binary`
-searches for the first wrong step (OmegaPRM, Luo et al., 2024) by at most ceil(log2(n)) beginnings of n steps, but finds
-the one of `scan` only where values fall monotonically: a wrong step that a later slip mends misleads it.
+searches for the first wrong step (OmegaPRM, Luo et al., 2024) by at most ceil(log2(n)) beginnings of n steps, but
+finds the one of `scan` only where values fall monotonically: a wrong step that a later slip mends misleads it.
 """
 
 from __future__ import annotations

@@ -247,9 +247,9 @@ class Train(Stage, kind="train"):
         if leads:
             if plateau:
                 logger.warning(
-                    "The training loss ends at %.3f, near that of chance (of pairs log 2 = 0.693): the model has learned "
-                    "little or nothing. Train longer, with another learning rate, warmup or seed, or look at the pairs: noisy "
-                    "preferences may end there too.",
+                    "The training loss ends at %.3f, near that of chance (of pairs log 2 = 0.693): the model has "
+                    "learned little or nothing. Train longer, with another learning rate, warmup or seed, or look at "
+                    "the pairs or labels: noisy ones may end there too.",
                     metrics["final_loss"],
                 )
             before = read_trained_on(self.base)

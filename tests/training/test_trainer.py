@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from openprm.scoring.encoding import encode
 from openprm.training.config import OpenPRMConfig
 from openprm.training.trainer import OpenPRMTrainer
 from tests import tiny_models
-from tests.small_training import pair, pairs, trainer, tree_pairs
+from tests.small_training import pair, pairs, points, trainer, tree_pairs
 
 
 def weights(run: Any) -> torch.Tensor:
@@ -93,6 +94,34 @@ def test_micro_batches_do_not_change_the_run(tmp_path: Path):
     assert losses == [pytest.approx(losses[0], abs=1e-6)] * 3
     for run in runs[1:]:
         torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_passes_do_not_change_a_run_on_pairs_and_points(tmp_path: Path, loss: str):
+    rows = [*pairs(9), *points(6)]
+    runs = [trainer(tmp_path, rows, tokens_per_device=size, point_loss=loss) for size in (10_000, 300, 1)]
+    losses = [run.train().training_loss for run in runs]
+    assert losses == [pytest.approx(losses[0], abs=1e-6)] * 3
+    for run in runs[1:]:
+        torch.testing.assert_close(weights(run), weights(runs[0]), rtol=0, atol=1e-6)
+    assert runs[0].model.config.openprm["unit"] == "strength", "pairs leave the zero open"
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_rewards_become_the_log_odds_of_labels(tmp_path: Path, loss: str):
+    options = {"learning_rate": 3e-3, "optim": "adamw_torch", "num_train_epochs": 20, "point_loss": loss}
+    run = trainer(tmp_path, points(24), points(12, start=100), **options)
+    assert run.model.config.openprm["unit"] == "log-odds"
+    run.train()
+    measured = run.evaluate()
+    assert measured["eval_accuracy_point"] >= 0.9
+    least = 0.0 if loss == "squared-error" else -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    assert measured["eval_loss"] == pytest.approx(least, abs=0.1)
+
+
+def test_a_row_that_is_neither_pair_nor_point_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"row 1 of the train pairs: 'target' is 1\.5"):
+        trainer(tmp_path, [points(1)[0], {**points(1)[1], "target": 1.5}])
 
 
 def test_training_learns(tmp_path: Path):
