@@ -31,8 +31,14 @@ Manifest = Mapping[str, Any]
 
 CARD = "README.md"
 
-_TASKS = {"candidates": ["text-generation"], "trees": ["text-ranking"], "pairs": ["text-ranking"]}
-_BEFORE = {"trees": "candidates", "pairs": "trees"}
+_TASKS = {
+    "candidates": ["text-generation"],
+    "trees": ["text-ranking"],
+    "labels": ["text-classification"],
+    "pairs": ["text-ranking"],
+}
+_BEFORE = {"trees": "candidates", "labels": "labels", "pairs": "trees"}
+_REBUILT = ("reward", "trees", "label", "pairs", "label-pairs")
 _TAGS = ["openprm", "reward-model", "process-reward-model", "preference"]
 _ORIGIN = ("kind", "license", "hub", "revision", "split", "homepage", "citation")  # which an origin may lack
 _POWERS = ("1", "10", "100", *(f"{number}{unit}" for unit in "KMBT" for number in (1, 10, 100)))  # of ten
@@ -95,12 +101,12 @@ def _glob(pattern: str | list[str]) -> str:
 
 
 def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[str, Input]]) -> Iterator[str]:
-    """The commands that make the splits again of what is published: candidates (their rewards), trees or pairs."""
+    """The commands that make the splits again of what is published: the rewards of candidates, trees, labels, pairs."""
     kind = publication["kind"]
-    role = _BEFORE.get(kind, "candidates")
     for split, part in publication["parts"].items():
+        role = "labels" if part["stage"] == "label-pairs" else _BEFORE.get(kind, "candidates")
         source = Input(repo, repo, split) if kind == "candidates" else made_of[split].get(role)
-        if source is None or source.repository is None or part["stage"] not in ("reward", "trees", "pairs"):
+        if source is None or source.repository is None or part["stage"] not in _REBUILT:
             continue
         parameters = {**part["parameters"], "split": source.part}
         if part["stage"] == "reward":  # the published reward is there already, under its name

@@ -54,14 +54,15 @@ class Panel:
 
 
 def plot_statistics(kind: str, rows: Rows, path: Path) -> None:
-    """Draws what the rows of candidates, trees or pairs, by split, are like.
+    """Draws what the rows of candidates, trees, labels or pairs, by split, are like.
 
     Candidates: how many have which reward (one panel for each reward's name) and which length. Trees: the values of
-    nodes, and the share of steps that merged, by depth. Pairs: their gaps, one panel for each split, by level.
+    nodes, and the share of steps that merged, by depth. Labels: their values, and where the first error is. Pairs:
+    their gaps, one panel for each split, by level.
 
     Raises InputError where there is nothing to draw, or without matplotlib.
     """
-    found = {"candidates": _candidates, "trees": _trees, "pairs": _pairs}[kind](rows)
+    found = {"candidates": _candidates, "trees": _trees, "labels": _labels, "pairs": _pairs}[kind](rows)
     panels = [panel for panel in found if any(panel.groups.values())]
     if not panels:
         raise InputError(f"there are no numbers in these {kind} to draw")
@@ -111,6 +112,19 @@ def _trees(rows: Rows) -> Iterator[Panel]:
         merged[split] = {depth: 1 - nodes[depth] / steps[depth] for depth in sorted(steps) if steps[depth] >= enough}
     yield Panel("value of a node", values)
     yield Panel(f"depth (that {_FEWEST:.0%} of the responses reach)", merged, of="share of steps that merged")
+
+
+def _labels(rows: Rows) -> Iterator[Panel]:
+    values, errors = _counts(), _counts()
+    for split, responses in rows.items():
+        for response in responses:
+            for label in response["labels"]:
+                if label is not None:
+                    _count(values[split], label)
+            if response["first_error"] is not None:
+                errors[split][response["first_error"]] += 1
+    yield Panel("label of a step", values)
+    yield Panel("index of the first wrong step (-1: none)", errors)
 
 
 def _pairs(rows: Rows) -> Iterator[Panel]:

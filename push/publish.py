@@ -1,4 +1,5 @@
-"""The stage that lays out a run as the repositories of one owner: OUT/OWNER/candidates, trees, pairs, and each model.
+"""The stage that lays out a run as the repositories of one owner: OUT/OWNER/candidates, trees,
+labels, pairs, and each model.
 
 Each folder is what its Hub repository will hold, with a `manifest.json` that says what is in it, under which license,
 from which sources, and the hash of every file (see `openprm.hub.publication`, which reads it). In the folder OUT,
@@ -43,6 +44,7 @@ class Publish(Stage, kind="publish"):
 
     candidates: dict[str, str] = input_path("SPLIT=FOLDER of candidates; may be repeated.", {})
     trees: dict[str, str] = input_path("SPLIT=FOLDER of trees; may be repeated.", {})
+    labels: dict[str, str] = input_path("SPLIT=FOLDER of step labels; may be repeated.", {})
     pairs: dict[str, str] = input_path("SPLIT=FOLDER of pairs; may be repeated.", {})
     models: dict[str, str] = input_path("NAME=FOLDER of a model; may be repeated.", {}, flag="--model")
     evaluation: str | None = input_path("Folder of `openprm choices`, for the models that it measured.", None)
@@ -86,7 +88,7 @@ class Publish(Stage, kind="publish"):
         if self.demo is not None:
             self._lay_out_demo(folder / self._repository(DEMO), self.demo)
         if not root.exists():
-            raise InputError("there is nothing to publish: give candidates, trees, pairs or models")
+            raise InputError("there is nothing to publish: give candidates, trees, labels, pairs or models")
         repositories = sorted(f"{self.owner}/{part.name}" for part in root.iterdir())
         return {"files_hash": files_hash(folder), "counts": {"repositories": ", ".join(repositories)}}
 
@@ -137,6 +139,11 @@ class Publish(Stage, kind="publish"):
             raise InputError(f"--source-license {name}: there is no such source; the sources are: {there}")
 
     def _lay_out_dataset(self, folder: Path, kind: str, splits: Mapping[str, str]) -> None:
+        for path in splits.values() if kind == "labels" else ():
+            if read_manifest(path)["stage"] == "rollouts":
+                raise InputError(
+                    f"{path} has what rollouts cost beside the labels; `openprm label {path} --by labels`"
+                )
         configs = copy_pairs(folder, splits) if kind == "pairs" else copy_shards(folder, splits)
         publication = self._publication(kind, kind, {split: read_manifest(path) for split, path in splits.items()})
         publication["configs"] = {

@@ -17,6 +17,7 @@ from openprm.runs.folder import write_shard
 from openprm.runs.manifest import files_hash, run_stage
 from openprm.schema import Candidate
 from openprm.stages.choices import Choices
+from openprm.stages.label import Label
 from openprm.stages.pairs import Pairs
 from openprm.stages.reward import RewardResponses
 from openprm.stages.score import Score
@@ -29,12 +30,13 @@ Fields = dict[str, Any]  # of `Publish`
 
 
 def make_run(run: Path) -> Path:
-    """Candidates, trees and pairs of two splits, each in the folder of its stage."""
+    """Candidates, trees, labels and pairs of two splits, each in the folder of its stage."""
     for split, end in SPLITS.items():
         dataset(run / f"samples{end}", Candidate, samples(split))
         RewardResponses(candidates=str(run / f"samples{end}"), by="answer").run(run / f"candidates{end}")
         candidates = str(run / f"candidates{end}")
         Trees(candidates=candidates, separator="line", distinct_numbers=True).run(run / f"trees{end}")
+        Label(labels=str(run / f"trees{end}"), by="tree").run(run / f"labels{end}")
         Pairs(trees=str(run / f"trees{end}"), min_gap="0.2", select="all", outcome="best").run(run / f"pairs{end}")
     return run
 

@@ -35,7 +35,7 @@ def _publish(
 
     given = {name: value for name, value in vars(stage).items() if value != getattr(Publish(), name)}
     if run is not None:
-        if out or given.keys() & {"candidates", "trees", "pairs", "models"}:
+        if out or given.keys() & {"candidates", "trees", "labels", "pairs", "models"}:
             raise typer.BadParameter("a run's preset says what is published; leave out the run, or these options")
         layout = lay_out_run(run, force=force, **given)
     elif out is None:

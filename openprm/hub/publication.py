@@ -24,10 +24,10 @@ from ..runs.folder import DATA, MANIFEST, is_folder, parquet_rows
 from ..runs.locks import locked
 from ..runs.manifest import copy_hashed, files_hash, finished_stage
 from ..runs.provenance import Origin, published_origins
-from ..schema import LEVELS, Candidate, Pair, Tree
+from ..schema import LEVELS, Candidate, Pair, StepLabels, Tree
 from .repository import TYPES, Missing, NotFound, Repository, download
 
-RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "pairs": Pair}
+RECORDS: dict[str, type] = {"candidates": Candidate, "trees": Tree, "labels": StepLabels, "pairs": Pair}
 MODELS = ("model", "policy")
 #: The type of repository that each kind is published in, in the order of sending: what others are made of first.
 TYPE_OF = {**dict.fromkeys(RECORDS, "dataset"), "policy": "model", "model": "model", "demo": "space"}
@@ -56,7 +56,7 @@ class _Model(_Stage):
 
 class _Manifest(TypedDict):
     repository: str
-    kind: Literal["candidates", "trees", "pairs", "model", "policy", "demo"]
+    kind: Literal["candidates", "trees", "labels", "pairs", "model", "policy", "demo"]
     parts: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], _Dataset | _Model]  # a key becomes a file's name
     files: dict[str, str]
 
@@ -82,7 +82,7 @@ class Publication:
 
     @property
     def kind(self) -> str:
-        """candidates, trees, pairs, model, policy or demo."""
+        """candidates, trees, labels, pairs, model, policy or demo."""
         return self.manifest["kind"]
 
     @property

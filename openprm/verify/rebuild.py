@@ -27,6 +27,13 @@ from ..stages.trees import Trees
 # options of engines, all numbers or switches, that a publication may set on this machine
 _HARMLESS = {"max_model_len", "enable_prefix_caching", "block_size"}
 
+#: By where labels are from, the kind of publication that each input of them is in; of others none holds them.
+_LABELS_OF: Mapping[str, Mapping[str, str]] = {
+    "tree": {"labels": "trees"},
+    "labels": {"labels": "labels"},
+    "consensus": {"labels": "labels", "other": "labels"},
+}
+
 
 class NotRebuildable(InputError):
     """No published artifact determines this one: samples, trained weights, the rewards of a judge, given data."""
@@ -40,7 +47,8 @@ def rebuild(publication: Publication, part: str, folder: Path, num_proc: int = 1
     """
     manifest = publication.parts[part]
     name, roles = manifest["stage"], [*manifest["inputs"]]
-    if name not in ("trees", "pairs", "reward"):
+    kinds = _LABELS_OF.get(manifest["parameters"].get("by"), {}) if name == "label" else {}
+    if name not in ("trees", "pairs", "label-pairs", "reward") and not kinds:
         raise NotRebuildable(f"the result of the stage {name!r} is not determined by a published artifact")
     if manifest["parameters"].get("trust_remote_code"):
         raise NotRebuildable("it was made with --trust-remote-code, and remote code is not run here")
@@ -48,7 +56,7 @@ def rebuild(publication: Publication, part: str, folder: Path, num_proc: int = 1
     if name == "reward":
         inputs["candidates"] = str(_unrewarded(publication, part, folder))
         roles = [role for role in roles if role == "model"]
-    inputs |= {role: str(_input(publication, part, role, folder)) for role in roles}
+    inputs |= {role: str(_input(publication, part, role, folder, kinds.get(role, role))) for role in roles}
     stage = stage_from_manifest(manifest, inputs)
     if isinstance(stage, RewardResponses):
         if stage.by in ("judge", "file"):
@@ -74,8 +82,8 @@ def _folder(publication: Publication, part: str, folder: Path, suffix: str = "")
     return folder / f"{publication.kind}-{content_hash(publication.part(part))[:16]}{suffix}"
 
 
-def _input(publication: Publication, part: str, role: str, folder: Path) -> Path:
-    """An input of the stage that made the split, restored from the owner's other publications.
+def _input(publication: Publication, part: str, role: str, folder: Path, kind: str) -> Path:
+    """An input of the stage that made the split, restored from the owner's other publications, of this kind.
 
     Whatever is wrong with it says nothing about the split itself, so it is raised as Missing.
     """
@@ -84,13 +92,13 @@ def _input(publication: Publication, part: str, role: str, folder: Path) -> Path
     if not isinstance(content, str) or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content):
         raise InputError(f"what its manifest records of the input {role!r} is not a hash")
     is_model = role in ("model", "embedder")
-    if not is_model and role not in RECORDS:
+    if not is_model and kind not in RECORDS:
         raise NotRebuildable(f"it was made from {role} that others gave")
     near = publication.repository
     try:
         if not is_model:
             project = near.name.rpartition(publication.kind)[0]  # what the names of its repositories begin with
-            found = _find(_revisions(replace(near, name=project + role)), (role,), content)
+            found = _find(_revisions(replace(near, name=project + kind)), (kind,), content)
         elif len(content) == 40:  # a commit on the Hub
             return download(Repository.parse(f"{recorded['name'].partition('@')[0]}@{content}"), "model", None)
         else:

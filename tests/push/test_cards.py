@@ -17,7 +17,7 @@ from openprm.push.cards import compared, documents, size_category
 from openprm.cli import app
 from tests.push.publications import EXAMPLE, PAIRS, SCORING, evaluation, publication, stage
 
-DATASETS = ("candidates", "trees", "pairs")
+DATASETS = ("candidates", "trees", "labels", "pairs")
 KINDS = (*DATASETS, "model", "policy", "demo")
 
 

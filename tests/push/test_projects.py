@@ -59,12 +59,12 @@ def test_a_project_has_repositories_of_its_own(project: Path, monkeypatch: pytes
 
 
 def test_a_project_is_verified_by_its_own_repositories(project: Path):
-    for name in ("candidates", "trees", "pairs"):
+    for name in ("candidates", "trees", "labels", "pairs"):
         assert {check.result for check in verify(project / f"psychology-{name}")} == {IDENTICAL}
 
 
 def test_cards_say_what_the_data_are_about(project: Path, fields: Fields):
-    for kind in ("candidates", "trees", "pairs"):
+    for kind in ("candidates", "trees", "labels", "pairs"):
         card = (project / f"psychology-{kind}" / "README.md").read_text("utf-8")
         assert f"\n# Psychology: {kind}\n\n{PROJECT['description']}\n" in card
         assert DatasetCard(card).data.pretty_name == f"Psychology: {kind}"

@@ -132,7 +132,7 @@ def test_a_model_that_was_not_measured_has_no_results(fields: Fields, tmp_path: 
 
 
 def test_each_repository_says_what_is_in_it(layout: Path, fields: Fields):
-    for kind in ("candidates", "trees", "pairs"):
+    for kind in ("candidates", "trees", "labels", "pairs"):
         said = publication(layout / kind)
         assert (said["kind"], said["license"]) == (kind, "mit")
         assert said["parts"] == {split: read_manifest(path) for split, path in fields[kind].items()}
