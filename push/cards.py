@@ -101,7 +101,7 @@ def _glob(pattern: str | list[str]) -> str:
 
 
 def _commands(repo: str, publication: Manifest, made_of: Mapping[str, Mapping[str, Input]]) -> Iterator[str]:
-    """The commands that make the splits again of what is published: the rewards of candidates, trees, labels, pairs."""
+    """The commands that make the splits of a dataset again of what is published."""
     kind = publication["kind"]
     for split, part in publication["parts"].items():
         role = "labels" if part["stage"] == "label-pairs" else _BEFORE.get(kind, "candidates")

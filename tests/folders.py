@@ -10,7 +10,7 @@ from typing import Any
 from openprm.runs.dataset import finish_dataset
 from openprm.runs.folder import REJECTED, write_shard
 from openprm.runs.manifest import run_stage
-from openprm.schema import Generator, Scored, plain_reward
+from openprm.schema import Generator, Scored, StepLabels, plain_reward
 
 
 class Killed(BaseException):
@@ -34,7 +34,7 @@ def dataset(
 
     def work(folder: Path) -> dict[str, Any]:
         digests = write_shard(folder, 0, rows, record)
-        title = "scores" if record is Scored else f"{record.__name__.lower()}s"
+        title = {Scored: "scores", StepLabels: "labels"}.get(record, f"{record.__name__.lower()}s")
         lines = [{"key": f"prompt {row['prompt_id']!r}", "reason": "too long", "remedy": "shorten"} for row in failed]
         if lines:
             (folder / REJECTED).write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -94,6 +94,8 @@ def published(kind: str, parts: dict[str, Any]) -> dict[str, Any]:
     if kind == "model":
         pairs = {"repository": "somebody/pairs", "part": "train"}
         return {"model": {"pairs": pairs, "base": {"repository": "somebody/base-7B", "part": "model"}}}
+    if kind == "labels":
+        return {part: {"labels": {"repository": "somebody/trees", "part": part}} for part in parts}
     before = {"trees": "candidates", "pairs": "trees"}.get(kind)
     return {part: {before: {"repository": f"somebody/{before}", "part": part}} if before else {} for part in parts}
 
@@ -112,6 +114,10 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
                 "trees", TREES, {"nodes": 4_645, "merged_share_by_depth": {"1": 0.8873}}, rows, candidates="c"
             )
             for split, rows in (("train", 2_000), ("test", 300))
+        },
+        "labels": {
+            split: stage("label", {"by": "tree", "cut": False}, {"labels": rows, "kind": "value"}, rows, labels="t")
+            for split, rows in (("train", 32_000), ("test", 4_800))
         },
         "pairs": {
             split: stage("pairs", PAIRS, {"levels": {"process": rows - 9, "outcome": 9}}, rows, trees="t")
@@ -137,7 +143,7 @@ def publication(kind: str, **changed: Any) -> dict[str, Any]:
         "repositories": published(kind, changed.get("parts", splits[kind])),
         "files": {"data/train-00000.parquet": "987654321" * 7 + "0"},
     }
-    if kind in ("candidates", "trees", "pairs"):
+    if kind in ("candidates", "trees", "labels", "pairs"):
         made["configs"] = configs(kind, splits[kind])
         made["prompts"] = {"train": {"scienceqa": 2_000, "math": 500}, "test": {"scienceqa": 300}}
         made["example"] = {"question": [{"role": "user", "content": EXAMPLE["question"]}]}

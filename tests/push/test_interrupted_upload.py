@@ -74,7 +74,11 @@ def test_a_hub_in_trouble_for_a_while_is_waited_for(
     [
         ("whoami", "drop", "cannot be reached.*Nothing was published"),
         ("info", 429, "wait and run.*Nothing was published"),
-        ("commit", 500, "is in trouble.*Published: openprm/candidates; not yet: openprm/trees, openprm/labels, openprm/pairs"),
+        (
+            "commit",
+            500,
+            "is in trouble.*Published: openprm/candidates; not yet: openprm/trees, openprm/labels, openprm/pairs",
+        ),
     ],
 )
 def test_retrying_ends_and_the_same_command_finishes(

@@ -45,17 +45,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, fields: Fields) -> Path:
 
 
 def test_a_project_has_repositories_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
-    names = ["candidates", "demo", "pairs", "prm", "trees"]
+    names = ["candidates", "demo", "labels", "pairs", "prm", "trees"]
     assert sorted(folder.name for folder in project.iterdir()) == [f"psychology-{name}" for name in names]
     check_layout(laid_out(project))
     for folder in project.iterdir():
         card = (folder / "README.md").read_text("utf-8")
-        assert not re.findall(r"openprm/(?!openprm|psychology-)(?:candidates|demo|pairs|prm|trees)\b", card), (
+        assert not re.findall(r"openprm/(?!openprm|psychology-)(?:candidates|demo|labels|pairs|prm|trees)\b", card), (
             folder.name
         )
     monkeypatch.chdir(project.parent)
     load_check("openprm")
-    assert capsys.readouterr().out.count("load_dataset('openprm/psychology-") == 5
+    assert capsys.readouterr().out.count("load_dataset('openprm/psychology-") == 6
 
 
 def test_a_project_is_verified_by_its_own_repositories(project: Path):

@@ -13,8 +13,8 @@ from openprm.push.upload import upload
 from tests.local_hub import Hub
 from tests.publication import list_files
 
-ORDER = ["candidates", "trees", "pairs", "prm", "demo"]
-TYPES = {"candidates": "dataset", "trees": "dataset", "pairs": "dataset", "prm": "model", "demo": "space"}
+ORDER = ["candidates", "trees", "labels", "pairs", "prm", "demo"]
+TYPES = {**dict.fromkeys(("candidates", "trees", "labels", "pairs"), "dataset"), "prm": "model", "demo": "space"}
 
 
 def publish(root: Path, hub: Hub, said: list[str] | None = None, **options: Any) -> dict[str, str]:

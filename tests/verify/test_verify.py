@@ -181,7 +181,7 @@ def test_the_rewards_of_a_model_are_computed_again(run: Path, tmp_path: Path):
     for end in ("", "-test"):
         stage = RewardResponses(candidates=str(mine / "samples"), by="model", model=str(run / "openprm"), name="orm")
         stage.run(mine / f"candidates{end}")
-        for kind in ("trees", "pairs"):
+        for kind in ("trees", "labels", "pairs"):
             shutil.copytree(run / f"{kind}{end}", mine / f"{kind}{end}")
     owner = publish(mine, tmp_path / "hub")
     assert rebuilt(owner / "candidates").result == UNCHECKED  # its model is not published
