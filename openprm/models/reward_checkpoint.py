@@ -50,6 +50,7 @@ def load_reward_model(
     separator: str | None = None,
     aggregation: str | None = None,
     suffix: str | None = None,
+    unit: str | None = None,
     seed: int = 0,
     revision: str | None = None,
     dtype: torch.dtype = torch.float32,
@@ -61,7 +62,7 @@ def load_reward_model(
     `base` is a reward model (sequence classification with one label), which stays as it is; or a language model,
     which gets a score head drawn from N(0, 1 / (hidden size + 1)) by `seed`, so that initial rewards have size 1. An
     InternLM2 reward model, which needs remote code, is converted first (see `openprm.models.internlm2`). `separator`,
-    `aggregation` and `suffix` are recorded in the config (default: what it has, else the paper's).
+    `aggregation`, `suffix` and `unit` are recorded in the config (default: what it has, else the paper's).
 
     Weights are float32: in bfloat16 the updates of a learning rate of 1e-6 would be rounded away. To compute in
     bfloat16, use the trainer's `bf16=True`. Dropout is switched off in the config, since it adds noise to the
@@ -101,7 +102,8 @@ def load_reward_model(
         if not classifier:
             _draw_head(model, sorted(found["missing_keys"]), seed)
         tokenizer = AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
-    prepare_reward_model(model, tokenizer, separator=separator, aggregation=aggregation, suffix=suffix)
+    settings = {"separator": separator, "aggregation": aggregation, "suffix": suffix, "unit": unit}
+    prepare_reward_model(model, tokenizer, **settings)
     return model, tokenizer
 
 
@@ -196,17 +198,18 @@ def prepare_reward_model(
     separator: str | None = None,
     aggregation: str | None = None,
     suffix: str | None = None,
+    unit: str | None = None,
 ) -> None:
     """Makes model and tokenizer, in place, a plain reward checkpoint (see the module); `load_reward_model` calls it.
 
     The padding token is the tokenizer's if it does not end a turn; else a reserved token of the vocabulary; else a new
     one, for which the embedding grows only if it has no spare row.
     """
-    given = {"separator": separator, "aggregation": aggregation, "suffix": suffix}
+    given = {"separator": separator, "aggregation": aggregation, "suffix": suffix, "unit": unit}
     settings = ScoringSettings.of(model.config, tokenizer, **given)
     if not tokenizer.chat_template:
         tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
-    model.config.openprm = {name: getattr(settings, name) for name in (*given, "date", "unit")}
+    model.config.openprm = {name: getattr(settings, name) for name in (*given, "date")}
     model.config.problem_type = "regression"
     # A published checkpoint names its scoring code here; a plain copy without that code could not be loaded.
     vars(model.config).pop("custom_pipelines", None)

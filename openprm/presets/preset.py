@@ -5,7 +5,8 @@
 
 `run` names a kind of stage (see `openprm.runs.declaration`); an input that is the name of an earlier stage is that
 stage's folder, any other a path that exists or a Hub id, OWNER/NAME; the rest are the stage's parameters. Settings and
-seeds: see `openprm.presets.settings`.
+seeds: see `openprm.presets.settings`. With `like: NAME` a preset says only what differs from another: see
+`openprm.presets.like`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..hub_id import HubId
 from ..push import publish  # noqa: F401
 from ..runs.declaration import STAGES, Stage, input_names, make_stage, stage_kind
 from . import toy_stages  # noqa: F401
+from .like import merged
 from .settings import fill_in, repeat_by_seed
 
 
@@ -32,17 +34,9 @@ def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[st
 
     Raises InputError where it cannot be read, or an input is neither an earlier stage nor anything there is.
     """
-    path = Path(name)
-    source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
-    try:
-        preset = yaml.safe_load(source.read_text("utf-8"))
-    except FileNotFoundError:
-        known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
-        raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
-        raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
+    preset = _read(name)
+    if (base := preset.pop("like", None)) is not None:
+        preset = merged(_read(str(base)), preset)
     for stage, entry in preset["stages"].items():
         if not isinstance(stage, str) or not re.fullmatch(r"\w[\w.-]*", stage):
             raise InputError(f"{name}: a stage cannot be called {stage!r}, since its folder is; use letters and -")
@@ -61,6 +55,21 @@ def load_preset(name: str, settings: Mapping[str, Any] | None = None) -> dict[st
                     f"({', '.join(earlier) or 'it is the first'}), no path that exists, and no Hub id OWNER/NAME"
                 )
         earlier.append(stage)
+    return preset
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name)
+    source = path if path.suffix in (".yaml", ".yml") else files("openprm.presets").joinpath(f"{name}.yaml")
+    try:
+        preset = yaml.safe_load(source.read_text("utf-8"))
+    except FileNotFoundError:
+        known = sorted(item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml"))
+        raise InputError(f"no preset {name!r}; there are {', '.join(known)}, or give a .yaml file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(preset, dict) or not isinstance(preset.get("stages"), dict):
+        raise InputError(f"{name}: a preset has a mapping `stages`, of stages by name")
     return preset
 
 

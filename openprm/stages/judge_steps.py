@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engines.base import Batch, Sampling, prompt_seed
 from ..engines.openai_generator import ServerGenerator
-from ..errors import Failure
+from ..errors import Failure, InputError
 from ..labels.judge import SYSTEM, asked, labels_by_judge
 from ..labels.statistics import label_counts
 from ..runs.declaration import execution, parameter
@@ -34,7 +34,7 @@ class JudgeSteps(ReadsCandidates, Sharded, kind="judge-steps"):
     """
 
     model: str = parameter("The judge's name on the servers.")
-    servers: list[str] = execution("Address of an OpenAI-compatible server; may be repeated.", flag="--server")
+    servers: list[str] = execution("Address of an OpenAI-compatible server; may be repeated.", [], flag="--server")
     judgements: int = parameter("How often the judge is asked about each response.", 1, above=0)
     max_new_tokens: int = parameter("Longest judgement, in tokens.", 2048, above=0)
     separator: str = parameter("Where steps end.", DEFAULT_SEPARATOR, escapes=True)
@@ -58,6 +58,8 @@ class JudgeSteps(ReadsCandidates, Sharded, kind="judge-steps"):
         return super().recorded() | {"prompt": SYSTEM}
 
     def work(self, folder: Path) -> Mapping[str, Any]:
+        if not self.servers:
+            raise InputError("a judge needs the servers that it answers from: --server")
         source = self.candidate_source(rewards=False)
         described = work_on_candidates("judge", source, RESPONSES_PER_SHARD, self._compute, label_counts)
         unusable = source.failures()

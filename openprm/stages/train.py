@@ -23,7 +23,7 @@ from ..runs.progress import shown
 from ..schema import LEVELS, POINT
 from ..scoring.aggregation import DEFAULT_AGGREGATION, score_unit
 from ..scoring.steps import DEFAULT_SEPARATOR, split
-from ..scoring.units import STRENGTH
+from ..scoring.units import LOG_ODDS, STRENGTH
 from .training_arguments import trainer_arguments
 from .training_pairs import training_pairs, tree_separator
 
@@ -127,7 +127,12 @@ class Train(Stage, kind="train"):
     def __post_init__(self) -> None:
         super().__post_init__()
         split("", self.separator or DEFAULT_SEPARATOR)
-        score_unit(self.aggregation or DEFAULT_AGGREGATION, STRENGTH)
+        score_unit(self.aggregation or DEFAULT_AGGREGATION, self._unit)
+
+    @property
+    def _unit(self) -> str:
+        """What rewards will say: labels alone give them a zero."""
+        return STRENGTH if self.pairs else LOG_ODDS
 
     @property
     def keeps_best(self) -> bool:
@@ -193,7 +198,8 @@ class Train(Stage, kind="train"):
         checkpoints = folder / WORK / "checkpoints"
         arguments = trainer_arguments(self, checkpoints)
         separator = self.separator or tree_separator(self.pairs.values())
-        model, tokenizer = load_reward_model(self.base, separator=separator, aggregation=aggregation, seed=self.seed)
+        recorded = {"separator": separator, "aggregation": aggregation, "unit": self._unit}
+        model, tokenizer = load_reward_model(self.base, **recorded, seed=self.seed)
         leads = arguments.process_index == 0
         if self.learning_rate is None:
             is_reward_model = is_classifier(model.config)

@@ -61,7 +61,7 @@ def test_a_datasets_header(cards: dict[str, str], kind: str) -> None:
     assert "language" not in data
     expected = ["default"] if kind != "pairs" else ["all", "process", "outcome"]
     assert [config["config_name"] for config in data["configs"]] == expected
-    assert data["size_categories"] == ["10K<n<100K" if kind == "candidates" else "1K<n<10K"]
+    assert data["size_categories"] == ["10K<n<100K" if kind in ("candidates", "labels") else "1K<n<10K"]
 
 
 def test_headers_of_a_model_and_a_space(cards: dict[str, str]) -> None:

@@ -28,7 +28,10 @@ def publication(folder: Path) -> dict[str, Any]:
 def test_the_repositories_are_the_owners(layout: Path):
     assert sorted(part.name for part in layout.iterdir()) == ["candidates", "demo", "labels", "pairs", "prm", "trees"]
     counts = read_manifest(layout.parent)["counts"]
-    assert counts["repositories"] == "openprm/candidates, openprm/demo, openprm/labels, openprm/pairs, openprm/prm, openprm/trees"
+    assert (
+        counts["repositories"]
+        == "openprm/candidates, openprm/demo, openprm/labels, openprm/pairs, openprm/prm, openprm/trees"
+    )
 
 
 @pytest.mark.parametrize("kind", ["candidates", "trees"])

@@ -66,7 +66,7 @@ def test_everything_is_published_in_one_commit_each_and_only_once(root: Path, hu
     size = sum(map(len, contents(root / "trees").values())) / 1e6
     assert said[1] == f"dataset openprm/trees: 6 files, published ({size:.1f} MB), tag v1"
     assert publish(root, hub, said, tag="v1") == done
-    assert said[6] == "dataset openprm/trees: 6 files, unchanged, tag v1"
+    assert said[7] == "dataset openprm/trees: 6 files, unchanged, tag v1"
     assert len(commits(hub)) == len(ORDER)
 
 

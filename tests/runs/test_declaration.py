@@ -27,7 +27,12 @@ VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 
 
 #: What does not fit beside the other options.
-WITHOUT = {"sample": {"branch": None, "separator": None}}
+WITHOUT: dict[str, dict[str, Any]] = {
+    "sample": {"branch": None, "separator": None},
+    "label": {"by": "consensus", "scores": None},
+    "rollouts": {"by": "answer", "mode": "binary", "servers": []},
+    "label-pairs": {"at": "error", "select": "all", "min_gap": 0.5},
+}
 
 
 def with_every_option(kind: str) -> Stage:

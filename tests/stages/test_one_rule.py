@@ -27,6 +27,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "sample": {"prompts": "FOLDER", "model": "MODEL", "branch": "1"},
     "reward": {"candidates": "FOLDER", "by": "answer"},
     "trees": {"candidates": "FILE"},
+    "label": {"labels": "FOLDER", "by": "labels"},
+    "rollouts": {"candidates": "FILE", "model": "MODEL", "by": "answer"},
+    "judge-steps": {"candidates": "FILE", "model": "judge"},
+    "label-pairs": {"labels": "FOLDER"},
     "pairs": {"trees": "FOLDER"},
     "train": {"pairs": {"pairs": "FOLDER"}, "base": "MODEL"},
     "score": {"candidates": "FOLDER", "model": "MODEL"},
@@ -40,9 +44,16 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 #: Values that not any would do for.
 OTHER = {
-    **{"by": "math", "method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
+    "by": {"reward": "math", "rollouts": "math", "label": "trl", "search": "math", "choices": "math"},
+    **{
+        "min_gap": {"pairs": "0.5sd", "label-pairs": 0.5},
+        "mode": "binary",
+        "at": "error",
+        "select": {"pairs": "all", "label-pairs": "all"},
+    },
+    **{"method": "pbs", "budget": 4, "engine": "vllm", "prm_engine": "vllm", "equivalence": "option"},
     **{"declared": {"prompts": "math", "preferences": "helpsteer2"}, "shard": "1/2", "aggregation": "mean"},
-    **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "linkage": "complete", "min_gap": "0.5sd"},
+    **{"answer_pattern": "stated", "subset": "test", "similarity": "indel", "linkage": "complete"},
     **{"suite": "paper", "branch": "8", "probes": [*PROBES][:1]},
     "constraints": ["punctuation:no_comma"],
     "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},
