@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..labels.step_labels import NO_ERROR
 from .toy_domain import CONFUSED, ORDINALS, POSITIONS, SEPARATOR, Dial, said, turned
 
 
@@ -52,8 +53,9 @@ class KnownPolicy:
 
 
 def stated(step: str) -> int:
-    """The position that a step ends at."""
-    return int(step.split()[-1].rstrip("."))
+    """The position that a step ends at; -1 where it ends with none, as one of a language model may."""
+    last = step.rstrip().rstrip(".")[-1:]
+    return int(last) if last.isdecimal() else -1
 
 
 def first_wrong_position(dial: Dial, steps: Sequence[str]) -> int:
@@ -62,4 +64,5 @@ def first_wrong_position(dial: Dial, steps: Sequence[str]) -> int:
     A wrong turn that ends at the right position is right here (flip and mirror agree at 2 and 7).
     """
     right = [*dial.positions()[1:], int(dial.reference)]
-    return next((index for index, step in enumerate(steps) if stated(step) != right[index]), -1)
+    wrong = (i for i, step in enumerate(steps) if i >= len(right) or stated(step) != right[i])
+    return next(wrong, NO_ERROR)

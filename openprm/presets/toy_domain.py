@@ -61,6 +61,13 @@ class Dial:
         return str(self.positions()[-1])
 
 
+def read_dial(question: str) -> Dial:
+    """The dial of a `Dial.question`."""
+    start, *turns = question.rstrip(".").removeprefix("The dial is at ").split(". ")
+    read = (turn.split()[1:] for turn in turns)
+    return Dial(int(start), tuple((words[0], int(words[1]) if len(words) > 1 else 0) for words in read))
+
+
 def said(turn: str, amount: int) -> str:
     return turn if turn in CONFUSED else f"{turn} {amount}"
 

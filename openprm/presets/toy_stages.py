@@ -1,19 +1,25 @@
-"""The stages that only the preset `tiny` has: its prompts and its policy."""
+"""The stages that only presets on the dial have: prompts, policies, solutions and labels that are known exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runs.dataset import finish_dataset
-from ..runs.declaration import Stage, parameter
-from ..runs.folder import write_shard
+from ..engines.base import prompt_seed
+from ..errors import InputError
+from ..labels.step_labels import CORRECT, NO_ERROR, VALUE, step_labels
+from ..runs.dataset import finish_dataset, write_shards
+from ..runs.declaration import Stage, input_path, nearest, parameter
+from ..runs.folder import read_rows, write_shard
 from ..runs.manifest import files_hash
 from ..runs.provenance import Origin
-from ..schema import SCHEMA_VERSION, Message, Prompt
+from ..schema import SCHEMA_VERSION, Candidate, Message, Prompt, StepLabels, generated_by, plain_reward
+from ..scoring.steps import split
 from . import toy_domain
+from .known_policy import KnownPolicy, first_wrong_position, stated
 
 SOURCE = "dial"
 #: Made by `openprm.presets.toy_domain`, under this package's own license.
@@ -57,3 +63,69 @@ class ToyPolicy(Stage, kind="toy-policy"):
         tokenizer.save_pretrained(folder)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return {"files_hash": files_hash(folder), "counts": {"parameters": parameters}, "origins": [ORIGIN]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToySolutions(Stage, kind="toy-solutions"):
+    """Solutions, with their rewards, of a policy whose mistakes are known (see `openprm.presets.known_policy`)."""
+
+    prompts: str = input_path("Folder of riddles.")
+    n: int = parameter("Solutions of each riddle.")
+    confuse: float = parameter("How often a flip is taken for a mirror, and back.", 0.6)
+    slip: float = parameter("How often a turn ends one position off.", 0.05)
+    seed: int = parameter("Seed of the solutions.", 0)
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        policy = KnownPolicy(self.confuse, self.slip)
+        rows: Iterator[Any] = read_rows(self.prompts, Prompt)
+        digests = write_shards(folder, (row for prompt in rows for row in self._solved(policy, prompt)), Candidate)
+        return {**finish_dataset(folder, Candidate, "candidates", digests, {}), "origins": [ORIGIN]}
+
+    def _solved(self, policy: KnownPolicy, prompt: Prompt) -> Iterator[Candidate]:
+        dial = toy_domain.read_dial(prompt["question"][0]["content"])
+        rng = random.Random(prompt_seed(self.seed, prompt["prompt_id"]))
+        for index in range(self.n):
+            steps = policy.solve(dial, rng)
+            yield Candidate(
+                **prompt,
+                response="".join(steps),
+                sample_index=index,
+                generator=generated_by(model="known policy", seed=self.seed),
+                finish_reason="stop",
+                n_tokens=len(toy_domain.SEPARATOR.join(steps).split()),
+                rewards=[plain_reward("golden", float(stated(steps[-1]) == int(dial.reference)))],
+                marks=[],
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyLabels(Stage, kind="toy-labels"):
+    """Labels that are known exactly: where the first wrong position is, or the value of each step."""
+
+    candidates: str = input_path("Solutions of riddles.")
+    by: str = parameter("position: hard labels; value: the chance that the known policy ends right from there.")
+    per_prompt: int | None = parameter("Only so many responses to each prompt, the first.", None, above=0)
+    confuse: float = parameter("Of the known policy.", 0.6)
+    slip: float = parameter("Of the known policy.", 0.05)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.by not in ("position", "value"):
+            raise InputError(f"labels are not known by {self.by!r}{nearest(self.by, ('position', 'value'))}")
+
+    def work(self, folder: Path) -> Mapping[str, Any]:
+        rows: Iterator[Any] = read_rows(self.candidates, Candidate)
+        some = (row for row in rows if self.per_prompt is None or row["sample_index"] < self.per_prompt)
+        digests = write_shards(folder, (self._labelled(row) for row in some if row["response"]), StepLabels)
+        return {**finish_dataset(folder, StepLabels, "labels", digests, {}), "origins": [ORIGIN]}
+
+    def _labelled(self, row: Candidate) -> StepLabels:
+        dial, steps = toy_domain.read_dial(row["question"][0]["content"]), split(row["response"], toy_domain.SEPARATOR)
+        if self.by == "value":
+            policy = KnownPolicy(self.confuse, self.slip)
+            values = [policy.value(dial, steps[: index + 1]) for index in range(len(steps))]
+            return step_labels(row, steps, values, kind=VALUE, by="known policy")
+        error = first_wrong_position(dial, steps)
+        right = len(steps) if error == NO_ERROR else error
+        labels = [*[1.0] * right, 0.0, *[None] * len(steps)][: len(steps)]
+        return step_labels(row, steps, labels, kind=CORRECT, by="position", first_error=error)

@@ -84,7 +84,11 @@ def test_inputs_may_be_stages_paths_and_ids(tmp_path: Path):
 def test_installed_presets_can_be_read():
     names = [item.name[:-5] for item in files("openprm.presets").iterdir() if item.name.endswith(".yaml")]
     assert "tiny" in names
-    needed = {"own": {"data": "x/y", "base": "x/z"}}
+    needed: dict[str, dict[str, str]] = {"own": {"data": "x/y", "base": "x/z"}}
+    asked = ("prompts", "test_prompts", "policy", "base")
+    needed |= dict.fromkeys(("math-shepherd", "mips", "omega", "step-dpo", "table8"), dict.fromkeys(asked, "x/y"))
+    needed["lessons"] = {**needed["mips"], "judge": "some", "servers": "[http://127.0.0.1:9]"}
+    needed["prm800k"] = dict.fromkeys(("train", "test", "base"), "x/y")
     for name in names:
         assert load_preset(name, needed.get(name))["stages"]
 

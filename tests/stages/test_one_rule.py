@@ -41,10 +41,19 @@ NEEDED: dict[str, dict[str, Any]] = {
     "convert": {"model": "MODEL"},
     "toy-prompts": {"n": 1, "split": "train"},
     "toy-policy": {},
+    "toy-solutions": {"prompts": "FOLDER", "n": 1},
+    "toy-labels": {"candidates": "FOLDER", "by": "value"},
 }
 #: Values that not any would do for.
 OTHER = {
-    "by": {"reward": "math", "rollouts": "math", "label": "trl", "search": "math", "choices": "math"},
+    "by": {
+        "reward": "math",
+        "rollouts": "math",
+        "label": "trl",
+        "toy-labels": "position",
+        "search": "math",
+        "choices": "math",
+    },
     **{
         "min_gap": {"pairs": "0.5sd", "label-pairs": 0.5},
         "mode": "binary",
