@@ -126,12 +126,17 @@ def _model_card(publication: Manifest) -> str:
     made_of = inputs(publication, "model")
     started = made_of.get("base", made_of.get("model"))
     base = _base(publication, started) if started else None
-    pairs = [made for role, made in made_of.items() if role not in ("base", "eval_pairs")] if trained else []
+    others = ("base", "eval_pairs", "eval_labels")
+    taught = {role: made for role, made in made_of.items() if role not in others} if trained else {}
+    pairs = [*taught.values()]
     command = None
     if base and pairs and all(made.train for made in pairs):
-        named = {f"pairs{index or ''}": made.train for index, made in enumerate(pairs)}
+        named: dict[str, dict[str, Any]] = {"pairs": {}, "labels": {}}
+        for role, made in taught.items():
+            field = "labels" if role.startswith("labels/") else "pairs"
+            named[field][f"{field}{len(named[field]) or ''}"] = made.train
         with suppress(InputError):  # of a version with other parameters
-            stage = make_stage("train", {**parameters, "pairs": named, "base": base}, "its manifest")
+            stage = make_stage("train", {**parameters, **named, "base": base}, "its manifest")
             command = rerun_command(stage, f"rebuilt/{publication['repository'].partition('/')[2]}")
     head = header(
         **_license_fields(publication["license"]),
@@ -158,7 +163,9 @@ def _model_card(publication: Manifest) -> str:
         ours=publication["scoring"],
         parameters=compared({"value": parameters}),
         counts=compared({"value": {**manifest.get("counts", {}), **manifest.get("metrics", {})}}),
-        levels=parameters.get("levels", []),
+        levels=parameters.get("levels", []) if any("labels/" not in role for role in taught) else [],
+        labelled=any(role.startswith("labels/") for role in taught),
+        point_loss=parameters.get("point_loss"),
         evaluation=evaluation,
         benchmarks=benchmarks,
         measured=measured(evaluation) if evaluation else None,

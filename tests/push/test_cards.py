@@ -285,3 +285,15 @@ JUDGE = {"by": "judge", "name": "judge", "reward": {"judge": "x"}}
 def test_no_command_for_what_cannot_be_made_again(made: dict[str, Any]) -> None:
     card = rendered(publication("candidates", parts={"train": made}))
     assert "By hand, with the recorded parameters" not in card
+
+
+def test_a_model_of_labelled_steps_says_so():
+    part = publication("model")["parts"]["model"]
+    part["inputs"] = {"labels/mine": {"name": "labels", "hash": "0" * 64}, "base": part["inputs"]["base"]}
+    part["parameters"] |= {"point_loss": "squared-error"}
+    made_of = {"labels/mine": {"repository": "somebody/labels", "part": "train"}}
+    card = documents(publication("model", parts={"model": part}, repositories={"model": made_of}))["README.md"]
+    assert "It was trained on labels of steps" in card
+    assert "the log-odds of its label (squared-error)" in card
+    assert "Bradley-Terry" not in card
+    assert "levels" not in card.split("## How it was made")[1].split("\n\n")[1]

@@ -43,7 +43,7 @@ def test_labels_alone_give_rewards_a_zero(tmp_path: Path, base: Path):
     assert manifest["counts"]["levels"] == {"point": 18}
     assert {"eval_accuracy_point", "eval_loss"} <= manifest["metrics"].keys()
     assert unit_of(out) == "log-odds"
-    assert read_manifest(out)["inputs"].keys() == {"mine", "eval_labels", "base"}
+    assert read_manifest(out)["inputs"].keys() == {"labels/mine", "eval_labels", "base"}
 
 
 def test_pairs_and_labels_in_one_run(tmp_path: Path, base: Path):
