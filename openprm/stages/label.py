@@ -97,17 +97,20 @@ class Label(ReadsRows, kind="label"):
         return finish_dataset(folder, StepLabels, "labels", digests, {**counts, **more})
 
     def _read(self) -> Iterator[StepLabels | Failure]:
+        rows: Any
         if self.by in FORMATS:
             yield from read_given(
                 self.labels, self.by, neutral=self.neutral, joined_by=self.joined_by, split=self.split
             )
         elif self.by == "tree":
-            for tree in read_rows(self.labels, Tree, self.split):
+            rows = read_rows(self.labels, Tree, self.split)
+            for tree in rows:
                 yield from labels_of_tree(tree)
         elif self.by == "verifier":
             yield from self._verified()
         else:
-            yield from read_rows(self.labels, StepLabels, self.split)
+            rows = read_rows(self.labels, StepLabels, self.split)
+            yield from rows
 
     def _verified(self) -> Iterator[StepLabels | Failure]:
         assert self.scores is not None

@@ -15,7 +15,7 @@ from ..runs.dataset import finish_dataset
 from ..runs.declaration import Stage, input_path, nearest, parameter
 from ..runs.folder import read_rows
 from ..runs.progress import shown
-from ..schema import Pair, StepLabels
+from ..schema import Pair, StepLabels, Support
 from ..trees.statistics import PairStatistics
 from .pairs import write_unique
 
@@ -83,6 +83,6 @@ def turned(pairs: Iterator[Pair], seed: int) -> Iterator[Pair]:
             continue
         before = pair["rejected_context"] if pair["rejected_context"] is not None else pair["context"]
         other = pair["context"] if before != pair["context"] else None
-        support = {"chosen": pair["support"]["rejected"], "rejected": pair["support"]["chosen"]}
-        sides = {"context": before, "rejected_context": other, "chosen": pair["rejected"], "rejected": pair["chosen"]}
-        yield Pair(**{**pair, **sides, "support": support})
+        support = Support(chosen=pair["support"]["rejected"], rejected=pair["support"]["chosen"])
+        sides: Any = {"context": before, "rejected_context": other, "support": support}
+        yield Pair(**{**pair, **sides, "chosen": pair["rejected"], "rejected": pair["chosen"]})

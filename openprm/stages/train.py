@@ -198,8 +198,9 @@ class Train(Stage, kind="train"):
         checkpoints = folder / WORK / "checkpoints"
         arguments = trainer_arguments(self, checkpoints)
         separator = self.separator or tree_separator(self.pairs.values())
-        recorded = {"separator": separator, "aggregation": aggregation, "unit": self._unit}
-        model, tokenizer = load_reward_model(self.base, **recorded, seed=self.seed)
+        model, tokenizer = load_reward_model(
+            self.base, separator=separator, aggregation=aggregation, unit=self._unit, seed=self.seed
+        )
         leads = arguments.process_index == 0
         if self.learning_rate is None:
             is_reward_model = is_classifier(model.config)

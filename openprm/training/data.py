@@ -124,7 +124,8 @@ def encode_pairs(
     for index, row in enumerate(rows):
         is_point = "target" in row
         try:
-            given: Any = checked(_POINT if is_point else _PAIR, row, "", "see openprm.schema.Pair")
+            remedy = "see openprm.schema.Pair"
+            given: Any = checked(_POINT, row, "", remedy) if is_point else checked(_PAIR, row, "", remedy)
         except Failure as error:
             raise ValueError(f"row {index} of the {split} pairs: {error}") from error
         question = given["question"]
@@ -139,10 +140,10 @@ def encode_pairs(
         except ScoringError as error:
             left_out.append(LeftOut(split, index, *names, "unreadable", detail=str(error)))
             continue
-        lengths = [*map(len, sides)]
+        first, *second = lengths = [*map(len, sides)]
         overlong = max(lengths) > settings.max_length
         if overlong or (not is_point and sides[0] == sides[1]):
-            left_out.append(LeftOut(split, index, *names, "overlong" if overlong else "identical", *lengths))
+            left_out.append(LeftOut(split, index, *names, "overlong" if overlong else "identical", first, sum(second)))
             continue
         chosen, rejected = [*(np.array(tokens, dtype=np.int32) for tokens in sides), None][:2]
         assert chosen is not None
