@@ -26,7 +26,20 @@ ORDER = (
         "training",
         "engines",
     ),
-    *("rewards", "decoding", "evaluation", "stages", "hub", "viewer", "push", "verify", "presets", "builders", "cli"),
+    *(
+        "rewards",
+        "labels",
+        "decoding",
+        "evaluation",
+        "stages",
+        "hub",
+        "viewer",
+        "push",
+        "verify",
+        "presets",
+        "builders",
+        "cli",
+    ),
 )
 OUTER = {"push": ROOT / "push", "builders": ROOT / "builders"}
 
