@@ -132,3 +132,23 @@ def test_the_stages_give_what_is_known(tmp_path: Path):
         assert {row["kind"] for row in labels} == {kind}
     rewards = {(row["prompt_id"], row["sample_index"]): row["rewards"][0]["value"] for row in candidates}
     assert [row["labels"][-1] for row in labels] == [rewards[row["prompt_id"], row["sample_index"]] for row in labels]
+
+
+def expected_f1(k: int, given: Sequence[tuple[dict[str, Any], list[str], float]]) -> float:
+    """ProcessBench's F1 of hard labels by k completions, exactly: a label is 1 with probability 1 - (1 - V)^k."""
+    hits, counts = [0.0, 0.0], [0, 0]
+    for row, steps, _ in given:
+        dial = read_dial(row["question"][0]["content"])
+        error = first_wrong_position(dial, steps)
+        ones = [1 - (1 - POLICY.value(dial, steps[: depth + 1])) ** k for depth in range(len(steps))]
+        right = len(steps) if error == NO_ERROR else error
+        hits[error == NO_ERROR] += math.prod(ones[:right]) * (1 if error == NO_ERROR else 1 - ones[error])
+        counts[error == NO_ERROR] += 1
+    wrong, correct = (hit / count for hit, count in zip(hits, counts, strict=True))
+    return 2 * wrong * correct / (wrong + correct)
+
+
+def test_the_best_number_of_completions_lies_inside():
+    """With few a right step looks hopeless, with many slips mend a wrong one. See docs/labels.md."""
+    found = [expected_f1(k, rows(2000)) for k in (1, 2, 4, 8, 16, 32)]
+    assert [round(f1, 3) for f1 in found] == [0.58, 0.731, 0.871, 0.956, 0.959, 0.935]
