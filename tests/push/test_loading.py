@@ -21,7 +21,7 @@ from tests.miniature import finished_run  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.slow
 
-DATASETS = ("candidates", "trees", "labels", "pairs")
+DATASETS = ("candidates", "trees", "pairs")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ from datasets import get_dataset_config_names, load_dataset
 from transformers import pipeline
 
 found = {}
-for name in ("candidates", "trees", "labels", "pairs"):
+for name in ("candidates", "trees", "pairs"):
     for config in get_dataset_config_names(f"openprm/{name}"):
         whole = load_dataset(f"openprm/{name}", config)
         for split, rows in whole.items():
