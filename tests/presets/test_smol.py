@@ -79,7 +79,7 @@ def test_the_whole_preset(tmp_path: Path):
     assert levels["process"] | levels["orm"] == levels["openprm"]
 
     levers = manifests["levers"]["kinds"]
-    assert len(levers) == len({*LEVERS}) + 3
+    assert len(levers) == len({*LEVERS}) + len(KINDS)
     for lever in LEVERS:
         assert len(levers[lever]["models"]) == 2
     pairs = {name: manifests[f"pairs{name}"]["counts"]["pairs"] for name in ("", "-n-8", "-n-22")}
