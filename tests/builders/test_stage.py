@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openprm.builders.candidates import Candidates
+from openprm.builders.labels import Labels
 from openprm.builders.pairs import Pairs
 from openprm.builders.preferences import Preferences
 from openprm.builders.prompts import Prompts
@@ -45,13 +46,16 @@ def options_for(kind: type, tmp_path: Path, file: str) -> dict[str, Any]:
     if kind is Pairs:
         Trees.BUILDER_CONFIG_CLASS(candidates=file).stage().run(tmp_path / "trees")
         return {"trees": str(tmp_path / "trees"), "min_gap": "0.5sd", "select": "all"}
+    if kind is Labels:
+        rows = [{"problem": f"{n}?", "steps": ["a", "b"], "label": n % 3 - 1} for n in range(6)]
+        return {"labels": write_jsonl(tmp_path / "given.jsonl", rows), "by": "processbench"}
     if kind is Prompts:
         return {"config_name": "math", "prompts": str(public_data.math(tmp_path / "m", {}))}
     rows = public_data.helpsteer2_rows(("one?", [("good", 4), ("bad", 1)]), ("two?", [("a", 1), ("b", 2)]))
     return {"config_name": "helpsteer2", "preferences": str(public_data.helpsteer2(tmp_path / "h", rows))}
 
 
-@pytest.mark.parametrize("kind", [Candidates, Trees, Pairs, Prompts, Preferences])
+@pytest.mark.parametrize("kind", [Candidates, Trees, Labels, Pairs, Prompts, Preferences])
 def test_rows_are_those_of_the_stage(tmp_path: Path, file: str, kind: Any):
     made = built(kind, tmp_path, **options_for(kind, tmp_path, file))
     rows = made.as_dataset(split="train")
