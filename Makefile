@@ -51,7 +51,7 @@ test: setup ## run the tests, but for the browser's
 	$(BIN)/python -m pytest -n 2 -m "not browser"
 
 WITH_VLLM := (find_spec|importorskip)\("vllm"
-WITH_TRANSFORMERS := $(addprefix tests/,engines models scoring training stages/test_train.py stages/test_families.py)
+WITH_TRANSFORMERS := $(addprefix tests/,engines models scoring training stages/test_train.py stages/test_train_labels.py stages/test_rollouts.py stages/test_families.py)
 test-engines: $(ENGINES)/.ready ## test vLLM on the CPU, and what uses transformers with the oldest one we support
 	$(ENGINES)/bin/python -m pytest $$(grep -lE '$(WITH_VLLM)' tests/engines/test_*.py)
 	$(ENGINES)/bin/python -m pytest -n 2 -m "not slow" $$(grep -rLE '$(WITH_VLLM)' --include='test_*.py' $(WITH_TRANSFORMERS))
