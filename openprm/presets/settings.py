@@ -33,8 +33,8 @@ def read_changes(texts: list[str]) -> dict[str, str]:
 def fill_in(stages: Mapping[str, Any], settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The stages with `$name` replaced by the setting, and with the parameters that `given` changes.
 
-    given: a setting by NAME or a stage's parameter by STAGE.PARAMETER; a text is read as YAML. Raises InputError for a
-    setting, stage or parameter that there is not.
+    given: a setting by NAME or a stage's parameter by STAGE.PARAMETER; a text is read as YAML, and null leaves the
+    parameter out. Raises InputError for a setting, stage or parameter that there is not.
     """
     values, changes = dict(settings), {}
     for name, value in given.items():
@@ -52,6 +52,9 @@ def fill_in(stages: Mapping[str, Any], settings: Mapping[str, Any], given: Mappi
         if key not in options:
             raise InputError(f"{filled[stage]['run']} has no parameter {key!r}{nearest(key, options)}")
         field, hint = options[key]
+        if value in (None, "null") and hint is not str:  # as in YAML
+            filled[stage].pop(key, None)
+            continue
         as_text = isinstance(value, str) and hint in (str, str | None)
         filled[stage][key] = from_text(field, value) if as_text else _read(value)
     return filled

@@ -37,6 +37,14 @@ def test_a_stage_s_parameters_can_be_changed():
     assert filled["evaluation"]["aggregations"] == ["min"]
 
 
+def test_null_leaves_a_parameter_out():
+    stages = {**STAGES, "prompts": {"run": "prompts", "declared": "ifeval", "limit": 3}}
+    changes = read_changes(["prompts.declared=null", "prompts.limit=null", "trees.separator=null"])
+    filled = fill_in(stages, SETTINGS, changes)
+    assert filled["prompts"] == {"run": "prompts"}
+    assert filled["trees"]["separator"] == "null", "which may be a text"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
