@@ -41,7 +41,7 @@ def show(
     trees: Annotated[int, typer.Option(min=1, help="How many trees in the page: the first ones that branch.")] = 20,
     min_gap: Annotated[str, typer.Option(help="Pairs that the page marks, as for `openprm pairs`.")] = "0.2",
 ) -> None:
-    """Show a prompt of a dataset: its tree, its responses with scores and rewards, or its pairs.
+    """Show a prompt of a dataset: its tree, its responses with scores, rewards or labels, or its pairs.
 
     Step rewards are colored from the lowest of the prompt (orange) to the highest (blue).
     """
@@ -52,7 +52,9 @@ def show(
     rows = read_rows(folder, split=split)
     first: Any = next(rows, {})
     if not Row.__annotations__.keys() <= first.keys():
-        raise InputError(f"{folder} holds neither candidates, scores, trees nor pairs: its columns are {[*first]}")
+        raise InputError(
+            f"{folder} holds neither candidates, scores, labels, trees nor pairs: its columns are {[*first]}"
+        )
     forks, chosen = "nodes" in first and not prompt_id, prompt_id or first["prompt_id"]
     wanted: Any = (row for row in chain([first], rows) if (siblings(row) if forks else row["prompt_id"] == chosen))
     found = list(islice(wanted, 1 if "nodes" in first else None))

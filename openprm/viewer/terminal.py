@@ -41,8 +41,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _responses(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Part]:
-    """What is known of each, highest score first, and its steps, colored by their rewards, or else its text."""
-    given = [reward for row in rows for reward in row.get("step_rewards", ()) if reward is not None]
+    """What is known of each, highest score first; its steps, colored by their rewards or labels, or its text."""
+    given = [reward for row in rows for reward in _of_steps(row) if reward is not None]
     low, high = (min(given), max(given)) if given else (0.0, 0.0)
     for row in sorted(rows, key=lambda row: -(row.get("score") or 0.0)):
         facts = [] if row.get("score") is None else [f"score {row['score']:+.3f} ({row['aggregation']})"]
@@ -50,11 +50,20 @@ def _responses(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Part]:
         facts += ["too long for the model, scored by its first steps"] * row.get("truncated", False)
         facts += [f"by {model}" for model in [row.get("generator", {}).get("model")] if model]
         facts += row.get("marks", ())
-        labels = [_colored(reward, low, high) for reward in row.get("step_rewards", ())]
+        if "labels" in row:
+            error = {None: "", -1: ", no step wrong"}.get(row["first_error"], f", step {row['first_error']} wrong")
+            facts.append(f"labels ({row['kind']}) by {row['by']}{error}")
+        labels = [_colored(reward, low, high) for reward in _of_steps(row)]
         steps = [
             (f"{label:>7}", style, step) for (label, style), step in zip(labels, row.get("steps", ()), strict=True)
         ]
         yield f"sample {row['sample_index']}: {', '.join(facts)}".rstrip(": "), steps or [("", "", row["response"])]
+
+
+def _of_steps(row: Mapping[str, Any]) -> Sequence[float | None]:
+    """The rewards, or the labels, of a row's steps; none where it has no steps."""
+    found: Sequence[float | None] = row.get("step_rewards", row.get("labels", ()))
+    return found
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> Iterator[_Part]:

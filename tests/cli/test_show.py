@@ -102,7 +102,10 @@ def test_export(run, fails, suffix):
     ("arguments", "message"),
     [
         (("c", "x"), "c has no prompt 'x'; its first one is 'p'"),
-        (("other",), "other holds neither candidates, scores, trees nor pairs: its columns are ['role', 'content']"),
+        (
+            ("other",),
+            "other holds neither candidates, scores, labels, trees nor pairs: its columns are ['role', 'content']",
+        ),
     ],
 )
 def test_nothing_to_show(fails, arguments, message):

@@ -35,6 +35,21 @@ def test_scores(capsys):
     )
 
 
+def test_labels(capsys):
+    row = {
+        **candidate("p", 0, ""),
+        "steps": ["One.\n", "Three."],
+        "labels": [1.0, 0.0],
+        "kind": "correct",
+        "by": "trl",
+    }
+    print_rows([{**row, "first_error": 1}, {**row, "sample_index": 1, "labels": [None, 1.0], "first_error": -1}])
+    assert capsys.readouterr().out.endswith(
+        "sample 0: labels (correct) by trl, step 1 wrong\n   +1.000  One.\n   +0.000  Three.\n\n"
+        "sample 1: labels (correct) by trl, no step wrong\n     none  One.\n   +1.000  Three.\n"
+    )
+
+
 def test_steps_are_colored_as_in_the_demo(monkeypatch):
     screen = Console(force_terminal=True, color_system="truecolor", width=60, record=True)
     monkeypatch.setattr(terminal, "console", lambda: screen)
