@@ -20,7 +20,7 @@ from ..data.values import checked, question_id, to_messages
 from ..errors import Failure, InputError
 from ..runs.declaration import nearest
 from ..schema import StepLabels
-from .step_labels import CORRECT, NO_ERROR, first_error, step_labels
+from .step_labels import CORRECT, NO_ERROR, first_error, labels_until, step_labels
 
 _TEXTS = TypeAdapter(list[str])
 _TEXT = TypeAdapter(str)
@@ -35,13 +35,12 @@ NEUTRAL: Mapping[str, float | None] = {"right": 1.0, "wrong": 0.0, "drop": None}
 
 @dataclass(frozen=True)
 class GivenLabels:
-    """What a row says: the question, steps, labels of kind `correct`, first error and more of `step_labels`."""
+    """What a row says: the question, steps, labels of kind `correct` and first error."""
 
     question: Any
     steps: Sequence[str]
     labels: Sequence[float | None]
     first_error: int | None
-    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,7 @@ def _processbench(row: Mapping[str, Any], _: float | None) -> GivenLabels:
     error = checked(_INDEX, row.get("label"), "label", remedy, strict=False)
     if error >= len(steps):
         raise Failure(f"'label' is {error}, but there are {len(steps)} steps", remedy)
-    right = len(steps) if error == NO_ERROR else error
-    labels = [*[1.0] * right, 0.0, *[None] * len(steps)][: len(steps)]
-    return GivenLabels(row.get("problem"), steps, labels, error)
+    return GivenLabels(row.get("problem"), steps, labels_until(error, len(steps)), error)
 
 
 def _prm800k(row: Mapping[str, Any], neutral: float | None) -> GivenLabels:
@@ -139,8 +136,8 @@ def read_given(
         given = known.read(row, NEUTRAL[neutral])
         question = to_messages(given.question, known.columns[0])
         prompt_id = question_id(question)
-        steps = [step + joined_by if needs_joint(step) else step for step in given.steps[:-1]]
-        about = {"prompt_id": prompt_id, "source": source, "question": question, "reference": given.reference}
+        steps = [step if step[-1:].isspace() else step + joined_by for step in given.steps[:-1]]
+        about = {"prompt_id": prompt_id, "source": source, "question": question}
         made = step_labels(
             {**about, "sample_index": seen[prompt_id]},
             [*steps, given.steps[-1]],
@@ -153,11 +150,6 @@ def read_given(
         yield made
 
     return convert_rows(rows, path, convert)
-
-
-def needs_joint(step: str) -> bool:
-    """Whether a step does not end in white space already, so that the next one would run into it."""
-    return not step[-1:].isspace()
 
 
 def _steps(row: Mapping[str, Any], column: str) -> list[str]:

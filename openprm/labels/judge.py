@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,9 @@ from typing import Any
 
 from ..engines.base import PromptSamples, Sample
 from ..errors import Failure
+from ..rewards.llm_judge import last_number, quoted
 from ..schema import Message, StepLabels
-from .step_labels import CORRECT, NO_ERROR, step_labels
+from .step_labels import CORRECT, labels_until, step_labels
 
 #: How a judge is asked. A whole protocol of one's own is for generative reward models; this is a simple one.
 SYSTEM = """\
@@ -31,11 +31,8 @@ _FOUND = re.compile(r"First wrong step: (-1|[0-9]{1,6})")
 
 def material(question: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> str:
     """What the judge is shown: conversation and steps, numbered from 0, between boundaries that neither contains."""
-    conversation = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in question)
     numbered = "\n".join(f"[{index}] {step.strip()}" for index, step in enumerate(steps))
-    digest = hashlib.blake2b(f"{conversation}\0{numbered}".encode(), digest_size=12).hexdigest()
-    parts = {"conversation": conversation, "steps": numbered}
-    return "\n\n".join(f"=== {what} {digest} ===\n{text}\n=== {what} {digest} ===" for what, text in parts.items())
+    return quoted(question, "steps", numbered)
 
 
 def asked(row: Mapping[str, Any], steps: Sequence[str]) -> list[Message]:
@@ -46,14 +43,8 @@ def asked(row: Mapping[str, Any], steps: Sequence[str]) -> list[Message]:
 def named_step(judgement: Sample, n: int) -> int | None:
     """The first wrong step of n that a judgement names; None where it cannot be read: cut, no last line of the form,
     several of them, or no such step."""
-    if judgement["finish_reason"] != "stop":
-        return None
-    lines = [line.strip() for line in judgement["text"].splitlines() if line.strip()]
-    found = [_FOUND.fullmatch(line) for line in lines]
-    if not found or found[-1] is None or any(found[:-1]):
-        return None
-    error = int(found[-1][1])
-    return error if error < n else None
+    error = last_number(judgement, _FOUND)
+    return error if error is not None and error < n else None
 
 
 def labels_by_judge(row: Mapping[str, Any], steps: Sequence[str], judgements: PromptSamples, judge: str) -> StepLabels:
@@ -70,7 +61,6 @@ def labels_by_judge(row: Mapping[str, Any], steps: Sequence[str], judgements: Pr
     if len(votes) == 2 and votes[0][1] == votes[1][1]:
         raise Failure("the judgements are split", "ask more often, and an odd number of times")
     error, agreed = votes[0]
-    right = len(steps) if error == NO_ERROR else error
-    labels = [*[1.0] * right, 0.0, *[None] * len(steps)][: len(steps)]
+    labels = labels_until(error, len(steps))
     support = [None if label is None else agreed for label in labels]
     return step_labels(row, steps, labels, kind=CORRECT, by=f"judge:{judge}", support=support, first_error=error)

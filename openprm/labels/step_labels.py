@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import Failure
@@ -72,13 +72,10 @@ def check_labels(row: StepLabels) -> None:
         raise Failure("values have no first error", "harden them first: a low value is no wrong step yet")
 
 
-def check_kind(rows: Iterable[StepLabels], kind: str, name: str) -> Iterable[StepLabels]:
-    """The rows; raises Failure at the first of another kind."""
-    for row in rows:
-        if row["kind"] != kind:
-            reason = f"{name}: prompt {row['prompt_id']!r} has labels of kind {row['kind']!r}, others of {kind!r}"
-            raise Failure(reason, "the two are not the same: harden values, or keep them apart")
-        yield row
+def labels_until(error: int, n: int) -> list[float | None]:
+    """Hard labels of n steps of which `error` is the first wrong one, or `NO_ERROR`; after it they are unknown."""
+    right = n if error == NO_ERROR else error
+    return [*[1.0] * right, 0.0, *[None] * n][:n]
 
 
 def first_error(labels: Sequence[float | None], below: float = 0.5) -> int | None:

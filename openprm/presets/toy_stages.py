@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engines.base import prompt_seed
 from ..errors import InputError
-from ..labels.step_labels import CORRECT, NO_ERROR, VALUE, step_labels
+from ..labels.step_labels import CORRECT, VALUE, labels_until, step_labels
 from ..runs.dataset import finish_dataset, write_shards
 from ..runs.declaration import Stage, input_path, nearest, parameter
 from ..runs.folder import read_rows, write_shard
@@ -126,6 +126,5 @@ class ToyLabels(Stage, kind="toy-labels"):
             values = [policy.value(dial, steps[: index + 1]) for index in range(len(steps))]
             return step_labels(row, steps, values, kind=VALUE, by="known policy")
         error = first_wrong_position(dial, steps)
-        right = len(steps) if error == NO_ERROR else error
-        labels = [*[1.0] * right, 0.0, *[None] * len(steps)][: len(steps)]
+        labels = labels_until(error, len(steps))
         return step_labels(row, steps, labels, kind=CORRECT, by="position", first_error=error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from typing import Any
@@ -153,25 +153,31 @@ class Judge:
 
 def material(candidate: Candidate) -> str:
     """What the judge is shown: the conversation and the response, between boundaries that neither contains."""
-    turns = [f"[{turn['role']}]\n{turn['content']}" for turn in candidate["question"]]
-    conversation, response = "\n\n".join(turns), candidate["response"]
-    digest = hashlib.blake2b(f"{conversation}\0{response}".encode(), digest_size=12).hexdigest()
-    parts = {"conversation": conversation, "response": response}
-    quoted = [f"=== {what} {digest} ===\n{text}\n=== {what} {digest} ===" for what, text in parts.items()]
-    return "\n\n".join([*quoted, "Grade this response to the last message of the conversation."])
+    shown = quoted(candidate["question"], "response", candidate["response"])
+    return f"{shown}\n\nGrade this response to the last message of the conversation."
+
+
+def quoted(question: Sequence[Mapping[str, Any]], what: str, text: str) -> str:
+    """A conversation, and a text that is called `what`, between boundaries that neither contains."""
+    conversation = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in question)
+    digest = hashlib.blake2b(f"{conversation}\0{text}".encode(), digest_size=12).hexdigest()
+    parts = {"conversation": conversation, what: text}
+    return "\n\n".join(f"=== {name} {digest} ===\n{part}\n=== {name} {digest} ===" for name, part in parts.items())
 
 
 def verdict(judgement: Sample, scale: tuple[int, int]) -> int | None:
-    """The grade in a judgement; None where it cannot be read.
+    """The grade in a judgement; None where it cannot be read (see `last_number`), or lies outside the scale."""
+    grade = last_number(judgement, _VERDICT)
+    return grade if grade is not None and scale[0] <= grade <= scale[1] else None
 
-    Only its last line that is not blank is `Verdict: N`, and N lies in the scale. A judgement that was cut is not
-    read: its last digits may be missing.
+
+def last_number(judgement: Sample, pattern: re.Pattern[str]) -> int | None:
+    """The number of a judgement's last line that is not blank, where that one and no other is of the pattern.
+
+    A judgement that was cut is not read: its last digits may be missing.
     """
     if judgement["finish_reason"] != "stop":
         return None
     lines = [line.strip() for line in judgement["text"].splitlines() if line.strip()]
-    found = [_VERDICT.fullmatch(line) for line in lines]
-    if not found or found[-1] is None or any(found[:-1]):
-        return None
-    grade = int(found[-1][1])
-    return grade if scale[0] <= grade <= scale[1] else None
+    found = [pattern.fullmatch(line) for line in lines]
+    return None if not found or found[-1] is None or any(found[:-1]) else int(found[-1][1])

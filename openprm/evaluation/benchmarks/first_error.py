@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from ...data.values import checked
 from ...errors import Failure
+from ...labels.step_labels import labels_until
 from ..bootstrap import Statistic, mean
 from ..pair_accuracy import NO_ERROR
 from ..thresholds import Judged, Score, harmonic_mean, right_accuracy, wrong_accuracy
@@ -41,9 +42,7 @@ class FirstError(LabelledSteps, kind="first-error"):
         error = checked(_LABEL, row.get(column), column, remedy, strict=False)
         if error >= len(steps):
             raise Failure(f"{column!r} is {error}, but there are {len(steps)} steps", remedy)
-        right = len(steps) if error == NO_ERROR else error
-        labels = [*[1.0] * right, 0.0, *[None] * len(steps)][: len(steps)]
-        return [self.item(number, row, steps, labels, error=error)]
+        return [self.item(number, row, steps, labels_until(error, len(steps)), error=error)]
 
     def judged(self, measured: Measured) -> Judged:
         """The responses; one that was not wholly rewarded is never judged rightly."""
