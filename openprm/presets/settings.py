@@ -41,9 +41,10 @@ def fill_in(stages: Mapping[str, Any], settings: Mapping[str, Any], given: Mappi
         stage, dot, key = name.rpartition(".")
         if dot and stage in stages:
             changes[stage, key] = value
-        elif dot or name not in settings:
-            known = [*settings, *(f"{stage}.PARAMETER" for stage in stages)]
-            raise InputError(f"the preset has no setting {name!r}{nearest(name, known)}")
+        elif dot:
+            raise InputError(f"the preset has no stage {stage!r}{nearest(stage, stages)}")
+        elif name not in settings:
+            raise InputError(f"the preset has no setting {name!r}{nearest(name, settings)}, or STAGE.PARAMETER")
         else:
             values[name] = _read(value)
     filled = {name: _filled(name, entry, values) for name, entry in stages.items()}

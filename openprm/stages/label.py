@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.holdout import question_rank
 from ..errors import Failure, InputError
-from ..labels.conversions import consensus, cut, harden, matched
+from ..labels.conversions import consensus, cut, harden, matched, shuffled
 from ..labels.given import FORMATS, read_given
 from ..labels.sources import labels_by_verifier, labels_of_tree
 from ..labels.statistics import label_counts
-from ..labels.step_labels import CORRECT, VALUE, first_error
+from ..labels.step_labels import VALUE
 from ..runs.dataset import Rejections, finish_dataset, most_common, write_shards
 from ..runs.declaration import input_path, nearest, parameter
 from ..runs.folder import REJECTED, read_rows
@@ -49,6 +49,7 @@ class Label(ReadsRows, kind="label"):
         "Make labels 1 above this and 0 else, of kind correct; of values 0 is usual.", None
     )
     cut: bool = parameter("Leave out the labels after the first error.", False)
+    limit: int | None = parameter("Only so many prompts, drawn by a hash of the question.", None, above=0)
     shuffle: int | None = parameter("Control: shuffle the labels of all steps, by this seed.", None)
 
     def __post_init__(self) -> None:
@@ -69,6 +70,8 @@ class Label(ReadsRows, kind="label"):
         rejections = Rejections(folder / REJECTED, self.strict)
         disagreed: Counter[str] = Counter()
         rows = rejections.filter(self._converted(found, disagreed))
+        if self.limit is not None:
+            rows = _of_prompts(list(rows), self.limit)
         if self.shuffle is not None:
             rows = iter(shuffled(list(rows), self.shuffle))
         kinds: Counter[str] = Counter()
@@ -156,14 +159,8 @@ class Label(ReadsRows, kind="label"):
                 yield agreed
 
 
-def shuffled(rows: list[StepLabels], seed: int) -> list[StepLabels]:
-    """The rows with all known labels in random order; first errors follow from them, and corrections are gone."""
-    labels = [label for row in rows for label in row["labels"] if label is not None]
-    random.Random(seed).shuffle(labels)
-    remaining = iter(labels)
-    found = []
-    for row in rows:
-        new = [None if label is None else next(remaining) for label in row["labels"]]
-        error = first_error(new) if row["kind"] == CORRECT else None
-        found.append(StepLabels(**{**row, "labels": new, "first_error": error, "correction": None}))
-    return found
+def _of_prompts(rows: list[StepLabels], limit: int) -> Iterator[StepLabels]:
+    """Those of so many prompts, drawn by a hash of the question."""
+    ranks = {row["prompt_id"]: question_rank(row["question"]) for row in rows}
+    drawn = set(sorted({*ranks.values()})[:limit])
+    return (row for row in rows if ranks[row["prompt_id"]] in drawn)

@@ -185,6 +185,7 @@ REFUSED: list[tuple[Any, ...]] = [
         PRESET.replace("trees", "tree").encode(),
     ),
     ("run tiny --set nope=1 --out x", "the preset has no setting 'nope'; there are"),
+    ("run tiny --set tres.threshold=1 --out x", "the preset has no stage 'tres'; did you mean 'trees'?"),
     ("run --data a.jsonl --base model --set trees.treshold=1 --out x", "did you mean 'threshold'?"),
     ("run --data a.jsonl --base model --holdout 2 --out x", "the share of prompts to hold out is 2"),
     ("run --data a.jsonl --base nowhere --out x", "takes 'nowhere' for its base"),

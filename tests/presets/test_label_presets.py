@@ -109,8 +109,9 @@ def _one(text: str) -> Any:
 def test_human_labels(tmp_path: Path, settings: dict[str, Any]):
     steps = ["One and one.\n", "That is two."]
     rated = [
-        {"instruction": f"{n} + 1?", "responses": steps[:1], "next_response": steps[1], "rating": (1, -1, 0)[n % 3]}
-        for n in range(12)
+        {"instruction": f"{n} + 1?", "responses": steps[:1], "next_response": f"{n} is {step}.", "rating": rating}
+        for n in range(6)
+        for step, rating in (("2", 1), ("3", -1))
     ]
     located = [{"id": f"a-{n}", "problem": f"{n}0 - 1?", "steps": steps, "label": n % 3 - 1} for n in range(12)]
     out = tmp_path / "run"
@@ -120,7 +121,11 @@ def test_human_labels(tmp_path: Path, settings: dict[str, Any]):
         "first_errors": write_jsonl(tmp_path / "errors.jsonl", located),
     }
     kept = {name: settings[name] for name in ("base", "learning_rate", "steps", "batch_size", "max_length", "seeds")}
-    manifests = run_preset(load_preset("prm800k", {**given, **kept}), out, say=lambda _: None)
-    assert manifests["labels"]["counts"]["labels"] == 8
-    assert read_manifest(out / "prm-0")["counts"]["levels"] == {"point": 8}
-    assert (out / "test" / "tables.md").exists()
+    chosen = {"problems": 3, "test_problems": 1, "test_solutions": 2}
+    manifests = run_preset(load_preset("prm800k", {**given, **kept, **chosen}), out, say=lambda _: None)
+    assert manifests["labels"]["counts"]["labels"] == 6
+    assert manifests["prm800k"]["counts"] == {"prm800k": 2}
+    assert manifests["processbench"]["counts"] == {"processbench": 2}
+    for name, level in (("entropy", {"point": 6}), ("squared", {"point": 6}), ("pairs-only", {"outcome": 3})):
+        assert read_manifest(out / f"{name}-0")["counts"]["levels"] == level
+    assert (out / "processbench" / "tables.md").exists()

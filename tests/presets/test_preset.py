@@ -97,6 +97,7 @@ def test_presets_of_the_evidence_can_be_read():
     """What they read is given: it lies in the folder of a run, or in a user's file."""
     folder = Path(__file__).parents[2] / "evidence"
     given = {
+        "levers": dict.fromkeys(("trees", "candidates", "policy", "test"), "x/y"),
         "options": dict.fromkeys(("pairs", "policy", "candidates"), "x/y"),
         "stored": dict.fromkeys(("data", "base"), "x/y"),
     }

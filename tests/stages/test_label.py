@@ -70,6 +70,13 @@ def test_given_labels_and_what_cannot_be_used(tmp_path: Path):
     assert sum(counts["rejected"].values()) == 1
 
 
+def test_only_some_prompts_whole(tmp_path: Path):
+    rows = [{"problem": f"{n // 2}?", "steps": ["a", f"{n}"], "label": n % 2} for n in range(12)]
+    drawn = label(tmp_path / "labels", write_jsonl(tmp_path / "given.jsonl", rows), by="processbench", limit=2)
+    assert len(drawn) == 4
+    assert len({row["prompt_id"] for row in drawn}) == 2
+
+
 def test_hard_labels_cut_after_the_first_error(tmp_path: Path, values: Path):
     rows = label(tmp_path / "labels", values, by="labels", harden=0.3, cut=True)
     assert [row["labels"] for row in rows] == [[1.0, 1.0, 0.0], [0.0, None], [0.0]]
