@@ -9,6 +9,7 @@ Pure arithmetic on the declarations: nothing is read, downloaded or loaded. What
       pairs_per_tree: {SOURCE: how many}
       prompt_tokens: {SOURCE: mean}
       response_tokens: {SOURCE: mean}
+      steps: {SOURCE: mean of a response}  # for rollouts
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..errors import InputError
 from ..runs.declaration import nearest
 from .preset import stage_of, stages_of
 
-_ASSUMED = ("prompts", "pairs", "pairs_per_tree", "prompt_tokens", "response_tokens")
+_ASSUMED = ("prompts", "pairs", "pairs_per_tree", "prompt_tokens", "response_tokens", "steps")
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class _Output:
-    """What later stages need to know of one: its prompts and pairs by source, and the responses to a prompt."""
+    """What later stages need to know of one: by source its prompts, pairs and labelled responses; n to a prompt."""
 
     prompts: Mapping[str, float] = field(default_factory=dict)
     pairs: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, float] = field(default_factory=dict)
     n: float = math.nan
 
 
@@ -118,18 +120,41 @@ def _plan(
             return {"rewards": math.nan, "tokens": reading}, given
         case "trees":
             return {"prompts": total}, given
-        case "pairs":
+        case "rollouts":  # as if no two beginnings were the same; on average a step leaves half of the response
+            n = min(given.n, stage.per_prompt or math.inf)
+            labels = {source: count * n for source, count in given.prompts.items()}
+            beginnings = {
+                source: count * _looked_at(stage.mode, assumed("steps", source)) for source, count in labels.items()
+            }
+            of_source = [(count * stage.k, assumed("response_tokens", source)) for source, count in beginnings.items()]
+            numbers = {
+                "samples": math.fsum(count for count, _ in of_source),
+                "generated": math.fsum(count * length / 2 for count, length in of_source),
+                "generated_at_most": math.fsum(count for count, _ in of_source) * stage.max_new_tokens,
+            }
+            return numbers, _Output(given.prompts, labels=labels, n=n)
+        case "label" | "judge-steps":
+            known = next((output.labels for output in before if output.labels), None)
+            labels = {source: count * given.n for source, count in given.prompts.items()} if known is None else known
+            return {}, _Output(given.prompts, labels=labels, n=given.n)
+        case "pairs" | "label-pairs":
             pairs = {source: count * assumed("pairs_per_tree", source) for source, count in given.prompts.items()}
             return {"pairs": math.fsum(pairs.values())}, _Output(pairs=pairs)
         case "preferences":
             source = stage.declared or name
             return {"pairs": assumed("pairs", source)}, _Output(pairs={source: assumed("pairs", source)})
         case "train":  # a side of a process pair is only a prefix of a response: the tokens are an upper estimate
-            taken = [(source, count) for output in before for source, count in output.pairs.items()]
-            total = math.fsum(count for _, count in taken)
+            taken = [(count, 2.0, source) for output in before for source, count in output.pairs.items()]
+            taken += [(count, 1.0, source) for output in before for source, count in output.labels.items()]
+            total = math.fsum(count for count, *_ in taken)
             seen = stage.max_steps * stage.batch_size if stage.max_steps else total * stage.epochs
-            sizes = [2 * min(tokens(source), stage.max_length) for source, _ in taken]
+            sizes = [sides * min(tokens(source), stage.max_length) for _, sides, source in taken]
             if len({*sizes}) != 1:  # else the mean is known, however many pairs there are
-                sizes = [math.fsum(size * count / total for size, (_, count) in zip(sizes, taken, strict=True))]
+                sizes = [math.fsum(size * count / total for size, (count, *_) in zip(sizes, taken, strict=True))]
             return {"pairs": seen, "tokens": seen * sizes[0] if taken else math.nan}, _Output()
     return {}, _Output()
+
+
+def _looked_at(mode: str, steps: float) -> float:
+    """How many beginnings of a response of so many steps are completed."""
+    return steps if mode == "scan" else math.log2(steps + 1)

@@ -55,6 +55,30 @@ def test_the_arithmetic():
     assert (plans["answers"].samples, plans["answers"].generated) == (80, 3200)
 
 
+def test_labels_and_what_is_completed_for_them():
+    """20 prompts with 3 of 8 responses, each of 7 steps and 40 tokens, of which a step leaves half on average."""
+    rollouts = {"run": "rollouts", "candidates": "samples", "model": "org/policy", "by": "math", "k": 4}
+    rollouts |= {"per_prompt": 3, "max_new_tokens": 64}
+    stages = {
+        **{name: STAGES[name] for name in ("prompts", "some", "samples", "golden")},
+        "scan": rollouts,
+        "binary": {**rollouts, "mode": "binary"},
+        "hard": {"run": "label", "labels": "scan", "by": "labels", "harden": 0.0},
+        "position": {"run": "label", "labels": "golden", "by": "verifier", "scores": "org/scores"},
+        "pairs": {"run": "label-pairs", "labels": "hard"},
+        "prm": {"run": "train", "labels": {"a": "hard"}, "base": "org/orm", "epochs": 2},
+        "both": {"run": "train", "labels": {"a": "position"}, "pairs": {"b": "pairs"}, "base": "org/orm"},
+    }
+    plans = planned(stages, {**ASSUME, "steps": {"math": 7}})
+    scan, binary = plans["scan"], plans["binary"]
+    assert (scan.samples, scan.generated, scan.generated_at_most) == (20 * 3 * 7 * 4, 1680 * 20, 1680 * 64)
+    assert (binary.samples, binary.generated) == (20 * 3 * 3 * 4, 720 * 20)
+    assert plans["pairs"].pairs == 40
+    assert (plans["prm"].pairs, plans["prm"].tokens) == (2 * 60, 2 * 60 * 50)
+    assert (plans["both"].pairs, plans["both"].tokens) == (160 + 40, pytest.approx(160 * 50 + 40 * 2 * 50))
+    assert math.isnan(planned(stages)["scan"].generated or 0)
+
+
 def test_what_nobody_says_is_unknown():
     plans = planned(assume={**ASSUME, "prompts": {}, "response_tokens": {"math": 40}})
     assert math.isnan(plans["samples"].samples or 0)
