@@ -135,8 +135,8 @@ def _plan(
             return numbers, _Output(given.prompts, labels=labels, n=n)
         case "label" | "judge-steps":
             known = next((output.labels for output in before if output.labels), None)
-            labels = {source: count * given.n for source, count in given.prompts.items()} if known is None else known
-            return {}, _Output(given.prompts, labels=labels, n=given.n)
+            named = {source: count * given.n for source, count in given.prompts.items()}
+            return {}, _Output(given.prompts, labels=named if known is None else known, n=given.n)
         case "pairs" | "label-pairs":
             pairs = {source: count * assumed("pairs_per_tree", source) for source, count in given.prompts.items()}
             return {"pairs": math.fsum(pairs.values())}, _Output(pairs=pairs)

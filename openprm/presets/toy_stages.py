@@ -100,13 +100,16 @@ class ToySolutions(Stage, kind="toy-solutions"):
 
 @dataclass(frozen=True, kw_only=True)
 class ToyLabels(Stage, kind="toy-labels"):
-    """Labels that are known exactly: where the first wrong position is, or the value of each step."""
+    """Labels that are known exactly: where the first wrong position is, or each step's value; or samples of it."""
 
     candidates: str = input_path("Solutions of riddles.")
     by: str = parameter("position: hard labels; value: the chance that the known policy ends right from there.")
     per_prompt: int | None = parameter("Only so many responses to each prompt, the first.", None, above=0)
     confuse: float = parameter("Of the known policy.", 0.6)
     slip: float = parameter("Of the known policy.", 0.05)
+    k: int | None = parameter(
+        "value: the share of so many solutions from there that end right, instead.", None, above=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +126,12 @@ class ToyLabels(Stage, kind="toy-labels"):
         dial, steps = toy_domain.read_dial(row["question"][0]["content"]), split(row["response"], toy_domain.SEPARATOR)
         if self.by == "value":
             policy = KnownPolicy(self.confuse, self.slip)
-            values = [policy.value(dial, steps[: index + 1]) for index in range(len(steps))]
+            done = [steps[: index + 1] for index in range(len(steps))]
+            if self.k is None:
+                values = [policy.value(dial, some) for some in done]
+            else:
+                rng = random.Random(f"{row['prompt_id']} {row['sample_index']}")
+                values = [policy.sampled_value(dial, some, self.k, rng) for some in done]
             return step_labels(row, steps, values, kind=VALUE, by="known policy")
         error = first_wrong_position(dial, steps)
         labels = labels_until(error, len(steps))

@@ -66,8 +66,7 @@ def sampled(k: int, seed: int, looked: list[int]) -> Any:
         found = []
         for one in asked:
             dial = read_dial(one.row["question"][0]["content"])
-            ends = [stated(POLICY.solve(dial, rng, one.steps)[-1]) == int(dial.reference) for _ in range(k)]
-            found.append(Valued(sum(ends) / k, k))
+            found.append(Valued(POLICY.sampled_value(dial, one.steps, k, rng), k))
         return found
 
     return value
@@ -132,6 +131,20 @@ def test_the_stages_give_what_is_known(tmp_path: Path):
         assert {row["kind"] for row in labels} == {kind}
     rewards = {(row["prompt_id"], row["sample_index"]): row["rewards"][0]["value"] for row in candidates}
     assert [row["labels"][-1] for row in labels] == [rewards[row["prompt_id"], row["sample_index"]] for row in labels]
+
+
+def test_the_stage_samples_values(tmp_path: Path):
+    ToyPrompts(n=30, split="test").run(tmp_path / "prompts")
+    ToySolutions(prompts=str(tmp_path / "prompts"), n=2).run(tmp_path / "candidates")
+    found = {}
+    for k in (None, 16):
+        ToyLabels(candidates=str(tmp_path / "candidates"), by="value", k=k).run(tmp_path / str(k))
+        rows: list[Any] = list(read_rows(tmp_path / str(k), StepLabels))
+        found[k] = [label for row in rows for label in row["labels"]]
+    assert all(label * 16 % 1 == 0 for label in found[16])
+    variance = sum(value * (1 - value) / 16 for value in found[None])
+    assert abs(sum(found[16]) - sum(found[None])) < 4 * math.sqrt(variance)
+    assert found[16] != found[None]
 
 
 def expected_f1(k: int, given: Sequence[tuple[dict[str, Any], list[str], float]]) -> float:

@@ -1,4 +1,4 @@
-"""Whether the sigmoid of a step's reward is the probability that the step is right."""
+"""Whether the sigmoid of a step's reward is the probability that the step is right, or its value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ...scoring.units import LOG_ODDS
 from ..benchmarks.items import Measured
-from ..benchmarks.labelled_steps import labelled
+from ..benchmarks.labelled_steps import rewards_of
 from ..bootstrap import Statistic
 from .base import Probe, Views
 
@@ -16,7 +16,10 @@ _BINS = 10
 
 
 class Calibration(Probe):
-    """Reliability of step rewards in log-odds, against labels of steps, in bins of equal width (Guo et al., 2017)."""
+    """Reliability of step rewards in log-odds, against labels of steps, in bins of equal width (Guo et al., 2017).
+
+    A label from 0 to 1, such as a value, counts as that share of a right step.
+    """
 
     def statistics(self, views: Views) -> list[Statistic]:
         """ECE: the mean over steps of the distance between their bin's share of right steps and mean probability."""
@@ -47,10 +50,12 @@ def _why_not(measured: Measured) -> str:
 
 def _bins(measured: Measured) -> np.ndarray:
     """Of each item and bin: steps with a reward, right ones, and the sum of probabilities; (items, bins, 3)."""
-    steps, found = labelled(measured), np.zeros((len(measured.items), _BINS, 3))
-    rewards = np.where(steps.right, steps.high, steps.low)
-    there = ~np.isnan(rewards)
-    chance = (1 + np.tanh(rewards[there] / 2)) / 2  # the sigmoid, which does not overflow so
-    place = (steps.item[there], np.minimum((chance * _BINS).astype(int), _BINS - 1))
-    np.add.at(found, place, np.stack([np.ones_like(chance), steps.right[there], chance], axis=1))
+    found = np.zeros((len(measured.items), _BINS, 3))
+    for index, (item, (one,)) in enumerate(zip(measured.items, measured.rewarded, strict=True)):
+        pairs = zip(item.facts["labels"], rewards_of(item, one), strict=True)
+        known = np.array([(label, reward) for label, reward in pairs if label is not None and not np.isnan(reward)])
+        labels, rewards = known.reshape(-1, 2).T
+        chance = (1 + np.tanh(rewards / 2)) / 2  # the sigmoid, which does not overflow so
+        place = np.minimum((chance * _BINS).astype(int), _BINS - 1)
+        np.add.at(found[index], place, np.stack([np.ones_like(chance), labels, chance], axis=1))
     return found

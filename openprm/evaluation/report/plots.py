@@ -177,7 +177,7 @@ def _abstention(axis: Any, details: Any) -> None:
 
 
 def _calibration(axis: Any, details: Any) -> None:
-    """Reliability: the share of right steps by the mean probability that rewards say."""
+    """Reliability: the share of right steps, or their mean value, by the mean probability that rewards say."""
     axis.plot([0, 1], [0, 1], color="0.5", linestyle=":")
     x, y = ([one[key] for one in details["bins"]] for key in ("probability", "right"))
     axis.plot(x, y, "o-", color=BLUE, markersize=4)

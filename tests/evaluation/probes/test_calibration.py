@@ -32,6 +32,14 @@ def test_by_hand():
     ]
 
 
+def test_values_count_as_shares():
+    items = items_of(
+        benchmark("step-values"), [{"question": "q", "steps": ["a", "b", "c"], "values": [0.5, 0.25, None]}]
+    )
+    views = {"": given(items, [[0, 0, 9]], "log-odds")}
+    assert PROBES["calibration"].details(views)["bins"] == [{"steps": 2, "right": 0.375, "probability": 0.5}]
+
+
 def test_extremes_and_nothing():
     """Rewards as large as a model's may be, and none at all."""
     views = {"": given(steps(True, False), [[1e4, -1e4]], "log-odds")}
