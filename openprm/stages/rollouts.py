@@ -19,9 +19,9 @@ from ..errors import Failure, InputError
 from ..labels.rollouts import MODES
 from ..labels.statistics import label_counts
 from ..labels.valuing import Beginning, Known, Valued, label_responses
-from ..rewards.base import RuleRewarder
+from ..rewards.base import RewardBatch, Rewarder
 from ..rewards.registry import make_rewarder
-from ..runs.declaration import nearest, parameter
+from ..runs.declaration import input_path, nearest, parameter
 from ..runs.folder import batched
 from ..runs.progress import Report
 from ..runs.shards import Items, Made, Work, response_key
@@ -43,7 +43,11 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
     resumes a killed run.
     """
 
-    by: str = parameter("The outcome reward, by rule: math, choice, stated, answer, re:PATTERN or instructions.")
+    by: str = parameter(
+        "The outcome reward: by rule (math, choice, stated, answer, re:PATTERN, instructions), or by a model: model."
+    )
+    outcome_model: str | None = input_path("--by model: the reward model, a folder or a Hub id.", None)
+    right_above: float | None = parameter("--by model: the reward above which a response ends right.", None)
     k: int = parameter("Completions of each beginning.", 8, above=0)
     mode: str = parameter("scan (every step) or binary (search for the first wrong step).", "scan")
     threshold: float = parameter("Right is a step whose value is above it (binary, --corrections).", 0.0)
@@ -63,21 +67,22 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
         if not 0 <= self.threshold < 1:
             raise InputError(f"the threshold is {self.threshold}; an outcome lies from 0 to 1, so give one below 1")
         check_steps("server" if self.servers else self.engine, self.separator, self._sampling)
-        _ = self._rule  # raises for an outcome that is no rule
+        if len({self.by == "model", self.outcome_model is not None, self.right_above is not None}) > 1:
+            raise InputError("--by model, --outcome-model and --right-above go together; give all, or none of them")
+        _ = self._rewarder  # raises for an outcome that cannot be had
 
     @cached_property
     def _sampling(self) -> Sampling:
         return self.sampling(1)
 
     @cached_property
-    def _rule(self) -> RuleRewarder:
-        rewarder, _ = make_rewarder(self.by)
-        if not isinstance(rewarder, RuleRewarder):
-            raise InputError(f"--by {self.by}: completions are rewarded by a rule, such as answer or math")
-        return rewarder
+    def _rewarder(self) -> Rewarder:
+        if self.by in ("judge", "file"):
+            raise InputError(f"--by {self.by}: completions are rewarded by a rule, such as answer, or by a model")
+        return make_rewarder(self.by, model=self.outcome_model, trust_remote_code=self.trust_remote_code)[0]
 
     def recorded(self) -> dict[str, Any]:
-        return super().recorded() | {"reward": self._rule.describe()}
+        return super().recorded() | {"reward": self._rewarder.describe()}
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         source = self.candidate_source(rewards=False)
@@ -99,10 +104,11 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
 
     def _compute(self, shards: Iterable[tuple[int, Items]], report: Report) -> Iterator[tuple[int, list[Made]]]:
         known: Known = {}
-        with closing(StepGenerator.load(self.generator, self.separator, self._sampling)) as steps:
+        loaded = StepGenerator.load(self.generator, self.separator, self._sampling)
+        with closing(self._rewarder), closing(loaded) as steps:
             for index, rows in shards:
                 parts = [split(row["response"], self.separator) for row in rows]
-                outcomes = [self._outcome({**row, "marks": []}) for row in rows]
+                outcomes = self._outcomes([{**row, "marks": []} for row in rows])
                 usable = [
                     (row, some, outcome)
                     for row, some, outcome in zip(rows, parts, outcomes, strict=True)
@@ -139,42 +145,71 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
             if isinstance(start, Begun)
         ]
         written = iter(steps(requests, lambda rows, tokens: report(0, tokens)))
-        return [
-            start if isinstance(start, Failure) else self._valued(one, start, next(written))
-            for one, start in zip(asked, begun, strict=True)
-        ]
+        completed = [start if isinstance(start, Failure) else next(written) for start in begun]
+        whole = [_whole(some) for some in completed]
+        outcomes = iter(
+            self._outcomes(
+                [
+                    {**one.row, "response": extension.partial.text, "marks": []}
+                    for one, some in zip(asked, whole, strict=True)
+                    for extension in some
+                ]
+            )
+        )
+        found: list[Valued | Failure] = []
+        for one, start, some, ends in zip(asked, begun, completed, whole, strict=True):
+            if isinstance(start, Failure):
+                found.append(start)
+            elif isinstance(some, Failure):
+                found.append(some)
+            else:
+                found.append(self._valued(one, start, some, [next(outcomes) for _ in ends]))
+        return found
 
     def _seed(self, one: Beginning) -> int:
         """The same for the same beginning, wherever it stands."""
         prompt, text = one.key
         return prompt_seed(self.seed, f"{prompt}\0{hashlib.sha256(text.encode()).hexdigest()}")
 
-    def _valued(self, one: Beginning, start: Begun, completed: Sequence[Extension] | Failure) -> Valued | Failure:
-        if isinstance(completed, Failure):
-            return completed
-        outcomes, next_step = [], None
-        whole = [extension for extension in completed if extension.partial.finish_reason != "length"]
-        for extension in whole:
-            outcome = self._outcome({**one.row, "response": extension.partial.text, "marks": []})
+    def _valued(
+        self, one: Beginning, start: Begun, completed: Sequence[Extension], outcomes: Sequence[float | Failure]
+    ) -> Valued | Failure:
+        """`outcomes`: of the whole completions."""
+        whole, values, next_step = _whole(completed), [], None
+        for extension, outcome in zip(whole, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 return outcome
-            outcomes.append(outcome)
+            values.append(outcome)
             if next_step is None and outcome > self.threshold and len(extension.partial.steps) > len(one.steps):
                 next_step = extension.partial.steps[len(one.steps)]
         return Valued(
-            sum(outcomes) / len(outcomes) if outcomes else None,
-            len(outcomes),
+            sum(values) / len(values) if values else None,
+            len(values),
             cut=len(completed) - len(whole),
             n_tokens=sum(extension.n_tokens for extension in completed),
             as_a_whole=start.as_a_whole,
             next_step=next_step,
         )
 
-    def _outcome(self, candidate: Any) -> float | Failure:
-        found = self._rule.reward(candidate)
-        if found.reward is None:
-            return found.failure or Failure("no outcome", "give the prompt a golden answer")
-        return found.reward["value"]
+    def _outcomes(self, candidates: Sequence[Any]) -> list[float | Failure]:
+        if not candidates:
+            return []
+        ((_, results),) = self._rewarder.rewards([RewardBatch(0, candidates)])
+        found: list[float | Failure] = []
+        for result in results:
+            if result.reward is None:
+                found.append(result.failure or Failure("no outcome", "give the prompt a golden answer"))
+            else:
+                value = result.reward["value"]
+                found.append(value if self.right_above is None else float(value > self.right_above))
+        return found
+
+
+def _whole(completed: Sequence[Extension] | Failure) -> list[Extension]:
+    """The completions that no limit cut."""
+    if isinstance(completed, Failure):
+        return []
+    return [extension for extension in completed if extension.partial.finish_reason != "length"]
 
 
 def _first(rows: Iterable[Any], most: int | None) -> list[Any]:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from openprm.errors import InputError
 from openprm.presets import toy_domain
+from openprm.rewards.base import RewardBatch
+from openprm.rewards.reward_model import ModelRewarder
 from openprm.runs.folder import read_manifest, read_rows
 from openprm.schema import RolloutLabels
 from openprm.stages.rollouts import Rollouts
 
 from ..folders import Killed
+from ..models.test_reward_checkpoint import reward_model
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +39,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def label(samples: Path, policy: Path) -> Callable[..., Any]:
     def call(out: Path, **options: Any) -> list[Any]:
-        options = {"k": 3, "temperature": 1.15, "max_new_tokens": 48, **options}
-        Rollouts(candidates=str(samples), model=str(policy), by="answer", **options).run(out)
+        options = {"k": 3, "temperature": 1.15, "max_new_tokens": 48, "by": "answer", **options}
+        Rollouts(candidates=str(samples), model=str(policy), **options).run(out)
         return list(read_rows(out, RolloutLabels))
 
     return call
@@ -105,11 +109,29 @@ def test_only_so_many_responses_to_each_prompt(tmp_path: Path, label: Any):
     assert {row["sample_index"] for row in label(tmp_path / "labels", per_prompt=2)} <= {0, 1}
 
 
+def test_outcomes_by_a_reward_model(tmp_path: Path, label: Any, policy: Path):
+    """A response ends right where its reward is above a number, here the median."""
+    orm = reward_model(tmp_path / "orm", AutoTokenizer.from_pretrained(policy), max_position_embeddings=256)
+    whole = label(tmp_path / "by-rule", k=1)
+    candidates: Any = [{"question": row["question"], "response": "".join(row["steps"])} for row in whole]
+    ((_, results),) = ModelRewarder(orm).rewards([RewardBatch(0, candidates)])
+    rewards = [result.reward["value"] for result in results if result.reward]
+    above = sorted(rewards)[len(rewards) // 2 - 1]
+    rows = label(tmp_path / "labels", by="model", outcome_model=str(orm), right_above=above)
+    assert [row["labels"][-1] for row in rows] == [float(reward > above) for reward in rewards]
+    assert {label * 3 % 1 for row in rows for label in row["labels"][:-1]} == {0}
+    assert len({label for row in rows for label in row["labels"][:-1]}) > 1
+    assert read_manifest(tmp_path / "labels")["parameters"]["reward"]["kind"] == "model"
+
+
 def test_what_cannot_be(tmp_path: Path, label: Any):
     for options, problem in [
         ({"mode": "scann"}, "did you mean"),
         ({"threshold": 1.0}, "give one below 1"),
         ({"servers": ["http://x"]}, "cannot continue"),
+        ({"by": "judge"}, "by a rule, such as answer, or by a model"),
+        ({"by": "model"}, "go together"),
+        ({"right_above": 0.5}, "go together"),
     ]:
         with pytest.raises(InputError, match=problem):
             label(tmp_path / "none", **options)
