@@ -99,6 +99,7 @@ def test_presets_of_the_evidence_can_be_read():
     given = {
         "levers": dict.fromkeys(("trees", "candidates", "policy", "test"), "x/y"),
         "options": dict.fromkeys(("pairs", "policy", "candidates"), "x/y"),
+        "smol": {"ifeval": "x/y"},
         "stored": dict.fromkeys(("data", "base"), "x/y"),
     }
     assert {path.stem for path in folder.glob("*.yaml")} == {*given}

@@ -222,7 +222,7 @@ def test_a_whole_run_from_published_candidates_ends_as_it_ended(tmp_path: Path, 
     out, published = tmp_path / "out", str(finished_run / "hub" / "openprm")
     run_preset(miniature(), out, start="trees", published=published, say=said.append)
     results = [line for line in said if "identical" in line]
-    assert len(results) == 6
+    assert len(results) == 8
     assert not [line for line in results if "NOT" in line]
     for name in (folder.name for folder in out.iterdir() if folder.is_dir()):
         assert describe_input(out / name) == describe_input(finished_run / name), name
