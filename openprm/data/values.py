@@ -27,6 +27,7 @@ _TYPES = get_type_hints(Candidate)
 _INDEX = TypeAdapter(Annotated[int, Field(ge=0, lt=10**18)])
 _MESSAGES = TypeAdapter(list[Message])
 _NUMBER = TypeAdapter(FiniteFloat)
+_TEXTS = TypeAdapter(list[str])
 _OPTIONS = TypeAdapter(Annotated[list[Any], Field(max_length=len(LETTERS))])
 _TEXT = TypeAdapter(str)
 _TEXT_OR_NUMBER = TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True))
@@ -121,6 +122,14 @@ def to_reward(value: Any, column: str) -> float:
         value = REWARD_WORDS.get(value.strip().lower(), value)
     remedy = f"leave the row out, or set a finite number, true or false, or one of {', '.join(REWARD_WORDS)}"
     return checked(_NUMBER, value, column, remedy, strict=False)
+
+
+def to_steps(row: Mapping[str, Any], column: str) -> list[str]:
+    """The steps in a column, which may not be empty."""
+    steps = checked(_TEXTS, row.get(column), column, "make it a list of texts")
+    if empty := [number for number, step in enumerate(steps or [""], 1) if not step.strip()]:
+        raise Failure(f"step {empty[0]} in {column!r} is empty", "leave the row out, or give it all steps")
+    return steps
 
 
 def to_text(row: Mapping[str, Any], column: str | None) -> str | None:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from math import isnan, nan
 from statistics import fmean
 
+from ..labels.step_labels import NO_ERROR
 from ..scoring.units import DEFAULT_UNIT, LOG_ODDS
-
-#: Instead of the index of a step: there is no wrong one.
-NO_ERROR = -1
 
 
 def pair_accuracy(chosen_rewards: Sequence[float], rejected_rewards: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from ..data.columns import require_column
 from ..data.readers import convert_rows, dataset_name, numbered_rows, with_columns
-from ..data.values import checked, question_id, to_messages
+from ..data.values import checked, question_id, to_messages, to_steps
 from ..errors import Failure, InputError
 from ..runs.declaration import nearest
 from ..schema import StepLabels
@@ -53,7 +53,7 @@ class Format:
 
 
 def _processbench(row: Mapping[str, Any], _: float | None) -> GivenLabels:
-    steps = _steps(row, "steps")
+    steps = to_steps(row, "steps")
     remedy = f"make it the index of the first wrong step, from 0, or {NO_ERROR}"
     error = checked(_INDEX, row.get("label"), "label", remedy, strict=False)
     if error >= len(steps):
@@ -99,7 +99,7 @@ def _math_shepherd(row: Mapping[str, Any], _: float | None) -> GivenLabels:
 
 
 def _trl(row: Mapping[str, Any], _: float | None) -> GivenLabels:
-    steps = _steps(row, "completions")
+    steps = to_steps(row, "completions")
     given = [float(one) if isinstance(one, bool) else one for one in row.get("labels") or []]
     labels = checked(_LABELS, given, "labels", "make it a list of booleans, or numbers from 0 to 1", strict=False)
     if len(labels) != len(steps):
@@ -150,10 +150,3 @@ def read_given(
         yield made
 
     return convert_rows(rows, path, convert)
-
-
-def _steps(row: Mapping[str, Any], column: str) -> list[str]:
-    steps = checked(_TEXTS, row.get(column), column, "make it a list of texts")
-    if empty := [index for index, step in enumerate(steps or [""]) if not step.strip()]:
-        raise Failure(f"step {empty[0]} in {column!r} is empty", "leave the row out, or give it all its steps")
-    return steps

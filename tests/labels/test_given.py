@@ -69,7 +69,7 @@ def test_trl_and_back(tmp_path: Path):
     assert to_trl(hard) == rows[0]
     assert soft["labels"] == [1.0, 0.5]
     assert "2 completions, but 1 labels" in str(short)
-    assert "step 0 in 'completions' is empty" in str(empty)
+    assert "step 1 in 'completions' is empty" in str(empty)
 
 
 def test_what_is_no_format(tmp_path: Path):

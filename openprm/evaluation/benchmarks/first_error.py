@@ -8,14 +8,13 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from ...data.values import checked
+from ...data.values import checked, to_steps
 from ...errors import Failure
-from ...labels.step_labels import labels_until
+from ...labels.step_labels import NO_ERROR, labels_until
 from ..bootstrap import Statistic, mean
-from ..pair_accuracy import NO_ERROR
 from ..thresholds import Judged, Score, harmonic_mean, right_accuracy, wrong_accuracy
 from .items import Item, Measured
-from .labelled_steps import LabelledSteps, rewards_of, to_steps
+from .labelled_steps import LabelledSteps, rewards_of
 
 _LABEL = TypeAdapter(Annotated[int, Field(ge=NO_ERROR)])
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from ...data.values import checked, question_id, to_question, to_text
+from ...data.values import checked, question_id, to_question, to_steps, to_text
 from ...errors import Failure, InputError
 from ...scoring.units import LOG_ODDS
 from ..bootstrap import OfWeights, Statistic, weighted_sum
@@ -19,7 +19,6 @@ from ..thresholds import Judged, Score, at_threshold, auc, prm_score, right_f1, 
 from .declaration import Benchmark
 from .items import Item, Measured, Response, Rewarded
 
-_TEXTS = TypeAdapter(list[str])
 _NUMBERS = TypeAdapter(list[Annotated[int, Field(ge=1)]])
 _HALVES = ("half of the problems", "the other half of the problems")
 
@@ -159,14 +158,6 @@ class StepLabels(LabelledSteps, kind="step-labels"):
             raise Failure(f"{column!r} names step {max(wrong)} of {len(steps)}", "number the steps from 1")
         labels = [float(index not in wrong) for index in range(1, len(steps) + 1)]
         return [self.item(number, row, steps, labels)]
-
-
-def to_steps(row: Mapping[str, Any], column: str) -> list[str]:
-    """The steps in a column, which may not be empty."""
-    steps = checked(_TEXTS, row.get(column), column, "make it a list of texts")
-    if empty := [number for number, step in enumerate(steps or [""], 1) if not step.strip()]:
-        raise Failure(f"step {empty[0]} in {column!r} is empty", "leave the row out, or give it all steps")
-    return steps
 
 
 def labelled(measured: Measured) -> Judged:

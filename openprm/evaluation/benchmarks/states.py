@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ...data.values import to_text
+from ...data.values import to_steps, to_text
 from ...errors import Failure
 from ..bootstrap import Statistic, share
 from ..thresholds import Score, balanced_accuracy
 from .items import Item, Measured
-from .labelled_steps import LabelledSteps, rewards_of, to_steps
+from .labelled_steps import LabelledSteps, rewards_of
 
 _COLUMNS = {"question": "instruction", "steps": "responses", "next": "next_response", "rating": "rating"}
 _NEUTRAL = {"right": 1.0, "wrong": 0.0, "drop": None}

@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from ...data.values import checked
+from ...data.values import checked, to_steps
 from ...errors import Failure
 from ...scoring.units import LOG_ODDS
 from ..bootstrap import Statistic, share
 from ..thresholds import Score
 from .items import Item, Measured
-from .labelled_steps import LabelledSteps, rewards_of, to_steps
+from .labelled_steps import LabelledSteps, rewards_of
 
 _VALUES = TypeAdapter(list[Annotated[float, Field(ge=0, le=1)] | None])
 
