@@ -44,7 +44,7 @@ def fill_in(stages: Mapping[str, Any], settings: Mapping[str, Any], given: Mappi
         elif dot:
             raise InputError(f"the preset has no stage {stage!r}{nearest(stage, stages)}")
         elif name not in settings:
-            raise InputError(f"the preset has no setting {name!r}{nearest(name, settings)}, or STAGE.PARAMETER")
+            raise InputError(f"the preset has no setting {name!r}{nearest(name, settings)}")
         else:
             values[name] = _read(value)
     filled = {name: _filled(name, entry, values) for name, entry in stages.items()}

@@ -115,6 +115,8 @@ class ToyLabels(Stage, kind="toy-labels"):
         super().__post_init__()
         if self.by not in ("position", "value"):
             raise InputError(f"labels are not known by {self.by!r}{nearest(self.by, ('position', 'value'))}")
+        if self.k is not None and self.by != "value":
+            raise InputError(f"k is {self.k}, but the first wrong position is known without solutions; leave it out")
 
     def work(self, folder: Path) -> Mapping[str, Any]:
         rows: Iterator[Any] = read_rows(self.candidates, Candidate)
