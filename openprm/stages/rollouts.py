@@ -39,8 +39,8 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
 
     Math-Shepherd, MiPS, OmegaPRM, and the paper's Table 8. `scan` gives values (the mean outcome of the completions
     from each step on), `binary` searches for the first wrong step and gives hard labels. The same beginning is
-    completed once. Completions that are cut by the length are not counted as wrong, but left out. The same command
-    resumes a killed run.
+    completed once. Completions that are cut by the length are not counted as wrong, but left out, unless --keep-cut.
+    The same command resumes a killed run.
     """
 
     by: str = parameter(
@@ -53,6 +53,10 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
     threshold: float = parameter("Right is a step whose value is above it (binary, --corrections).", 0.0)
     corrections: bool = parameter(
         "Keep a step that replaces the first wrong one, of a completion that ends right.", False
+    )
+    keep_cut: bool = parameter(
+        "Reward completions that the length limit cuts as they are, like responses, instead of leaving them out.",
+        False,
     )
     per_prompt: int | None = parameter("Only so many responses to each prompt, the first.", None, above=0)
     separator: str = parameter("Where steps end.", DEFAULT_SEPARATOR, escapes=True)
@@ -146,7 +150,7 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
         ]
         written = iter(steps(requests, lambda rows, tokens: report(0, tokens)))
         completed = [start if isinstance(start, Failure) else next(written) for start in begun]
-        whole = [_whole(some) for some in completed]
+        whole = [self._whole(some) for some in completed]
         outcomes = iter(
             self._outcomes(
                 [
@@ -175,7 +179,7 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
         self, one: Beginning, start: Begun, completed: Sequence[Extension], outcomes: Sequence[float | Failure]
     ) -> Valued | Failure:
         """`outcomes`: of the whole completions."""
-        whole, values, next_step = _whole(completed), [], None
+        whole, values, next_step = self._whole(completed), [], None
         for extension, outcome in zip(whole, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 return outcome
@@ -191,6 +195,12 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
             next_step=next_step,
         )
 
+    def _whole(self, completed: Sequence[Extension] | Failure) -> list[Extension]:
+        """The completions that are rewarded: those that no limit cut."""
+        if isinstance(completed, Failure):
+            return []
+        return [one for one in completed if self.keep_cut or one.partial.finish_reason != "length"]
+
     def _outcomes(self, candidates: Sequence[Any]) -> list[float | Failure]:
         if not candidates:
             return []
@@ -203,13 +213,6 @@ class Rollouts(Samples, ReadsCandidates, Sharded, kind="rollouts"):
                 value = result.reward["value"]
                 found.append(value if self.right_above is None else float(value > self.right_above))
         return found
-
-
-def _whole(completed: Sequence[Extension] | Failure) -> list[Extension]:
-    """The completions that no limit cut."""
-    if isinstance(completed, Failure):
-        return []
-    return [extension for extension in completed if extension.partial.finish_reason != "length"]
 
 
 def _first(rows: Iterable[Any], most: int | None) -> list[Any]:

@@ -109,6 +109,16 @@ def test_only_so_many_responses_to_each_prompt(tmp_path: Path, label: Any):
     assert {row["sample_index"] for row in label(tmp_path / "labels", per_prompt=2)} <= {0, 1}
 
 
+def test_completions_that_are_cut(tmp_path: Path, label: Any):
+    """Left out, or rewarded as they are: that of no answer is 0."""
+    for keep_cut in (False, True):
+        rows = label(tmp_path / str(keep_cut), max_new_tokens=9, keep_cut=keep_cut)
+        counts = read_manifest(tmp_path / str(keep_cut))["counts"]
+        assert counts["completions"] + counts["cut"] == 3 * counts["beginnings"]
+        assert (counts["cut"] == 0) == keep_cut
+        assert (None in [label for row in rows for label in row["labels"]]) != keep_cut
+
+
 def test_outcomes_by_a_reward_model(tmp_path: Path, label: Any, policy: Path):
     """A response ends right where its reward is above a number, here the median."""
     orm = reward_model(tmp_path / "orm", AutoTokenizer.from_pretrained(policy), max_position_embeddings=256)
