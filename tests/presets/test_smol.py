@@ -60,6 +60,7 @@ def test_the_whole_preset(tmp_path: Path):
         "held_out_prompts": 4,
         "test_n": 4,
         "steps": 4,
+        "long_steps": 6,
         "seeds": 2,
     }
     preset = load_preset("smol", settings)
