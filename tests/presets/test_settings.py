@@ -49,7 +49,7 @@ def test_null_leaves_a_parameter_out():
     ("given", "message"),
     [
         ({"sedes": "3"}, "no setting 'sedes'; did you mean 'seeds'"),
-        ({"tree.separator": "line"}, "no setting 'tree.separator'"),
+        ({"tree.separator": "line"}, "no stage 'tree'; did you mean 'trees'"),
         ({"trees.seperator": "line"}, "trees has no parameter 'seperator'; did you mean 'separator'"),
     ],
 )

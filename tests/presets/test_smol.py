@@ -16,6 +16,7 @@ from ..public_data import parquet
 from ..tiny_models import model, saved, tokenizer
 
 KINDS = ("orm", "process", "openprm", "branched", "shuffled")
+LONG = ("orm-long", "openprm-long")
 LEVERS = ("n-8", "n-16", "n-22", "supported", "certain")
 
 
@@ -71,9 +72,10 @@ def test_the_whole_preset(tmp_path: Path):
     assert len(rewards) > 1, "random texts meet some constraints"
     for test in ("test", "topics", "kinds"):
         measured = manifests[test]
-        assert [*measured["kinds"]] == [*KINDS]
-        assert all(len(measured["kinds"][kind]["models"]) == 2 for kind in KINDS)
-        assert measured["counts"]["unscored"] == {f"{kind}-{seed}": 0 for kind in KINDS for seed in range(2)}
+        kinds = [*KINDS, *(LONG if test == "test" else ())]
+        assert [*measured["kinds"]] == kinds
+        assert all(len(measured["kinds"][kind]["models"]) == 2 for kind in kinds)
+        assert measured["counts"]["unscored"] == {f"{kind}-{seed}": 0 for kind in kinds for seed in range(2)}
     levels = {kind: {*manifests[f"{kind}-0"]["counts"]["levels"]} for kind in KINDS}
     assert levels["orm"] == {"outcome"}
     assert "outcome" not in levels["process"]

@@ -30,7 +30,7 @@ VALUES |= {"on": {"llmbar": __file__}}  # which is read for its hash
 WITHOUT: dict[str, dict[str, Any]] = {
     "sample": {"branch": None, "separator": None},
     "label": {"by": "consensus", "scores": None},
-    "rollouts": {"by": "answer", "mode": "binary", "servers": []},
+    "rollouts": {"by": "answer", "outcome_model": None, "right_above": None, "mode": "binary", "servers": []},
     "label-pairs": {"at": "error", "select": "all", "min_gap": 0.5},
 }
 

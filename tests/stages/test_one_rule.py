@@ -68,7 +68,10 @@ OTHER = {
     "kinds": {kind: {"ours": ["prm"]} for kind in ("choices", "evaluate")},
 }
 #: Beside a parameter, what else must be given for it to be taken.
-BESIDE: dict[str, dict[str, Any]] = {"stop": {"branch": None}}
+BESIDE: dict[str, dict[str, Any]] = {
+    "stop": {"branch": None},
+    "right_above": {"by": "model", "outcome_model": "MODEL", "right_above": 0.5},
+}
 #: What a stage refuses in itself here, or what makes another engine of it.
 LEFT_OUT = {
     *("revision", "prm_revision", "servers", "prm_servers", "early_rejection", "checkpoint", "prm_checkpoint"),
@@ -139,7 +142,8 @@ def test_every_stage_is_here():
 def test_other_parameters_are_refused_and_other_ways_to_work_are_not(
     tmp_path: Path, needs: dict[str, str], does: Callable[..., None], kind: str, field: Any, hint: Any
 ):
-    stage, out = replace(made(kind, needs), **BESIDE.get(field.name, {})), tmp_path / "out"
+    beside = {name: needs.get(value, value) for name, value in BESIDE.get(field.name, {}).items()}
+    stage, out = replace(made(kind, needs), **beside), tmp_path / "out"
     other = replace(stage, **{field.name: other_value(kind, field, hint, getattr(stage, field.name))})
     does(kind, "first")
     stage.run(out)
