@@ -56,6 +56,11 @@ def read_trained_on(model: str | Path, revision: str | None = None) -> set[int]:
         return set()
 
 
+def drawn(ranks: Iterable[int], limit: int | None = None) -> list[int]:
+    """The `limit` lowest of the different ranks, in order: so many questions, drawn at random; None: all."""
+    return sorted(set(ranks))[:limit]
+
+
 def divide(ranks: Iterable[int], holdout: float, limit: int | None = None) -> tuple[set[int], set[int]]:
     """The ranks of questions to train on, and of those held out: of the `limit` lowest, that share, rounded.
 
@@ -64,7 +69,7 @@ def divide(ranks: Iterable[int], holdout: float, limit: int | None = None) -> tu
     """
     if not 0 < holdout < 1:
         raise InputError(f"the share of prompts to hold out is {holdout:g}; give one between 0 and 1, such as 0.1")
-    kept = sorted(set(ranks))[:limit]
+    kept = drawn(ranks, limit)
     if len(kept) < 2:
         raise InputError("there are fewer than two different questions: none can be held out")
     n = min(max(round(holdout * len(kept)), 1), len(kept) - 1)

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ..data.holdout import question_rank, read_trained_on
+from ..data.holdout import drawn, question_rank, read_trained_on
 from ..engines.readout_scorer import check_declared, load_scorer
 from ..engines.specs import RewardSpec
 from ..errors import InputError
@@ -212,9 +212,9 @@ class Evaluate(RunsEngine, ReadsRows, kind="evaluate"):
         limit = None
         if self.limit is not None:
             ranks = [_rank(item, self.seed) for item in items]
-            drawn = set(sorted(set(ranks))[: self.limit])
-            limit = self.limit if len(drawn) < len(set(ranks)) else None
-            items = [item for item, rank in zip(items, ranks, strict=True) if rank in drawn]
+            kept = {*drawn(ranks, self.limit)}
+            limit = self.limit if len(kept) < len(set(ranks)) else None
+            items = [item for item, rank in zip(items, ranks, strict=True) if rank in kept]
         for model in self.models:
             if trained := read_trained_on(declared_model(self.models[model], self.revision).model):
                 left = [item for item in items if question_rank(item.question) not in trained]

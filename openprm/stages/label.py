@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.holdout import question_rank
+from ..data.holdout import drawn, question_rank
 from ..errors import Failure, InputError
 from ..labels.conversions import consensus, cut, harden, matched, shuffled
 from ..labels.given import FORMATS, read_given
@@ -162,5 +162,5 @@ class Label(ReadsRows, kind="label"):
 def _of_prompts(rows: list[StepLabels], limit: int) -> Iterator[StepLabels]:
     """Those of so many prompts, drawn by a hash of the question."""
     ranks = {row["prompt_id"]: question_rank(row["question"]) for row in rows}
-    drawn = set(sorted({*ranks.values()})[:limit])
-    return (row for row in rows if ranks[row["prompt_id"]] in drawn)
+    kept = {*drawn(ranks.values(), limit)}
+    return (row for row in rows if ranks[row["prompt_id"]] in kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ...data.holdout import question_rank
+from ...data.holdout import drawn, question_rank
 from ..benchmarks.items import Item, Measured
 from ..bootstrap import Statistic
 
@@ -42,5 +42,5 @@ def golden(item: Item) -> list[float]:
 def few(items: Sequence[Item], prompts: int) -> list[Item]:
     """The items of so many prompts, always the same ones: those whose hash is lowest."""
     ranks = {id(item): question_rank([{"role": "user", "content": item.prompt or item.id}]) for item in items}
-    kept = set(sorted(set(ranks.values()))[:prompts])
+    kept = {*drawn(ranks.values(), prompts)}
     return [item for item in items if ranks[id(item)] in kept]
